@@ -1,0 +1,2 @@
+//! From power-on to the kernel.
+#![no_std]

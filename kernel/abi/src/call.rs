@@ -1,0 +1,86 @@
+//! Call numbers, the value of `x8`.
+
+/// The immediate of the `svc` instruction that enters a native call.
+pub const SVC_IMMEDIATE: u16 = 1;
+
+macro_rules! calls {
+    ($($(#[$doc:meta])* $name:ident = $number:literal,)*) => {
+        /// A system call. The discriminant is the number in `x8`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u64)]
+        pub enum Call { $($(#[$doc])* $name = $number,)* }
+
+        impl Call {
+            /// Every call there is, in the order of their numbers.
+            pub const ALL: &'static [Call] = &[$(Call::$name,)*];
+
+            /// The call with this number.
+            #[inline(always)]
+            pub const fn from_number(number: u64) -> Option<Call> {
+                match number { $($number => Some(Call::$name),)* _ => None }
+            }
+        }
+    };
+}
+
+calls! {
+    /// `exit(code)`: ends the calling process. Does not return.
+    Exit = 0,
+    /// `fork(process, share, flags)`: a copy of the process, the caller's own with
+    /// [`Handle::SELF`](crate::Handle::SELF). Returns the child's handle and, in `x1`, its
+    /// identifier; the child itself sees `x0 = 0` and its own identifier in `x1`. `flags` must be 0.
+    Fork = 1,
+    /// `spawn(&SpawnRequest)`: a new process from an ELF image in the caller's memory. Returns its
+    /// handle and, in `x1`, its identifier.
+    Spawn = 2,
+    /// `exec(&SpawnRequest)`: replaces the caller's program. The handle list is ignored: the
+    /// handles stay. Returns only on failure, and then nothing has changed.
+    Exec = 3,
+    /// `wait(process)`: blocks until the process has ended; `x1` is its packed
+    /// [`ExitStatus`](crate::ExitStatus). May be called again: the status stays while a handle does.
+    Wait = 4,
+    /// `kill(process, code)`: ends another process (or, with `SELF`, the caller).
+    Kill = 5,
+    /// `yield()`: lets another runnable thread go first.
+    Yield = 6,
+    /// `sleep(nanoseconds)`: blocks for at least that long.
+    Sleep = 7,
+    /// `clock()`: nanoseconds since the machine's counter started.
+    Clock = 8,
+    /// `identify()`: the caller's process identifier.
+    Identify = 9,
+
+    /// `map(address, bytes, permissions)`: reserves demand-zero memory. Address 0 lets the kernel
+    /// choose. Address and length are multiples of the page size. Returns the address.
+    Map = 16,
+    /// `unmap(address, bytes)`: removes whatever is mapped in the range; holes are no error.
+    Unmap = 17,
+    /// `protect(address, bytes, permissions)`: changes what is mapped in the range; a hole is an
+    /// error and then nothing has changed.
+    Protect = 18,
+    /// `map_object(memory, address, permissions)`: maps a memory object, such as the archive,
+    /// whole. Returns the address and, in `x1`, the object's length in bytes.
+    MapObject = 19,
+
+    /// `console_write(console, buffer, bytes)`: returns the number of bytes written.
+    ConsoleWrite = 32,
+    /// `console_read(console, buffer, bytes)`: blocks until there is at least one byte.
+    ConsoleRead = 33,
+
+    /// `close(handle)`: gives the handle up.
+    Close = 40,
+    /// `duplicate(handle, rights)`: a second handle to the same object with no more rights.
+    Duplicate = 41,
+
+    /// `process_info(process, &mut ProcessInfo)`.
+    ProcessInfo = 48,
+    /// `tables(process, &mut TablesRequest)`: descriptors of a process's translation tables.
+    /// Returns the number of records stored.
+    Tables = 49,
+    /// `system_info(system, &mut SystemInfo)`.
+    SystemInfo = 50,
+    /// `next_process(system, identifier)`: a handle, with the right to inspect only, to the live or
+    /// not yet forgotten process with the smallest identifier above the given one; its identifier
+    /// in `x1`. [`Error::NotFound`](crate::Error::NotFound) after the last.
+    NextProcess = 51,
+}

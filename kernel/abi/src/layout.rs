@@ -1,0 +1,274 @@
+//! Layouts of what calls read from and write to a program's memory.
+//!
+//! Every field is an integer of fixed size and every bit pattern of it is valid, so that the kernel
+//! can copy these byte for byte and check the values afterwards.
+
+/// What may be done with memory. Writable and executable at once does not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Permissions {
+    /// Reserved addresses that fault on any access.
+    None = 0,
+    /// Read only.
+    Read = 1,
+    /// Read and write.
+    ReadWrite = 2,
+    /// Read and execute.
+    ReadExecute = 3,
+}
+
+impl Permissions {
+    /// The permissions with this number.
+    pub const fn from_number(number: u64) -> Option<Permissions> {
+        match number {
+            0 => Some(Permissions::None),
+            1 => Some(Permissions::Read),
+            2 => Some(Permissions::ReadWrite),
+            3 => Some(Permissions::ReadExecute),
+            _ => None,
+        }
+    }
+}
+
+/// How much of the parent's translation tables `fork` shares with the child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[repr(u64)]
+pub enum Share {
+    /// No table: all are copied, pages become copy-on-write.
+    Copy = 0,
+    /// Level-3 tables (2 MiB each): the default.
+    #[default]
+    L3 = 3,
+    /// Level-2 tables (1 GiB each).
+    L2 = 2,
+    /// Level-1 tables (512 GiB each): fork takes constant time.
+    L1 = 1,
+}
+
+impl Share {
+    /// Every depth, from copying all to sharing most.
+    pub const ALL: [Share; 4] = [Share::Copy, Share::L3, Share::L2, Share::L1];
+
+    /// The depth with this number.
+    pub const fn from_number(number: u64) -> Option<Share> {
+        match number {
+            0 => Some(Share::Copy),
+            1 => Some(Share::L1),
+            2 => Some(Share::L2),
+            3 => Some(Share::L3),
+            _ => None,
+        }
+    }
+
+    /// The name on command lines and in figures.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Share::Copy => "copy",
+            Share::L3 => "l3",
+            Share::L2 => "l2",
+            Share::L1 => "l1",
+        }
+    }
+
+    /// The depth with this name.
+    pub fn from_name(name: &str) -> Option<Share> {
+        Share::ALL.into_iter().find(|share| share.name() == name)
+    }
+}
+
+/// A run of bytes in the caller's memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Text {
+    /// Address of the first byte.
+    pub address: u64,
+    /// Number of bytes.
+    pub length: u64,
+}
+
+/// Argument of `spawn` and `exec`.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct SpawnRequest {
+    /// The ELF file.
+    pub image: Text,
+    /// Arguments, each ended by a zero byte; the first is the program's name.
+    ///
+    /// They reach the program as a copy in its own memory: `x0` its address, `x1` its length.
+    pub arguments: Text,
+    /// Address of `u32` handles to duplicate into the new process, where they become 1, 2, 3 …
+    pub handles: u64,
+    /// How many.
+    pub handle_count: u64,
+}
+
+/// What a process is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum ProcessState {
+    /// It runs or could run.
+    Ready = 0,
+    /// It waits for something.
+    Blocked = 1,
+    /// It has ended; its status is kept while somebody holds a handle.
+    Ended = 2,
+}
+
+impl ProcessState {
+    /// The state with this number.
+    pub const fn from_number(number: u32) -> Option<ProcessState> {
+        match number {
+            0 => Some(ProcessState::Ready),
+            1 => Some(ProcessState::Blocked),
+            2 => Some(ProcessState::Ended),
+            _ => None,
+        }
+    }
+}
+
+/// Result of `process_info`.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct ProcessInfo {
+    /// Process identifier, never used twice.
+    pub identifier: u64,
+    /// Identifier of the process that made it, 0 for the first.
+    pub parent: u64,
+    /// A [`ProcessState`].
+    pub state: u32,
+    /// Threads that have not ended.
+    pub threads: u32,
+    /// Pages present in its tables, shared ones included, in pages.
+    pub resident_pages: u64,
+    /// Demand-zero pages reserved and not yet backed, in pages.
+    pub reserved_pages: u64,
+    /// Translation tables that its root reaches, itself included, shared ones included, in frames.
+    pub tables: u64,
+    /// Processor time used, in nanoseconds.
+    pub processor_time: u64,
+    /// Write faults answered by making a copy of a table.
+    pub table_splits: u64,
+    /// Write faults answered by making a copy of a page.
+    pub page_copies: u64,
+    /// Write faults answered by taking over what nobody else shared any more.
+    pub reuses: u64,
+    /// Faults answered with a fresh demand-zero page.
+    pub demand_zero: u64,
+    /// All faults taken, spurious ones included.
+    pub faults: u64,
+    /// A packed [`ExitStatus`](crate::ExitStatus), once the state is `Ended`.
+    pub exit_status: u64,
+    /// The program's name, padded with zero bytes.
+    pub name: [u8; 32],
+}
+
+/// Result of `system_info`.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct SystemInfo {
+    /// Frames that the allocator manages, free or not.
+    pub total_frames: u64,
+    /// Frames free now.
+    pub free_frames: u64,
+    /// Frames in use as translation tables.
+    pub table_frames: u64,
+    /// Frames in use as pages of programs.
+    pub page_frames: u64,
+    /// Frames in use for kernel objects: processes, threads and the like.
+    pub object_frames: u64,
+    /// Processor cores that run.
+    pub cores: u64,
+    /// Processes that have not ended.
+    pub processes: u64,
+    /// Nanoseconds since the machine's counter started.
+    pub clock: u64,
+    /// What the device tree calls the machine, padded with zero bytes.
+    pub machine: [u8; 64],
+}
+
+/// As [`TablesRequest::deepest`]: descend to the pages.
+pub const ENTRY_ANY_LEVEL: u32 = 3;
+
+/// Argument of `tables`.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct TablesRequest {
+    /// In: the first address of interest. Out: where the next call goes on; at or past `end` when
+    /// nothing is left. Records come in the order of addresses, a table before what is below it.
+    ///
+    /// In, bits 3–0 must be zero. Out, they hold the level to resume at; give the value back as it is.
+    pub cursor: u64,
+    /// One past the last address of interest.
+    pub end: u64,
+    /// Deepest level whose descriptors are wanted: 0, 1, 2 or 3.
+    pub deepest: u32,
+    /// Must be 0.
+    pub padding: u32,
+    /// Address of an array of [`EntryRecord`].
+    pub records: u64,
+    /// How many of them it can hold.
+    pub capacity: u64,
+}
+
+/// What a descriptor is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum EntryKind {
+    /// Leads to a table of the next level.
+    Table = 1,
+    /// Maps a page of ordinary private memory.
+    Page = 2,
+    /// Maps the shared page of zeroes, until the first write.
+    ZeroPage = 3,
+    /// Maps a page that stays shared and writable across `fork`.
+    SharedPage = 4,
+    /// Maps a page that a child does not get.
+    NoInheritPage = 5,
+    /// Maps memory that the frame allocator does not own: a device or the archive.
+    ForeignPage = 6,
+    /// Maps nothing yet: demand-zero memory.
+    Reserved = 7,
+}
+
+impl EntryKind {
+    /// The kind with this number.
+    pub const fn from_number(number: u8) -> Option<EntryKind> {
+        match number {
+            1 => Some(EntryKind::Table),
+            2 => Some(EntryKind::Page),
+            3 => Some(EntryKind::ZeroPage),
+            4 => Some(EntryKind::SharedPage),
+            5 => Some(EntryKind::NoInheritPage),
+            6 => Some(EntryKind::ForeignPage),
+            7 => Some(EntryKind::Reserved),
+            _ => None,
+        }
+    }
+}
+
+/// One descriptor, as `tables` reports it. Empty descriptors are not reported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct EntryRecord {
+    /// First address that the descriptor covers.
+    pub address: u64,
+    /// The raw 64 bits.
+    pub descriptor: u64,
+    /// Physical address of the table that holds the descriptor.
+    pub table: u64,
+    /// References to the table or page it leads to; 0 where none are counted.
+    pub references: u32,
+    /// Level of the table that holds the descriptor, 0 to 3.
+    pub level: u8,
+    /// An [`EntryKind`].
+    pub kind: u8,
+    /// A [`Permissions`]: what the program may do, once faults have been answered.
+    pub permissions: u8,
+    /// 1 if a store through this descriptor works now, without a fault, as far as this and the
+    /// levels above tell; 0 if not.
+    pub writable_now: u8,
+    /// Table: pages present below it. Otherwise 0.
+    pub pages_below: u32,
+    /// Table: tables below it. Otherwise 0.
+    pub tables_below: u32,
+}

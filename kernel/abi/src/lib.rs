@@ -1,0 +1,66 @@
+//! The system-call interface: call numbers, error codes, message layouts.
+//!
+//! One crate, used by the kernel and by every program, so that the two cannot disagree. It holds
+//! no policy and depends on nothing.
+//!
+//! # Calling convention
+//!
+//! A program executes `svc #1` with the call number in `x8` and up to six arguments in `x0`–`x5`.
+//! On return `x0` is zero or positive for success (its meaning depends on the call) and a negated
+//! [`Error`] for failure; `x1` holds a second result where a call has one. `x2`–`x17` are dead
+//! after a call: the kernel need not preserve them, and it never leaves kernel data in them.
+//! `x18`–`x30`, `sp` and the SIMD and floating-point registers are preserved.
+//!
+//! `svc #0` is left free for binaries of other systems; a process without a supervisor that
+//! executes it is ended with a report.
+//!
+//! # Handles
+//!
+//! A process names every kernel object, other processes included, by a handle in its own table.
+//! There is no ambient authority: what a process holds no handle to, it cannot name.
+
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod call;
+mod error;
+mod handle;
+mod layout;
+mod status;
+
+pub use call::{Call, SVC_IMMEDIATE};
+pub use error::Error;
+pub use handle::{Handle, Rights};
+pub use layout::{
+    ENTRY_ANY_LEVEL, EntryKind, EntryRecord, Permissions, ProcessInfo, ProcessState, Share, SpawnRequest, SystemInfo,
+    TablesRequest, Text,
+};
+pub use status::{ExitStatus, FaultKind};
+
+/// Bytes in a page and in a translation table: the 4 KiB granule, the only one Graft uses.
+pub const PAGE_SIZE: usize = 4096;
+
+/// The lowest address a program may map. Everything below stays unmapped for good, so that a null
+/// pointer plus a large offset still faults.
+pub const USER_START: usize = 0x1_0000;
+
+/// One past the highest user address: 48 bits, translated through `TTBR0_EL1`.
+pub const USER_END: usize = 1 << 48;
+
+/// One past the highest byte of a new process's stack.
+///
+/// Low enough that program, stack and heap of an ordinary process lie below one level-0 entry.
+pub const STACK_TOP: usize = 0x1_0000_0000;
+
+/// Bytes reserved for a new process's stack. They are demand-zero: only what is touched is backed.
+pub const STACK_SIZE: usize = 8 << 20;
+
+/// Where the kernel places a mapping for which the program names no address: from here upwards.
+pub const MAP_BASE: usize = 0x1_4000_0000;
+
+/// Most bytes of arguments that `spawn` and `exec` accept, terminators included.
+pub const ARGUMENTS_MAX: usize = 16 << 10;
+
+/// Most bytes that one console call moves; a longer buffer is written in part.
+pub const CONSOLE_MAX: usize = 4096;

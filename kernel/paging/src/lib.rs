@@ -1,0 +1,2 @@
+//! A copy-on-write translation tree.
+#![no_std]

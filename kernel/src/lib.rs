@@ -1,0 +1,2 @@
+//! The Graft microkernel.
+#![no_std]

@@ -1,0 +1,1 @@
+//! Boots Graft in QEMU and judges it.

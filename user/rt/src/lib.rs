@@ -1,0 +1,2 @@
+//! Runtime library of Graft programs.
+#![no_std]
