@@ -183,7 +183,7 @@ pub struct SystemInfo {
     /// Nanoseconds since the machine's counter started.
     pub clock: u64,
     /// What the device tree calls the machine, padded with zero bytes.
-    pub machine: [u8; 64],
+    pub machine: [u8; 32],
 }
 
 /// As [`TablesRequest::deepest`]: descend to the pages.
