@@ -1,0 +1,267 @@
+//! A process's handle table: what a handle names and what may be done with it.
+//!
+//! ```text
+//!   slots   | 1 object, rights | 2 free -> 4 | 3 object, rights | 4 free -> none | 5 never used ...
+//!                                  ^ free                                          ^ used
+//! ```
+//!
+//! Slots beyond the highest one ever used hold nothing, not even zeroes: a new table costs nothing
+//! to make, and a copy costs what the original uses.
+
+use core::mem::MaybeUninit;
+use graft_abi::{Error, Handle, Rights};
+
+/// One place in a handle table.
+#[derive(Debug)]
+pub struct Slot<T>(Content<T>);
+
+#[derive(Debug)]
+enum Content<T> {
+    Used { object: T, rights: Rights },
+    Free { next: Option<u16> },
+}
+
+/// Names objects of type `T` for one process, in memory that somebody else provides.
+#[derive(Debug)]
+pub struct Table<'memory, T> {
+    slots: &'memory mut [MaybeUninit<Slot<T>>],
+    /// Slots that were ever used: all below hold content.
+    used: usize,
+    /// First slot of the chain of free ones among them.
+    free: Option<u16>,
+}
+
+impl<'memory, T> Table<'memory, T> {
+    /// An empty table with room for as many handles as there are slots, 65,535 at most.
+    pub fn new(slots: &'memory mut [MaybeUninit<Slot<T>>]) -> Self {
+        Table { slots, used: 0, free: None }
+    }
+
+    fn content(&self, index: usize) -> &Content<T> {
+        debug_assert!(index < self.used);
+        // SAFETY: every slot below `used` was written by `insert` or `copy_from`, and later writes
+        // replace its content in place.
+        &unsafe { self.slots[index].assume_init_ref() }.0
+    }
+
+    fn content_mut(&mut self, index: usize) -> &mut Content<T> {
+        debug_assert!(index < self.used);
+        // SAFETY: as in `content`.
+        &mut unsafe { self.slots[index].assume_init_mut() }.0
+    }
+
+    /// A new handle to `object`.
+    ///
+    /// # Errors
+    /// [`Error::HandlesExhausted`] when every slot is in use.
+    pub fn insert(&mut self, object: T, rights: Rights) -> Result<Handle, Error> {
+        let content = Content::Used { object, rights };
+        let index = match self.free {
+            Some(index) => {
+                let index = usize::from(index);
+                if let Content::Free { next } = *self.content(index) {
+                    self.free = next;
+                }
+                *self.content_mut(index) = content;
+                index
+            }
+            None if self.used < self.slots.len().min(usize::from(u16::MAX)) => {
+                self.slots[self.used].write(Slot(content));
+                self.used += 1;
+                self.used - 1
+            }
+            None => return Err(Error::HandlesExhausted),
+        };
+        Ok(Handle(index as u32 + 1))
+    }
+
+    /// Whether one more handle fits.
+    pub fn has_room(&self) -> bool {
+        self.free.is_some() || self.used < self.slots.len().min(usize::from(u16::MAX))
+    }
+
+    /// What the handle names, if it carries all of `needed`.
+    ///
+    /// # Errors
+    /// [`Error::BadHandle`] if it names nothing, [`Error::NoRight`] if a right is missing.
+    pub fn get(&self, handle: Handle, needed: Rights) -> Result<(&T, Rights), Error> {
+        let index = self.index(handle)?;
+        match self.content(index) {
+            Content::Used { object, rights } if rights.contains(needed) => Ok((object, *rights)),
+            Content::Used { .. } => Err(Error::NoRight),
+            Content::Free { .. } => Err(Error::BadHandle),
+        }
+    }
+
+    fn index(&self, handle: Handle) -> Result<usize, Error> {
+        match (handle.0 as usize).checked_sub(1) {
+            Some(index) if index < self.used => Ok(index),
+            _ => Err(Error::BadHandle),
+        }
+    }
+
+    /// Gives the handle up and returns what it named.
+    ///
+    /// # Errors
+    /// [`Error::BadHandle`] if it names nothing.
+    pub fn remove(&mut self, handle: Handle) -> Result<T, Error> {
+        let index = self.index(handle)?;
+        if let Content::Free { .. } = self.content(index) {
+            return Err(Error::BadHandle);
+        }
+        let next = self.free.replace(index as u16);
+        match core::mem::replace(self.content_mut(index), Content::Free { next }) {
+            Content::Used { object, .. } => Ok(object),
+            Content::Free { .. } => Err(Error::BadHandle),
+        }
+    }
+
+    /// Gives up some handle of those that are left, for a process that ends.
+    pub fn remove_last(&mut self) -> Option<T> {
+        while self.used > 0 {
+            self.used -= 1;
+            // What is free is forgotten with the chain that holds it.
+            self.free = None;
+            // SAFETY: the slot was below `used`, thus written, and from here on counts as never used.
+            if let Content::Used { object, .. } = unsafe { self.slots[self.used].assume_init_read() }.0 {
+                return Some(object);
+            }
+        }
+        None
+    }
+}
+
+impl<T: Clone> Table<'_, T> {
+    /// A second handle to the same object, with those of its rights that are in `rights`; the
+    /// no-inherit mark stays and may be added.
+    ///
+    /// # Errors
+    /// [`Error::BadHandle`], [`Error::NoRight`] without [`Rights::DUPLICATE`],
+    /// [`Error::HandlesExhausted`].
+    pub fn duplicate(&mut self, handle: Handle, rights: Rights) -> Result<Handle, Error> {
+        let (object, held) = self.get(handle, Rights::DUPLICATE)?;
+        let (object, rights) = (object.clone(), restrict(held, rights));
+        self.insert(object, rights)
+    }
+
+    /// Makes an empty table a copy of `parent`, same handles for same objects, less what is marked
+    /// [`Rights::NO_INHERIT`].
+    ///
+    /// # Errors
+    /// [`Error::HandlesExhausted`] if this table has fewer slots than the parent uses.
+    pub fn copy_from(&mut self, parent: &Table<'_, T>) -> Result<(), Error> {
+        debug_assert_eq!(self.used, 0);
+        if parent.used > self.slots.len() {
+            return Err(Error::HandlesExhausted);
+        }
+        for index in 0..parent.used {
+            let content = match parent.content(index) {
+                Content::Used { object, rights } if !rights.contains(Rights::NO_INHERIT) => {
+                    Content::Used { object: object.clone(), rights: *rights }
+                }
+                _ => Content::Free { next: self.free.replace(index as u16) },
+            };
+            self.slots[index].write(Slot(content));
+            self.used = index + 1;
+        }
+        Ok(())
+    }
+}
+
+/// What is left of `held` when only `wanted` is asked for. [`Rights::NO_INHERIT`] is no right but a
+/// mark: it can be asked for in addition and is never lost.
+pub fn restrict(held: Rights, wanted: Rights) -> Rights {
+    held.and(wanted).or(held.or(wanted).and(Rights::NO_INHERIT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::rc::Rc;
+
+    fn slots<T>(count: usize) -> Vec<MaybeUninit<Slot<T>>> {
+        (0..count).map(|_| MaybeUninit::uninit()).collect()
+    }
+
+    #[test]
+    fn handles_count_from_one_and_are_used_again() {
+        let mut memory = slots(3);
+        let mut table = Table::new(&mut memory);
+        let handles: Vec<u32> = (0..3).map(|n| table.insert(n, Rights::ALL).unwrap().0).collect();
+        assert_eq!(handles, [1, 2, 3]);
+        assert!(!table.has_room());
+        assert_eq!(table.insert(3, Rights::ALL), Err(Error::HandlesExhausted));
+        assert_eq!(table.remove(Handle(2)), Ok(1));
+        assert_eq!(table.remove(Handle(2)), Err(Error::BadHandle));
+        assert!(table.has_room());
+        assert_eq!(table.insert(4, Rights::ALL), Ok(Handle(2)));
+    }
+
+    #[test]
+    fn a_wild_handle_names_nothing() {
+        let mut memory = slots::<u8>(4);
+        let mut table = Table::new(&mut memory);
+        table.insert(9, Rights::ALL).unwrap();
+        for wild in [0, 2, 4, 5, 1 << 16, u32::MAX] {
+            assert_eq!(table.get(Handle(wild), Rights::NONE).err(), Some(Error::BadHandle), "{wild}");
+            assert_eq!(table.remove(Handle(wild)), Err(Error::BadHandle), "{wild}");
+            assert_eq!(table.duplicate(Handle(wild), Rights::ALL), Err(Error::BadHandle), "{wild}");
+        }
+    }
+
+    #[test]
+    fn a_missing_right_is_refused() {
+        let mut memory = slots(4);
+        let mut table = Table::new(&mut memory);
+        let handle = table.insert('x', Rights::WAIT.or(Rights::KILL)).unwrap();
+        assert!(table.get(handle, Rights::WAIT).is_ok());
+        assert_eq!(table.get(handle, Rights::WAIT.or(Rights::FORK)).err(), Some(Error::NoRight));
+        assert_eq!(table.duplicate(handle, Rights::ALL), Err(Error::NoRight));
+    }
+
+    #[test]
+    fn a_duplicate_never_has_more_rights() {
+        let mut memory = slots(4);
+        let mut table = Table::new(&mut memory);
+        let held = Rights::WAIT.or(Rights::DUPLICATE);
+        let handle = table.insert('x', held).unwrap();
+        let second = table.duplicate(handle, Rights(u32::MAX)).unwrap();
+        let (_, rights) = table.get(second, Rights::NONE).unwrap();
+        assert_eq!(rights, held.or(Rights::NO_INHERIT));
+        assert_eq!(restrict(Rights::ALL, Rights::WAIT), Rights::WAIT);
+        assert_eq!(restrict(Rights::ALL.or(Rights::NO_INHERIT), Rights::WAIT), Rights::WAIT.or(Rights::NO_INHERIT));
+    }
+
+    #[test]
+    fn a_copy_keeps_the_numbers_and_leaves_out_what_is_marked() {
+        let (mut memory, mut copied) = (slots(8), slots(8));
+        let mut table = Table::new(&mut memory);
+        let object = Rc::new(());
+        for n in 0..6 {
+            let mark = if n == 3 { Rights::NO_INHERIT } else { Rights::NONE };
+            table.insert(object.clone(), Rights::ALL.or(mark)).unwrap();
+        }
+        table.remove(Handle(2)).unwrap();
+        let mut copy = Table::new(&mut copied);
+        copy.copy_from(&table).unwrap();
+        let named: Vec<bool> = (1..=7).map(|n| copy.get(Handle(n), Rights::NONE).is_ok()).collect();
+        assert_eq!(named, [true, false, true, false, true, true, false]);
+        assert_eq!(copy.insert(object.clone(), Rights::ALL), Ok(Handle(4)));
+        assert_eq!(copy.insert(object.clone(), Rights::ALL), Ok(Handle(2)));
+        assert_eq!(copy.insert(object.clone(), Rights::ALL), Ok(Handle(7)));
+        while table.remove_last().is_some() {}
+        while copy.remove_last().is_some() {}
+        assert_eq!(Rc::strong_count(&object), 1, "every reference is given back");
+        assert_eq!(table.insert(object.clone(), Rights::ALL), Ok(Handle(1)));
+        table.remove_last();
+    }
+
+    #[test]
+    fn a_copy_into_a_smaller_table_is_refused() {
+        let (mut memory, mut small) = (slots(4), slots(1));
+        let mut table = Table::new(&mut memory);
+        table.insert(1, Rights::ALL).unwrap();
+        table.insert(2, Rights::ALL).unwrap();
+        assert_eq!(Table::new(&mut small).copy_from(&table), Err(Error::HandlesExhausted));
+    }
+}

@@ -1,0 +1,266 @@
+//! Doubly linked lists through links inside their members: nothing to allocate, nothing to search.
+//!
+//! ```text
+//!   List { first, last }      first ---> A <---> B <---> C <--- last
+//!                             each member knows the list it stands in
+//! ```
+//!
+//! A list owns its members: a counted reference goes in with [`List::push_back`] and comes out with
+//! [`List::pop_front`] or [`List::remove`]. A member stands in one list per link at most, which the
+//! link itself checks.
+
+use core::cell::Cell;
+use core::fmt;
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+
+/// A reference that can be taken apart into an address and put together again.
+///
+/// # Safety
+/// Between `into_raw` and `from_raw` the target stays valid at the same address.
+pub unsafe trait Pointer {
+    /// What the reference leads to.
+    type Target;
+
+    /// Gives the reference up for its address.
+    fn into_raw(self) -> NonNull<Self::Target>;
+
+    /// Takes the reference back.
+    ///
+    /// # Safety
+    /// The address comes from `into_raw` and is used once.
+    unsafe fn from_raw(raw: NonNull<Self::Target>) -> Self;
+}
+
+/// Something with a link for lists of the kind `Kind`.
+///
+/// # Safety
+/// `link` returns the same field of the same value each time.
+pub unsafe trait Linked<Kind>: Sized {
+    /// The link.
+    fn link(&self) -> &Link<Self>;
+}
+
+/// A member's place in a list.
+pub struct Link<T> {
+    /// Address of the list, 0 if in none.
+    list: Cell<usize>,
+    next: Cell<Option<NonNull<T>>>,
+    previous: Cell<Option<NonNull<T>>>,
+}
+
+// SAFETY: `next` and `previous` are read and written only by the list that the member stands in,
+// through `&mut`, thus by one core at a time. `list` is changed only there too, except that a list
+// reads it for a member of another list, in `push_back` and `remove`, whose callers own the member's
+// state and therefore exclude that other list.
+unsafe impl<T: Sync> Sync for Link<T> {}
+// SAFETY: a link owns nothing; see above for its use.
+unsafe impl<T: Send> Send for Link<T> {}
+
+impl<T> Default for Link<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Link<T> {
+    /// The link of something that stands in no list.
+    pub const fn new() -> Self {
+        Link { list: Cell::new(0), next: Cell::new(None), previous: Cell::new(None) }
+    }
+}
+
+impl<T> fmt::Debug for Link<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.list.get() == 0 { "unlinked" } else { "linked" })
+    }
+}
+
+/// A first-in, first-out queue of references of type `P`, through the links of kind `Kind`.
+#[derive(Debug)]
+pub struct List<P: Pointer, Kind>
+where
+    P::Target: Linked<Kind>,
+{
+    first: Option<NonNull<P::Target>>,
+    last: Option<NonNull<P::Target>>,
+    length: usize,
+    owns: PhantomData<(P, Kind)>,
+}
+
+// SAFETY: a list is a container of `P`; its raw addresses are owned references.
+unsafe impl<P: Pointer + Send, Kind> Send for List<P, Kind> where P::Target: Linked<Kind> {}
+
+impl<P: Pointer, Kind> Default for List<P, Kind>
+where
+    P::Target: Linked<Kind>,
+{
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<P: Pointer, Kind> List<P, Kind>
+where
+    P::Target: Linked<Kind>,
+{
+    /// An empty list. It may be moved only while it is empty.
+    pub const fn new() -> Self {
+        List { first: None, last: None, length: 0, owns: PhantomData }
+    }
+
+    /// Whether nobody stands in it.
+    pub const fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// How many stand in it.
+    pub const fn len(&self) -> usize {
+        self.length
+    }
+
+    fn identity(&self) -> usize {
+        core::ptr::from_ref(self).addr()
+    }
+
+    fn link(member: &NonNull<P::Target>) -> &Link<P::Target> {
+        // SAFETY: members are valid from `into_raw` on until `from_raw` (`Pointer`'s contract).
+        unsafe { member.as_ref() }.link()
+    }
+
+    /// Adds a member at the end.
+    ///
+    /// # Panics
+    /// If it stands in a list already.
+    pub fn push_back(&mut self, member: P) {
+        let member = member.into_raw();
+        let link = Self::link(&member);
+        assert!(link.list.replace(self.identity()) == 0, "a member of one list was put into another");
+        link.next.set(None);
+        link.previous.set(self.last);
+        match self.last.replace(member) {
+            Some(last) => Self::link(&last).next.set(Some(member)),
+            None => self.first = Some(member),
+        }
+        self.length += 1;
+    }
+
+    /// Takes the first member out.
+    pub fn pop_front(&mut self) -> Option<P> {
+        let first = self.first?;
+        Some(self.take(first))
+    }
+
+    /// Takes this member out; `None` if it does not stand here.
+    pub fn remove(&mut self, member: &P::Target) -> Option<P> {
+        if member.link().list.get() != self.identity() {
+            return None;
+        }
+        Some(self.take(NonNull::from(member)))
+    }
+
+    /// The first member that satisfies the condition.
+    pub fn find(&self, mut condition: impl FnMut(&P::Target) -> bool) -> Option<&P::Target> {
+        self.iter().find(|member| condition(member))
+    }
+
+    /// The members, first to last.
+    pub fn iter(&self) -> impl Iterator<Item = &P::Target> {
+        let mut next = self.first;
+        core::iter::from_fn(move || {
+            let member = next?;
+            next = Self::link(&member).next.get();
+            // SAFETY: members are valid while they stand in the list, which is borrowed.
+            Some(unsafe { &*member.as_ptr() })
+        })
+    }
+
+    fn take(&mut self, member: NonNull<P::Target>) -> P {
+        let link = Self::link(&member);
+        let (next, previous) = (link.next.take(), link.previous.take());
+        match next {
+            Some(next) => Self::link(&next).previous.set(previous),
+            None => self.last = previous,
+        }
+        match previous {
+            Some(previous) => Self::link(&previous).next.set(next),
+            None => self.first = next,
+        }
+        link.list.set(0);
+        self.length -= 1;
+        // SAFETY: the member stands in this list, so its address came from `into_raw` in
+        // `push_back`; it has just been unlinked, so nobody takes it a second time.
+        unsafe { P::from_raw(member) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    struct Member(u32, Link<Member>);
+    struct Queue;
+
+    // SAFETY: always the one field.
+    unsafe impl Linked<Queue> for Member {
+        fn link(&self) -> &Link<Member> {
+            &self.1
+        }
+    }
+
+    // SAFETY: what an `Arc` holds does not move, and stays while the count is not dropped.
+    unsafe impl Pointer for Arc<Member> {
+        type Target = Member;
+        fn into_raw(self) -> NonNull<Member> {
+            NonNull::new(Arc::into_raw(self).cast_mut()).unwrap()
+        }
+        unsafe fn from_raw(raw: NonNull<Member>) -> Self {
+            // SAFETY: passed on.
+            unsafe { Arc::from_raw(raw.as_ptr()) }
+        }
+    }
+
+    fn numbers(list: &List<Arc<Member>, Queue>) -> Vec<u32> {
+        list.iter().map(|member| member.0).collect()
+    }
+
+    #[test]
+    fn members_leave_from_the_front_and_from_the_middle() {
+        let members: Vec<_> = (0..5).map(|n| Arc::new(Member(n, Link::new()))).collect();
+        let mut list = List::<Arc<Member>, Queue>::new();
+        members.iter().for_each(|member| list.push_back(member.clone()));
+        assert_eq!(numbers(&list), [0, 1, 2, 3, 4]);
+        assert!(list.remove(&members[2]).is_some());
+        assert!(list.remove(&members[2]).is_none(), "it is no longer there");
+        assert_eq!(list.pop_front().unwrap().0, 0);
+        assert!(list.remove(&members[4]).is_some());
+        list.push_back(members[0].clone());
+        assert_eq!(numbers(&list), [1, 3, 0]);
+        assert_eq!(list.len(), 3);
+        assert_eq!(list.find(|member| member.0 == 3).unwrap().0, 3);
+        while list.pop_front().is_some() {}
+        assert!(list.is_empty());
+        assert!(members.iter().all(|member| Arc::strong_count(member) == 1), "every reference came back");
+    }
+
+    #[test]
+    fn a_list_takes_nobody_out_of_another() {
+        let member = Arc::new(Member(1, Link::new()));
+        let (mut a, mut b) = (List::<Arc<Member>, Queue>::new(), List::<Arc<Member>, Queue>::new());
+        a.push_back(member.clone());
+        assert!(b.remove(&member).is_none());
+        assert!(a.remove(&member).is_some());
+        b.push_back(member.clone());
+        assert!(b.pop_front().is_some());
+    }
+
+    #[test]
+    #[should_panic(expected = "a member of one list")]
+    fn nobody_stands_in_two_lists() {
+        let member = Arc::new(Member(1, Link::new()));
+        let (mut a, mut b) = (List::<Arc<Member>, Queue>::new(), List::<Arc<Member>, Queue>::new());
+        a.push_back(member.clone());
+        b.push_back(member);
+    }
+}
