@@ -1,0 +1,251 @@
+//! A machine for QEMU to play: board, processor, memory, and what is loaded into it.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A board that the kernel knows and QEMU plays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Board {
+    /// QEMU's own board without a model in silicon.
+    #[default]
+    Virt,
+    /// The Raspberry Pi 4 Model B.
+    Raspi4b,
+}
+
+/// Where the guest's serial line goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Console {
+    /// To the terminal, every key included: Ctrl-C reaches the guest, Ctrl-A X leaves QEMU.
+    Terminal,
+    /// To the terminal, but Ctrl-C ends QEMU.
+    Interruptible,
+    /// To whoever holds QEMU's standard input and output, with nothing else in between.
+    Pipe,
+}
+
+/// What is in memory when the machine starts.
+#[derive(Clone, Debug)]
+pub enum Load {
+    /// An arm64 `Image`, started by QEMU in the way of a boot loader.
+    Image {
+        /// The flat kernel image.
+        kernel: PathBuf,
+        /// The archive of programs, passed as the initial RAM disk.
+        archive: Option<PathBuf>,
+        /// The boot arguments.
+        arguments: Option<String>,
+    },
+    /// Files at given physical addresses; core 0 starts at `entry` and nothing helps it.
+    Placed {
+        /// Each file and its address.
+        files: Vec<(PathBuf, u64)>,
+        /// Address of the first instruction.
+        entry: u64,
+    },
+}
+
+/// A machine that QEMU can play. The fields are the variables of the Makefile.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// Which board.
+    pub board: Board,
+    /// Processor model; `virt` only.
+    pub cpu: String,
+    /// Number of cores; `virt` only.
+    pub cores: u32,
+    /// Amount of memory in QEMU's notation; `virt` only.
+    pub memory: String,
+    /// Version of the interrupt controller, 2 or 3; `virt` only.
+    pub gic: u8,
+    /// Whether the security extensions (EL3) are there; `virt` only.
+    pub secure: bool,
+    /// Whether the virtualization extensions (EL2) are there; `virt` only.
+    pub virtualization: bool,
+    /// Whether guest time counts instructions: one instruction is one nanosecond, in every run.
+    pub icount: bool,
+    /// A device tree to start with; without it, `virt` makes its own and `raspi4b` has none.
+    pub device_tree: Option<PathBuf>,
+    /// What is in memory.
+    pub load: Load,
+    /// The emulator.
+    pub emulator: PathBuf,
+}
+
+impl Machine {
+    /// The machine of `make run` without variables, with this kernel and nothing else.
+    pub fn new(kernel: &Path) -> Machine {
+        Machine {
+            board: Board::Virt,
+            cpu: "cortex-a72".into(),
+            cores: 4,
+            memory: "1G".into(),
+            gic: 2,
+            secure: false,
+            virtualization: false,
+            icount: false,
+            device_tree: None,
+            load: Load::Image { kernel: kernel.into(), archive: None, arguments: None },
+            emulator: std::env::var_os("QEMU").unwrap_or_else(|| "qemu-system-aarch64".into()).into(),
+        }
+    }
+
+    /// The same machine as a Raspberry Pi 4, which has 4 cores and, in QEMU, 2 GiB.
+    #[must_use]
+    pub fn raspi4b(mut self, device_tree: Option<&Path>) -> Machine {
+        self.board = Board::Raspi4b;
+        self.cores = 4;
+        self.memory = "2G".into();
+        self.device_tree = device_tree.map(Into::into);
+        self
+    }
+
+    /// The same machine with this archive of programs.
+    #[must_use]
+    pub fn with_archive(mut self, path: &Path) -> Machine {
+        if let Load::Image { archive, .. } = &mut self.load {
+            *archive = Some(path.into());
+        }
+        self
+    }
+
+    /// The same machine, whose `init` runs this shell line and powers off.
+    #[must_use]
+    pub fn with_line(mut self, line: &str) -> Machine {
+        if let Load::Image { arguments, .. } = &mut self.load {
+            *arguments = Some(format!("graft.cmd={line}"));
+        }
+        self
+    }
+
+    /// The command that plays this machine.
+    pub fn command(&self, console: Console) -> Command {
+        let mut command = Command::new(&self.emulator);
+        command.arg("-M").arg(self.machine_option());
+        if self.board == Board::Virt {
+            // Without the option, one instruction of a Cortex-A72 takes a sixteenth of a tick of its counter.
+            let counter = if self.icount { ",cntfrq=1000000000" } else { "" };
+            command.arg("-cpu").arg(format!("{}{counter}", self.cpu));
+            command.arg("-smp").arg(self.cores.to_string()).arg("-m").arg(&self.memory);
+        }
+        if self.icount {
+            command.args(["-icount", "shift=0,sleep=off", "-seed", "1"]);
+            command.args(["-rtc", "base=2025-01-01T00:00:00,clock=vm"]);
+        }
+        if let Some(device_tree) = &self.device_tree {
+            command.arg("-dtb").arg(device_tree);
+        }
+        match &self.load {
+            Load::Image { kernel, archive, arguments } => {
+                command.arg("-kernel").arg(kernel);
+                if let Some(archive) = archive {
+                    command.arg("-initrd").arg(archive);
+                }
+                if let Some(arguments) = arguments {
+                    command.arg("-append").arg(arguments);
+                }
+            }
+            Load::Placed { files, entry } => {
+                for (file, address) in files {
+                    let mut option = OsString::from("loader,force-raw=on,file=");
+                    option.push(file);
+                    option.push(format!(",addr={address:#x}"));
+                    command.arg("-device").arg(option);
+                }
+                command.arg("-device").arg(format!("loader,cpu-num=0,addr={entry:#x}"));
+            }
+        }
+        // The guest leaves through a semihosting call, which carries its status. Any other way out, such as a
+        // watchdog reset, would end QEMU with status 0, so it stops the machine instead and the time limit reports it.
+        command.args(["-semihosting", "-no-reboot", "-no-shutdown", "-display", "none", "-nic", "none"]);
+        match console {
+            Console::Terminal => command.args(["-serial", "mon:stdio"]),
+            Console::Interruptible => command.args(["-chardev", "stdio,id=console,mux=on,signal=on"]).args([
+                "-serial",
+                "chardev:console",
+                "-mon",
+                "chardev=console",
+            ]),
+            Console::Pipe => command.args(["-monitor", "none", "-serial", "stdio"]),
+        };
+        command
+    }
+
+    fn machine_option(&self) -> String {
+        match self.board {
+            Board::Raspi4b => "raspi4b".into(),
+            Board::Virt => {
+                let secure = if self.secure { ",secure=on" } else { "" };
+                let virtualization = if self.virtualization { ",virtualization=on" } else { "" };
+                format!("virt,gic-version={}{secure}{virtualization}", self.gic)
+            }
+        }
+    }
+}
+
+/// What tells this machine from others, for the rows of a test run.
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.board {
+            Board::Raspi4b => write!(f, "raspi4b")?,
+            Board::Virt => {
+                write!(f, "virt {} x{} {} GICv{}", self.cpu, self.cores, self.memory, self.gic)?;
+                for (is_on, name) in [(self.secure, "secure"), (self.virtualization, "virtualization")] {
+                    if is_on {
+                        write!(f, " {name}")?;
+                    }
+                }
+            }
+        }
+        if self.icount { write!(f, " icount") } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(machine: &Machine) -> Vec<String> {
+        machine.command(Console::Pipe).get_args().map(|word| word.to_string_lossy().into_owned()).collect()
+    }
+
+    fn has(machine: &Machine, option: &str, value: &str) -> bool {
+        words(machine).windows(2).any(|pair| pair[0] == option && pair[1] == value)
+    }
+
+    #[test]
+    fn a_shell_line_reaches_the_boot_arguments_unchanged() {
+        let machine = Machine::new(Path::new("k")).with_line("echo a, b; false && true");
+        assert!(has(&machine, "-append", "graft.cmd=echo a, b; false && true"));
+    }
+
+    #[test]
+    fn counting_instructions_makes_runs_repeatable() {
+        let machine = Machine { icount: true, ..Machine::new(Path::new("k")) };
+        assert!(has(&machine, "-icount", "shift=0,sleep=off"));
+        assert!(has(&machine, "-seed", "1"));
+        assert!(has(&machine, "-rtc", "base=2025-01-01T00:00:00,clock=vm"));
+        assert!(has(&machine, "-cpu", "cortex-a72,cntfrq=1000000000"));
+    }
+
+    #[test]
+    fn a_reset_never_ends_the_emulator_with_success() {
+        let words = words(&Machine::new(Path::new("k")));
+        assert!(words.contains(&"-no-reboot".into()) && words.contains(&"-no-shutdown".into()));
+    }
+
+    #[test]
+    fn extensions_are_machine_options() {
+        let machine = Machine { gic: 3, secure: true, virtualization: true, ..Machine::new(Path::new("k")) };
+        assert!(has(&machine, "-M", "virt,gic-version=3,secure=on,virtualization=on"));
+    }
+
+    #[test]
+    fn the_pi_takes_no_processor_and_no_memory_options() {
+        let machine = Machine::new(Path::new("k")).raspi4b(Some(Path::new("pi.dtb")));
+        assert!(has(&machine, "-M", "raspi4b") && has(&machine, "-dtb", "pi.dtb"));
+        assert!(!words(&machine).iter().any(|word| word == "-cpu" || word == "-m" || word == "-smp"));
+    }
+}
