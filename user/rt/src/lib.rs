@@ -1,2 +1,53 @@
-//! Runtime library of Graft programs.
-#![no_std]
+//! Runtime library of Graft's programs: what lies between `main` and `svc #1`.
+//!
+//! ```text
+//!   program          main(Arguments) -> i32 | Result<_, impl Display>
+//!   ───────────────────────────────────────────────────────────────────
+//!   process  memory  archive  gate       objects with typed results
+//!   system   tables  time     console    what can be looked at
+//!   heap     start   panic               what a program needs to be Rust
+//!   ───────────────────────────────────────────────────────────────────
+//!   call             the only `svc` of ordinary programs
+//! ```
+//!
+//! A program is a crate with `#![no_std]`, `#![no_main]` and
+//!
+//! ```text
+//! graft_rt::program!(main);
+//!
+//! fn main(arguments: graft_rt::Arguments) -> i32 {
+//!     graft_rt::println!("hello, {}", arguments.get(1).unwrap_or("world"));
+//!     0
+//! }
+//! ```
+//!
+//! On a host the crate compiles too, so that [`size`] and other pure parts are tested by plain
+//! `cargo test`; a system call panics there.
+
+#![cfg_attr(target_os = "none", no_std)]
+#![deny(missing_docs)]
+
+extern crate alloc;
+
+pub mod archive;
+pub mod call;
+pub mod console;
+pub mod gate;
+#[cfg(target_os = "none")]
+mod heap;
+pub mod memory;
+#[cfg(target_os = "none")]
+mod panic;
+pub mod process;
+pub mod size;
+mod start;
+pub mod system;
+pub mod tables;
+pub mod test;
+pub mod time;
+
+pub use graft_abi as abi;
+pub use graft_abi::{Error, ExitStatus, FaultKind, Handle, Permissions, Rights, Share};
+pub use memory::Region;
+pub use process::Process;
+pub use start::{Arguments, Termination, arguments, start};

@@ -1,0 +1,64 @@
+//! Says what there is and how to use it: `help`.
+
+#![no_std]
+#![no_main]
+#![deny(unsafe_code)]
+
+extern crate alloc;
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use graft_rt::archive::{Archive, FileError};
+use graft_rt::{Arguments, println};
+
+graft_rt::program!(main);
+
+/// Programs that come with Graft; shown if the archive has them.
+const PROGRAMS: [(&str, &str, &str); 12] = [
+    ("forkdemo", "[--share copy|l3|l2|l1] [--plain]", "watch fork share translation tables and a write split them"),
+    ("forkbench", "--mem SIZE --share copy|l3|l2|l1", "measure fork and the writes after it"),
+    ("vmmap", "[--dump] [PID]", "the translation tables of a process"),
+    ("ps", "", "the processes, their memory and their time"),
+    ("free", "", "how the machine's memory is used"),
+    ("ls", "[NAME]...", "the files of the archive"),
+    ("cat", "NAME...", "print text files of the archive"),
+    ("echo", "[-n] [TEXT]...", "print text; $? is the last status"),
+    ("true", "", "succeed"),
+    ("false", "", "fail"),
+    ("sh", "[-c LINE]", "another shell, or one line in it"),
+    ("help", "", "this"),
+];
+
+/// What the shell does itself.
+const BUILTINS: [(&str, &str, &str); 2] =
+    [("history", "", "the lines typed so far"), ("exit", "[CODE]", "leave the shell; the first one powers off")];
+
+fn main(_arguments: Arguments) -> Result<(), FileError> {
+    let archive = Archive::open()?;
+    let mut others: Vec<String> = archive.files().filter(|file| file.is_program()).map(|file| file.name).collect();
+    for (name, arguments, purpose) in PROGRAMS {
+        if let Some(index) = others.iter().position(|other| other == name) {
+            others.swap_remove(index);
+            line(name, arguments, purpose);
+        }
+    }
+    for (name, arguments, purpose) in BUILTINS {
+        line(name, arguments, purpose);
+    }
+    println!();
+    println!("Join commands with ;  &&  ||  and quote with ' \" \\. Tab completes, arrows edit and recall.");
+    others.retain(|name| name != "init");
+    others.sort();
+    let (tests, others): (Vec<String>, Vec<String>) = others.into_iter().partition(|name| name.starts_with("t-"));
+    for (what, names) in [("Tests, each 0 or saying what failed:", tests), ("Also here:", others)] {
+        if !names.is_empty() {
+            println!("{what} {}", names.join(" "));
+        }
+    }
+    Ok(())
+}
+
+fn line(name: &str, arguments: &str, purpose: &str) {
+    println!("  {name:10}{arguments:35}{purpose}");
+}

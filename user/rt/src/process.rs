@@ -1,0 +1,182 @@
+//! Processes: making them, waiting for them, ending them.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use graft_abi::{Call, Error, ExitStatus, Handle, ProcessInfo, Rights, Share, SpawnRequest, Text};
+
+use crate::archive::{Archive, FileError};
+use crate::call::call;
+
+/// The handles that programs expect under their well-known numbers.
+pub const STANDARD_HANDLES: [Handle; 3] = [Handle::CONSOLE, Handle::ARCHIVE, Handle::SYSTEM];
+
+/// Ends the calling process.
+pub fn exit(code: i32) -> ! {
+    // SAFETY: the call does not return.
+    let refusal = unsafe { call(Call::Exit, [code as u32 as u64]) };
+    unreachable!("exit returned {refusal:?}")
+}
+
+/// The caller's process identifier.
+pub fn identify() -> u64 {
+    // SAFETY: the call touches no memory. It cannot fail.
+    unsafe { call(Call::Identify, []) }.map_or(0, |answer| answer.x0)
+}
+
+/// Lets another runnable thread go first.
+pub fn yield_now() {
+    // SAFETY: the call touches no memory. It cannot fail.
+    let _ = unsafe { call(Call::Yield, []) };
+}
+
+/// Blocks for at least that long.
+pub fn sleep(duration: Duration) {
+    let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    // SAFETY: the call touches no memory. It cannot fail.
+    let _ = unsafe { call(Call::Sleep, [nanoseconds]) };
+}
+
+/// Statistics of a process that a handle names.
+pub fn info(process: Handle) -> Result<ProcessInfo, Error> {
+    let mut info = ProcessInfo::default();
+    // SAFETY: the kernel stores a ProcessInfo into a variable that is borrowed mutably.
+    unsafe { call(Call::ProcessInfo, [process.0.into(), (&raw mut info).addr() as u64]) }?;
+    Ok(info)
+}
+
+/// Statistics of the calling process.
+pub fn own_info() -> ProcessInfo {
+    info(Handle::SELF).unwrap_or_default()
+}
+
+/// A process that this one holds a handle to. Dropping it gives the handle up and leaves the
+/// process alone.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Process {
+    handle: Handle,
+    identifier: u64,
+}
+
+/// Which of the two processes a `fork` returned in.
+#[derive(Debug)]
+pub enum Fork {
+    /// In the new one.
+    Child,
+    /// In the one that called, with the new one's handle.
+    Parent(Process),
+}
+
+/// Makes a copy of the calling process, with this much of its tables shared.
+pub fn fork(share: Share) -> Result<Fork, Error> {
+    // SAFETY: the child runs in a copy of this memory and the parent's does not change, so
+    // both may go on with every object they have.
+    let answer = unsafe { call(Call::Fork, [Handle::SELF.0.into(), share as u64, 0]) }?;
+    Ok(match answer.handle() {
+        Handle::NONE => Fork::Child,
+        handle => Fork::Parent(Process { handle, identifier: answer.x1 }),
+    })
+}
+
+impl Process {
+    /// Forks; the child runs `work`, exits with the code that it returns, and never comes back here.
+    pub fn fork_into(share: Share, work: impl FnOnce() -> i32) -> Result<Process, Error> {
+        match fork(share)? {
+            Fork::Child => exit(work()),
+            Fork::Parent(process) => Ok(process),
+        }
+    }
+
+    /// Starts a program of the archive with the standard handles. The first argument is its name.
+    pub fn spawn(arguments: &[&str]) -> Result<Process, FileError> {
+        let archive = Archive::open()?;
+        let image = archive.file(arguments.first().copied().unwrap_or_default())?;
+        Ok(Process::spawn_image(image, arguments, &STANDARD_HANDLES)?)
+    }
+
+    /// Starts a program from an ELF image in memory. It finds the handles as 1, 2, 3 and so on.
+    pub fn spawn_image(image: &[u8], arguments: &[&str], handles: &[Handle]) -> Result<Process, Error> {
+        let mut text = Vec::new();
+        for argument in arguments {
+            text.extend_from_slice(argument.as_bytes());
+            text.push(0);
+        }
+        let request = SpawnRequest {
+            image: Text { address: image.as_ptr().addr() as u64, length: image.len() as u64 },
+            arguments: Text { address: text.as_ptr().addr() as u64, length: text.len() as u64 },
+            handles: handles.as_ptr().addr() as u64,
+            handle_count: handles.len() as u64,
+        };
+        // SAFETY: the kernel only reads the request and what it points to. `Handle` is a
+        // transparent u32, as the request's list wants.
+        let answer = unsafe { call(Call::Spawn, [(&raw const request).addr() as u64]) }?;
+        Ok(Process { handle: answer.handle(), identifier: answer.x1 })
+    }
+
+    /// The handle, for raw calls and for passing on.
+    pub const fn handle(&self) -> Handle {
+        self.handle
+    }
+
+    /// The process identifier.
+    pub const fn identifier(&self) -> u64 {
+        self.identifier
+    }
+
+    /// Blocks until the process has ended and returns how. May be asked again.
+    pub fn wait(&self) -> Result<ExitStatus, Error> {
+        wait(self.handle)
+    }
+
+    /// Ends the process with this code.
+    pub fn kill(&self, code: i32) -> Result<(), Error> {
+        kill(self.handle, code)
+    }
+
+    /// Its statistics, also after its end.
+    pub fn info(&self) -> Result<ProcessInfo, Error> {
+        info(self.handle)
+    }
+
+    /// A second handle with no more than these rights.
+    pub fn duplicate(&self, rights: Rights) -> Result<Process, Error> {
+        Ok(Process { handle: duplicate(self.handle, rights)?, identifier: self.identifier })
+    }
+
+    /// The process that a handle of the caller names, with its identifier.
+    pub(crate) const fn from_parts(handle: Handle, identifier: u64) -> Process {
+        Process { handle, identifier }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = close(self.handle);
+    }
+}
+
+/// Blocks until the process that a handle names has ended and returns how.
+pub fn wait(process: Handle) -> Result<ExitStatus, Error> {
+    // SAFETY: the call touches no memory.
+    let answer = unsafe { call(Call::Wait, [process.0.into()]) }?;
+    // A status that this version does not know is a kernel's newer invention: still an end.
+    Ok(ExitStatus::from_register(answer.x1).unwrap_or(ExitStatus::Killed(-1)))
+}
+
+/// Ends the process that a handle names.
+pub fn kill(process: Handle, code: i32) -> Result<(), Error> {
+    // SAFETY: the call touches no memory of a caller that goes on to live.
+    unsafe { call(Call::Kill, [process.0.into(), code as u32 as u64]) }.map(drop)
+}
+
+/// Gives a handle up.
+pub fn close(handle: Handle) -> Result<(), Error> {
+    // SAFETY: the call touches no memory.
+    unsafe { call(Call::Close, [handle.0.into()]) }.map(drop)
+}
+
+/// Makes a second handle to the same object with no more than these rights.
+pub fn duplicate(handle: Handle, rights: Rights) -> Result<Handle, Error> {
+    // SAFETY: the call touches no memory.
+    unsafe { call(Call::Duplicate, [handle.0.into(), rights.0.into()]) }.map(|answer| answer.handle())
+}

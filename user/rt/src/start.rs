@@ -1,0 +1,120 @@
+//! From the first instruction to `main` and from its result to `exit`.
+
+use core::fmt::Display;
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+/// What the program was started with: strings, each ended by a zero byte, in its own memory.
+static ARGUMENTS: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
+static ARGUMENTS_LENGTH: AtomicUsize = AtomicUsize::new(0);
+
+/// Makes `main` the function that the program starts with: `program!(main);`.
+#[macro_export]
+macro_rules! program {
+    ($main:path) => {
+        /// The entry point: `x0` is the address of the arguments, `x1` their length in bytes.
+        #[cfg(target_os = "none")]
+        #[allow(unsafe_code)]
+        // SAFETY: no other symbol of a program is called `_start`; the kernel's contract for x0
+        // and x1 is that of `start`.
+        #[unsafe(no_mangle)]
+        extern "C" fn _start(address: *mut u8, length: usize) -> ! {
+            $crate::start(address, length, $main)
+        }
+    };
+}
+
+/// Runs `main` and ends the process with what it returns. Only [`program!`] calls this.
+pub fn start<T: Termination>(address: *mut u8, length: usize, main: fn(Arguments) -> T) -> ! {
+    ARGUMENTS.store(address, Ordering::Relaxed);
+    ARGUMENTS_LENGTH.store(length, Ordering::Relaxed);
+    let code = main(arguments()).report();
+    crate::process::exit(code)
+}
+
+/// The program's arguments, from anywhere in it.
+pub fn arguments() -> Arguments {
+    let address = ARGUMENTS.load(Ordering::Relaxed);
+    let length = ARGUMENTS_LENGTH.load(Ordering::Relaxed);
+    if address.is_null() {
+        return Arguments { rest: &[] };
+    }
+    // SAFETY: the kernel has copied `length` bytes of arguments to this address before the first
+    // instruction ran (see graft-abi's SpawnRequest); they are never written or unmapped.
+    Arguments { rest: unsafe { core::slice::from_raw_parts(address, length) } }
+}
+
+/// The arguments that are left, the program's own name first.
+#[derive(Clone, Copy, Debug)]
+pub struct Arguments {
+    rest: &'static [u8],
+}
+
+impl Arguments {
+    /// The argument with this index, 0 being the program's name.
+    pub fn get(self, index: usize) -> Option<&'static str> {
+        { self }.nth(index)
+    }
+}
+
+impl Iterator for Arguments {
+    type Item = &'static str;
+
+    fn next(&mut self) -> Option<&'static str> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let end = self.rest.iter().position(|&byte| byte == 0).unwrap_or(self.rest.len());
+        let (argument, rest) = self.rest.split_at(end);
+        self.rest = rest.get(1..).unwrap_or_default();
+        // What is not text cannot be meant for a program that reads text: show it as such.
+        Some(core::str::from_utf8(argument).unwrap_or("\u{fffd}"))
+    }
+}
+
+/// What `main` may return: something that becomes an exit code.
+pub trait Termination {
+    /// Tells the user what is to be told and returns the exit code.
+    fn report(self) -> i32;
+}
+
+impl Termination for () {
+    fn report(self) -> i32 {
+        0
+    }
+}
+
+impl Termination for i32 {
+    fn report(self) -> i32 {
+        self
+    }
+}
+
+impl<T: Termination, E: Display> Termination for Result<T, E> {
+    fn report(self) -> i32 {
+        match self {
+            Ok(value) => value.report(),
+            Err(error) => {
+                crate::eprintln!("{}: {error}", arguments().next().unwrap_or("program"));
+                1
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_cut_at_zero_bytes_and_keep_empty_ones() {
+        let arguments = Arguments { rest: b"sh\0-c\0\0last\0" };
+        assert_eq!(arguments.collect::<Vec<_>>(), ["sh", "-c", "", "last"]);
+        assert_eq!(arguments.get(1), Some("-c"));
+        assert_eq!(arguments.get(4), None);
+    }
+
+    #[test]
+    fn an_argument_that_is_not_text_is_shown_as_such() {
+        assert_eq!(Arguments { rest: b"a\0\xff\xfe\0b" }.collect::<Vec<_>>(), ["a", "\u{fffd}", "b"]);
+    }
+}
