@@ -1,0 +1,247 @@
+//! Changing a range: one recursion for map, unmap and protect.
+//!
+//! 1. *Plan.* Walk the range, ask the operation about every descriptor, refuse if it refuses, and count the tables that will be needed.
+//! 2. *Set aside* that many frames, or fail. Nothing has changed so far.
+//! 3. *Apply.* Own every table on the way (`make_mut`: re-open, split, expand a reservation) and store. What
+//!    goes away is *retired*: invalid for the hardware, but still saying what it led to.
+//! 4. *Invalidate* once.
+//! 5. *Sweep.* Empty what was retired and drop the references it held.
+//!
+//! The plan holds when it is applied: the space is held by `&mut`, and the counts of tables that it alone reaches cannot rise. Others may
+//! drop their references meanwhile; then some frames were set aside for nothing and go back.
+
+use crate::exit::release_entry;
+use crate::gate::{self, Exclusive, Stock};
+use crate::memory::Counts;
+use crate::split::copy_table;
+use crate::{AddressSpace, ENTRIES, Error, Format, Frame, Level, Memory, Reach, Tlb, VirtAddr, VirtRange};
+
+/// What becomes of a descriptor in the range.
+pub(crate) enum Decision {
+    /// It stays.
+    Keep,
+    /// It becomes this one, in place: not another present frame, not empty.
+    Store(u64),
+    /// It goes, and everything below it.
+    Remove,
+    /// The answer lies a level below. An empty or reserved descriptor becomes a table for it.
+    Descend,
+}
+
+/// An operation on a range.
+pub(crate) trait Edit<F: Format> {
+    /// What becomes of the descriptor `raw` of a table of `level` that covers `slot`. `whole`: all of `slot` lies in the range.
+    ///
+    /// The same question has the same answer every time it is asked.
+    fn decide(&self, raw: u64, level: Level, slot: VirtRange, whole: bool) -> Result<Decision, Error>;
+}
+
+impl<F: Format, M: Memory> AddressSpace<F, M> {
+    pub(crate) fn edit(&mut self, tlb: &impl Tlb, range: VirtRange, edit: &impl Edit<F>) -> Result<(), Error> {
+        let memory = &self.memory.clone();
+        let needed = plan::<F>(memory, Below::Table(self.root()), Level::ROOT, 0, range, false, edit)?;
+        let mut stock = Stock::allocate(memory, needed)?;
+        let mut root = self.exclusive_root();
+        let mut apply = Apply { memory, tlb, stock: &mut stock, edit, range, outcome: Outcome::default() };
+        apply.table(&mut root, 0);
+        let outcome = apply.outcome;
+        stock.give_back(memory);
+        match outcome.weakened {
+            Some(reach) => tlb.invalidate(range, reach),
+            None => tlb.publish(),
+        }
+        if outcome.removed {
+            sweep(memory, &mut root, 0, range);
+        }
+        Ok(())
+    }
+}
+
+/// What a planned table holds.
+#[derive(Clone, Copy)]
+enum Below {
+    /// It exists.
+    Table(Frame),
+    /// It will be made, with this descriptor, empty or reserved, in every slot.
+    Uniform(u64),
+}
+
+/// Which entries of a table that starts at `base` the range touches, and how.
+fn slots(level: Level, base: u64, range: VirtRange) -> impl Iterator<Item = (usize, VirtRange, bool)> {
+    let first = range.start().saturating_sub(base) / level.span();
+    (first as usize..ENTRIES).map_while(move |index| {
+        let slot = VirtRange::slot(base, level, index);
+        let part = slot.intersect(range)?;
+        Some((index, slot, part == slot))
+    })
+}
+
+/// Counts the tables that applying the edit can need at most.
+fn plan<F: Format>(
+    memory: &impl Memory,
+    below: Below,
+    level: Level,
+    base: u64,
+    range: VirtRange,
+    frozen: bool,
+    edit: &impl Edit<F>,
+) -> Result<usize, Error> {
+    let mut needed = 0;
+    for (index, slot, whole) in slots(level, base, range) {
+        let raw = match below {
+            Below::Table(table) => memory.load(table, index),
+            Below::Uniform(raw) => raw,
+        };
+        let Decision::Descend = edit.decide(raw, level, slot, whole)? else { continue };
+        let (below, frozen) = if F::is_present(raw) {
+            let child = F::output(raw);
+            (Below::Table(child), frozen || !gate::is_sole(memory, child))
+        } else {
+            (Below::Uniform(raw), false)
+        };
+        needed += usize::from(frozen || matches!(below, Below::Uniform(_)));
+        needed += plan(memory, below, level.below(), slot.start(), range, frozen, edit)?;
+    }
+    Ok(needed)
+}
+
+/// What applying an edit did.
+#[derive(Default)]
+struct Outcome {
+    /// Something that a TLB may hold lost permissions or went away.
+    weakened: Option<Reach>,
+    /// Retired descriptors wait for the sweep.
+    removed: bool,
+}
+
+impl Outcome {
+    fn weaken(&mut self, level: Level) {
+        if level != Level::LAST || self.weakened.is_none() {
+            self.weakened = Some(if level == Level::LAST { Reach::Pages } else { Reach::Tables });
+        }
+    }
+}
+
+struct Apply<'a, M, T, E> {
+    memory: &'a M,
+    tlb: &'a T,
+    stock: &'a mut Stock,
+    edit: &'a E,
+    range: VirtRange,
+    outcome: Outcome,
+}
+
+/// What an edit did to one table.
+struct Applied {
+    /// What the tables above must account for.
+    change: Counts,
+    /// Every entry that is left has been retired: the table can go too.
+    hollow: bool,
+}
+
+impl<M: Memory, T: Tlb, E> Apply<'_, M, T, E> {
+    fn table<F: Format>(&mut self, table: &mut Exclusive<F>, base: u64) -> Applied
+    where
+        E: Edit<F>,
+    {
+        let memory = self.memory;
+        let level = table.level();
+        let (mut change, mut retired) = (Counts::ZERO, 0);
+        for (index, slot, whole) in slots(level, base, self.range) {
+            let old = table.load(memory, index);
+            let decision = self.edit.decide(old, level, slot, whole).expect("the plan had no objection");
+            match decision {
+                Decision::Keep => {}
+                Decision::Store(new) => {
+                    change += gate::weight::<F>(memory, new, level) - gate::weight::<F>(memory, old, level);
+                    if old == 0 {
+                        table.insert(memory, index, new);
+                    } else {
+                        table.store(memory, index, new);
+                    }
+                    if F::is_present(old) {
+                        self.outcome.weaken(level);
+                    }
+                }
+                Decision::Remove => {
+                    change += Counts::ZERO - gate::weight::<F>(memory, old, level);
+                    retired += u32::from(self.retire(table, index, old));
+                }
+                Decision::Descend => {
+                    let (mut child, expanded) = self.own(table, index, slot);
+                    let below = self.table(&mut child, slot.start());
+                    change += expanded + below.change;
+                    if below.hollow {
+                        let link = table.load(memory, index);
+                        change += Counts::ZERO - gate::weight::<F>(memory, link, level);
+                        retired += u32::from(self.retire(table, index, link));
+                    }
+                }
+            }
+        }
+        table.account(memory, change);
+        Applied { change, hollow: memory.counts(table.frame()).live() == retired && level != Level::ROOT }
+    }
+
+    /// Takes a descriptor away. `true` if it was present and now waits for the sweep.
+    fn retire<F: Format>(&mut self, table: &mut Exclusive<F>, index: usize, raw: u64) -> bool {
+        if !F::is_present(raw) {
+            table.remove(self.memory, index);
+            return false;
+        }
+        table.store(self.memory, index, F::retire(raw));
+        self.outcome.weaken(table.level());
+        self.outcome.removed = true;
+        true
+    }
+
+    /// `make_mut` for one step down: the table behind an entry, nobody else's, and what making it added to the counts.
+    fn own<F: Format>(&mut self, table: &mut Exclusive<F>, index: usize, slot: VirtRange) -> (Exclusive<F>, Counts) {
+        let memory = self.memory;
+        let level = table.level();
+        let raw = table.load(memory, index);
+        if !F::is_present(raw) {
+            let fresh = self.stock.take(memory);
+            let child = if raw == 0 {
+                let child = Exclusive::fresh(memory, fresh, level.below());
+                table.insert(memory, index, child.descriptor());
+                child
+            } else {
+                let child = Exclusive::filled(memory, fresh, level.below(), raw);
+                table.store(memory, index, child.descriptor());
+                child
+            };
+            let change = gate::weight::<F>(memory, child.descriptor(), level) - gate::weight::<F>(memory, raw, level);
+            return (child, change);
+        }
+        if let Some(child) = table.child(memory, index) {
+            return (child, Counts::ZERO);
+        }
+        let child = copy_table::<F>(memory, F::output(raw), self.stock.take(memory), level.below(), None);
+        table.redirect(memory, self.tlb, index, child.descriptor(), (slot, Reach::Tables));
+        release_entry::<F>(memory, raw, level);
+        (child, Counts::ZERO)
+    }
+}
+
+/// Empties every retired slot in the range and drops the reference that it held. The TLBs have forgotten them.
+fn sweep<F: Format>(memory: &impl Memory, table: &mut Exclusive<F>, base: u64, range: VirtRange) {
+    let level = table.level();
+    for (index, slot, _) in slots(level, base, range) {
+        let raw = table.load(memory, index);
+        if F::is_retired(raw) {
+            table.remove(memory, index);
+            release_entry::<F>(memory, F::restore(raw), level);
+        } else if level != Level::LAST
+            && F::is_present(raw)
+            && let Some(mut child) = table.child(memory, index)
+        {
+            sweep(memory, &mut child, slot.start(), range);
+        }
+    }
+}
+
+/// The first address of a slot, for an error.
+pub(crate) fn first(slot: VirtRange) -> VirtAddr {
+    VirtAddr::new(slot.start()).expect("slots of the tree have user addresses")
+}

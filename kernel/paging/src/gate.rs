@@ -1,0 +1,385 @@
+//! The gate: every store into a table passes through here, and a store that changes a table's meaning needs proof that
+//! nobody else sees the table.
+//!
+//! The proof is an [`Exclusive`]. There are three ways to one, and each makes it true:
+//! the root of a space held by `&mut`, a frame fresh from the allocator, and a child with a
+//! reference count of 1 of a table that is itself held exclusively. Sharing only ever happens through a parent (fork and split add
+//! a reference while they hold `&mut` to one of the spaces above it), so a path on which every count is 1
+//! cannot become shared while the space above it is held by `&mut`.
+
+use core::marker::PhantomData;
+
+use crate::memory::Counts;
+use crate::sync::{Ordering, fence};
+use crate::{
+    AddressSpace, ENTRIES, Entry, Format, Frame, Kind, Level, Memory, OutOfMemory, Purpose, Reach, Tlb, VirtAddr,
+    VirtRange,
+};
+
+/// A table that only its holder reaches.
+///
+/// Not `Copy`: two of them for one table would be two proofs.
+pub(crate) struct Exclusive<F> {
+    frame: Frame,
+    level: Level,
+    format: PhantomData<F>,
+}
+
+impl<F: Format> Exclusive<F> {
+    /// A root. The caller holds the space that owns it by `&mut`; roots are never shared.
+    pub(crate) fn root(frame: Frame) -> Self {
+        Exclusive { frame, level: Level::ROOT, format: PhantomData }
+    }
+
+    /// A table of `level` in a frame that came from the allocator and is linked nowhere; emptied.
+    pub(crate) fn fresh(memory: &impl Memory, frame: Fresh, level: Level) -> Self {
+        memory.zero(frame.0);
+        memory.counts(frame.0).reset();
+        Exclusive { frame: frame.0, level, format: PhantomData }
+    }
+
+    /// As [`fresh`](Self::fresh), with the same descriptor, present or reserved, in every slot.
+    pub(crate) fn filled(memory: &impl Memory, frame: Fresh, level: Level, raw: u64) -> Self {
+        for index in 0..ENTRIES {
+            memory.store(frame.0, index, raw);
+        }
+        let counts = memory.counts(frame.0);
+        let one = weight::<F>(memory, raw, level);
+        counts.set(Counts {
+            reserved: one.reserved * ENTRIES as i64,
+            unshareable: one.unshareable * ENTRIES as i64,
+            ..Counts::ZERO
+        });
+        counts.set_live(ENTRIES as u32);
+        Exclusive { frame: frame.0, level, format: PhantomData }
+    }
+
+    /// The descriptor that leads to this table and forbids nothing.
+    pub(crate) fn descriptor(&self) -> u64 {
+        F::encode(Entry::Table(crate::Table { frame: self.frame, read_only: false }), Level::ROOT)
+    }
+
+    /// The table that entry `index` leads to, if this is the only reference to it.
+    #[inline(always)]
+    pub(crate) fn child(&self, memory: &impl Memory, index: usize) -> Option<Self> {
+        let raw = memory.load(self.frame, index);
+        debug_assert!(F::is_present(raw) && self.level != Level::LAST);
+        let frame = F::output(raw);
+        is_sole(memory, frame).then(|| Exclusive { frame, level: self.level.below(), format: PhantomData })
+    }
+
+    #[inline(always)]
+    pub(crate) fn frame(&self) -> Frame {
+        self.frame
+    }
+
+    #[inline(always)]
+    pub(crate) fn level(&self) -> Level {
+        self.level
+    }
+
+    #[inline(always)]
+    pub(crate) fn load(&self, memory: &impl Memory, index: usize) -> u64 {
+        memory.load(self.frame, index)
+    }
+
+    /// Replaces a descriptor that was not empty by another that is not, and that leads to the same place or did
+    /// not lead anywhere. For a present descriptor that is to lead elsewhere there is [`redirect`](Self::redirect).
+    #[inline(always)]
+    pub(crate) fn store(&mut self, memory: &impl Memory, index: usize, raw: u64) {
+        debug_assert!(raw != 0 && self.leads_nowhere_else(memory, index, raw));
+        memory.store(self.frame, index, raw);
+    }
+
+    fn leads_nowhere_else(&self, memory: &impl Memory, index: usize, raw: u64) -> bool {
+        let old = memory.load(self.frame, index);
+        !F::is_present(old) || !F::is_present(raw) || F::output(old) == F::output(raw)
+    }
+
+    /// Makes a present descriptor lead to another frame: break, invalidate, make.
+    ///
+    /// A core that walks in between finds an invalid descriptor and faults; its handler waits for
+    /// the lock on the space, finds the address mapped, and retries.
+    pub(crate) fn redirect(
+        &mut self,
+        memory: &impl Memory,
+        tlb: &impl Tlb,
+        index: usize,
+        raw: u64,
+        (range, reach): (VirtRange, Reach),
+    ) {
+        debug_assert!(F::is_present(memory.load(self.frame, index)) && F::is_present(raw));
+        if F::BREAK_BEFORE_MAKE {
+            memory.store(self.frame, index, F::retire(raw));
+            tlb.invalidate(range, reach);
+            memory.store(self.frame, index, raw);
+            tlb.publish();
+        } else {
+            memory.store(self.frame, index, raw);
+            tlb.invalidate(range, reach);
+        }
+    }
+
+    /// Stores into a [`fresh`](Self::fresh) table that is filled in one go; ends with [`set_live`](Self::set_live).
+    #[inline(always)]
+    pub(crate) fn put(&mut self, memory: &impl Memory, index: usize, raw: u64) {
+        memory.store(self.frame, index, raw);
+    }
+
+    /// Says how many entries were [`put`](Self::put).
+    pub(crate) fn set_live(&mut self, memory: &impl Memory, live: u32) {
+        memory.counts(self.frame).set_live(live);
+    }
+
+    /// Fills an empty slot.
+    pub(crate) fn insert(&mut self, memory: &impl Memory, index: usize, raw: u64) {
+        debug_assert!(raw != 0 && memory.load(self.frame, index) == 0);
+        memory.store(self.frame, index, raw);
+        let counts = memory.counts(self.frame);
+        counts.set_live(counts.live() + 1);
+    }
+
+    /// Empties a slot.
+    pub(crate) fn remove(&mut self, memory: &impl Memory, index: usize) {
+        debug_assert!(memory.load(self.frame, index) != 0);
+        memory.store(self.frame, index, 0);
+        let counts = memory.counts(self.frame);
+        counts.set_live(counts.live() - 1);
+    }
+
+    /// Adds a change below this table to its counts.
+    #[inline(always)]
+    pub(crate) fn account(&mut self, memory: &impl Memory, change: Counts) {
+        memory.counts(self.frame).add(change);
+    }
+}
+
+/// A path from the root down to the descriptor that decides about an address, and who shares it.
+///
+/// Holds the space by `&mut`, so that its findings stay true: a count of 1 below a path of ones cannot rise.
+pub(crate) struct Path<'a, F: Format, M: Memory> {
+    pub(crate) memory: &'a M,
+    /// The tables by level, meaningful down to `level`.
+    pub(crate) tables: [Frame; Level::COUNT],
+    /// Level of the table that holds the descriptor.
+    pub(crate) level: Level,
+    /// The descriptor: a page, a reservation or empty.
+    pub(crate) raw: u64,
+    /// Whether a table descriptor on the path refuses stores.
+    pub(crate) read_only: bool,
+    /// First level whose table has other references; it and everything below are frozen.
+    pub(crate) shared: Option<Level>,
+    pub(crate) address: VirtAddr,
+    space: PhantomData<(&'a mut (), F)>,
+}
+
+impl<'a, F: Format, M: Memory> Path<'a, F, M> {
+    #[inline(always)]
+    pub(crate) fn new(space: &'a mut AddressSpace<F, M>, address: VirtAddr) -> Self {
+        Self::descend(&space.memory, space.root(), address)
+    }
+
+    /// For looking only: the caller holds the space by `&`, and gets no proof of anything.
+    #[inline(always)]
+    pub(crate) fn peek(space: &'a AddressSpace<F, M>, address: VirtAddr) -> (u64, Level, bool) {
+        let path = Self::descend(&space.memory, space.root(), address);
+        (path.raw, path.level, path.read_only)
+    }
+
+    #[inline(always)]
+    fn descend(memory: &'a M, root: Frame, address: VirtAddr) -> Self {
+        let mut tables = [root; Level::COUNT];
+        let mut level = Level::ROOT;
+        let (mut read_only, mut shared) = (false, None);
+        loop {
+            let raw = memory.load(tables[level.number()], level.index(address));
+            if level == Level::LAST || !F::is_present(raw) {
+                return Path { memory, tables, level, raw, read_only, shared, address, space: PhantomData };
+            }
+            level = level.below();
+            tables[level.number()] = F::output(raw);
+            read_only |= F::is_read_only_table(raw);
+            if shared.is_none() && !is_sole(memory, F::output(raw)) {
+                shared = Some(level);
+            }
+        }
+    }
+
+    /// Which entry of the path's table of this level is on the path.
+    #[inline(always)]
+    pub(crate) fn index(&self, level: Level) -> usize {
+        level.index(self.address)
+    }
+
+    /// The lowest table that nobody shares.
+    #[inline(always)]
+    pub(crate) fn lowest(&mut self) -> Exclusive<F> {
+        let level = match self.shared {
+            Some(shared) => shared.above(),
+            None => self.level,
+        };
+        Exclusive { frame: self.tables[level.number()], level, format: PhantomData }
+    }
+
+    /// Takes the read-only marks off the descriptors that lead to tables which nobody shares.
+    #[inline(always)]
+    pub(crate) fn open(&mut self) {
+        if !self.read_only {
+            return;
+        }
+        let lowest = self.lowest().level;
+        let mut level = Level::ROOT;
+        while level < lowest {
+            let (table, index) = (self.tables[level.number()], self.index(level));
+            let raw = self.memory.load(table, index);
+            if F::is_read_only_table(raw) {
+                self.memory.store(table, index, F::write_enable(raw, level));
+            }
+            level = level.below();
+        }
+    }
+
+    /// Adds a change to the counts of every table that nobody shares.
+    #[inline(always)]
+    pub(crate) fn account(&mut self, change: Counts) {
+        if change == Counts::ZERO {
+            return;
+        }
+        for number in 0..=self.lowest().level.number() {
+            self.memory.counts(self.tables[number]).add(change);
+        }
+    }
+}
+
+/// Takes write permission from an entry of a table that others may share, and returns the entry without it.
+///
+/// One of the two stores that a frozen table permits. The table is read-only from above wherever it is shared, so nobody can
+/// see a difference; and whoever else does the same at the same time stores the same value.
+#[inline(always)]
+pub(crate) fn write_protect<F: Format>(
+    memory: &impl Memory,
+    table: Frame,
+    level: Level,
+    index: usize,
+    raw: u64,
+) -> u64 {
+    let protected = F::write_protect(raw, level);
+    if protected != raw {
+        memory.store(table, index, protected);
+    }
+    protected
+}
+
+/// Shows the page of zeroes where a level-3 table, shared or not, has a reservation.
+///
+/// The other store that a frozen table permits: a reservation reads as zeroes, so no sharer can tell the difference, the counts stay
+/// as they are (a zero page counts as reserved), and two cores that do it at once store the same value.
+/// A reader that breaks sharing would cost a table per read process instead.
+pub(crate) fn show_zero_page(memory: &impl Memory, table: Frame, index: usize, raw: u64) {
+    memory.store(table, index, raw);
+}
+
+/// Whether this is the only reference to a frame.
+///
+/// Acquire pairs with the release in [`release`]: whoever sees 1 also sees everything that former sharers did
+/// before they let go, in particular the write permissions they took away.
+#[inline(always)]
+pub(crate) fn is_sole(memory: &impl Memory, frame: Frame) -> bool {
+    memory.references(frame).load(Ordering::Acquire) == 1
+}
+
+/// Adds a reference to a frame that the caller reaches through one that exists.
+///
+/// Relaxed, as for `Arc`: the new reference travels to other cores through something that synchronises (a lock, the scheduler).
+#[inline(always)]
+pub(crate) fn retain(memory: &impl Memory, frame: Frame) {
+    memory.references(frame).fetch_add(1, Ordering::Relaxed);
+}
+
+/// Drops a reference; `true` if it was the last, and the caller now owns the frame.
+#[inline(always)]
+pub(crate) fn release(memory: &impl Memory, frame: Frame) -> bool {
+    if memory.references(frame).fetch_sub(1, Ordering::Release) != 1 {
+        return false;
+    }
+    fence(Ordering::Acquire);
+    true
+}
+
+/// A frame fresh from the allocator, linked nowhere. Must be used or given back.
+#[must_use]
+pub(crate) struct Fresh(Frame);
+
+impl Fresh {
+    pub(crate) fn allocate(memory: &impl Memory, purpose: Purpose) -> Result<Fresh, OutOfMemory> {
+        memory.allocate(purpose).map(Fresh).ok_or(OutOfMemory)
+    }
+
+    /// Gives up the token: the frame is about to be mapped as a page.
+    pub(crate) fn into_frame(self) -> Frame {
+        self.0
+    }
+}
+
+/// Tables set aside before an operation's first store, so that nothing can fail after it.
+///
+/// A list threaded through the frames themselves, first word of each: any number, no other memory.
+pub(crate) struct Stock {
+    first: Option<Frame>,
+}
+
+impl Stock {
+    /// Sets `count` frames aside, or none.
+    pub(crate) fn allocate(memory: &impl Memory, count: usize) -> Result<Stock, OutOfMemory> {
+        let mut stock = Stock { first: None };
+        for _ in 0..count {
+            match memory.allocate(Purpose::Table) {
+                Some(frame) => {
+                    memory.store(frame, 0, stock.first.map_or(u64::MAX, |next| next.0));
+                    stock.first = Some(frame);
+                }
+                None => {
+                    stock.give_back(memory);
+                    return Err(OutOfMemory);
+                }
+            }
+        }
+        Ok(stock)
+    }
+
+    /// One of the frames.
+    ///
+    /// # Panics
+    /// If the operation counted too few: a bug in its planning, better than half a tree.
+    pub(crate) fn take(&mut self, memory: &impl Memory) -> Fresh {
+        let frame = self.first.expect("an operation set too few tables aside");
+        let next = memory.load(frame, 0);
+        self.first = (next != u64::MAX).then_some(Frame(next));
+        Fresh(frame)
+    }
+
+    /// Gives back what was not needed.
+    pub(crate) fn give_back(mut self, memory: &impl Memory) {
+        while self.first.is_some() {
+            let Fresh(frame) = self.take(memory);
+            memory.free(frame, Purpose::Table);
+        }
+    }
+}
+
+/// What a descriptor adds to the counts of the tables above it.
+pub(crate) fn weight<F: Format>(memory: &impl Memory, raw: u64, level: Level) -> Counts {
+    let entry = F::decode(raw, level);
+    let unshareable = entry.is_unshareable().into();
+    match entry {
+        Entry::Empty => Counts::ZERO,
+        Entry::Reserved(_) => Counts { reserved: level.pages() as i64, unshareable, ..Counts::ZERO },
+        Entry::Table(table) => {
+            let below = memory.counts(table.frame).get();
+            Counts { tables: below.tables + 1, ..below }
+        }
+        Entry::Page(page) if page.kind.is_counted() => Counts { pages: 1, unshareable, ..Counts::ZERO },
+        Entry::Page(page) if page.kind == Kind::Zero => Counts { reserved: 1, unshareable, ..Counts::ZERO },
+        Entry::Page(_) => Counts { unshareable, ..Counts::ZERO },
+    }
+}

@@ -1,0 +1,141 @@
+//! Map, unmap, protect: each a small [`Edit`].
+
+use core::marker::PhantomData;
+
+use crate::edit::{Decision, Edit, first};
+use crate::{
+    AddressSpace, Entry, Error, Format, Frame, Kind, Level, Memory, Page, Permissions, Reservation, Tlb, VirtRange,
+};
+
+/// Memory that the frame allocator does not own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Foreign {
+    /// Ordinary memory, cached.
+    Normal,
+    /// Device registers; a child does not get them.
+    Device,
+}
+
+impl<F: Format, M: Memory> AddressSpace<F, M> {
+    /// Reserves demand-zero memory. Costs one descriptor for each naturally aligned 512 GiB, 1 GiB, 2 MiB or 4 KiB of it.
+    ///
+    /// # Errors
+    /// [`Error::Occupied`] if anything is mapped or reserved in the range, [`Error::OutOfMemory`]; nothing has changed then.
+    pub fn reserve(&mut self, tlb: &impl Tlb, range: VirtRange, reservation: Reservation) -> Result<(), Error> {
+        self.edit(tlb, range, &Reserve(reservation))
+    }
+
+    /// Maps consecutive frames from `first` on that the allocator does not own and that outlive the space.
+    ///
+    /// # Errors
+    /// As [`reserve`](Self::reserve).
+    pub fn map_frames(
+        &mut self,
+        tlb: &impl Tlb,
+        range: VirtRange,
+        first: Frame,
+        permissions: Permissions,
+        foreign: Foreign,
+    ) -> Result<(), Error> {
+        let kind = match foreign {
+            Foreign::Normal => Kind::Foreign,
+            Foreign::Device => Kind::Device,
+        };
+        let writable = permissions == Permissions::ReadWrite;
+        self.edit(tlb, range, &Map { start: range.start(), page: Page { frame: first, permissions, kind, writable } })
+    }
+
+    /// Removes whatever is mapped or reserved in the range; holes are no error.
+    ///
+    /// A shared subtree that lies wholly in the range is dropped, not copied.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] if a table on the range's edge had to be split and there was no frame; nothing has changed then.
+    pub fn unmap(&mut self, tlb: &impl Tlb, range: VirtRange) -> Result<(), Error> {
+        self.edit(tlb, range, &Unmap(PhantomData::<F>))
+    }
+
+    /// Changes what may be done with what is mapped or reserved in the range.
+    ///
+    /// Write permission that is gained reaches the hardware with the first write fault, so that shared pages are copied then.
+    ///
+    /// # Errors
+    /// [`Error::NotMapped`] at the first hole, [`Error::Unsuitable`] where foreign memory would gain write
+    /// permission, [`Error::OutOfMemory`]; nothing has changed then.
+    pub fn protect(&mut self, tlb: &impl Tlb, range: VirtRange, permissions: Permissions) -> Result<(), Error> {
+        self.edit(tlb, range, &Protect(permissions))
+    }
+}
+
+struct Reserve(Reservation);
+
+impl<F: Format> Edit<F> for Reserve {
+    fn decide(&self, raw: u64, level: Level, slot: VirtRange, whole: bool) -> Result<Decision, Error> {
+        if raw == 0 && whole {
+            return Ok(Decision::Store(F::encode(Entry::Reserved(self.0), level)));
+        }
+        descend_or_refuse::<F>(raw, level, slot)
+    }
+}
+
+struct Map {
+    start: u64,
+    page: Page,
+}
+
+impl<F: Format> Edit<F> for Map {
+    fn decide(&self, raw: u64, level: Level, slot: VirtRange, _whole: bool) -> Result<Decision, Error> {
+        if raw == 0 && level == Level::LAST {
+            let frame = Frame(self.page.frame.0 + (slot.start() - self.start) / level.span());
+            return Ok(Decision::Store(F::encode(Entry::Page(Page { frame, ..self.page }), level)));
+        }
+        descend_or_refuse::<F>(raw, level, slot)
+    }
+}
+
+/// For operations that want emptiness: goes down where there may be some.
+fn descend_or_refuse<F: Format>(raw: u64, level: Level, slot: VirtRange) -> Result<Decision, Error> {
+    if raw == 0 || (F::is_present(raw) && level != Level::LAST) {
+        return Ok(Decision::Descend);
+    }
+    Err(Error::Occupied(first(slot)))
+}
+
+struct Unmap<F>(PhantomData<F>);
+
+impl<F: Format> Edit<F> for Unmap<F> {
+    fn decide(&self, raw: u64, _level: Level, _slot: VirtRange, whole: bool) -> Result<Decision, Error> {
+        Ok(match (raw, whole) {
+            (0, _) => Decision::Keep,
+            (_, true) => Decision::Remove,
+            (_, false) => Decision::Descend,
+        })
+    }
+}
+
+struct Protect(Permissions);
+
+impl<F: Format> Edit<F> for Protect {
+    fn decide(&self, raw: u64, level: Level, slot: VirtRange, whole: bool) -> Result<Decision, Error> {
+        let permissions = self.0;
+        let entry = match F::decode(raw, level) {
+            Entry::Empty => return Err(Error::NotMapped(first(slot))),
+            Entry::Table(_) => return Ok(Decision::Descend),
+            Entry::Reserved(_) if !whole => return Ok(Decision::Descend),
+            Entry::Reserved(reservation) => Entry::Reserved(Reservation { permissions, ..reservation }),
+            Entry::Page(page) => {
+                let gains_write = permissions == Permissions::ReadWrite && page.permissions != permissions;
+                if gains_write && matches!(page.kind, Kind::Foreign | Kind::Device) {
+                    return Err(Error::Unsuitable(first(slot), permissions));
+                }
+                Entry::Page(Page {
+                    permissions,
+                    writable: page.writable && permissions == Permissions::ReadWrite,
+                    ..page
+                })
+            }
+        };
+        let new = F::encode(entry, level);
+        Ok(if new == raw { Decision::Keep } else { Decision::Store(new) })
+    }
+}

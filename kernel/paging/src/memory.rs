@@ -1,0 +1,187 @@
+//! What the tree needs from its surroundings: frames with counts, and TLB invalidation.
+
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::{Frame, VirtRange};
+
+/// What a frame is wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A translation table.
+    Table,
+    /// A page of a program.
+    Page,
+}
+
+/// No frame was left. The operation that says so has changed nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfMemory;
+
+/// Physical memory: frames, their reference counts, and access to those that are tables.
+///
+/// # Safety
+/// The tree's guarantees rest on these:
+/// - [`allocate`](Memory::allocate) hands out frames that nobody else uses, until [`free`](Memory::free);
+/// - [`load`](Memory::load) and [`store`](Memory::store) are single-copy atomic, at least relaxed, and a store is
+///   what the hardware walker reads after [`Tlb::publish`];
+/// - [`references`](Memory::references) and [`counts`](Memory::counts) return the same, distinct location for a frame every time.
+#[expect(unsafe_code, reason = "implementing it is a promise; the crate itself does nothing unsafe")]
+pub unsafe trait Memory: Clone {
+    /// A frame with undefined content and a reference count of 1.
+    fn allocate(&self, purpose: Purpose) -> Option<Frame>;
+
+    /// Takes back a frame whose last reference is gone.
+    fn free(&self, frame: Frame, purpose: Purpose);
+
+    /// Reads a descriptor. `index` is below [`ENTRIES`](crate::ENTRIES).
+    fn load(&self, table: Frame, index: usize) -> u64;
+
+    /// Writes a descriptor. `index` is below [`ENTRIES`](crate::ENTRIES).
+    fn store(&self, table: Frame, index: usize, raw: u64);
+
+    /// The frame's reference count.
+    fn references(&self, frame: Frame) -> &AtomicU32;
+
+    /// What is known about the subtree below a table.
+    fn counts(&self, table: Frame) -> &TableCounts;
+
+    /// Fills a frame with zeroes.
+    fn zero(&self, frame: Frame);
+
+    /// Copies a frame's content.
+    fn copy(&self, from: Frame, to: Frame);
+
+    /// The page of zeroes that stands in for untouched memory; never freed, never written.
+    fn zero_page(&self) -> Frame;
+}
+
+/// What the hardware may have cached of a changed range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Only page descriptors changed: entries of the last level suffice (Arm: `VALE1IS`).
+    Pages,
+    /// Table descriptors changed: walk caches too, and everything below (Arm: by ASID or by range, never the
+    /// last-level forms; x86_64: `INVLPG` of every page, or the whole PCID).
+    Tables,
+}
+
+/// TLB maintenance for one address space, on every core.
+pub trait Tlb {
+    /// Makes stores into tables visible to every hardware walker, before anybody relies on
+    /// them (Arm: `DSB ISHST`, and `ISB` for the calling core).
+    fn publish(&self);
+
+    /// Ends the use of whatever any core has cached of the range, as far as `reach` says. Earlier stores are visible
+    /// to walkers first, and it returns when the invalidation has completed on every core
+    /// (Arm: `DSB ISHST`, `TLBI …IS`, `DSB ISH`, `ISB`; x86_64: shootdown).
+    fn invalidate(&self, range: VirtRange, reach: Reach);
+}
+
+/// What hangs below a table. Kept beside the frame, so that it follows the table into every space that shares it.
+///
+/// Written only under exclusive ownership of the table, read by whoever reaches it; relaxed is enough,
+/// because ownership itself is handed over with acquire and release on the reference count.
+#[derive(Debug, Default)]
+#[repr(C, align(32))]
+pub struct TableCounts {
+    /// Demand-zero pages not yet backed, in pages.
+    reserved: AtomicU64,
+    /// Pages present, counted kinds only, in pages.
+    pages: AtomicU32,
+    /// Tables below this one, itself not included.
+    tables: AtomicU32,
+    /// Entries below that keep their table from being shared.
+    unshareable: AtomicU32,
+    /// Entries of this table itself that are not empty.
+    live: AtomicU32,
+}
+
+impl TableCounts {
+    pub(crate) fn get(&self) -> Counts {
+        Counts {
+            reserved: self.reserved.load(Ordering::Relaxed) as i64,
+            pages: self.pages.load(Ordering::Relaxed).into(),
+            tables: self.tables.load(Ordering::Relaxed).into(),
+            unshareable: self.unshareable.load(Ordering::Relaxed).into(),
+        }
+    }
+
+    pub(crate) fn reset(&self) {
+        self.set(Counts::ZERO);
+        self.live.store(0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set(&self, counts: Counts) {
+        self.reserved.store(counts.reserved as u64, Ordering::Relaxed);
+        self.pages.store(counts.pages as u32, Ordering::Relaxed);
+        self.tables.store(counts.tables as u32, Ordering::Relaxed);
+        self.unshareable.store(counts.unshareable as u32, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add(&self, change: Counts) {
+        self.set(self.get() + change);
+    }
+
+    /// Entries that are not empty.
+    #[inline(always)]
+    pub(crate) fn live(&self) -> u32 {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    pub(crate) fn set_live(&self, live: u32) {
+        self.live.store(live, Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    pub(crate) fn has_unshareable(&self) -> bool {
+        self.unshareable.load(Ordering::Relaxed) != 0
+    }
+}
+
+/// [`TableCounts`] as a value, or a change to one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) reserved: i64,
+    pub(crate) pages: i64,
+    pub(crate) tables: i64,
+    pub(crate) unshareable: i64,
+}
+
+impl Counts {
+    pub(crate) const ZERO: Counts = Counts { reserved: 0, pages: 0, tables: 0, unshareable: 0 };
+}
+
+impl core::ops::Add for Counts {
+    type Output = Counts;
+
+    #[inline(always)]
+    fn add(self, other: Counts) -> Counts {
+        Counts {
+            reserved: self.reserved + other.reserved,
+            pages: self.pages + other.pages,
+            tables: self.tables + other.tables,
+            unshareable: self.unshareable + other.unshareable,
+        }
+    }
+}
+
+impl core::ops::Sub for Counts {
+    type Output = Counts;
+
+    #[inline(always)]
+    fn sub(self, other: Counts) -> Counts {
+        Counts {
+            reserved: self.reserved - other.reserved,
+            pages: self.pages - other.pages,
+            tables: self.tables - other.tables,
+            unshareable: self.unshareable - other.unshareable,
+        }
+    }
+}
+
+impl core::ops::AddAssign for Counts {
+    #[inline(always)]
+    fn add_assign(&mut self, other: Counts) {
+        *self = *self + other;
+    }
+}

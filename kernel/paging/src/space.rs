@@ -1,0 +1,113 @@
+//! An address space: a root and the operations on the tree below it.
+
+use core::marker::PhantomData;
+
+use crate::gate::{Exclusive, Fresh, Path};
+use crate::{Entry, Format, Frame, Level, Memory, OutOfMemory, Page, Permissions, Purpose, VirtAddr};
+
+/// An address space.
+///
+/// `&mut self` is the lock: whoever shares a space between threads puts it behind one. No lock is needed between spaces, whatever
+/// they share.
+///
+/// A space must be [`destroy`](AddressSpace::destroy)ed: dropping it would leak its tables, because the
+/// TLBs have to be told before a frame is free, and a destructor has no [`Tlb`](crate::Tlb).
+#[must_use = "a space that is dropped instead of destroyed leaks its tables"]
+pub struct AddressSpace<F: Format, M: Memory> {
+    pub(crate) memory: M,
+    root: Frame,
+    format: PhantomData<fn() -> F>,
+}
+
+/// Sizes of an address space, as its root's counts have them: O(1), exact.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Pages present, shared ones included.
+    pub resident: u64,
+    /// Demand-zero pages reserved and not yet backed.
+    pub reserved: u64,
+    /// Translation tables, shared ones and the root included, in frames.
+    pub tables: u64,
+}
+
+/// Where an address leads now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Translation {
+    /// The page descriptor.
+    pub page: Page,
+    /// Whether a store works without a fault: the page and every level above allow it.
+    pub writable_now: bool,
+}
+
+/// Why an operation on a range was refused. Nothing has changed then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// Something is mapped or reserved at this address already.
+    Occupied(VirtAddr),
+    /// Nothing is mapped or reserved at this address.
+    NotMapped(VirtAddr),
+    /// The page at this address cannot have these permissions.
+    Unsuitable(VirtAddr, Permissions),
+    /// No frame was left.
+    OutOfMemory,
+}
+
+impl From<OutOfMemory> for Error {
+    fn from(_: OutOfMemory) -> Error {
+        Error::OutOfMemory
+    }
+}
+
+impl core::fmt::Display for Error {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Error::Occupied(address) => write!(f, "something is mapped at {address:?} already"),
+            Error::NotMapped(address) => write!(f, "nothing is mapped at {address:?}"),
+            Error::Unsuitable(address, permissions) => {
+                write!(f, "the page at {address:?} cannot become {permissions:?}")
+            }
+            Error::OutOfMemory => f.write_str("out of memory"),
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+impl<F: Format, M: Memory> AddressSpace<F, M> {
+    /// An empty space.
+    ///
+    /// # Errors
+    /// If there is no frame for the root.
+    pub fn new(memory: M) -> Result<Self, OutOfMemory> {
+        let root = Fresh::allocate(&memory, Purpose::Table)?;
+        let root = Exclusive::<F>::fresh(&memory, root, Level::ROOT).frame();
+        Ok(AddressSpace { memory, root, format: PhantomData })
+    }
+
+    /// The level-0 table: what `TTBR0_EL1` or `CR3` points to.
+    #[inline(always)]
+    pub fn root(&self) -> Frame {
+        self.root
+    }
+
+    /// Sizes, from the root's counts.
+    pub fn usage(&self) -> Usage {
+        let counts = self.memory.counts(self.root).get();
+        Usage { resident: counts.pages as u64, reserved: counts.reserved as u64, tables: counts.tables as u64 + 1 }
+    }
+
+    /// Where an address leads, as the hardware would find it. `None` where it would find nothing.
+    pub fn translate(&self, address: VirtAddr) -> Option<Translation> {
+        let (raw, level, read_only) = Path::peek(self, address);
+        match F::decode(raw, level) {
+            Entry::Page(page) => Some(Translation { page, writable_now: page.writable && !read_only }),
+            _ => None,
+        }
+    }
+
+    /// Proof of ownership of the root: `&mut self` is what makes it true.
+    #[inline(always)]
+    pub(crate) fn exclusive_root(&mut self) -> Exclusive<F> {
+        Exclusive::root(self.root)
+    }
+}

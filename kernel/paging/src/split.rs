@@ -1,0 +1,310 @@
+//! Faults: a write through a shared table splits it (`Arc::make_mut` down one path).
+//!
+//! ```text
+//!   parent's level 2        child's level 2            parent's            child's
+//!   [ T, read-only ]        [ T, read-only ]           [ T, read-only ]    [ T' ]
+//!            \               /                 store           |              |
+//!             +-->  T  <----+                  =====>          T              T'
+//!                 / | \                in the child          / | \          / | \
+//!                a  b  c                                    a  b  c        a' b  c     all but a' read-only
+//! ```
+//!
+//! From the first shared table on the path downwards every table is copied, bottom left unlinked; entries lose their write
+//! permission in the copy *and in the original* and what they lead to gains a reference;
+//! then one store links the copies, after a break, an invalidation and a make (Arm ARM, "Using break-before-make when updating
+//! translation table entries"); and only then is the reference to the original dropped.
+//!
+//! Where nobody shares any more, the last owner takes the read-only marks off and copies nothing.
+
+use crate::exit::release_entry;
+use crate::gate::{self, Exclusive, Fresh, Path, Stock};
+use crate::memory::Counts;
+use crate::{
+    Access, AddressSpace, ENTRIES, Entry, Format, Frame, Inherit, Kind, Level, Memory, OutOfMemory, Page, Permissions,
+    Purpose, Reach, Reservation, Tlb, VirtAddr, VirtRange,
+};
+
+/// How a fault was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// The frame behind the address now.
+    pub frame: Frame,
+    /// Tables copied.
+    pub table_splits: u32,
+    /// What was done about the page itself.
+    pub action: Action,
+}
+
+/// What a fault did about the page it hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Nothing: the descriptors allow the access already. Another core repaired it, or a TLB
+    /// entry was stale.
+    Nothing,
+    /// Permission came back: nobody shares the page any more.
+    Reuse,
+    /// The page was shared and was copied.
+    Copy,
+    /// A reserved page was backed with fresh zeroes.
+    DemandZero,
+    /// A reserved page was read and shows the page of zeroes.
+    ZeroPage,
+}
+
+/// Why an access cannot be allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing is mapped or reserved there.
+    Unmapped,
+    /// What is there may not be used in this way.
+    Denied(Permissions),
+    /// It would be allowed, but there is no frame for it. The tree is as it was.
+    OutOfMemory,
+}
+
+impl From<OutOfMemory> for Fault {
+    fn from(_: OutOfMemory) -> Fault {
+        Fault::OutOfMemory
+    }
+}
+
+impl<F: Format, M: Memory> AddressSpace<F, M> {
+    /// Answers a fault that the processor took: as [`resolve`](Self::resolve), and where the descriptors allow the
+    /// access already, ends the stale entry that caused the fault, so that a retry succeeds.
+    ///
+    /// # Errors
+    /// See [`Fault`]; then nothing has changed.
+    pub fn fault(&mut self, tlb: &impl Tlb, address: VirtAddr, access: Access) -> Result<Resolved, Fault> {
+        let resolved = self.resolve(tlb, address, access)?;
+        if resolved.action == Action::Nothing {
+            tlb.invalidate(VirtRange::page(address), Reach::Tables);
+        }
+        Ok(resolved)
+    }
+
+    /// Makes an access possible: after it the address translates, with that permission, to the returned frame,
+    /// for as long as `&mut self` is held. For the fault handler and for the kernel's own access to user memory alike.
+    ///
+    /// A read never breaks sharing of what is there, and a write splits only what it must.
+    ///
+    /// # Errors
+    /// See [`Fault`]; then nothing has changed.
+    pub fn resolve(&mut self, tlb: &impl Tlb, address: VirtAddr, access: Access) -> Result<Resolved, Fault> {
+        let path = Path::new(self, address);
+        match F::decode(path.raw, path.level) {
+            Entry::Empty | Entry::Table(_) => Err(Fault::Unmapped),
+            Entry::Reserved(reservation) => {
+                if !reservation.permissions.allow(access) {
+                    return Err(Fault::Denied(reservation.permissions));
+                }
+                back(tlb, path, access, reservation)
+            }
+            Entry::Page(page) => {
+                if !page.permissions.allow(access) {
+                    return Err(Fault::Denied(page.permissions));
+                }
+                if access != Access::Write || (page.writable && !path.read_only) {
+                    return Ok(Resolved { frame: page.frame, table_splits: 0, action: Action::Nothing });
+                }
+                let sole = match page.kind {
+                    Kind::Private => gate::is_sole(path.memory, page.frame),
+                    Kind::Zero => false,
+                    Kind::Shared | Kind::NoInherit | Kind::Foreign | Kind::Device => true,
+                };
+                if sole && path.shared.is_none() { Ok(reuse(tlb, path, page)) } else { copy(tlb, path, page) }
+            }
+        }
+    }
+}
+
+/// The last owner of page and tables: permission comes back, nothing is copied.
+fn reuse<F: Format, M: Memory>(tlb: &impl Tlb, mut path: Path<'_, F, M>, page: Page) -> Resolved {
+    path.open();
+    let index = path.index(Level::LAST);
+    let raw = F::write_enable(path.raw, Level::LAST);
+    path.lowest().store(path.memory, index, raw);
+    // An upgrade: what is cached with less permission is harmless, but without an
+    // invalidation nothing obliges the processor ever to drop it, and the store would fault forever.
+    tlb.invalidate(VirtRange::page(path.address), Reach::Tables);
+    Resolved { frame: page.frame, table_splits: 0, action: Action::Reuse }
+}
+
+/// A write to a page, or below a table, that somebody else shares.
+fn copy<F: Format, M: Memory>(tlb: &impl Tlb, path: Path<'_, F, M>, page: Page) -> Result<Resolved, Fault> {
+    let memory = path.memory;
+    let stock = Stock::allocate(memory, frozen_tables(&path))?;
+    let Ok(fresh) = Fresh::allocate(memory, Purpose::Page) else {
+        stock.give_back(memory);
+        return Err(Fault::OutOfMemory);
+    };
+    let frame = fresh.into_frame();
+    let (action, change) = if page.kind == Kind::Zero {
+        memory.zero(frame);
+        (Action::DemandZero, Counts { pages: 1, reserved: -1, ..Counts::ZERO })
+    } else {
+        // The content holds still: the page has been read-only in every space that maps it since the
+        // fork that shared it, and stays so while we hold a reference.
+        memory.copy(page.frame, frame);
+        (Action::Copy, Counts::ZERO)
+    };
+    let raw = F::encode(Entry::Page(Page { frame, kind: Kind::Private, writable: true, ..page }), Level::LAST);
+    let table_splits = replace(tlb, path, raw, change, stock);
+    Ok(Resolved { frame, table_splits, action })
+}
+
+/// The first touch of reserved memory.
+fn back<F: Format, M: Memory>(
+    tlb: &impl Tlb,
+    path: Path<'_, F, M>,
+    access: Access,
+    reservation: Reservation,
+) -> Result<Resolved, Fault> {
+    let memory = path.memory;
+    let Reservation { permissions, inherit } = reservation;
+    let writable = access == Access::Write;
+    // What a child does not get is backed at once: the page of zeroes carries no mark for it.
+    let kind = match (writable, inherit) {
+        (false, Inherit::Yes) => Kind::Zero,
+        (true, Inherit::Yes) => Kind::Private,
+        (_, Inherit::No) => Kind::NoInherit,
+    };
+    if kind == Kind::Zero && path.level == Level::LAST {
+        let frame = memory.zero_page();
+        let raw = F::encode(Entry::Page(Page { frame, permissions, kind, writable }), Level::LAST);
+        gate::show_zero_page(memory, path.tables[path.level.number()], path.index(Level::LAST), raw);
+        tlb.publish();
+        return Ok(Resolved { frame, table_splits: 0, action: Action::ZeroPage });
+    }
+
+    let tables_between = Level::LAST.number() - path.level.number();
+    let mut stock = Stock::allocate(memory, frozen_tables(&path) + tables_between)?;
+    let (frame, action) = if kind == Kind::Zero {
+        (memory.zero_page(), Action::ZeroPage)
+    } else {
+        let Ok(fresh) = Fresh::allocate(memory, Purpose::Page) else {
+            stock.give_back(memory);
+            return Err(Fault::OutOfMemory);
+        };
+        let frame = fresh.into_frame();
+        memory.zero(frame);
+        (frame, Action::DemandZero)
+    };
+    // Bottom up: the page, and tables full of the same reservation for the levels between.
+    let mut raw = F::encode(Entry::Page(Page { frame, permissions, kind, writable }), Level::LAST);
+    let mut level = Level::LAST;
+    while level > path.level {
+        let mut table = Exclusive::<F>::filled(memory, stock.take(memory), level, path.raw);
+        let index = path.index(level);
+        let change = gate::weight::<F>(memory, raw, level) - gate::weight::<F>(memory, path.raw, level);
+        table.store(memory, index, raw);
+        table.account(memory, change);
+        raw = table.descriptor();
+        level = level.above();
+    }
+    let change = gate::weight::<F>(memory, raw, level) - gate::weight::<F>(memory, path.raw, level);
+    let table_splits = replace(tlb, path, raw, change, stock);
+    Ok(Resolved { frame, table_splits, action })
+}
+
+/// Tables on the path that must be copied before its descriptor may change.
+fn frozen_tables<F: Format, M: Memory>(path: &Path<'_, F, M>) -> usize {
+    path.shared.map_or(0, |shared| path.level.number() - shared.number() + 1)
+}
+
+/// Puts `raw` in the place of the path's descriptor and splits the tables above it that are shared. Returns
+/// how many. Nothing can fail: the stock holds a frame for each.
+fn replace<F: Format, M: Memory>(
+    tlb: &impl Tlb,
+    mut path: Path<'_, F, M>,
+    raw: u64,
+    change: Counts,
+    mut stock: Stock,
+) -> u32 {
+    let memory = path.memory;
+    let mut lowest = path.lowest();
+    let (level, address) = (lowest.level(), path.address);
+    let index = path.index(level);
+    let old = lowest.load(memory, index);
+    let splits = frozen_tables(&path) as u32;
+
+    // Copies, bottom up, each leading to the one below and sharing everything else.
+    let mut raw = raw;
+    if let Some(shared) = path.shared {
+        let mut copied = path.level;
+        loop {
+            let original = path.tables[copied.number()];
+            let substitute = Some((path.index(copied), raw));
+            let mut copy = copy_table::<F>(memory, original, stock.take(memory), copied, substitute);
+            copy.account(memory, change);
+            raw = copy.descriptor();
+            if copied == shared {
+                break;
+            }
+            copied = copied.above();
+        }
+    }
+    stock.give_back(memory);
+
+    path.open();
+    path.account(change);
+    if !F::is_present(old) {
+        lowest.store(memory, index, raw);
+        if path.read_only {
+            // Marks came off on the way: see `reuse`.
+            tlb.invalidate(VirtRange::page(address), Reach::Tables);
+        } else {
+            tlb.publish();
+        }
+    } else {
+        // A table descriptor covers more than the page; and where marks came off, walk caches know of them.
+        let reach = if level == Level::LAST && !path.read_only { Reach::Pages } else { Reach::Tables };
+        lowest.redirect(memory, tlb, index, raw, (VirtRange::entry(address, level), reach));
+        release_entry::<F>(memory, old, level);
+    }
+    splits
+}
+
+/// A copy of a frozen table that shares everything below it with the original, but for one substituted entry.
+///
+/// Every entry loses its write permission on both sides and what it leads to gains a reference. Forget the original's side, and its last
+/// owner would later write to pages that the copy still reads. The substituted entry needs neither: nothing is shared through it.
+pub(crate) fn copy_table<F: Format>(
+    memory: &impl Memory,
+    original: Frame,
+    fresh: Fresh,
+    level: Level,
+    substitute: Option<(usize, u64)>,
+) -> Exclusive<F> {
+    let mut copy = Exclusive::fresh(memory, fresh, level);
+    let counts = memory.counts(original);
+    debug_assert!(!counts.has_unshareable(), "a table with unshareable entries is never shared");
+    let live = counts.live();
+    let skip = substitute.map_or(ENTRIES, |(index, _)| index);
+    let mut left = live;
+    for index in 0..ENTRIES {
+        if left == 0 {
+            break;
+        }
+        let mut raw = memory.load(original, index);
+        if raw == 0 {
+            continue;
+        }
+        left -= 1;
+        if index == skip {
+            continue;
+        }
+        if F::is_present(raw) {
+            if level != Level::LAST || F::is_counted(raw) {
+                gate::retain(memory, F::output(raw));
+            }
+            raw = gate::write_protect::<F>(memory, original, level, index, raw);
+        }
+        copy.put(memory, index, raw);
+    }
+    if let Some((index, raw)) = substitute {
+        copy.put(memory, index, raw);
+    }
+    copy.set_live(memory, live);
+    copy.account(memory, counts.get());
+    copy
+}

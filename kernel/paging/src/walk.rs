@@ -1,0 +1,125 @@
+//! Looking at a tree without changing it: every descriptor in the order of addresses, and the gaps between.
+
+use core::ops::ControlFlow;
+
+use crate::sync::Ordering;
+use crate::{AddressSpace, ENTRIES, Entry, Format, Frame, Level, Memory, VirtAddr};
+
+/// A descriptor in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Visit {
+    /// First address that it covers.
+    pub address: VirtAddr,
+    /// Level of the table that holds it.
+    pub level: Level,
+    /// That table.
+    pub table: Frame,
+    /// The raw 64 bits.
+    pub raw: u64,
+    /// What they mean.
+    pub entry: Entry,
+    /// References to what it leads to; 0 where none are counted.
+    pub references: u32,
+    /// Whether this descriptor and all above it let stores through.
+    pub writable_now: bool,
+    /// For a table: pages present below it.
+    pub pages_below: u32,
+    /// For a table: tables below it.
+    pub tables_below: u32,
+}
+
+impl<F: Format, M: Memory> AddressSpace<F, M> {
+    /// Shows every descriptor that is not empty, a table before what is below it, down to level `deepest`.
+    ///
+    /// Begins with the first whose (address, level) is not below `from`, so that an interrupted
+    /// tour goes on where it stopped; stops before `end`, or when the visitor breaks.
+    pub fn visit<B>(
+        &self,
+        from: (u64, Level),
+        end: u64,
+        deepest: Level,
+        mut visitor: impl FnMut(Visit) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        let tour = Tour { memory: &self.memory, from, end, deepest };
+        tour.table::<F, B>(self.root(), Level::ROOT, 0, true, &mut visitor)
+    }
+
+    /// The lowest address at or above `from` from which `bytes` bytes are neither mapped nor reserved.
+    /// `from` and `bytes` are multiples of the page size.
+    pub fn find_gap(&self, from: VirtAddr, bytes: u64) -> Option<VirtAddr> {
+        let mut gap = from.get();
+        let fits = |gap: u64, end: u64| end.saturating_sub(gap) >= bytes;
+        let _ = self.visit((0, Level::ROOT), 1 << crate::ADDRESS_BITS, Level::LAST, |visit| {
+            let (start, end) = (visit.address.get(), visit.address.get() + visit.level.span());
+            if matches!(visit.entry, Entry::Table(_)) || end <= gap {
+                return ControlFlow::Continue(());
+            }
+            if fits(gap, start) {
+                return ControlFlow::Break(());
+            }
+            gap = end;
+            ControlFlow::Continue(())
+        });
+        if fits(gap, 1 << crate::ADDRESS_BITS) { VirtAddr::new(gap) } else { None }
+    }
+}
+
+struct Tour<'a, M> {
+    memory: &'a M,
+    from: (u64, Level),
+    end: u64,
+    deepest: Level,
+}
+
+impl<M: Memory> Tour<'_, M> {
+    fn table<F: Format, B>(
+        &self,
+        table: Frame,
+        level: Level,
+        base: u64,
+        writable_above: bool,
+        visitor: &mut impl FnMut(Visit) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        let first = self.from.0.saturating_sub(base) / level.span();
+        for index in first as usize..ENTRIES {
+            let start = base + index as u64 * level.span();
+            if start >= self.end {
+                break;
+            }
+            let raw = self.memory.load(table, index);
+            let entry = F::decode(raw, level);
+            let (below, references, writable) = match entry {
+                Entry::Empty => continue,
+                Entry::Reserved(_) => (None, 0, false),
+                Entry::Table(below) => (Some(below.frame), self.references(below.frame), !below.read_only),
+                Entry::Page(page) if page.kind.is_counted() => (None, self.references(page.frame), page.writable),
+                Entry::Page(page) => (None, 0, page.writable),
+            };
+            let writable_now = writable_above && writable;
+            if (start, level) >= self.from {
+                let counts = below.map(|below| self.memory.counts(below).get()).unwrap_or_default();
+                visitor(Visit {
+                    address: VirtAddr::new(start).expect("the tree covers user addresses"),
+                    level,
+                    table,
+                    raw,
+                    entry,
+                    references,
+                    writable_now,
+                    pages_below: counts.pages as u32,
+                    tables_below: counts.tables as u32,
+                })?;
+            }
+            if let Some(below) = below
+                && level < self.deepest
+            {
+                self.table::<F, B>(below, level.below(), start, writable_now, visitor)?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn references(&self, frame: Frame) -> u32 {
+        self.memory.references(frame).load(Ordering::Relaxed)
+    }
+}
