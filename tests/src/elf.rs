@@ -1,8 +1,8 @@
 //! ELF files: the kernel's into a flat image, a program's into what the archive needs of it, and both into sizes.
 
+use object::Endianness;
 use object::elf::{EM_AARCH64, ET_EXEC, FileHeader64, PF_W, PF_X, PT_INTERP, PT_LOAD, ProgramHeader64};
 use object::read::elf::{FileHeader, ProgramHeader};
-use object::{Endianness, Object, ObjectSection, SectionKind};
 use std::fmt;
 
 type Header = FileHeader64<Endianness>;
@@ -127,19 +127,22 @@ pub struct Size {
     pub zeroed: u64,
 }
 
-/// The sizes of what the file's sections put into memory.
+/// The sizes of what the file's segments put into memory.
 pub fn size(file: &[u8]) -> Result<Size, Unfit> {
-    let parsed = object::File::parse(file).map_err(|error| Unfit(format!("cannot be read: {error}")))?;
+    let (_, endian, segments) = read(file)?;
     let mut size = Size::default();
-    for section in parsed.sections() {
-        let field = match section.kind() {
-            SectionKind::Text => &mut size.text,
-            SectionKind::ReadOnlyData | SectionKind::ReadOnlyString => &mut size.constants,
-            SectionKind::Data => &mut size.data,
-            SectionKind::UninitializedData => &mut size.zeroed,
-            _ => continue,
+    for segment in segments.iter().filter(|segment| segment.p_type(endian) == PT_LOAD) {
+        let flags = segment.p_flags(endian);
+        let stored = segment.p_filesz(endian);
+        let field = if flags & PF_X == PF_X {
+            &mut size.text
+        } else if flags & PF_W == PF_W {
+            &mut size.data
+        } else {
+            &mut size.constants
         };
-        *field += section.size();
+        *field += stored;
+        size.zeroed += segment.p_memsz(endian).saturating_sub(stored);
     }
     Ok(size)
 }
@@ -215,6 +218,12 @@ pub(crate) mod tests {
         assert!(reason(&sample(2, &[(LOAD, 7, 0x300, 0, 4)], 0x400)).contains("writable and executable"));
         assert!(check_kernel(&sample(2, &[(LOAD, 7, 0x300, 0, 4)], 0x400)).is_err());
         assert!(check_kernel(&good).is_ok());
+    }
+
+    #[test]
+    fn sizes_go_by_what_may_be_done_with_the_memory() {
+        let file = sample(2, &[(LOAD, R | 1, 0x300, 0, 5), (LOAD, R, 0x300, 0, 3), (LOAD, R | 2, 0x300, 0, 2)], 0x400);
+        assert_eq!(size(&file).unwrap(), Size { text: 5, constants: 3, data: 2, zeroed: 0 });
     }
 
     #[test]

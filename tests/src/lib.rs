@@ -3,8 +3,16 @@
 #![deny(missing_docs)]
 
 pub mod archive;
+pub mod build;
 pub mod card;
+pub mod cases;
 pub mod elf;
+pub mod figures;
+pub mod foreground;
+pub mod host;
 pub mod machine;
+pub mod runner;
 pub mod scratch;
 pub mod session;
+pub mod symbols;
+pub mod verdict;

@@ -16,7 +16,7 @@ pub enum Board {
 }
 
 /// Where the guest's serial line goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Console {
     /// To the terminal, every key included: Ctrl-C reaches the guest, Ctrl-A X leaves QEMU.
     Terminal,
@@ -24,6 +24,8 @@ pub enum Console {
     Interruptible,
     /// To whoever holds QEMU's standard input and output, with nothing else in between.
     Pipe,
+    /// Into this file.
+    File(PathBuf),
 }
 
 /// What is in memory when the machine starts.
@@ -169,6 +171,11 @@ impl Machine {
                 "chardev=console",
             ]),
             Console::Pipe => command.args(["-monitor", "none", "-serial", "stdio"]),
+            Console::File(path) => {
+                let mut option = OsString::from("file:");
+                option.push(path);
+                command.args(["-monitor", "none", "-serial"]).arg(option)
+            }
         };
         command
     }

@@ -1,0 +1,107 @@
+# Graft. `make help` says what there is.
+
+# Known to work: QEMU 10.0.2, Rust as pinned in rust-toolchain.toml, Debian 12. `make doctor` compares.
+
+BOARD ?= virt
+BUILD ?= build
+CARGO ?= cargo
+GDB ?= gdb-multiarch
+export BUILD
+
+# rustup's programs, where a login shell has not put them on the path yet.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+TARGET := aarch64-unknown-none-softfloat
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+COMPILED := $(TARGET_DIR)/$(TARGET)/release
+TOOL := $(TARGET_DIR)/debug/graft-tests --build $(BUILD)
+
+# Every folder of user/ with a main.rs is a program.
+PROGRAMS := $(patsubst user/%/src/main.rs,%,$(wildcard user/*/src/main.rs))
+# Everything that is compiled for the boards.
+PACKAGES := $(addprefix -p graft-,kernel boot rt $(PROGRAMS))
+
+# The shell line exactly as it was given: make does not touch its dollar signs.
+export GRAFT_LINE = $(value CMD)
+MACHINE = --board $(BOARD) $(if $(CPU),--cpu $(CPU)) $(if $(SMP),--smp $(SMP)) $(if $(MEM),--mem $(MEM)) \
+	$(if $(GIC),--gic $(GIC)) $(if $(SECURE),--secure) $(if $(VIRT),--virtualization) $(if $(ICOUNT),--icount) \
+	$(if $(value CMD),--cmd "$$GRAFT_LINE")
+
+# Progress is for the first, long build.
+QUIET := $(if $(wildcard $(BUILD)/kernel.elf),--quiet)
+
+.PHONY: build help run test image gdb check doc size doctor clean setup-build setup-run compile
+
+build: setup-build compile ## kernel, programs and archive, into build/
+
+help: ## this text
+	@echo 'make TARGET [VARIABLE=VALUE]...'
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo 'Variables of run and gdb:'
+	@echo '  CMD=LINE         run this shell line and power off; make succeeds if the line does'
+	@echo '  BOARD=           virt (default) or raspi4b'
+	@echo '  SMP= MEM= CPU=   virt: cores (4), memory (1G), processor (cortex-a72 or max)'
+	@echo '  GIC=2|3          virt: version of the interrupt controller (2)'
+	@echo '  SECURE=1 VIRT=1  virt: with EL3, with EL2'
+	@echo '  ICOUNT=1         count instructions: one is one nanosecond, the same in every run'
+	@echo '  TIMEOUT=SECONDS  end the run after that time (with CMD: 300; 0 lifts it)'
+	@echo '  QEMU=PROGRAM     another emulator than qemu-system-aarch64'
+	@echo 'Variables of build, run, test and image:'
+	@echo '  EXTRA=DIR        add static AArch64 ELF programs and other files to the archive'
+	@echo 'Variables of test:'
+	@echo '  ONLY=TEXT        only tests whose names contain it'
+	@echo '  JOBS=N           emulators at a time (one per core)'
+	@echo 'Variables of image:'
+	@echo '  FIRMWARE=DIR     firmware of the Raspberry Pi 4, for a whole SD card'
+	@echo 'Variables of the set-up, which run, test and image start themselves:'
+	@echo '  NO_INSTALL=1     install nothing, say what is missing'
+	@echo '  DTB=FILE         device tree of the Raspberry Pi 4, instead of the one of Debian'"'"'s kernel'
+
+run: setup-run compile ## boot into the shell, or run CMD
+	@$(TOOL) run $(MACHINE) $(if $(TIMEOUT),--timeout $(TIMEOUT))
+
+test: setup-test compile ## every test, host and QEMU; the last line is the count
+	@$(TOOL) test $(if $(JOBS),--jobs $(JOBS)) $(if $(ONLY),--only "$(ONLY)")
+
+image: build ## build/rpi4/ for a Pi 4's boot partition; with FIRMWARE a whole SD card
+	@$(TOOL) image $(if $(FIRMWARE),--firmware "$(FIRMWARE)")
+
+gdb: setup-run setup-gdb compile ## debug the kernel; the guest's console is build/logs/gdb-console.log
+	$(GDB) $(BUILD)/kernel.elf -ex "target remote | $$($(TOOL) gdb-command $(MACHINE))"
+
+check: setup-check ## formatting and lints, warnings denied
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy $(QUIET) --all-targets -- --deny warnings
+	$(CARGO) clippy $(QUIET) --target $(TARGET) $(PACKAGES) -- --deny warnings
+
+doc: setup-build ## the documentation of every crate
+	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc $(QUIET) --no-deps
+	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc $(QUIET) --no-deps --target $(TARGET) -p graft-boot -p graft-rt
+	@echo "Start at $(TARGET_DIR)/doc/graft_paging/index.html; what runs on the boards is in $(TARGET_DIR)/$(TARGET)/doc."
+
+size: build ## bytes of kernel and programs in memory
+	@$(TOOL) size
+
+doctor: ## tools found here, against those known to work
+	@tests/setup.sh doctor
+
+clean: ## remove what was built; the downloaded device tree stays
+	$(CARGO) clean
+	@find $(BUILD) -mindepth 1 -maxdepth 1 ! -name '*.dtb' -exec rm -rf {} + 2>/dev/null || true
+
+setup-build setup-check setup-gdb setup-test: setup-%:
+	@tests/setup.sh $*
+
+setup-run:
+	@tests/setup.sh run $(filter raspi4b,$(BOARD))
+
+# The set-up comes before the compilation, also under -j; cargo is parallel by itself.
+.NOTPARALLEL:
+
+compile:
+	@$(CARGO) build $(QUIET) -p graft-tests
+	@$(CARGO) build $(QUIET) --release --target $(TARGET) -p graft-kernel
+	@$(CARGO) build $(QUIET) --release --target $(TARGET) $(addprefix -p graft-,$(PROGRAMS))
+	@$(TOOL) pack --compiled $(COMPILED) $(if $(EXTRA),--extra "$(EXTRA)") $(PROGRAMS)

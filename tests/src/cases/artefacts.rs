@@ -1,0 +1,107 @@
+//! What the build leaves behind: the kernel image, and the SD card.
+
+use crate::archive::Entry;
+use crate::build::Build;
+use crate::card;
+use crate::elf;
+use crate::runner::{Case, Report};
+use crate::scratch::Scratch;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+pub(super) fn cases(build: &Build) -> Vec<Case> {
+    let case = |name: &str, body: fn(&Build, &Path) -> Result<Report, String>| {
+        let build = build.clone();
+        Case::new(name, move |log| body(&build, log))
+    };
+    vec![
+        case("kernel8.img has an arm64 Image header", header),
+        case("the kernel has no memory that is writable and executable", exclusive),
+        case("the SD card's file system is sound and has every file", sound_card),
+    ]
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+}
+
+/// The header of Linux's `Documentation/arch/arm64/booting.rst`, which QEMU and the Pi's firmware read.
+fn header(build: &Build, _: &Path) -> Result<Report, String> {
+    let image = read(&build.kernel_image())?;
+    let word = |offset: usize| -> Result<u64, String> {
+        let bytes = image.get(offset..offset + 8).ok_or("shorter than its header")?;
+        Ok(u64::from_le_bytes(bytes.try_into().expect("eight bytes")))
+    };
+    let (text_offset, image_size, flags) = (word(8)?, word(16)?, word(24)?);
+    if image.get(0x38..0x3c) != Some(b"ARM\x64") {
+        return Err("no magic number at 0x38".into());
+    }
+    // Little-endian, 4 KiB pages, anywhere in memory.
+    if (text_offset, flags) != (0, 0xa) {
+        return Err(format!("text_offset {text_offset:#x} and flags {flags:#x}, expected 0 and 0xa"));
+    }
+    if image_size < image.len() as u64 {
+        return Err(format!("image_size {image_size} is less than the file's {}", image.len()));
+    }
+    Ok(Report::noted(format!("{} bytes", image.len())))
+}
+
+fn exclusive(build: &Build, _: &Path) -> Result<Report, String> {
+    elf::check_kernel(&read(&build.kernel_elf())?).map(|()| Report::pass()).map_err(|error| error.to_string())
+}
+
+/// Builds a card with stand-ins for the firmware and lets independent programs look at it.
+fn sound_card(build: &Build, log: &Path) -> Result<Report, String> {
+    let scratch = Scratch::new();
+    let firmware = scratch.path().join("firmware");
+    fs::create_dir_all(firmware.join("overlays")).map_err(|error| error.to_string())?;
+    for (name, length) in [
+        ("start4.elf", 2_250_000),
+        ("fixup4.dat", 5_400),
+        ("bcm2711-rpi-4-b.dtb", 52_000),
+        ("overlays/disable-bt.dtbo", 1_073),
+    ] {
+        let bytes: Vec<u8> = (0..length).map(|index: u32| (index * 7) as u8).collect();
+        fs::write(firmware.join(name), bytes).map_err(|error| error.to_string())?;
+    }
+    // In a build folder of its own, so that a card the user has made stays.
+    let own = Build(scratch.path().join("build"));
+    fs::create_dir_all(&own.0).map_err(|error| error.to_string())?;
+    for (from, to) in [(build.kernel_image(), own.kernel_image()), (build.archive(), own.archive())] {
+        fs::copy(&from, to).map_err(|error| format!("cannot copy {}: {error}", from.display()))?;
+    }
+    own.image(Some(&firmware))?;
+
+    let image = own.pi_card();
+    let bytes = read(&image)?;
+    let partition = scratch.path().join("partition");
+    fs::write(&partition, &bytes[card::PARTITION_OFFSET as usize..]).map_err(|error| error.to_string())?;
+    let mut output = outside(Command::new("fsck.fat").arg("-n").arg(&partition), log)?;
+    if output.contains("differ") || output.contains("wrong") {
+        return Err("fsck.fat has something to say".into());
+    }
+    let files = card::files(&bytes).map_err(|error| error.to_string())?;
+    for Entry { name, bytes } in &files {
+        let copy = scratch.path().join("copy");
+        let source = format!("{}@@{}", image.display(), card::PARTITION_OFFSET);
+        output +=
+            &outside(Command::new("mcopy").args(["-n", "-o", "-i", &source, &format!("::{name}")]).arg(&copy), log)?;
+        if read(&copy)? != *bytes || read(&own.pi_folder().join(name))? != *bytes {
+            return Err(format!("{name} reads back differently"));
+        }
+    }
+    // Kernel, archive, configuration, and the four of the firmware.
+    match files.len() {
+        7 => Ok(Report::noted(format!("{} files", files.len()))),
+        other => Err(format!("{other} files on the card, expected 7")),
+    }
+}
+
+/// Runs a program of the system and returns what it said.
+fn outside(command: &mut Command, log: &Path) -> Result<String, String> {
+    let output = command.output().map_err(|error| format!("cannot run {:?}: {error}", command.get_program()))?;
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    fs::write(log, &text).map_err(|error| error.to_string())?;
+    if output.status.success() { Ok(text) } else { Err(format!("{:?} failed: {text}", command.get_program())) }
+}

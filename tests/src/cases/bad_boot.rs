@@ -1,0 +1,128 @@
+//! Machines that cannot work: each says why in one line and ends with status 1; none hangs.
+
+mod device_trees;
+
+use super::{LIMIT, boot, play, raspi4b, virt};
+use crate::archive::{self, Entry};
+use crate::build::Build;
+use crate::machine::{Load, Machine};
+use crate::runner::{Case, Report};
+use crate::scratch::Scratch;
+use crate::session::Ended;
+use crate::verdict::{Expected, Status};
+use std::fs;
+
+/// Makes a bad archive out of the good one.
+type Spoil = fn(&[u8]) -> Result<Vec<u8>, String>;
+
+/// What is wrong with the archive, how to make it so, and a word of the kernel's answer.
+const ARCHIVES: [(&str, Spoil, &str); 8] = [
+    ("an archive that ends in its first file", |good| Ok(good[..700].to_vec()), "archive"),
+    ("an archive of zeroes", |good| Ok(vec![0; good.len()]), "archive"),
+    ("an archive of noise", |good| Ok(noise(good.len())), "archive"),
+    ("an archive with a wrong length in its first header", wrong_length, "archive"),
+    ("an archive without init", |good| change_init(good, |_| None), "init"),
+    ("an init that is a text", |good| change_init(good, |_| Some(b"#!/bin/sh\necho hello\n".to_vec())), "init"),
+    ("an init for another processor", |good| change_init(good, other_processor), "init"),
+    ("an init that is cut off", |good| change_init(good, |init| Some(init[..200].to_vec())), "init"),
+];
+
+/// Most lines that the kernel may write when it cannot start: who it is, and the reason.
+const MOST_LINES: usize = 4;
+
+pub(super) fn cases(build: &Build) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for machine in [virt(build), raspi4b(build)] {
+        let bare = machine.clone();
+        cases.push(Case::new(format!("no archive · {machine}"), move |log| {
+            let mut machine = bare.clone();
+            set_archive(&mut machine, None);
+            refused(&play(&machine, log, LIMIT)?, "archive")
+        }));
+    }
+    for (what, spoil, word) in ARCHIVES {
+        let (machine, build) = (virt(build), build.clone());
+        cases.push(Case::new(format!("{what} · {machine}"), move |log| {
+            let good = fs::read(build.archive()).map_err(|error| error.to_string())?;
+            let scratch = Scratch::new();
+            let path = scratch.path().join("archive.tar");
+            fs::write(&path, spoil(&good)?).map_err(|error| error.to_string())?;
+            let mut machine = machine.clone();
+            set_archive(&mut machine, Some(path));
+            refused(&play(&machine, log, LIMIT)?, word)
+        }));
+    }
+    for memory in ["16M", "24M", "32M", "48M"] {
+        let machine = Machine { memory: memory.into(), ..virt(build) }.with_line("true");
+        let name = format!("little memory: it works or says why not · {machine}");
+        cases.push(Case::new(name, move |log| {
+            let ended = play(&machine, log, LIMIT)?;
+            match Expected::success().judge(&ended) {
+                Ok(()) => Ok(Report::noted("works")),
+                Err(_) => refused(&ended, "memory"),
+            }
+        }));
+    }
+    let machine = Machine { memory: "64M".into(), ..virt(build) };
+    cases.push(boot(format!("true · {machine}"), machine.with_line("true"), Expected::success(), LIMIT));
+    cases.extend(device_trees::cases(build));
+    cases
+}
+
+/// Judges a boot that cannot work: status 1, few lines, and `word` in one of them.
+fn refused(ended: &Ended, word: &str) -> Result<Report, String> {
+    Expected::status(Status::Is(1)).judge(ended)?;
+    let lines: Vec<_> = ended.output.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    if lines.len() > MOST_LINES {
+        return Err(format!("{} lines of output, expected at most {MOST_LINES}", lines.len()));
+    }
+    match lines.iter().find(|line| line.to_lowercase().contains(word)) {
+        Some(line) => Ok(Report::noted(*line)),
+        None => Err(format!("no line about {word:?}")),
+    }
+}
+
+fn set_archive(machine: &mut Machine, path: Option<std::path::PathBuf>) {
+    if let Load::Image { archive, .. } = &mut machine.load {
+        *archive = path;
+    }
+}
+
+/// The archive with another init, or none.
+fn change_init(good: &[u8], change: fn(&[u8]) -> Option<Vec<u8>>) -> Result<Vec<u8>, String> {
+    let mut entries = Vec::new();
+    for entry in archive::unpack(good)? {
+        if entry.name != "init" {
+            entries.push(entry);
+        } else if let Some(bytes) = change(&entry.bytes) {
+            entries.push(Entry { bytes, ..entry });
+        }
+    }
+    archive::pack(entries)
+}
+
+/// Changes `e_machine` to that of x86-64.
+fn other_processor(init: &[u8]) -> Option<Vec<u8>> {
+    let mut init = init.to_vec();
+    init[0x12] = 62;
+    Some(init)
+}
+
+/// Sets the octal length in the first header to the largest there is.
+fn wrong_length(good: &[u8]) -> Result<Vec<u8>, String> {
+    let mut bad = good.to_vec();
+    bad[124..135].fill(b'7');
+    Ok(bad)
+}
+
+/// Bytes without meaning, the same in every run.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    std::iter::repeat_with(next).take(length).collect()
+}

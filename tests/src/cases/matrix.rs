@@ -1,0 +1,98 @@
+//! Every kind of machine, and on each the programs that check the kernel from inside.
+
+use super::{LIMIT, boot, raspi4b, virt};
+use crate::archive;
+use crate::build::Build;
+use crate::machine::Machine;
+use crate::runner::Case;
+use crate::verdict::{Expected, Status};
+use std::fs;
+use std::time::Duration;
+
+/// A test program may look hard; all of them in one run, harder.
+const PROGRAM_LIMIT: Duration = Duration::from_secs(180);
+const ALL_PROGRAMS_LIMIT: Duration = Duration::from_secs(400);
+
+/// Names of the test programs begin with this.
+const TEST_PREFIX: &str = "t-";
+
+pub(super) fn cases(build: &Build) -> Result<Vec<Case>, String> {
+    let programs = test_programs(build)?;
+    let mut cases = Vec::new();
+    let line = |machine: &Machine, line: &str, expected: Expected, limit: Duration| {
+        boot(format!("{line} · {machine}"), machine.clone().with_line(line), expected, limit)
+    };
+
+    for machine in machines(build) {
+        cases.push(line(&machine, "forkdemo", Expected::success(), LIMIT));
+    }
+    for machine in [virt(build), raspi4b(build)] {
+        for program in &programs {
+            cases.push(line(&machine, program, Expected::success(), PROGRAM_LIMIT));
+        }
+        cases.push(line(&machine, "true", Expected::success(), LIMIT));
+        cases.push(line(&machine, "false", Expected::status(Status::Is(1)), LIMIT));
+        cases.push(line(&machine, "nosuch", Expected::status(Status::Is(127)).saying("nosuch"), LIMIT));
+        cases.push(line(&machine, "echo one && false; echo two", Expected::success().saying("two"), LIMIT));
+    }
+    if !programs.is_empty() {
+        let all = programs.join(" && ");
+        for machine in sample(build) {
+            let name = format!("all {TEST_PREFIX} programs · {machine}");
+            cases.push(boot(name, machine.with_line(&all), Expected::success(), ALL_PROGRAMS_LIMIT));
+        }
+    }
+    for gic in [2, 3] {
+        let small = Machine { memory: "64M".into(), gic, ..virt(build) };
+        cases.push(line(&small, "forkdemo && free", Expected::success(), LIMIT));
+    }
+    Ok(cases)
+}
+
+fn test_programs(build: &Build) -> Result<Vec<String>, String> {
+    let path = build.archive();
+    let bytes = fs::read(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let names = archive::unpack(&bytes)?.into_iter().map(|entry| entry.name);
+    Ok(names.filter(|name| name.starts_with(TEST_PREFIX)).collect())
+}
+
+/// Every combination that `virt` offers, and the Pi.
+fn machines(build: &Build) -> Vec<Machine> {
+    let mut machines = Vec::new();
+    for extensions in [false, true] {
+        for gic in [2, 3] {
+            for cores in [1, 4] {
+                for cpu in ["cortex-a72", "max"] {
+                    machines.push(Machine {
+                        cpu: cpu.into(),
+                        cores,
+                        gic,
+                        secure: extensions,
+                        virtualization: extensions,
+                        ..virt(build)
+                    });
+                }
+            }
+        }
+    }
+    machines.push(raspi4b(build));
+    machines
+}
+
+/// A few that have each pair of properties between them; the plain one and the Pi run every program by itself.
+fn sample(build: &Build) -> Vec<Machine> {
+    let machine = |cpu: &str, cores, gic, extensions| Machine {
+        cpu: cpu.into(),
+        cores,
+        gic,
+        secure: extensions,
+        virtualization: extensions,
+        ..virt(build)
+    };
+    vec![
+        machine("cortex-a72", 1, 3, true),
+        machine("max", 1, 2, false),
+        machine("max", 4, 3, false),
+        machine("max", 4, 2, true),
+    ]
+}
