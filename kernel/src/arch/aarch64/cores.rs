@@ -1,0 +1,122 @@
+//! Starting the other cores.
+//!
+//! ```text
+//! first core                          another core
+//! enters its affinity in the table
+//! PSCI CPU_ON, or spin table ───────► secondary_entry (boot/), MMU on, finds its index
+//! waits for ONLINE                ◄── secondary_main: prepares itself, ONLINE += 1
+//! goes on, starts the next …          waits for RELEASED
+//! RELEASED, start::start()        ──► start::start_secondary()
+//! ```
+//!
+//! One at a time, so that indices have no gaps: a core that does not answer leaves its index to the next.
+
+use super::{interrupts, memory, power, registers::prepare_core, timer};
+use aarch64_cpu::{
+    asm::{self, barrier},
+    registers::{MPIDR_EL1, Readable},
+};
+use core::{
+    hint,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+use graft_boot::{AFFINITY_MASK, CORE_IDENTIFIERS, MAX_CORES, NO_CORE};
+
+/// Cores that have arrived in Rust code, the first one included.
+static ONLINE: AtomicUsize = AtomicUsize::new(1);
+static RELEASED: AtomicBool = AtomicBool::new(false);
+
+/// How long a core may take from its start to `secondary_main`, in nanoseconds.
+const PATIENCE: u64 = 1_000_000_000;
+
+/// How the device tree says a core is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartMethod {
+    /// By firmware: PSCI.
+    Firmware,
+    /// It spins until this physical address, in RAM, holds the address to jump to.
+    SpinTable {
+        /// `cpu-release-addr`.
+        release: u64,
+    },
+}
+
+/// The affinity fields of the core with this index, as in `MPIDR_EL1`.
+pub(super) fn core_identifier(core: usize) -> u64 {
+    CORE_IDENTIFIERS[core].load(Ordering::Relaxed)
+}
+
+/// Whether the core that asks has this affinity.
+pub fn is_this_core(identifier: u64) -> bool {
+    MPIDR_EL1.get() & AFFINITY_MASK == identifier
+}
+
+/// Gives the first core its entry in the table.
+pub(super) fn enter_first_core() {
+    CORE_IDENTIFIERS[0].store(MPIDR_EL1.get() & AFFINITY_MASK, Ordering::Relaxed);
+}
+
+/// Starts the core with this affinity and waits until it runs; whether it does. The core that asks runs
+/// already.
+pub fn start_core(identifier: u64, method: StartMethod) -> bool {
+    if is_this_core(identifier) {
+        return true;
+    }
+    let index = ONLINE.load(Ordering::Relaxed);
+    if index == MAX_CORES {
+        return false;
+    }
+    CORE_IDENTIFIERS[index].store(identifier, Ordering::Relaxed);
+    // The other core reads its table entry, the translation tables and everything else with its MMU on
+    // and caches coherent; all it needs is that these stores are complete before it is woken.
+    barrier::dsb(barrier::SY);
+    let entry = memory::image_to_physical(graft_boot::secondary_entry_address());
+    let asked = match method {
+        StartMethod::Firmware => power::start_core(identifier, entry),
+        StartMethod::SpinTable { release } => {
+            let release = memory::direct(release).cast::<u64>();
+            // SAFETY: the device tree reserves this word for this purpose, and it is in the direct map.
+            unsafe {
+                release.write_volatile(entry);
+                // The spinning core has its caches off: it reads memory itself.
+                memory::clean_to_memory(release.cast(), size_of::<u64>());
+            }
+            asm::sev();
+            true
+        }
+    };
+    let deadline = timer::now() + PATIENCE;
+    while asked && ONLINE.load(Ordering::Acquire) == index {
+        if timer::now() > deadline {
+            break;
+        }
+        hint::spin_loop();
+    }
+    let running = ONLINE.load(Ordering::Acquire) > index;
+    if !running {
+        CORE_IDENTIFIERS[index].store(NO_CORE, Ordering::Relaxed);
+    }
+    running
+}
+
+/// How many cores run, the first one included.
+pub fn online() -> usize {
+    ONLINE.load(Ordering::Acquire)
+}
+
+/// Lets the other cores go on from [`wait_for_first_core`].
+pub fn release() {
+    RELEASED.store(true, Ordering::Release);
+    barrier::dsb(barrier::ISHST);
+    asm::sev();
+}
+
+/// Prepares a core that has just arrived, and waits until the first has everything else ready.
+pub fn wait_for_first_core(index: usize) {
+    prepare_core(index);
+    interrupts::prepare_core();
+    ONLINE.fetch_add(1, Ordering::Release);
+    while !RELEASED.load(Ordering::Acquire) {
+        asm::wfe();
+    }
+}

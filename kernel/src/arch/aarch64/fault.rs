@@ -1,0 +1,102 @@
+//! An exception from EL1. The kernel never expects one, with a single exception of its own: an
+//! emulator's semihosting call on a machine that has no emulator.
+
+use super::{power, semihosting};
+use crate::panic;
+use core::{
+    fmt,
+    mem::{offset_of, size_of},
+};
+
+/// The registers at the exception, where `vectors.s` stores them.
+#[derive(Clone)]
+#[repr(C, align(16))]
+pub struct FaultFrame {
+    /// General-purpose registers.
+    pub x: [u64; 31],
+    /// The stack pointer.
+    pub sp: u64,
+    /// `ELR_EL1`.
+    pub pc: u64,
+    /// `SPSR_EL1`.
+    pub pstate: u64,
+}
+
+impl FaultFrame {
+    pub(super) const ZEROED: FaultFrame = FaultFrame { x: [0; 31], sp: 0, pc: 0, pstate: 0 };
+    pub(super) const X30_SP: usize = 30 * size_of::<u64>();
+    pub(super) const PC_PSTATE: usize = offset_of!(FaultFrame, pc);
+}
+
+const _: () = assert!(offset_of!(FaultFrame, x) == 0 && offset_of!(FaultFrame, sp) == FaultFrame::X30_SP + 8);
+const _: () = assert!(offset_of!(FaultFrame, pstate) == FaultFrame::PC_PSTATE + 8);
+
+/// Called by the vectors, on the emergency stack. Whatever it returns to goes on.
+#[unsafe(no_mangle)]
+extern "C" fn fault_in_kernel(frame: &mut FaultFrame, vector: u64, syndrome: u64, address: u64) -> *mut FaultFrame {
+    const UNKNOWN_REASON: u64 = 0;
+    if syndrome >> 26 & 0x3F == UNKNOWN_REASON && vector == 4 {
+        // SAFETY: the core has just fetched this instruction from there.
+        let instruction = unsafe { (frame.pc as *const u32).read() };
+        if instruction == semihosting::INSTRUCTION {
+            if frame.x[0] == semihosting::EXIT {
+                power::stop_without_emulator();
+            }
+            frame.x[0] = u64::MAX;
+            frame.pc += 4;
+            return frame;
+        }
+    }
+    panic::fault(frame, &Cause { vector, syndrome, address })
+}
+
+/// What happened, for the report.
+struct Cause {
+    vector: u64,
+    syndrome: u64,
+    address: u64,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Cause { vector, syndrome, address } = *self;
+        let kind = ["synchronous exception", "IRQ", "FIQ", "SError"][vector as usize & 3];
+        let from = ["EL1 with SP_EL0", "EL1", "EL0", "EL0 in AArch32 state"][vector as usize >> 2 & 3];
+        write!(f, "{kind} from {from}")?;
+        if vector & 3 != 0 {
+            return Ok(());
+        }
+        let class = syndrome >> 26 & 0x3F;
+        let what = match class {
+            0x00 => "undefined instruction",
+            0x0E => "illegal execution state",
+            0x18 => "trapped system register",
+            0x07 => "floating point switched off",
+            0x21 => "instruction abort",
+            0x22 => "unaligned program counter",
+            0x25 => "data abort",
+            0x26 => "unaligned stack pointer",
+            0x3C => "breakpoint instruction",
+            _ => "unexpected class",
+        };
+        write!(f, ": {what}")?;
+        if let 0x21 | 0x25 = class {
+            let access = match (class, syndrome & 1 << 6) {
+                (0x21, _) => "fetch from",
+                (_, 0) => "load from",
+                _ => "store to",
+            };
+            let status = match syndrome & 0x3C {
+                0x00 => "address size fault",
+                0x04 => "translation fault",
+                0x08 => "access flag fault",
+                0x0C => "permission fault",
+                0x10 => "external abort",
+                0x20 => "alignment fault",
+                _ => "other fault",
+            };
+            write!(f, ", {access} {address:#x}, {status}, level {}", syndrome & 3)?;
+        }
+        write!(f, "\n  ESR {syndrome:#x}  FAR {address:#x}")
+    }
+}

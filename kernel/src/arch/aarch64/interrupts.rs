@@ -1,0 +1,136 @@
+//! The interrupt controller, GICv2 or GICv3, as the rest of the kernel sees it.
+//!
+//! Each core has its timer and one software interrupt to wake it; devices interrupt the first core.
+
+use super::{MAX_CORES, gicv2::GicV2, gicv3::GicV3};
+use core::sync::atomic::{AtomicU32, Ordering};
+use spin::Once;
+
+/// The virtual timer's interrupt: PPI 11, the same on every machine that follows the Base System
+/// Architecture, and on both boards.
+const TIMER: u32 = 27;
+/// The software interrupt that wakes a core.
+const WAKEUP: u32 = 0;
+/// Numbers from here on mean that nothing is pending.
+const SPECIAL: u32 = 1020;
+
+static CONTROLLER: Once<Controller> = Once::new();
+/// The console's interrupt; 0 until it is known, which is no console's number.
+static CONSOLE: AtomicU32 = AtomicU32::new(0);
+
+enum Controller {
+    V2(GicV2),
+    V3(GicV3),
+}
+
+/// Where the device tree says the controller is: physical address and length of its register blocks.
+#[derive(Clone, Copy, Debug)]
+pub enum Description {
+    /// Distributor and CPU interface.
+    V2 {
+        /// Physical address and bytes.
+        distributor: (u64, u64),
+        /// Physical address and bytes.
+        cpu_interface: (u64, u64),
+    },
+    /// Distributor and redistributors.
+    V3 {
+        /// Physical address and bytes.
+        distributor: (u64, u64),
+        /// Physical address and bytes.
+        redistributors: (u64, u64),
+    },
+}
+
+/// Who interrupts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// This core's timer.
+    Timer,
+    /// The console has received something.
+    Console,
+    /// Another core wants this one to look around.
+    Wakeup,
+    /// Another interrupt, by its number (INTID).
+    Other(u32),
+}
+
+/// An interrupt that this core has taken and must [`finish`].
+#[derive(Debug)]
+#[must_use = "an interrupt that is not finished blocks all others"]
+pub struct Interrupt {
+    /// Who interrupts.
+    pub source: Source,
+    /// What the controller wants back.
+    token: u32,
+}
+
+/// Prepares the controller and, as [`prepare_core`] does, the first core's part of it.
+pub fn prepare(description: Description) {
+    let controller = CONTROLLER.call_once(|| match description {
+        Description::V2 { distributor, cpu_interface } => Controller::V2(GicV2::new(distributor, cpu_interface)),
+        Description::V3 { distributor, redistributors } => Controller::V3(GicV3::new(distributor, redistributors)),
+    });
+    match controller {
+        Controller::V2(gic) => gic.prepare_distributor(),
+        Controller::V3(gic) => gic.prepare_distributor(),
+    }
+    prepare_core();
+}
+
+/// Prepares this core's part: timer and wake-up enabled.
+pub fn prepare_core() {
+    match controller() {
+        Controller::V2(gic) => gic.prepare_core(&[WAKEUP, TIMER]),
+        Controller::V3(gic) => gic.prepare_core(&[WAKEUP, TIMER]),
+    }
+}
+
+/// Delivers the console's interrupt, by its INTID, to the first core.
+pub fn enable_console(number: u32) {
+    CONSOLE.store(number, Ordering::Relaxed);
+    match controller() {
+        Controller::V2(gic) => gic.enable_shared(number),
+        Controller::V3(gic) => gic.enable_shared(number),
+    }
+}
+
+/// Takes the most urgent pending interrupt, if there is one.
+pub fn acknowledge() -> Option<Interrupt> {
+    let token = match controller() {
+        Controller::V2(gic) => gic.acknowledge(),
+        Controller::V3(gic) => gic.acknowledge(),
+    };
+    // GICv2 puts the sender of a software interrupt above the number.
+    let source = match token & 0x3FF {
+        number if number >= SPECIAL => return None,
+        TIMER => Source::Timer,
+        WAKEUP => Source::Wakeup,
+        number if number == CONSOLE.load(Ordering::Relaxed) => Source::Console,
+        number => Source::Other(number),
+    };
+    Some(Interrupt { source, token })
+}
+
+/// Lets the next interrupt come.
+pub fn finish(interrupt: Interrupt) {
+    match controller() {
+        Controller::V2(gic) => gic.finish(interrupt.token),
+        Controller::V3(gic) => gic.finish(interrupt.token),
+    }
+}
+
+/// Interrupts another core. Stores made before are visible to it when it has taken the interrupt.
+pub fn wake(core: usize) {
+    debug_assert!(core < MAX_CORES);
+    // The software interrupt must not overtake them (Arm ARM, "Data Synchronization Barrier").
+    aarch64_cpu::asm::barrier::dsb(aarch64_cpu::asm::barrier::ISHST);
+    match controller() {
+        Controller::V2(gic) => gic.wake(core, WAKEUP),
+        Controller::V3(gic) => gic.wake(core, WAKEUP),
+    }
+}
+
+fn controller() -> &'static Controller {
+    CONTROLLER.get().expect("the interrupt controller is prepared before it is used")
+}

@@ -1,0 +1,145 @@
+//! The kernel's view of physical memory: the direct map, whole-page operations, instruction caches.
+//!
+//! ```text
+//! 0xFFFF_FF80_0000_0000  direct map: physical 0 to 256 GiB, RAM only, less the kernel image
+//! 0xFFFF_FFC0_0000_0000  frame metadata: one u32 a frame, by absolute frame number
+//! 0xFFFF_FFC8_0000_0000  frame metadata: 32 bytes a frame, by absolute frame number
+//! 0xFFFF_FFD8_0000_0000  the device tree, read only
+//! 0xFFFF_FFE0_0000_0000  devices
+//! 0xFFFF_FFF0_0000_0000  kernel stacks
+//! 0xFFFF_FFFF_8000_0000  kernel image
+//! ```
+
+use core::{
+    arch::{asm, global_asm},
+    sync::atomic::{AtomicU64, Ordering},
+};
+use graft_boot::IMAGE_BASE;
+
+/// Where physical address 0 appears in the direct map.
+pub const DIRECT_BASE: u64 = 0xFFFF_FF80_0000_0000;
+/// One past the last physical address that the direct map has room for.
+pub const DIRECT_LIMIT: u64 = 256 << 30;
+/// Reference counts, one `u32` a frame.
+pub const REFERENCES_BASE: u64 = 0xFFFF_FFC0_0000_0000;
+/// Table counts, 32 bytes a frame.
+pub const COUNTS_BASE: u64 = 0xFFFF_FFC8_0000_0000;
+/// The device tree.
+pub const DEVICE_TREE_BASE: u64 = 0xFFFF_FFD8_0000_0000;
+/// Device registers.
+pub const DEVICES_BASE: u64 = 0xFFFF_FFE0_0000_0000;
+
+/// Bytes in a page.
+pub const PAGE: u64 = 4096;
+
+static IMAGE_PHYSICAL: AtomicU64 = AtomicU64::new(0);
+
+unsafe extern "C" {
+    static __image_end: u8;
+}
+
+pub(super) fn set_image_address(physical: u64) {
+    IMAGE_PHYSICAL.store(physical, Ordering::Relaxed);
+}
+
+/// First physical address of the kernel image.
+pub fn image_physical() -> u64 {
+    IMAGE_PHYSICAL.load(Ordering::Relaxed)
+}
+
+/// Bytes of the kernel image, bss included.
+pub fn image_size() -> u64 {
+    &raw const __image_end as u64 - IMAGE_BASE
+}
+
+/// The physical address of something in the kernel image.
+pub fn image_to_physical(address: u64) -> u64 {
+    address - IMAGE_BASE + image_physical()
+}
+
+/// Where the kernel finds a byte of RAM. Not for the kernel image, which the direct map leaves out: so
+/// there is no writable alias of its text.
+#[inline(always)]
+pub const fn direct(physical: u64) -> *mut u8 {
+    (DIRECT_BASE + physical) as *mut u8
+}
+
+global_asm!(include_str!("memory.s"));
+
+unsafe extern "C" {
+    /// Fills a page with zeroes.
+    ///
+    /// # Safety
+    ///
+    /// `page` is a whole, aligned page of ordinary memory that nobody else uses.
+    pub fn zero_page(page: *mut u8);
+
+    /// Copies a page.
+    ///
+    /// # Safety
+    ///
+    /// Both are whole, aligned pages of ordinary memory, `to` is not used by anybody else, and nobody
+    /// writes to `from` meanwhile (or does not mind what of it arrives).
+    pub fn copy_page(to: *mut u8, from: *const u8);
+}
+
+/// Makes what was stored in a range fetchable as instructions, on every core and under every address.
+///
+/// Arm ARM, "Ordering and completion of data and instruction cache instructions": clean to the point
+/// of unification, barrier, invalidate instruction caches, barrier. The caller's core still needs the
+/// context synchronisation of its exception return, as does every other core before it gets there.
+///
+/// # Safety
+///
+/// The range is mapped memory of the kernel's.
+pub unsafe fn synchronise_instructions(start: *const u8, bytes: usize) {
+    let cache_type: u64;
+    // SAFETY: reads an identification register.
+    unsafe {
+        asm!("mrs {}, ctr_el0", out(reg) cache_type, options(nomem, nostack, preserves_flags));
+    }
+    let clean_needed = cache_type & 1 << 28 == 0; // IDC
+    let invalidate_needed = cache_type & 1 << 29 == 0; // DIC
+    if clean_needed {
+        let line = 4_usize << (cache_type >> 16 & 0xF);
+        let end = start as usize + bytes;
+        let mut address = start as usize & !(line - 1);
+        while address < end {
+            // SAFETY: the address lies in the caller's range, up to the rest of its cache line.
+            unsafe { asm!("dc cvau, {}", in(reg) address, options(nostack, preserves_flags)) };
+            address += line;
+        }
+    }
+    // SAFETY: barriers, and an invalidation that costs no more than time. All of the instruction cache
+    // rather than by address: a virtually indexed cache would keep lines under the program's address.
+    unsafe {
+        asm!("dsb ish", options(nostack, preserves_flags));
+        if invalidate_needed {
+            asm!("ic ialluis", options(nostack, preserves_flags));
+        }
+        asm!("dsb ish", "isb", options(nostack, preserves_flags));
+    }
+}
+
+/// Writes a range back to memory itself, for who reads it without caches.
+///
+/// # Safety
+///
+/// The range is mapped memory of the kernel's.
+pub unsafe fn clean_to_memory(start: *const u8, bytes: usize) {
+    let cache_type: u64;
+    // SAFETY: reads an identification register.
+    unsafe {
+        asm!("mrs {}, ctr_el0", out(reg) cache_type, options(nomem, nostack, preserves_flags));
+    }
+    let line = 4_usize << (cache_type >> 16 & 0xF);
+    let end = start as usize + bytes;
+    let mut address = start as usize & !(line - 1);
+    while address < end {
+        // SAFETY: cleaning and invalidating a line changes no byte of memory as this core sees it.
+        unsafe { asm!("dc civac, {}", in(reg) address, options(nostack, preserves_flags)) };
+        address += line;
+    }
+    // SAFETY: a barrier.
+    unsafe { asm!("dsb sy", options(nostack, preserves_flags)) };
+}

@@ -1,0 +1,50 @@
+//! AArch64, EL1: exceptions, translation, TLBs, caches, interrupts, time, power.
+//!
+//! The kernel runs with interrupts masked from its first instruction to its last. A trap from EL0
+//! enters on the core's one kernel stack, does its work and resumes some thread's [`Context`];
+//! an exception from EL1 is a bug in the kernel (see `fault.rs`).
+
+mod context;
+mod core_local;
+mod cores;
+mod exception;
+mod fault;
+pub mod floating_point;
+mod gicv2;
+mod gicv3;
+pub mod interrupts;
+pub mod kernel_map;
+pub mod memory;
+pub mod mmu;
+pub mod power;
+mod registers;
+pub mod semihosting;
+pub mod timer;
+pub mod tlb;
+mod vectors;
+
+pub use context::{Context, resume};
+pub use core_local::{core_index, is_kernel_stack, run_on_own_stack};
+pub use cores::{
+    StartMethod, is_this_core, online as online_cores, release as release_cores, start_core, wait_for_first_core,
+};
+pub use exception::{Abort, AbortCause, Trap, decode};
+pub use fault::FaultFrame;
+pub use graft_boot::MAX_CORES;
+
+/// Prepares the first core for Rust code that may panic: vectors and what belongs to a core.
+pub fn prepare_first_core(image: u64) {
+    memory::set_image_address(image);
+    registers::prepare_core(0);
+    cores::enter_first_core();
+}
+
+/// Stops the core until an interrupt is pending, masked or not.
+///
+/// The barrier completes every earlier store first, so that nothing waits in a buffer while the core
+/// sleeps.
+#[inline(always)]
+pub fn wait_for_interrupt() {
+    aarch64_cpu::asm::barrier::dsb(aarch64_cpu::asm::barrier::SY);
+    aarch64_cpu::asm::wfi();
+}

@@ -1,2 +1,0 @@
-//! The Graft microkernel.
-#![no_std]

@@ -1,0 +1,147 @@
+//! What machine this is: found once, before the other cores start, and the same for good.
+
+use crate::{
+    arch::{self, interrupts, power, timer},
+    board::Board,
+    console,
+    device_tree::{self, DeviceTree},
+    memory_map::{self, MemoryMap},
+};
+use core::{fmt, ops};
+use spin::Once;
+
+static PLATFORM: Once<Platform> = Once::new();
+
+/// The machine. Panics before it has been found.
+pub fn platform() -> &'static Platform {
+    PLATFORM.get().expect("the platform is found before anything asks")
+}
+
+/// What is known about the machine.
+pub struct Platform {
+    /// What the device tree calls it.
+    pub machine: &'static str,
+    /// RAM that nothing occupies, in pages, in ascending order, in the direct map.
+    pub free_memory: &'static [PhysRange],
+    /// Bytes of RAM, occupied or not.
+    pub total_memory: u64,
+    /// The archive of programs that the loader brought, in the direct map.
+    pub archive: Option<PhysRange>,
+    /// The kernel's command line.
+    pub boot_arguments: &'static str,
+    /// Cores that run.
+    pub cores: usize,
+    /// INTID of the console's interrupt.
+    pub console_interrupt: Option<u32>,
+}
+
+/// A range of physical addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PhysRange {
+    /// First address.
+    pub start: u64,
+    /// One past the last address.
+    pub end: u64,
+}
+
+impl PhysRange {
+    /// Bytes.
+    pub const fn size(self) -> u64 {
+        self.end.saturating_sub(self.start)
+    }
+
+    /// Whether all of `other` lies within.
+    pub const fn contains(self, other: PhysRange) -> bool {
+        self.start <= other.start && other.end <= self.end
+    }
+}
+
+impl From<ops::Range<u64>> for PhysRange {
+    fn from(range: ops::Range<u64>) -> Self {
+        PhysRange { start: range.start, end: range.end }
+    }
+}
+
+/// Why the kernel cannot run here.
+#[derive(Debug)]
+pub enum Refusal {
+    /// There is no usable device tree.
+    DeviceTree(device_tree::Error),
+    /// The board is none of those known.
+    UnknownBoard(&'static str),
+    /// The device tree has no PL011 that is enabled.
+    NoConsole,
+    /// The device tree has no GIC.
+    NoInterruptController,
+    /// Firmware has not set the counter's frequency.
+    NoTimer,
+    /// Memory is missing, too little or in too many pieces.
+    Memory(memory_map::Error),
+    /// The archive is not in memory.
+    ArchiveElsewhere(PhysRange),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::DeviceTree(error) => error.fmt(f),
+            Refusal::UnknownBoard(model) => {
+                write!(f, "unknown board: {model} is neither QEMU's virt nor a Raspberry Pi 4")
+            }
+            Refusal::NoConsole => f.write_str("the device tree has no enabled PL011 UART"),
+            Refusal::NoInterruptController => f.write_str("the device tree has no GICv2 or GICv3"),
+            Refusal::NoTimer => f.write_str("firmware left the counter's frequency (CNTFRQ_EL0) zero"),
+            Refusal::Memory(error) => error.fmt(f),
+            Refusal::ArchiveElsewhere(PhysRange { start, end }) => {
+                write!(f, "the initrd at {start:#x} to {end:#x} is not in memory")
+            }
+        }
+    }
+}
+
+/// Finds out everything and starts what is there, from the device tree at this physical address.
+pub fn bring_up(device_tree: u64) -> Result<(), Refusal> {
+    let tree = DeviceTree::load(device_tree).map_err(Refusal::DeviceTree)?;
+    let board = Board::recognise(&tree);
+    let console = tree.console().ok_or(Refusal::NoConsole)?;
+    let Some(board) = board else {
+        // Its clock is unknown, and the rate stays what firmware set.
+        console::prepare(console::Description { address: console.registers[0].0, clock: 0 });
+        return Err(Refusal::UnknownBoard(tree.model()));
+    };
+    board.prepare_console(console.registers[0].0);
+
+    timer::set_frequency(timer::frequency()).ok_or(Refusal::NoTimer)?;
+    let archive = tree.archive();
+    let memory = MemoryMap::build(&tree, archive).map_err(Refusal::Memory)?;
+    if let Some(archive) = archive.filter(|&archive| !memory.is_mapped(archive)) {
+        return Err(Refusal::ArchiveElsewhere(archive));
+    }
+    interrupts::prepare(tree.interrupt_controller().ok_or(Refusal::NoInterruptController)?);
+    if let Some(number) = console.interrupt {
+        interrupts::enable_console(number);
+    }
+    if let Some(conduit) = tree.conduit() {
+        power::set_conduit(conduit);
+    }
+    tree.for_each_core(|identifier, method| {
+        if !method.is_some_and(|method| arch::start_core(identifier, method)) && !arch::is_this_core(identifier) {
+            println!("graft: core {identifier:#x} does not start");
+        }
+    });
+
+    let total_memory = memory.total();
+    let free_memory = memory.into_free().map_err(Refusal::Memory)?;
+    let platform = PLATFORM.call_once(|| Platform {
+        machine: tree.model(),
+        free_memory,
+        total_memory,
+        archive,
+        boot_arguments: tree.boot_arguments(),
+        cores: arch::online_cores(),
+        console_interrupt: console.interrupt,
+    });
+    let Platform { machine, cores, .. } = platform;
+    println!("\rGraft {} on {machine}: {cores} cores, {} MiB", env!("CARGO_PKG_VERSION"), total_memory >> 20);
+    Ok(())
+}
