@@ -6,7 +6,7 @@
 
 use core::time::Duration;
 
-use graft_abi::{Error, Handle, Share};
+use graft_abi::{Error, Handle, ProcessState, Share};
 
 use crate::process::{self, Process};
 
@@ -38,6 +38,11 @@ impl Gate {
     /// Waits until the gate is open.
     pub fn pass(&self) {
         let _ = self.sleeper.wait();
+    }
+
+    /// Whether somebody has opened it.
+    pub fn is_open(&self) -> bool {
+        self.sleeper.info().is_ok_and(|info| info.state == ProcessState::Ended as u32)
     }
 
     /// The handle that raw calls wait for and kill.
