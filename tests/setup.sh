@@ -74,7 +74,8 @@ how_to() {
     macos:gcc) echo "xcode-select --install" ;;
     macos:gdb) echo "brew install gdb (or use lldb: 'gdb-remote 1234')" ;;
     macos:*) echo "brew install $1" ;;
-    debian:qemu | ubuntu:qemu) echo "sudo apt-get install qemu-system-arm" ;;
+    debian:qemu) echo "sudo apt-get install qemu-system-arm (on Debian 12: from bookworm-backports)" ;;
+    ubuntu:qemu) echo "sudo apt-get install qemu-system-arm" ;;
     debian:dtc | ubuntu:dtc) echo "sudo apt-get install device-tree-compiler" ;;
     debian:gdb | ubuntu:gdb) echo "sudo apt-get install gdb-multiarch" ;;
     debian:* | ubuntu:*) echo "sudo apt-get install $1" ;;
@@ -145,8 +146,8 @@ candidate() {
 # major VERSION: 1:10.0.2+ds-2 -> 10
 major() { printf %s "$1" | sed 's/^[0-9]*://; s/[^0-9].*//'; }
 
-# qemu_package: the argument for apt-get install, with backports switched on where the release's own is too old.
-qemu_package() {
+# qemu_packages: the arguments for apt-get install, with backports switched on where the release's own is too old.
+qemu_packages() {
     version=$(candidate qemu-system-arm)
     if [ "$(major "${version:-0}")" -ge 9 ] 2>/dev/null; then
         echo qemu-system-arm
@@ -162,7 +163,11 @@ qemu_package() {
                 as_root tee /etc/apt/sources.list.d/graft-backports.list >/dev/null
             as_root apt-get update -q >&2
         fi
-        echo "qemu-system-arm/$backports"
+        # The parts of one build have to match, those already here included; nothing else comes from there.
+        {
+            printf '%s\n' qemu-system-arm qemu-system-common qemu-system-data
+            dpkg-query -W -f '${db:Status-Status} ${source:Package} ${Package}\n' | sed -n 's/^installed qemu //p'
+        } | sort -u | sed "s|\$|/$backports|"
         return
     fi
     # Old enough to lack raspi4b, new enough for virt: better than nothing, and checked again afterwards.
@@ -175,11 +180,11 @@ install_packages() {
     as_root apt-get update -q >&2 || return 1
     list=
     for package in $packages; do
-        [ "$package" = qemu-system-arm ] && package=$(qemu_package)
+        [ "$package" = qemu-system-arm ] && package=$(qemu_packages)
         list="$list $package"
     done
     # shellcheck disable=SC2086 # a list of words
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $list >&2
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-remove --no-install-recommends $list >&2
 }
 
 # debian_mirror: the mirror this machine takes its own release from.

@@ -161,7 +161,8 @@ impl Machine {
         }
         // The guest leaves through a semihosting call, which carries its status. Any other way out, such as a
         // watchdog reset, would end QEMU with status 0, so it stops the machine instead and the time limit reports it.
-        command.args(["-semihosting", "-no-reboot", "-no-shutdown", "-display", "none", "-nic", "none"]);
+        command.args(["-semihosting-config", "enable=on,target=native", "-no-reboot", "-no-shutdown"]);
+        command.args(["-display", "none", "-nic", "none"]);
         match console {
             Console::Terminal => command.args(["-serial", "mon:stdio"]),
             Console::Interruptible => command.args(["-chardev", "stdio,id=console,mux=on,signal=on"]).args([

@@ -1,11 +1,13 @@
 //! What the build leaves behind: the kernel image, and the SD card.
 
-use crate::archive::Entry;
+use super::{LIMIT, play, virt};
+use crate::archive::{self, Entry};
 use crate::build::Build;
 use crate::card;
 use crate::elf;
 use crate::runner::{Case, Report};
 use crate::scratch::Scratch;
+use crate::verdict::Expected;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -19,6 +21,7 @@ pub(super) fn cases(build: &Build) -> Vec<Case> {
         case("kernel8.img has an arm64 Image header", header),
         case("the kernel has no memory that is writable and executable", exclusive),
         case("the SD card's file system is sound and has every file", sound_card),
+        case("a program of the user's own, packed with EXTRA, runs", extra_program),
     ]
 }
 
@@ -49,6 +52,22 @@ fn header(build: &Build, _: &Path) -> Result<Report, String> {
 
 fn exclusive(build: &Build, _: &Path) -> Result<Report, String> {
     elf::check_kernel(&read(&build.kernel_elf())?).map(|()| Report::pass()).map_err(|error| error.to_string())
+}
+
+/// Somebody else's program: `echo` under another name, from a folder of its own.
+fn extra_program(build: &Build, log: &Path) -> Result<Report, String> {
+    let scratch = Scratch::new();
+    let folder = scratch.path().join("extra");
+    fs::create_dir(&folder).map_err(|error| error.to_string())?;
+    let mut entries = archive::unpack(&read(&build.archive())?)?;
+    let echo = entries.iter().find(|entry| entry.name == "echo").ok_or("no echo in the archive")?;
+    fs::write(folder.join("parrot"), &echo.bytes).map_err(|error| error.to_string())?;
+    entries.extend(archive::extra(&folder)?);
+    let archive = scratch.path().join("archive.tar");
+    fs::write(&archive, archive::pack(entries)?).map_err(|error| error.to_string())?;
+
+    let machine = virt(build).with_archive(&archive).with_line("parrot pieces of eight");
+    Expected::success().saying("pieces of eight").judge(&play(&machine, log, LIMIT)?).map(|()| Report::pass())
 }
 
 /// Builds a card with stand-ins for the firmware and lets independent programs look at it.
