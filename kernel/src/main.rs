@@ -9,13 +9,25 @@
 mod console;
 
 mod arch;
+mod archive;
 mod board;
+mod call;
 mod device_tree;
+mod frames;
+mod loader;
 mod memory_map;
+mod object;
 mod panic;
 mod platform;
+mod process;
+mod scheduler;
+mod space;
 mod start;
 mod symbols;
+mod terminal;
+mod thread;
+mod trap;
+mod user_copy;
 
 /// The first core, on a temporary stack. Physical addresses of the device tree and of the image.
 #[unsafe(no_mangle)]

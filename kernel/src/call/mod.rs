@@ -1,0 +1,101 @@
+//! System calls: from registers to typed arguments, and back.
+//!
+//! Nothing that a program passes is believed: numbers are checked here, addresses where they are used.
+
+#![forbid(unsafe_code)]
+
+mod console;
+mod handle;
+mod memory;
+mod process;
+mod statistics;
+
+pub use process::complete_wait;
+
+use crate::arch::{Context, timer};
+use crate::object::Ref;
+use crate::process::Process;
+use crate::thread::Thread;
+use crate::trap::Next;
+use graft_abi::{Call, Error, ExitStatus, Handle, Rights};
+
+/// Carries out the call that a thread's registers ask for.
+#[inline(always)]
+pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
+    let Some(call) = Call::from_number(registers.x[8]) else {
+        return answer(registers, Err(Error::BadCall));
+    };
+    let [x0, x1, x2, ..] = registers.x;
+    let process = &thread.process;
+    match call {
+        Call::Identify => answer(registers, Ok(process.identifier)),
+        Call::Clock => answer(registers, Ok(timer::now())),
+        Call::Exit => end(thread, ExitStatus::Exited(x0 as i32)),
+        Call::Fork => {
+            let result = process::fork(thread, registers, handle(x0), x1, x2);
+            answer_two(registers, result)
+        }
+        Call::Spawn => answer_two(registers, process::spawn(process, x0)),
+        Call::Exec => match process::exec(thread, registers, x0) {
+            Ok(()) => Next::Resume,
+            Err(error) => answer(registers, Err(error)),
+        },
+        Call::Wait => process::wait(process, registers, handle(x0)),
+        Call::Kill => process::kill(thread, registers, handle(x0), x1 as i32),
+        Call::Yield => {
+            registers.x[0] = 0;
+            Next::GiveWay
+        }
+        Call::Sleep => {
+            registers.x[0] = 0;
+            Next::Sleep(timer::now().saturating_add(x0))
+        }
+        Call::Map => answer(registers, memory::map(process, x0, x1, x2)),
+        Call::Unmap => answer(registers, memory::unmap(process, x0, x1)),
+        Call::Protect => answer(registers, memory::protect(process, x0, x1, x2)),
+        Call::MapObject => answer_two(registers, memory::map_object(process, handle(x0), x1, x2)),
+        Call::ConsoleWrite => answer(registers, console::write(process, handle(x0), x1, x2)),
+        Call::ConsoleRead => console::read(process, registers, handle(x0), x1, x2),
+        Call::Close => answer(registers, handle::close(process, handle(x0))),
+        Call::Duplicate => answer(registers, handle::duplicate(thread, handle(x0), Rights(x1 as u32))),
+        Call::ProcessInfo => answer(registers, statistics::process_info(thread, handle(x0), x1)),
+        Call::Tables => answer(registers, statistics::tables(thread, handle(x0), x1)),
+        Call::SystemInfo => answer(registers, statistics::system_info(process, handle(x0), x1)),
+        Call::NextProcess => answer_two(registers, statistics::next_process(process, handle(x0), x1)),
+    }
+}
+
+/// The handle in a register. One that does not fit its 32 bits names nothing.
+#[inline(always)]
+fn handle(register: u64) -> Handle {
+    u32::try_from(register).map_or(Handle::NONE, Handle)
+}
+
+#[inline(always)]
+fn answer(registers: &mut Context, result: Result<u64, Error>) -> Next {
+    registers.x[0] = result.unwrap_or_else(Error::to_register);
+    Next::Resume
+}
+
+#[inline(always)]
+fn answer_two(registers: &mut Context, result: Result<(u64, u64), Error>) -> Next {
+    match result {
+        Ok((first, second)) => {
+            registers.x[0] = first;
+            registers.x[1] = second;
+        }
+        Err(error) => registers.x[0] = error.to_register(),
+    }
+    Next::Resume
+}
+
+/// Ends the calling process.
+fn end(thread: &Thread, status: ExitStatus) -> Next {
+    thread.process.terminate(status, thread);
+    Next::End
+}
+
+/// The process that a handle names, the caller's own for [`Handle::SELF`].
+fn named_process(thread: &Thread, handle: Handle, needed: Rights) -> Result<Ref<Process>, Error> {
+    if handle == Handle::SELF { Ok(thread.process.clone()) } else { thread.process.object(handle, needed) }
+}

@@ -1,0 +1,180 @@
+//! Calls about the life of processes.
+
+#![forbid(unsafe_code)]
+
+use super::{answer, end, named_process};
+use crate::arch::Context;
+use crate::loader::{self, UserText};
+use crate::object::{AnyRef, Ref};
+use crate::process::Process;
+use crate::thread::{Thread, Wait};
+use crate::trap::Next;
+use crate::{scheduler, space, user_copy};
+use graft_abi::{Error, ExitStatus, Handle, Rights, Share, SpawnRequest};
+
+/// What whoever makes a process may do with it.
+const PROCESS_RIGHTS: Rights = Rights::WAIT.or(Rights::KILL).or(Rights::INSPECT).or(Rights::FORK).or(Rights::DUPLICATE);
+/// Bytes of an instruction: how far before the program counter the call is that has just been made.
+const INSTRUCTION: u64 = 4;
+
+/// `fork`: a copy of the calling process, with a copy of the calling thread.
+pub(super) fn fork(
+    thread: &Thread,
+    registers: &Context,
+    handle: Handle,
+    share: u64,
+    flags: u64,
+) -> Result<(u64, u64), Error> {
+    let share = match Share::from_number(share).ok_or(Error::BadArgument)? {
+        Share::Copy => graft_paging::Share::Pages,
+        Share::L3 => graft_paging::Share::Level3,
+        Share::L2 => graft_paging::Share::Level2,
+        Share::L1 => graft_paging::Share::Level1,
+    };
+    if flags != 0 {
+        return Err(Error::BadArgument);
+    }
+    let parent = &thread.process;
+    // Another process's threads may be running at this moment: only the caller's registers are known.
+    if handle != Handle::SELF && !parent.object::<Process>(handle, Rights::FORK)?.is(parent) {
+        return Err(Error::NotAllowed);
+    }
+    // Locked to the end: the room that there is now is there when the child is complete.
+    let mut handles = parent.handles.lock();
+    if !handles.has_room() {
+        return Err(Error::HandlesExhausted);
+    }
+    let child = Process::new(parent.identifier, parent.name())?;
+    child.handles.lock().copy_from(&handles)?;
+    let mut context = registers.clone();
+    context.x[0] = 0;
+    context.x[1] = child.identifier;
+    let child_thread = Thread::new(child.clone(), context)?;
+    let mut tree = parent.space.lock()?;
+    let tlb = tree.tlb();
+    let child_tree = tree.fork(&tlb, share).map_err(|_| Error::OutOfMemory)?;
+    drop(tree);
+    child.space.install(child_tree);
+    scheduler::copy_floating_point(thread, &child_thread);
+    let identifier = child.identifier;
+    let handle = handles.insert(child.erase(), PROCESS_RIGHTS)?;
+    drop(handles);
+    Process::start(child_thread);
+    Ok((handle.0.into(), identifier))
+}
+
+/// `spawn`: a new process from a program file in the caller's memory.
+pub(super) fn spawn(parent: &Ref<Process>, request: u64) -> Result<(u64, u64), Error> {
+    let request: SpawnRequest = user_copy::read(parent, request)?;
+    let loaded = load(parent, &request)?;
+    let child = Process::new(parent.identifier, loaded.name)?;
+    for index in 0..request.handle_count {
+        let address = index.checked_mul(4).and_then(|offset| request.handles.checked_add(offset));
+        let handle = Handle(user_copy::read(parent, address.ok_or(Error::BadAddress)?)?);
+        let (object, rights) = passed_on(parent, handle)?;
+        // Full long before a wild count could keep this going.
+        child.handles.lock().insert(object, rights)?;
+    }
+    let child_thread = Thread::new(child.clone(), loaded.context)?;
+    let mut handles = parent.handles.lock();
+    if !handles.has_room() {
+        return Err(Error::HandlesExhausted);
+    }
+    let tree = loaded.tree.take().ok_or(Error::OutOfMemory)?;
+    child.space.install(tree);
+    let identifier = child.identifier;
+    let handle = handles.insert(child.erase(), PROCESS_RIGHTS)?;
+    drop(handles);
+    Process::start(child_thread);
+    Ok((handle.0.into(), identifier))
+}
+
+/// What a handle of the parent's becomes in a spawned child.
+fn passed_on(parent: &Ref<Process>, handle: Handle) -> Result<(AnyRef, Rights), Error> {
+    if handle == Handle::SELF {
+        return Ok((parent.clone().erase(), PROCESS_RIGHTS));
+    }
+    let handles = parent.handles.lock();
+    let (object, rights) = handles.get(handle, Rights::DUPLICATE)?;
+    Ok((object.clone(), rights))
+}
+
+fn load(process: &Process, request: &SpawnRequest) -> Result<loader::Loaded, Error> {
+    let mut image = UserText { process, text: request.image };
+    let mut arguments = UserText { process, text: request.arguments };
+    loader::load(&mut image, &mut arguments)
+}
+
+/// `exec`: another program in the same process.
+pub(super) fn exec(thread: &Thread, registers: &mut Context, request: u64) -> Result<(), Error> {
+    let process = &*thread.process;
+    let request: SpawnRequest = user_copy::read(process, request)?;
+    // The other threads would lose the ground under their feet.
+    if process.has_other_threads() {
+        return Err(Error::NotAllowed);
+    }
+    let loaded = load(process, &request)?;
+    let tree = loaded.tree.take().ok_or(Error::OutOfMemory)?;
+    space::change_current(&process.space, tree);
+    process.set_name(loaded.name);
+    scheduler::reset_floating_point(thread);
+    *registers = loaded.context;
+    Ok(())
+}
+
+/// `wait`: blocks until a process has ended.
+pub(super) fn wait(process: &Process, registers: &mut Context, handle: Handle) -> Next {
+    let target = match process.object::<Process>(handle, Rights::WAIT) {
+        Ok(target) if target.is(process) => return answer(registers, Err(Error::NotAllowed)),
+        Ok(target) => target,
+        // It would wait for itself.
+        Err(_) if handle == Handle::SELF => return answer(registers, Err(Error::NotAllowed)),
+        Err(error) => return answer(registers, Err(error)),
+    };
+    let status = target.status_or(|waiters| {
+        // While it is blocked, a thread's registers describe the call that it is about to make.
+        registers.pc -= INSTRUCTION;
+        scheduler::block(waiters, Wait::Process(target.clone()))
+    });
+    match status {
+        Ok(status) => {
+            registers.x[0] = 0;
+            registers.x[1] = status.to_register();
+            Next::Resume
+        }
+        Err(ended) => blocked(ended),
+    }
+}
+
+/// Makes the registers of a thread that is blocked in `wait` those after the call.
+pub fn complete_wait(registers: &mut Context, status: ExitStatus) {
+    registers.pc += INSTRUCTION;
+    registers.x[0] = 0;
+    registers.x[1] = status.to_register();
+}
+
+/// Makes the registers of a thread that is about to block in a call those before the call.
+pub(super) fn rewind(registers: &mut Context) {
+    registers.pc -= INSTRUCTION;
+}
+
+/// What follows when the calling thread has blocked, or has ended in the attempt.
+pub(super) fn blocked(ended: Option<Ref<Thread>>) -> Next {
+    if let Some(thread) = ended {
+        Process::end_thread(thread);
+    }
+    Next::Switch
+}
+
+/// `kill`: ends a process.
+pub(super) fn kill(thread: &Thread, registers: &mut Context, handle: Handle, code: i32) -> Next {
+    let target = match named_process(thread, handle, Rights::KILL) {
+        Ok(target) => target,
+        Err(error) => return answer(registers, Err(error)),
+    };
+    if target.is(&thread.process) {
+        return end(thread, ExitStatus::Killed(code));
+    }
+    target.terminate(ExitStatus::Killed(code), thread);
+    answer(registers, Ok(0))
+}

@@ -1,0 +1,150 @@
+//! Calls that only look: at processes, at their tables, at the system.
+
+#![forbid(unsafe_code)]
+
+use super::named_process;
+use crate::arch::timer;
+use crate::platform::platform;
+use crate::process::{Process, System};
+use crate::thread::Thread;
+use crate::{frames, scheduler, user_copy};
+use core::mem::size_of;
+use core::ops::ControlFlow;
+use graft_abi::{
+    EntryKind, EntryRecord, Error, Handle, PAGE_SIZE, Permissions, Rights, SystemInfo, TablesRequest, USER_END,
+};
+use graft_paging::{Entry, Kind, Level, Visit};
+
+/// Records gathered at once on the kernel's stack.
+const BATCH: usize = 16;
+/// Most records of one call, so that it ends soon; the caller goes on with another.
+const RECORDS_MAX: usize = 512;
+
+/// `process_info`.
+pub(super) fn process_info(thread: &Thread, handle: Handle, result: u64) -> Result<u64, Error> {
+    let info = named_process(thread, handle, Rights::INSPECT)?.info();
+    user_copy::write(&thread.process, result, &[info])?;
+    Ok(0)
+}
+
+/// `system_info`.
+pub(super) fn system_info(process: &Process, handle: Handle, result: u64) -> Result<u64, Error> {
+    process.object::<System>(handle, Rights::INSPECT)?;
+    let frames = frames::figures();
+    let mut machine = [0; 32];
+    for (to, &from) in machine.iter_mut().zip(platform().machine.as_bytes()).take(31) {
+        *to = from;
+    }
+    let info = SystemInfo {
+        total_frames: frames.total,
+        free_frames: frames.free,
+        table_frames: frames.tables,
+        page_frames: frames.pages,
+        object_frames: frames.objects,
+        cores: scheduler::online(),
+        processes: Process::alive(),
+        clock: timer::now(),
+        machine,
+    };
+    user_copy::write(process, result, &[info])?;
+    Ok(0)
+}
+
+/// `next_process`: a handle to the process after the one with this identifier.
+pub(super) fn next_process(process: &Process, handle: Handle, identifier: u64) -> Result<(u64, u64), Error> {
+    process.object::<System>(handle, Rights::INSPECT)?;
+    let next = Process::next_after(identifier).ok_or(Error::NotFound)?;
+    let identifier = next.identifier;
+    let handle = process.handles.lock().insert(next.erase(), Rights::INSPECT)?;
+    Ok((handle.0.into(), identifier))
+}
+
+/// `tables`: the descriptors of a process's translation tables.
+pub(super) fn tables(thread: &Thread, handle: Handle, request: u64) -> Result<u64, Error> {
+    let caller = &*thread.process;
+    let target = named_process(thread, handle, Rights::INSPECT)?;
+    let mut wanted: TablesRequest = user_copy::read(caller, request)?;
+    let deepest = u8::try_from(wanted.deepest).ok().and_then(Level::new).ok_or(Error::BadArgument)?;
+    let level = Level::new((wanted.cursor % 16) as u8).ok_or(Error::BadArgument)?;
+    if wanted.padding != 0 {
+        return Err(Error::BadArgument);
+    }
+    let capacity = usize::try_from(wanted.capacity).unwrap_or(usize::MAX).min(RECORDS_MAX);
+    if capacity == 0 {
+        return Err(Error::BadLength);
+    }
+    let end = wanted.end.min(USER_END as u64).next_multiple_of(PAGE_SIZE as u64);
+    let mut from = (wanted.cursor & !(PAGE_SIZE as u64 - 1), level);
+    let mut stored = 0;
+    loop {
+        let mut batch = [EntryRecord::default(); BATCH];
+        let room = BATCH.min(capacity - stored);
+        let mut count = 0;
+        // Unlocked before the records are stored: the caller may be looking at itself.
+        let stopped = target.space.lock()?.visit(from, end, deepest, |visit| {
+            if count == room {
+                return ControlFlow::Break((visit.address.get(), visit.level));
+            }
+            batch[count] = record(&visit);
+            count += 1;
+            ControlFlow::Continue(())
+        });
+        let offset = (stored * size_of::<EntryRecord>()) as u64;
+        let address = wanted.records.checked_add(offset).ok_or(Error::BadAddress)?;
+        user_copy::write(caller, address, &batch[..count])?;
+        stored += count;
+        match stopped {
+            ControlFlow::Break(next) if stored < capacity => from = next,
+            ControlFlow::Break((address, level)) => {
+                wanted.cursor = address | level.number() as u64;
+                break;
+            }
+            ControlFlow::Continue(()) => {
+                wanted.cursor = end.max(from.0);
+                break;
+            }
+        }
+    }
+    user_copy::write(caller, request, &[wanted])?;
+    Ok(stored as u64)
+}
+
+fn record(visit: &Visit) -> EntryRecord {
+    let (kind, permissions) = match visit.entry {
+        // A table says nothing about permissions; empty entries are not shown.
+        Entry::Empty | Entry::Table(_) => (EntryKind::Table, Permissions::None),
+        Entry::Reserved(reservation) => (EntryKind::Reserved, permissions(reservation.permissions)),
+        Entry::Page(page) => (page_kind(page.kind), permissions(page.permissions)),
+    };
+    EntryRecord {
+        address: visit.address.get(),
+        descriptor: visit.raw,
+        table: visit.table.address(),
+        references: visit.references,
+        level: visit.level.number() as u8,
+        kind: kind as u8,
+        permissions: permissions as u8,
+        writable_now: visit.writable_now.into(),
+        pages_below: visit.pages_below,
+        tables_below: visit.tables_below,
+    }
+}
+
+const fn page_kind(kind: Kind) -> EntryKind {
+    match kind {
+        Kind::Private => EntryKind::Page,
+        Kind::Shared => EntryKind::SharedPage,
+        Kind::NoInherit => EntryKind::NoInheritPage,
+        Kind::Zero => EntryKind::ZeroPage,
+        Kind::Foreign | Kind::Device => EntryKind::ForeignPage,
+    }
+}
+
+const fn permissions(permissions: graft_paging::Permissions) -> Permissions {
+    match permissions {
+        graft_paging::Permissions::None => Permissions::None,
+        graft_paging::Permissions::Read => Permissions::Read,
+        graft_paging::Permissions::ReadWrite => Permissions::ReadWrite,
+        graft_paging::Permissions::ReadExecute => Permissions::ReadExecute,
+    }
+}

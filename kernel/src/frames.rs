@@ -1,0 +1,342 @@
+//! Physical frames: where every table, page and kernel object lives.
+//!
+//! ```text
+//!   buddy heap  --block-->  depot: full magazines  <--64 frames-->  each core: current, spare
+//!   (the machine's RAM)     (one lock)                              (no lock)
+//! ```
+//!
+//! A core takes frames from a magazine of its own, a chain through the free frames themselves, and
+//! gives them back to it: a handful of instructions and no lock. Full and empty magazines are exchanged
+//! with the depot, which all cores share, one lock for 64 frames. Only when the depot is empty is the
+//! buddy allocator asked; it gets nothing back, because its merging takes time that grows with the
+//! number of free blocks. Bonwick, Adams: "Magazines and Vmem" (2001).
+
+use crate::arch::{self, MAX_CORES, memory::direct};
+use crate::platform::PhysRange;
+use buddy_system_allocator::Heap;
+use core::alloc::Layout;
+use core::cell::UnsafeCell;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use graft_paging::{Frame, Memory, PAGE_SIZE, Purpose, TableCounts};
+use spin::Mutex;
+
+/// Frames that a core and the depot exchange at once.
+const MAGAZINE: u64 = 64;
+/// Orders of the buddy heap: blocks up to 2^38 bytes.
+const ORDERS: usize = 39;
+
+/// What a frame can be used for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Table = 0,
+    Page = 1,
+    Object = 2,
+}
+
+/// Frames by what they are used for.
+#[derive(Clone, Copy, Default)]
+pub struct Figures {
+    /// All that there are.
+    pub total: u64,
+    /// Not in use.
+    pub free: u64,
+    /// Translation tables.
+    pub tables: u64,
+    /// Pages of programs.
+    pub pages: u64,
+    /// Kernel objects.
+    pub objects: u64,
+}
+
+/// A chain of free frames; the first word of each holds the address of the next, 0 in the last.
+#[derive(Clone, Copy)]
+struct Magazine {
+    first: u64,
+    count: u64,
+}
+
+impl Magazine {
+    const EMPTY: Magazine = Magazine { first: 0, count: 0 };
+
+    #[inline(always)]
+    fn push(&mut self, address: u64) {
+        // SAFETY: the frame is free and this chain's alone, so that its first word is ours to write.
+        unsafe { word(address, 0).write(self.first) };
+        self.first = address;
+        self.count += 1;
+    }
+
+    #[inline(always)]
+    fn pop(&mut self) -> Option<u64> {
+        if self.count == 0 {
+            return None;
+        }
+        let address = self.first;
+        // SAFETY: `push` wrote the word, and nobody else touches a frame of this chain.
+        self.first = unsafe { word(address, 0).read() };
+        self.count -= 1;
+        Some(address)
+    }
+}
+
+/// One of the first words of a frame, in the direct map.
+#[inline(always)]
+fn word(address: u64, index: usize) -> *mut u64 {
+    direct(address).cast::<u64>().wrapping_add(index)
+}
+
+/// What all cores share.
+struct Depot {
+    heap: Heap<ORDERS>,
+    /// Full magazines: the second word of each one's first frame holds the address of the next one's.
+    full: u64,
+}
+
+// SAFETY: the heap's lists lead through free memory that belongs to it alone.
+unsafe impl Send for Depot {}
+
+static DEPOT: Mutex<Depot> = Mutex::new(Depot { heap: Heap::empty(), full: 0 });
+static TOTAL: AtomicU64 = AtomicU64::new(0);
+static ZERO_PAGE: AtomicU64 = AtomicU64::new(0);
+
+/// What one core has for itself. Aligned so that no two cores write to one cache line.
+#[repr(align(128))]
+struct Cache {
+    magazines: UnsafeCell<[Magazine; 2]>,
+    /// Frames taken less frames given back on this core, by use; modulo 2^64, only the sum over all
+    /// cores means something.
+    used: [AtomicU64; 3],
+}
+
+// SAFETY: `magazines` is touched only by the core whose index the cache has; that core never takes an
+// interrupt in the kernel, so no use of it overlaps another.
+unsafe impl Sync for Cache {}
+
+static CACHES: [Cache; MAX_CORES] =
+    [const { Cache { magazines: UnsafeCell::new([Magazine::EMPTY; 2]), used: [const { AtomicU64::new(0) }; 3] } };
+        MAX_CORES];
+
+impl Cache {
+    #[inline(always)]
+    fn count(&self, used_for: Use, change: u64) {
+        // One writer: no need for a read-modify-write instruction.
+        let counter = &self.used[used_for as usize];
+        counter.store(counter.load(Ordering::Relaxed).wrapping_add(change), Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    fn allocate(&self, used_for: Use) -> Option<u64> {
+        // SAFETY: see `Sync`: this core's, and the borrow ends before this function does.
+        let magazines = unsafe { &mut *self.magazines.get() };
+        let address = match magazines[0].pop() {
+            Some(address) => address,
+            None => refill(magazines)?,
+        };
+        self.count(used_for, 1);
+        Some(address)
+    }
+
+    #[inline(always)]
+    fn free(&self, address: u64, used_for: Use) {
+        // SAFETY: as in `allocate`.
+        let magazines = unsafe { &mut *self.magazines.get() };
+        if magazines[0].count == MAGAZINE {
+            make_room(magazines);
+        }
+        magazines[0].push(address);
+        self.count(used_for, u64::MAX);
+    }
+}
+
+/// Fills the empty current magazine and takes a frame from it.
+#[cold]
+fn refill(magazines: &mut [Magazine; 2]) -> Option<u64> {
+    if magazines[1].count != 0 {
+        magazines.swap(0, 1);
+        return magazines[0].pop();
+    }
+    let mut depot = DEPOT.lock();
+    if depot.full != 0 {
+        magazines[0] = Magazine { first: depot.full, count: MAGAZINE };
+        // SAFETY: `make_room` wrote the word; the frame is the depot's.
+        depot.full = unsafe { word(depot.full, 1).read() };
+        return magazines[0].pop();
+    }
+    // Fewer and fewer at once: the last frame of the machine can be had.
+    let block = (0..=MAGAZINE.trailing_zeros()).rev().find_map(|order| {
+        let bytes = (PAGE_SIZE << order) as usize;
+        Some((take_block(&mut depot.heap, bytes)?, 1 << order))
+    });
+    drop(depot);
+    let (start, count) = block?;
+    for index in (0..count).rev() {
+        magazines[0].push(start + index * PAGE_SIZE);
+    }
+    magazines[0].pop()
+}
+
+/// Puts the full current magazine aside.
+#[cold]
+fn make_room(magazines: &mut [Magazine; 2]) {
+    if magazines[1].count == MAGAZINE {
+        let mut depot = DEPOT.lock();
+        // SAFETY: the frame is free and leaves this core's magazine for the depot.
+        unsafe { word(magazines[1].first, 1).write(depot.full) };
+        depot.full = magazines[1].first;
+    }
+    magazines[1] = core::mem::replace(&mut magazines[0], Magazine::EMPTY);
+}
+
+/// A naturally aligned block of a power of two bytes, by its physical address.
+fn take_block(heap: &mut Heap<ORDERS>, bytes: usize) -> Option<u64> {
+    let layout = Layout::from_size_align(bytes, bytes).ok()?;
+    let block = heap.alloc(layout).ok()?;
+    Some(block.addr().get() as u64 - direct(0).addr() as u64)
+}
+
+/// Takes charge of the machine's free memory. Called once, on the first core.
+///
+/// # Errors
+/// `None` if there is not even one frame.
+pub fn initialise(memory: &[PhysRange]) -> Option<()> {
+    let mut depot = DEPOT.lock();
+    for range in memory {
+        let (start, end) = (range.start.next_multiple_of(PAGE_SIZE), range.end & !(PAGE_SIZE - 1));
+        if start < end {
+            // SAFETY: the range is RAM that nobody uses, mapped in the direct map for good.
+            unsafe { depot.heap.add_to_heap(direct(start).addr(), direct(end).addr()) };
+            TOTAL.fetch_add((end - start) / PAGE_SIZE, Ordering::Relaxed);
+        }
+    }
+    drop(depot);
+    let zero_page = allocate_block(PAGE_SIZE)?;
+    KernelMemory.zero(Frame::containing(zero_page));
+    ZERO_PAGE.store(zero_page, Ordering::Relaxed);
+    Some(())
+}
+
+/// Contiguous memory that is never given back, by its physical address; `bytes` is rounded up to a
+/// power of two. For the kernel's own use at start.
+pub fn allocate_block(bytes: u64) -> Option<u64> {
+    let bytes = bytes.max(PAGE_SIZE).next_power_of_two();
+    let address = take_block(&mut DEPOT.lock().heap, bytes as usize)?;
+    CACHES[arch::core_index()].count(Use::Object, bytes / PAGE_SIZE);
+    Some(address)
+}
+
+/// A frame for a kernel object, content undefined.
+#[inline(always)]
+pub fn allocate_object() -> Option<NonNull<u8>> {
+    let address = CACHES[arch::core_index()].allocate(Use::Object)?;
+    NonNull::new(direct(address))
+}
+
+/// Takes back a frame of [`allocate_object`].
+///
+/// # Safety
+/// Nobody uses the frame any more.
+#[inline(always)]
+pub unsafe fn free_object(object: NonNull<u8>) {
+    let address = object.addr().get() as u64 - direct(0).addr() as u64;
+    CACHES[arch::core_index()].free(address, Use::Object);
+}
+
+/// How many frames are used for what.
+pub fn figures() -> Figures {
+    let sum = |used_for: Use| {
+        CACHES.iter().fold(0_u64, |sum, cache| sum.wrapping_add(cache.used[used_for as usize].load(Ordering::Relaxed)))
+    };
+    let (tables, pages, objects) = (sum(Use::Table), sum(Use::Page), sum(Use::Object));
+    let total = TOTAL.load(Ordering::Relaxed);
+    Figures {
+        total,
+        free: total.wrapping_sub(tables).wrapping_sub(pages).wrapping_sub(objects),
+        tables,
+        pages,
+        objects,
+    }
+}
+
+/// The machine's memory, as the translation tree sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct KernelMemory;
+
+impl KernelMemory {
+    #[inline(always)]
+    fn used_for(purpose: Purpose) -> Use {
+        match purpose {
+            Purpose::Table => Use::Table,
+            Purpose::Page => Use::Page,
+        }
+    }
+
+    #[inline(always)]
+    fn descriptor<'a>(self, table: Frame, index: usize) -> &'a AtomicU64 {
+        debug_assert!(index < graft_paging::ENTRIES);
+        // SAFETY: a table is a frame of the direct map, 512 words that are accessed only as atomics,
+        // by us and by the hardware walker.
+        unsafe { AtomicU64::from_ptr(word(table.address(), index)) }
+    }
+}
+
+// SAFETY: frames come from the magazines, which hold each free frame once; descriptors are accessed as
+// aligned 64-bit atomics in Normal inner-shareable write-back memory, as which the walker reads them
+// (TCR_EL1.SH0, IRGN0, ORGN0); each frame has its own place in the two arrays that boot mapped for all
+// RAM.
+unsafe impl Memory for KernelMemory {
+    #[inline(always)]
+    fn allocate(&self, purpose: Purpose) -> Option<Frame> {
+        let address = CACHES[arch::core_index()].allocate(Self::used_for(purpose))?;
+        let frame = Frame::containing(address);
+        self.references(frame).store(1, Ordering::Relaxed);
+        Some(frame)
+    }
+
+    #[inline(always)]
+    fn free(&self, frame: Frame, purpose: Purpose) {
+        CACHES[arch::core_index()].free(frame.address(), Self::used_for(purpose));
+    }
+
+    #[inline(always)]
+    fn load(&self, table: Frame, index: usize) -> u64 {
+        self.descriptor(table, index).load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    fn store(&self, table: Frame, index: usize, raw: u64) {
+        self.descriptor(table, index).store(raw, Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    fn references(&self, frame: Frame) -> &AtomicU32 {
+        let array = arch::memory::REFERENCES_BASE as *mut u32;
+        // SAFETY: the array has a word for every frame of RAM, zeroed by boot, used as atomics only.
+        unsafe { AtomicU32::from_ptr(array.wrapping_add(frame.0 as usize)) }
+    }
+
+    #[inline(always)]
+    fn counts(&self, table: Frame) -> &TableCounts {
+        let array = arch::memory::COUNTS_BASE as *const TableCounts;
+        // SAFETY: the array has an element for every frame of RAM; all bits zero is a valid one, and
+        // its fields are atomics.
+        unsafe { &*array.wrapping_add(table.0 as usize) }
+    }
+
+    #[inline(always)]
+    fn zero(&self, frame: Frame) {
+        // SAFETY: the caller owns the frame: fresh, or its tree's alone.
+        unsafe { arch::memory::zero_page(direct(frame.address())) };
+    }
+
+    #[inline(always)]
+    fn copy(&self, from: Frame, to: Frame) {
+        // SAFETY: the caller owns `to`; `from` is another frame, of RAM, and stays for the call.
+        unsafe { arch::memory::copy_page(direct(to.address()), direct(from.address())) };
+    }
+
+    #[inline(always)]
+    fn zero_page(&self) -> Frame {
+        Frame::containing(ZERO_PAGE.load(Ordering::Relaxed))
+    }
+}

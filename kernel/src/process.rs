@@ -1,0 +1,382 @@
+//! Processes: an address space, a handle table, threads, and a status that outlives them.
+//!
+//! ```text
+//!   frame   | counts, name, locks ... | handle table: 16 bytes a handle, as many as fit |
+//! ```
+
+use crate::arch::{self, MAX_CORES};
+use crate::object::{AnyRef, Kind, Object, Ref};
+use crate::scheduler;
+use crate::space::Space;
+use crate::thread::{OfProcess, Queued, State, Thread};
+use core::mem::{MaybeUninit, size_of};
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use graft_abi::{Error, ExitStatus, Handle, ProcessInfo, ProcessState, Rights};
+use graft_core::handle::{Slot, Table};
+use graft_core::list::{Link, Linked, List, Pointer};
+use graft_paging::{Action, Resolved};
+use spin::Mutex;
+
+/// Bytes of a process's name.
+pub const NAME_SIZE: usize = 32;
+
+/// A process.
+pub struct Process {
+    /// Never used twice.
+    pub identifier: u64,
+    /// The process that made it, 0 for the first.
+    pub parent: u64,
+    /// Its memory.
+    pub space: Space,
+    /// What it can name.
+    pub handles: Mutex<Table<'static, AnyRef>>,
+    /// What it has done so far.
+    pub statistics: Statistics,
+    name: Mutex<[u8; NAME_SIZE]>,
+    threads: Mutex<List<Ref<Thread>, OfProcess>>,
+    end: Mutex<End>,
+    /// 0, or [`ENDING`] and the packed status with which it ends: what its threads look at before they run.
+    ending: AtomicU64,
+    all: Link<Process>,
+}
+
+const ENDING: u64 = 1 << 63;
+
+/// How a process ended, and who waits to hear it.
+struct End {
+    /// The status, and the core that ended it.
+    status: Option<(ExitStatus, usize)>,
+    waiters: List<Ref<Thread>, Queued>,
+}
+
+/// What a process has used and suffered. Exact, but not a consistent snapshot while it runs.
+#[derive(Default)]
+pub struct Statistics {
+    processor_time: AtomicU64,
+    table_splits: AtomicU64,
+    page_copies: AtomicU64,
+    reuses: AtomicU64,
+    demand_zero: AtomicU64,
+    faults: AtomicU64,
+}
+
+impl Statistics {
+    /// Adds time in which a thread ran, in nanoseconds.
+    #[inline(always)]
+    pub fn add_time(&self, nanoseconds: u64) {
+        self.processor_time.fetch_add(nanoseconds, Ordering::Relaxed);
+    }
+
+    /// Counts a fault of the program's.
+    #[inline(always)]
+    pub fn count_fault(&self) {
+        self.faults.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts what was done about an access, by the program or for it. Under the space's lock.
+    #[inline(always)]
+    pub fn count(&self, resolved: &Resolved) {
+        // One writer at a time: no need for a read-modify-write instruction.
+        let add = |counter: &AtomicU64, more: u64| {
+            counter.store(counter.load(Ordering::Relaxed) + more, Ordering::Relaxed);
+        };
+        if resolved.table_splits != 0 {
+            add(&self.table_splits, resolved.table_splits.into());
+        }
+        match resolved.action {
+            Action::Nothing | Action::ZeroPage => {}
+            Action::Reuse => add(&self.reuses, 1),
+            Action::Copy => add(&self.page_copies, 1),
+            Action::DemandZero => add(&self.demand_zero, 1),
+        }
+    }
+}
+
+/// Every process that somebody can still name, in the order of identifiers, which is the order of their
+/// making. The list owns none of them: whoever drops the last reference takes the process out.
+static ALL: Mutex<All> = Mutex::new(All { list: List::new(), last: 0 });
+static ALIVE: AtomicU64 = AtomicU64::new(0);
+/// The process that each core is about to let go of, having told its status; 0 if none.
+static LEAVING: [AtomicUsize; MAX_CORES] = [const { AtomicUsize::new(0) }; MAX_CORES];
+/// The process whose end is the machine's.
+const FIRST: u64 = 1;
+
+struct All {
+    list: List<Remembered, Process>,
+    /// The last identifier given.
+    last: u64,
+}
+
+/// An uncounted reference in [`ALL`].
+struct Remembered(NonNull<Process>);
+
+// SAFETY: used under the list's lock only.
+unsafe impl Send for Remembered {}
+
+// SAFETY: a process takes itself out of the list before its memory goes (`Object::forget`), and never moves.
+unsafe impl Pointer for Remembered {
+    type Target = Process;
+
+    fn into_raw(self) -> NonNull<Process> {
+        self.0
+    }
+
+    unsafe fn from_raw(raw: NonNull<Process>) -> Self {
+        Remembered(raw)
+    }
+}
+
+// SAFETY: always the one field.
+unsafe impl Linked<Process> for Process {
+    fn link(&self) -> &Link<Process> {
+        &self.all
+    }
+}
+
+impl Object for Process {
+    const KIND: Kind = Kind::Process;
+
+    fn forget(&self) {
+        ALL.lock().list.remove(self);
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        debug_assert!(self.threads.get_mut().is_empty() && self.space.lock().is_err());
+        // Not empty when the process was never completed.
+        let handles = self.handles.get_mut();
+        while handles.remove_last().is_some() {}
+    }
+}
+
+impl Process {
+    /// A process without memory, threads and handles, made by the process `parent`.
+    ///
+    /// It counts as alive from [`start`](Self::start) on. Dropped before, it leaves no trace.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn new(parent: u64, name: [u8; NAME_SIZE]) -> Result<Ref<Process>, Error> {
+        let mut all = ALL.lock();
+        let identifier = all.last + 1;
+        let process = Ref::new(|rest: &'static mut [MaybeUninit<u64>]| Process {
+            identifier,
+            parent,
+            space: Space::empty(),
+            handles: Mutex::new(Table::new(as_slots(rest))),
+            statistics: Statistics::default(),
+            name: Mutex::new(name),
+            threads: Mutex::new(List::new()),
+            end: Mutex::new(End { status: None, waiters: List::new() }),
+            ending: AtomicU64::new(0),
+            all: Link::new(),
+        })?;
+        all.last = identifier;
+        all.list.push_back(Remembered(NonNull::from(&*process)));
+        Ok(process)
+    }
+
+    /// Lets a thread of this process, the first or a further one, run from now on.
+    pub fn start(thread: Ref<Thread>) {
+        let mut threads = thread.process.threads.lock();
+        if threads.is_empty() {
+            ALIVE.fetch_add(1, Ordering::Relaxed);
+        }
+        threads.push_back(thread.clone());
+        drop(threads);
+        scheduler::make_ready(thread);
+    }
+
+    /// The process with the smallest identifier above `identifier`.
+    pub fn next_after(identifier: u64) -> Option<Ref<Process>> {
+        let all = ALL.lock();
+        all.list.iter().filter(|process| process.identifier > identifier).find_map(|process| {
+            // SAFETY: it cannot leave the list, thus not lose its memory, while this holds the lock.
+            unsafe { Ref::revive(process) }
+        })
+    }
+
+    /// How many processes have not ended.
+    pub fn alive() -> u64 {
+        ALIVE.load(Ordering::Relaxed)
+    }
+
+    /// The object of kind `T` that a handle names, if it carries the rights.
+    ///
+    /// # Errors
+    /// [`Error::BadHandle`], [`Error::WrongObject`], [`Error::NoRight`].
+    #[inline(always)]
+    pub fn object<T: Object>(&self, handle: Handle, needed: Rights) -> Result<Ref<T>, Error> {
+        let handles = self.handles.lock();
+        let (object, rights) = handles.get(handle, Rights::NONE)?;
+        let object = object.get::<T>()?;
+        if !rights.contains(needed) {
+            return Err(Error::NoRight);
+        }
+        Ok(object.clone())
+    }
+
+    /// Its name, padded with zero bytes.
+    pub fn name(&self) -> [u8; NAME_SIZE] {
+        *self.name.lock()
+    }
+
+    /// Takes another program's name.
+    pub fn set_name(&self, name: [u8; NAME_SIZE]) {
+        *self.name.lock() = name;
+    }
+
+    /// Whether its threads may not run any more.
+    #[inline(always)]
+    pub fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::SeqCst) != 0
+    }
+
+    /// Ends the process: its threads end where they are met. The first status stands. `caller` is the
+    /// calling core's own thread; the caller sees to that one itself.
+    pub fn terminate(&self, status: ExitStatus, caller: &Thread) {
+        let status = ENDING | status.to_register();
+        if self.ending.compare_exchange(0, status, Ordering::SeqCst, Ordering::Relaxed).is_err() {
+            return;
+        }
+        // Holding the list keeps every thread in it alive. Nobody wants this lock while holding one that
+        // `interrupt` takes.
+        for thread in self.threads.lock().iter() {
+            if !core::ptr::eq(thread, caller) {
+                scheduler::interrupt(thread);
+            }
+        }
+    }
+
+    /// How many threads have not ended.
+    pub fn has_other_threads(&self) -> bool {
+        self.threads.lock().len() > 1
+    }
+
+    /// Takes a thread, which runs nowhere, out of the process; the last one ends it.
+    pub fn end_thread(thread: Ref<Thread>) {
+        let process = thread.process.clone();
+        let mut threads = process.threads.lock();
+        drop(threads.remove(&thread));
+        let last = threads.is_empty();
+        drop(threads);
+        drop(thread);
+        if last {
+            Process::finish(process);
+        }
+    }
+
+    /// Gives back everything but the status, and tells that to all who wait. When they hear it, even this
+    /// core's reference is gone: a process that was waited for and closed has left no frame behind.
+    fn finish(process: Ref<Process>) {
+        process.space.destroy();
+        loop {
+            // Dropped without the lock: it may be the last reference to something with a lock of its own.
+            let object = process.handles.lock().remove_last();
+            if object.is_none() {
+                break;
+            }
+        }
+        let status = ExitStatus::from_register(process.ending.load(Ordering::Relaxed) & !ENDING);
+        let status = status.unwrap_or(ExitStatus::Killed(0));
+        ALIVE.fetch_sub(1, Ordering::Relaxed);
+        if process.identifier == FIRST {
+            arch::power::exit(status.shell_code());
+        }
+        let core = arch::core_index();
+        LEAVING[core].store(process.address(), Ordering::Relaxed);
+        let mut waiters = List::<Ref<Thread>, Queued>::new();
+        let mut end = process.end.lock();
+        end.status = Some((status, core));
+        // From now on nobody joins them.
+        while let Some(waiter) = end.waiters.pop_front() {
+            waiters.push_back(waiter);
+        }
+        drop(end);
+        drop(process);
+        LEAVING[core].store(0, Ordering::Release);
+        while let Some(waiter) = waiters.pop_front() {
+            scheduler::end_wait(&waiter, Some(status));
+            scheduler::make_ready(waiter);
+        }
+    }
+
+    fn address(&self) -> usize {
+        core::ptr::from_ref(self).addr()
+    }
+
+    /// How it ended, if it has.
+    pub fn status(&self) -> Option<ExitStatus> {
+        self.end.lock().status.map(|(status, _)| status)
+    }
+
+    /// How it ended, or, if it has not, what `join` makes of the list of those who wait, under its lock.
+    pub fn status_or<R>(&self, join: impl FnOnce(&mut List<Ref<Thread>, Queued>) -> R) -> Result<ExitStatus, R> {
+        let mut end = self.end.lock();
+        let Some((status, core)) = end.status else {
+            return Err(join(&mut end.waiters));
+        };
+        drop(end);
+        // The core that ended it is a few instructions away from dropping its reference.
+        while LEAVING[core].load(Ordering::Acquire) == self.address() {
+            core::hint::spin_loop();
+        }
+        Ok(status)
+    }
+
+    /// Takes a thread that waits for this process out of the list of those who do.
+    pub fn remove_waiter(&self, thread: &Thread) -> Option<Ref<Thread>> {
+        self.end.lock().waiters.remove(thread)
+    }
+
+    /// What there is to know about it.
+    pub fn info(&self) -> ProcessInfo {
+        let usage = self.space.lock().map(|tree| tree.usage()).unwrap_or_default();
+        let (mut threads, mut blocked) = (0, 0);
+        for thread in self.threads.lock().iter() {
+            threads += 1;
+            blocked += u32::from(thread.state() == State::Blocked);
+        }
+        let status = self.status();
+        let state = match status {
+            Some(_) => ProcessState::Ended,
+            None if blocked == threads => ProcessState::Blocked,
+            None => ProcessState::Ready,
+        };
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        ProcessInfo {
+            identifier: self.identifier,
+            parent: self.parent,
+            state: state as u32,
+            threads,
+            resident_pages: usage.resident,
+            reserved_pages: usage.reserved,
+            tables: usage.tables,
+            processor_time: read(&self.statistics.processor_time),
+            table_splits: read(&self.statistics.table_splits),
+            page_copies: read(&self.statistics.page_copies),
+            reuses: read(&self.statistics.reuses),
+            demand_zero: read(&self.statistics.demand_zero),
+            faults: read(&self.statistics.faults),
+            exit_status: status.map_or(0, ExitStatus::to_register),
+            name: self.name(),
+        }
+    }
+}
+
+/// The rest of a process's frame as places for handles.
+fn as_slots(rest: &'static mut [MaybeUninit<u64>]) -> &'static mut [MaybeUninit<Slot<AnyRef>>] {
+    const SLOT: usize = size_of::<Slot<AnyRef>>() / size_of::<u64>();
+    const { assert!(SLOT * size_of::<u64>() == size_of::<Slot<AnyRef>>() && align_of::<Slot<AnyRef>>() <= 8) };
+    // SAFETY: the same uninitialised memory, in pieces whose size and alignment have been checked.
+    unsafe { core::slice::from_raw_parts_mut(rest.as_mut_ptr().cast(), rest.len() / SLOT) }
+}
+
+/// The object behind [`Handle::SYSTEM`]: holding it is what permits looking at the whole system.
+pub struct System;
+
+impl Object for System {
+    const KIND: Kind = Kind::System;
+}

@@ -1,0 +1,428 @@
+//! Who runs where: a queue for each core, preemptive round robin, work for idle cores.
+//!
+//! ```text
+//!            fork, spawn, wake-up                 timer, yield
+//!                   |                          +--------------+
+//!                   v                          v              |
+//!   another core   idle?  --no-->  this core's queue  -->  running  --> wait, sleep, read
+//!   is woken  <--- yes                         ^                              |
+//!   (SGI)                                      +------------------------------+
+//! ```
+//!
+//! The kernel is entered by a trap from EL0 and left by resuming some thread; in between it is never
+//! interrupted and never waits, except here, where a core has nothing to run.
+//!
+//! One rule keeps the rest simple: **a thread that others can see has no presence on this core.** Before a
+//! thread goes into a queue, its floating-point registers are saved and its address space is out of
+//! `TTBR0_EL1`. Then another core may run it, end it and free its tables at once.
+//!
+//! Ending a process is a mark that its threads meet when they are about to run. The one who marks
+//! also looks where each thread is: blocked ones are made ready, and a core that runs one is
+//! interrupted. Both sides write first and read then, with a full barrier between, so that one of them sees
+//! the other (`run`, `block` and `interrupt` below).
+
+use crate::arch::interrupts::{self, Source};
+use crate::arch::{self, Context, MAX_CORES, floating_point, timer};
+use crate::object::Ref;
+use crate::platform::platform;
+use crate::process::Process;
+use crate::terminal::Terminal;
+use crate::thread::{FloatingPoint, Queued, State, Thread, Wait};
+use core::cell::{Cell, RefCell};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use graft_abi::ExitStatus;
+use graft_core::heap::Heap;
+use graft_core::list::List;
+use spin::Mutex;
+
+/// How long a thread runs before another one's turn comes, in nanoseconds.
+const SLICE: u64 = 10_000_000;
+/// No deadline.
+const NEVER: u64 = u64::MAX;
+
+/// One core's part of the scheduler.
+#[repr(align(128))]
+struct Core {
+    own: Own,
+    queue: Mutex<List<Ref<Thread>, Queued>>,
+    /// Threads in `queue`, for a look without the lock.
+    queued: AtomicU32,
+    sleepers: Mutex<Heap<Ref<Thread>>>,
+    /// When the first of them is to wake.
+    first_wake: AtomicU64,
+}
+
+/// What only the core itself touches.
+struct Own {
+    current: RefCell<Option<Ref<Thread>>>,
+    /// When the current thread began to run, and when its time is over.
+    began: Cell<u64>,
+    slice_end: Cell<u64>,
+    /// What the timer is set to.
+    timer: Cell<u64>,
+    /// Whether the floating-point registers are the current thread's and switched on.
+    floating_point: Cell<bool>,
+    /// The thread that used them last.
+    floating_point_owner: Cell<*const Thread>,
+}
+
+// SAFETY: `own` is used by the core with this index only (see `this`), which is never interrupted in the
+// kernel; everything else is atomic or locked.
+unsafe impl Sync for Core {}
+
+static CORES: [Core; MAX_CORES] = [const {
+    Core {
+        own: Own {
+            current: RefCell::new(None),
+            began: Cell::new(0),
+            slice_end: Cell::new(NEVER),
+            timer: Cell::new(NEVER),
+            floating_point: Cell::new(false),
+            floating_point_owner: Cell::new(core::ptr::null()),
+        },
+        queue: Mutex::new(List::new()),
+        queued: AtomicU32::new(0),
+        sleepers: Mutex::new(Heap::new()),
+        first_wake: AtomicU64::new(NEVER),
+    }
+}; MAX_CORES];
+
+/// One bit for each core that has nothing to run. Whoever clears a bit sends that core work.
+static IDLE: AtomicU32 = AtomicU32::new(0);
+/// Cores that have entered the scheduler.
+static ONLINE: AtomicU32 = AtomicU32::new(0);
+
+fn this() -> (usize, &'static Core) {
+    let index = arch::core_index();
+    (index, &CORES[index])
+}
+
+/// How many cores run.
+pub fn online() -> u64 {
+    u64::from(ONLINE.load(Ordering::Relaxed).count_ones())
+}
+
+/// Lets the calling core run threads, for good.
+pub fn enter() -> ! {
+    arch::mmu::deactivate();
+    floating_point::disable();
+    ONLINE.fetch_or(1 << arch::core_index(), Ordering::Relaxed);
+    let context = next();
+    // SAFETY: the thread has just been made this core's own, and its registers are a program's.
+    unsafe { arch::resume(context) }
+}
+
+/// Makes a thread ready that stands in no queue: here if this core is about to look for something to run
+/// and has nothing else, otherwise on an idle core if there is one.
+pub fn make_ready(thread: Ref<Thread>) {
+    let (index, core) = this();
+    thread.set_state(State::Ready);
+    if (core.own.current.borrow().is_some() || core.queued.load(Ordering::Relaxed) != 0)
+        && let Some(idle) = claim_idle(index)
+    {
+        CORES[idle].push(thread);
+        interrupts::wake(idle);
+        return;
+    }
+    core.push(thread);
+    core.set_timer();
+}
+
+/// Picks an idle core other than this one and makes it ours to send work to.
+fn claim_idle(index: usize) -> Option<usize> {
+    let mut idle = IDLE.load(Ordering::Relaxed) & !(1 << index);
+    while idle != 0 {
+        let chosen = idle.trailing_zeros();
+        if IDLE.fetch_and(!(1 << chosen), Ordering::Relaxed) & 1 << chosen != 0 {
+            return Some(chosen as usize);
+        }
+        idle &= !(1 << chosen);
+    }
+    None
+}
+
+/// Lets the current thread go on later, after those in the queue.
+pub fn give_way(context: *mut Context) -> *mut Context {
+    let (_, core) = this();
+    if core.queued.load(Ordering::Relaxed) == 0 {
+        return context;
+    }
+    let Some(thread) = core.leave() else { return context };
+    make_ready(thread);
+    next()
+}
+
+/// Ends the current thread, whose process is ending.
+pub fn end_current() -> *mut Context {
+    let (_, core) = this();
+    if let Some(thread) = core.leave() {
+        Process::end_thread(thread);
+    }
+    next()
+}
+
+/// Blocks the current thread in a list, whose lock the caller holds. Goes on with [`next`] afterwards,
+/// without the lock; if a thread is returned, its process has ended meanwhile, and so has it to.
+#[must_use]
+pub fn block(list: &mut List<Ref<Thread>, Queued>, wait: Wait) -> Option<Ref<Thread>> {
+    let (_, core) = this();
+    let thread = core.leave()?;
+    let watched = thread.clone();
+    // SAFETY: the current thread is this core's own.
+    unsafe { thread.block(wait) };
+    list.push_back(thread);
+    fence(Ordering::SeqCst);
+    // Marked before it was to be seen as blocked? Then nobody else may come to wake it.
+    if watched.process.is_ending() && watched.unblock().is_some() { list.remove(&watched) } else { None }
+}
+
+/// Blocks the current thread until a moment, in nanoseconds since the counter started.
+pub fn sleep_until(deadline: u64) -> *mut Context {
+    let (index, core) = this();
+    let current = core.leave();
+    if let Some(thread) = current {
+        let watched = thread.clone();
+        // SAFETY: the current thread is this core's own.
+        unsafe { thread.block(Wait::Sleep(index)) };
+        let mut sleepers = core.sleepers.lock();
+        sleepers.push(thread, deadline);
+        core.first_wake.store(sleepers.first_key().unwrap_or(NEVER), Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        let ended =
+            if watched.process.is_ending() && watched.unblock().is_some() { sleepers.remove(&watched) } else { None };
+        // Before the lock, so that this is never the last reference.
+        drop(watched);
+        drop(sleepers);
+        if let Some(thread) = ended {
+            Process::end_thread(thread);
+        }
+    }
+    next()
+}
+
+/// Notes why a thread that has been taken out of its list need not wait any longer.
+pub fn end_wait(thread: &Ref<Thread>, status: Option<ExitStatus>) {
+    // Somebody else has unblocked it to end it: what it would find in its registers does not matter.
+    let Some(_waited_for) = thread.unblock() else { return };
+    if let Some(status) = status {
+        // SAFETY: whoever takes a thread out of its list owns it, and this one is not running.
+        unsafe { crate::call::complete_wait(&mut *thread.context(), status) };
+    }
+}
+
+/// Makes a thread of a process that has been marked as ending meet that mark soon. The caller keeps the
+/// thread from being freed.
+pub fn interrupt(thread: &Thread) {
+    fence(Ordering::SeqCst);
+    match thread.state() {
+        // It will look at the mark before it runs.
+        State::Ready => {}
+        State::Running(core) => interrupts::wake(core),
+        State::Blocked => {
+            let Some(wait) = thread.unblock() else { return };
+            // Not there any more? Then who took it out makes it ready.
+            let taken = match &wait {
+                Wait::Process(process) => process.remove_waiter(thread),
+                Wait::Terminal(terminal) => terminal.remove_reader(thread),
+                Wait::Sleep(core) => CORES[*core].remove_sleeper(thread),
+            };
+            if let Some(thread) = taken {
+                make_ready(thread);
+            }
+        }
+    }
+}
+
+/// The thread to run now, made this core's own. Waits until there is one.
+pub fn next() -> *mut Context {
+    let (index, core) = this();
+    loop {
+        let found = core.pop().or_else(|| steal(index));
+        match found {
+            Some(thread) => {
+                if let Some(context) = core.run(index, thread) {
+                    return context;
+                }
+            }
+            None => core.idle(index),
+        }
+    }
+}
+
+/// Takes work from a core that has more than it can do at once.
+fn steal(index: usize) -> Option<Ref<Thread>> {
+    let cores = platform().cores.min(MAX_CORES);
+    (1..cores).find_map(|distance| CORES[(index + distance) % cores].pop())
+}
+
+/// Answers all interrupts that are pending on this core. Returns the context to go on with.
+pub fn interrupted(context: *mut Context) -> *mut Context {
+    let (_, core) = this();
+    handle_interrupts(core);
+    let current = core.own.current.borrow();
+    let ending = current.as_ref().is_some_and(|thread| thread.process.is_ending());
+    drop(current);
+    if ending {
+        return end_current();
+    }
+    if core.queued.load(Ordering::Relaxed) != 0 && timer::now() >= core.own.slice_end.get() {
+        return give_way(context);
+    }
+    core.set_timer();
+    context
+}
+
+fn handle_interrupts(core: &Core) {
+    while let Some(interrupt) = interrupts::acknowledge() {
+        match interrupt.source {
+            Source::Timer => {
+                timer::clear();
+                core.own.timer.set(NEVER);
+                core.wake_sleepers();
+            }
+            Source::Console => Terminal::receive(),
+            // It has done its work by ending the wait, or by bringing a running thread here.
+            Source::Wakeup => {}
+            // Nothing else was ever enabled.
+            Source::Other(_) => {}
+        }
+        interrupts::finish(interrupt);
+    }
+}
+
+/// Switches floating point on for the current thread, at its first use since it began to run.
+pub fn use_floating_point(thread: &Thread) {
+    let (index, core) = this();
+    floating_point::enable();
+    let own = &core.own;
+    let still_there = core::ptr::eq(own.floating_point_owner.get(), thread)
+        && thread.floating_point() == FloatingPoint::SavedOn(index);
+    if !still_there {
+        // SAFETY: the current thread is this core's own.
+        unsafe { thread.load_floating_point() };
+        own.floating_point_owner.set(thread);
+    }
+    own.floating_point.set(true);
+}
+
+/// Gives a new thread the floating-point state of the current one.
+pub fn copy_floating_point(current: &Thread, new: &Thread) {
+    let (index, core) = this();
+    if core.own.floating_point.get() {
+        // SAFETY: the current thread is this core's own, and the registers are its.
+        unsafe { current.save_floating_point(index) };
+    }
+    // SAFETY: as above; nobody runs the new one yet.
+    unsafe { new.copy_floating_point(current) };
+}
+
+/// Forgets the floating-point state of the current thread, which begins another program.
+pub fn reset_floating_point(current: &Thread) {
+    let (_, core) = this();
+    if core.own.floating_point.replace(false) {
+        floating_point::disable();
+    }
+    core.own.floating_point_owner.set(core::ptr::null());
+    // SAFETY: the current thread is this core's own.
+    unsafe { current.reset_floating_point() };
+}
+
+impl Core {
+    fn push(&self, thread: Ref<Thread>) {
+        let mut queue = self.queue.lock();
+        queue.push_back(thread);
+        self.queued.store(queue.len() as u32, Ordering::Relaxed);
+    }
+
+    fn pop(&self) -> Option<Ref<Thread>> {
+        // Stale by a moment at worst: who pushes to an idle core interrupts it afterwards.
+        if self.queued.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let mut queue = self.queue.lock();
+        let thread = queue.pop_front();
+        self.queued.store(queue.len() as u32, Ordering::Relaxed);
+        thread
+    }
+
+    /// Ends the current thread's presence on this core and returns it.
+    fn leave(&self) -> Option<Ref<Thread>> {
+        let thread = self.own.current.borrow_mut().take()?;
+        if self.own.floating_point.replace(false) {
+            // SAFETY: the current thread is this core's own, and the registers are its.
+            unsafe { thread.save_floating_point(arch::core_index()) };
+            floating_point::disable();
+        }
+        arch::mmu::deactivate();
+        let now = timer::now();
+        thread.process.statistics.add_time(now - self.own.began.get());
+        Some(thread)
+    }
+
+    /// Makes a thread the current one, unless its process is ending: then it ends here.
+    fn run(&self, index: usize, thread: Ref<Thread>) -> Option<*mut Context> {
+        thread.set_state(State::Running(index));
+        fence(Ordering::SeqCst);
+        if thread.process.is_ending() {
+            Process::end_thread(thread);
+            return None;
+        }
+        thread.process.space.activate(index);
+        let now = timer::now();
+        self.own.began.set(now);
+        self.own.slice_end.set(now + SLICE);
+        let context = thread.context();
+        *self.own.current.borrow_mut() = Some(thread);
+        self.set_timer();
+        Some(context)
+    }
+
+    /// Sees to it that the timer fires in time: for the end of the slice if somebody is waiting for it, and
+    /// for the first sleeper. It may fire too early: then this is called again.
+    fn set_timer(&self) {
+        let slice = if self.queued.load(Ordering::Relaxed) != 0 && self.own.current.borrow().is_some() {
+            self.own.slice_end.get()
+        } else {
+            NEVER
+        };
+        let wanted = slice.min(self.first_wake.load(Ordering::Relaxed));
+        if wanted < self.own.timer.get() {
+            timer::set_deadline(wanted);
+            self.own.timer.set(wanted);
+        }
+    }
+
+    fn wake_sleepers(&self) {
+        let now = timer::now();
+        loop {
+            let mut sleepers = self.sleepers.lock();
+            let thread = sleepers.pop_until(now);
+            self.first_wake.store(sleepers.first_key().unwrap_or(NEVER), Ordering::Relaxed);
+            drop(sleepers);
+            let Some(thread) = thread else { break };
+            end_wait(&thread, None);
+            make_ready(thread);
+        }
+    }
+
+    fn remove_sleeper(&self, thread: &Thread) -> Option<Ref<Thread>> {
+        let mut sleepers = self.sleepers.lock();
+        let thread = sleepers.remove(thread);
+        self.first_wake.store(sleepers.first_key().unwrap_or(NEVER), Ordering::Relaxed);
+        thread
+    }
+
+    /// Sleeps until something happens, with no address space and no timer but for the sleepers.
+    fn idle(&self, index: usize) {
+        IDLE.fetch_or(1 << index, Ordering::SeqCst);
+        self.set_timer();
+        fence(Ordering::SeqCst);
+        // Work sent to this core comes with an interrupt, which ends the wait even if it was pending before. Work
+        // that another core put aside before it could see the bit is found here.
+        if CORES.iter().all(|core| core.queued.load(Ordering::Relaxed) == 0) {
+            arch::wait_for_interrupt();
+        }
+        IDLE.fetch_and(!(1 << index), Ordering::Relaxed);
+        handle_interrupts(self);
+    }
+}

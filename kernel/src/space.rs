@@ -1,0 +1,200 @@
+//! A process's address space: its translation tree, the lock on it, and the ASID it runs under.
+
+use crate::arch::{self, MAX_CORES};
+use crate::frames::KernelMemory;
+use core::ops::{Deref, DerefMut};
+use core::sync::atomic::{AtomicU64, Ordering, fence};
+use graft_abi::Error;
+use graft_core::asid::{Allocator, Flush, Tag};
+use graft_paging::{AArch64, Access, AddressSpace, Fault, Reach, Resolved, Tlb, VirtAddr, VirtRange};
+use spin::{Mutex, MutexGuard};
+
+/// The tree of one address space.
+pub type Tree = AddressSpace<AArch64, KernelMemory>;
+
+static IDENTIFIERS: Allocator<MAX_CORES> = Allocator::new();
+
+/// Learns how many identifiers the cores have. Called once, before any process runs.
+pub fn initialise() {
+    IDENTIFIERS.set_bits(arch::mmu::asid_bits());
+}
+
+/// An address space that cores can run in.
+pub struct Space {
+    /// `None` once the process has ended.
+    tree: Mutex<Option<Tree>>,
+    tag: Tag,
+    /// Physical address of the level-0 table: what a core needs to run, without the lock.
+    root: AtomicU64,
+}
+
+impl Space {
+    /// A space without a tree: that of a process in the making. It cannot run.
+    pub const fn empty() -> Space {
+        Space { tree: Mutex::new(None), tag: Tag::new(), root: AtomicU64::new(0) }
+    }
+
+    /// Gives an [`empty`](Self::empty) space its tree.
+    pub fn install(&self, tree: Tree) {
+        self.root.store(tree.root().address(), Ordering::Relaxed);
+        *self.tree.lock() = Some(tree);
+    }
+
+    /// Lets the calling core translate user addresses through this space.
+    #[inline(always)]
+    pub fn activate(&self, core: usize) {
+        let activation = IDENTIFIERS.activate(core, &self.tag);
+        if activation.flush == Flush::All {
+            arch::tlb::invalidate_all();
+        }
+        arch::mmu::activate(self.root.load(Ordering::Relaxed), activation.asid);
+    }
+
+    /// The tree, locked.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if the process has ended.
+    #[inline(always)]
+    pub fn lock(&self) -> Result<Locked<'_>, Error> {
+        let guard = self.tree.lock();
+        if guard.is_none() {
+            return Err(Error::NotFound);
+        }
+        Ok(Locked { guard, tag: &self.tag })
+    }
+
+    /// Replaces the tree and destroys the old one. No core may be running in this space.
+    pub fn replace(&self, tree: Tree) {
+        let root = tree.root().address();
+        let mut guard = self.tree.lock();
+        if let Some(old) = guard.replace(tree) {
+            // The ASID stays: destroying the old tree rids the TLBs of everything under it.
+            old.destroy(&Invalidator(&self.tag));
+        }
+        self.root.store(root, Ordering::Relaxed);
+    }
+
+    /// Destroys the tree. No core may be running in this space.
+    pub fn destroy(&self) {
+        let tree = self.tree.lock().take();
+        if let Some(tree) = tree {
+            tree.destroy(&Invalidator(&self.tag));
+        }
+    }
+}
+
+/// Destroys a tree that no core ever ran in.
+pub fn destroy_unused(tree: Tree) {
+    tree.destroy(&NeverRan);
+}
+
+/// A locked tree.
+pub struct Locked<'a> {
+    guard: MutexGuard<'a, Option<Tree>>,
+    tag: &'a Tag,
+}
+
+impl<'a> Locked<'a> {
+    /// Where its TLB invalidations go.
+    #[inline(always)]
+    pub fn tlb(&self) -> Invalidator<'a> {
+        Invalidator(self.tag)
+    }
+
+    /// Answers a fault of the program's.
+    #[inline(always)]
+    pub fn fault(&mut self, address: VirtAddr, access: Access) -> Result<Resolved, Fault> {
+        let tlb = self.tlb();
+        self.deref_mut().fault(&tlb, address, access)
+    }
+
+    /// Makes an address accessible for the kernel, as long as the lock is held.
+    #[inline(always)]
+    pub fn resolve(&mut self, address: VirtAddr, access: Access) -> Result<Resolved, Fault> {
+        let tlb = self.tlb();
+        self.deref_mut().resolve(&tlb, address, access)
+    }
+}
+
+impl Deref for Locked<'_> {
+    type Target = Tree;
+
+    #[inline(always)]
+    fn deref(&self) -> &Tree {
+        self.guard.as_ref().expect("checked when it was locked")
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Tree {
+        self.guard.as_mut().expect("checked when it was locked")
+    }
+}
+
+/// TLB maintenance for the space with this tag.
+pub struct Invalidator<'a>(&'a Tag);
+
+impl Tlb for Invalidator<'_> {
+    #[inline(always)]
+    fn publish(&self) {
+        arch::tlb::publish();
+    }
+
+    #[inline(always)]
+    fn invalidate(&self, range: VirtRange, reach: Reach) {
+        // The stores into the tables come before this look at the tag, in every core's eyes; a core that
+        // gives the space a new ASID does it the other way round. So either the new ASID is seen here, or
+        // that core's first walk sees the stores.
+        fence(Ordering::SeqCst);
+        let Some(asid) = self.0.asid() else {
+            return arch::tlb::publish();
+        };
+        match reach {
+            Reach::Pages if range.pages() == 1 => arch::tlb::invalidate_leaf(asid, range.start()),
+            Reach::Tables if range.pages() == 1 => arch::tlb::invalidate_walk(asid, range.start()),
+            _ if range == VirtRange::ALL => arch::tlb::invalidate_asid(asid),
+            _ => arch::tlb::invalidate_range(asid, range.start()..range.end()),
+        }
+    }
+}
+
+/// TLB maintenance for a tree that no core has run in: nothing can be cached of it.
+pub struct NeverRan;
+
+impl Tlb for NeverRan {
+    fn publish(&self) {
+        arch::tlb::publish();
+    }
+
+    fn invalidate(&self, _range: VirtRange, _reach: Reach) {
+        arch::tlb::publish();
+    }
+}
+
+/// The permissions of the call interface as the tree's.
+pub fn permissions(wanted: graft_abi::Permissions) -> graft_paging::Permissions {
+    match wanted {
+        graft_abi::Permissions::None => graft_paging::Permissions::None,
+        graft_abi::Permissions::Read => graft_paging::Permissions::Read,
+        graft_abi::Permissions::ReadWrite => graft_paging::Permissions::ReadWrite,
+        graft_abi::Permissions::ReadExecute => graft_paging::Permissions::ReadExecute,
+    }
+}
+
+/// Why the tree refused, as the call interface says it.
+pub fn refusal(error: graft_paging::Error) -> Error {
+    match error {
+        graft_paging::Error::Occupied(_) => Error::Occupied,
+        graft_paging::Error::NotMapped(_) => Error::NotMapped,
+        graft_paging::Error::Unsuitable(..) => Error::NotAllowed,
+        graft_paging::Error::OutOfMemory => Error::OutOfMemory,
+    }
+}
+
+/// Gives the space that the calling core runs in another tree, in place of the old one, which is destroyed.
+pub fn change_current(space: &Space, tree: Tree) {
+    arch::mmu::deactivate();
+    space.replace(tree);
+    space.activate(arch::core_index());
+}

@@ -1,0 +1,230 @@
+//! Threads: registers, and where they wait.
+
+use crate::arch::{Context, floating_point};
+use crate::object::{Kind, Object, Ref};
+use crate::process::Process;
+use crate::terminal::Terminal;
+use core::cell::{Cell, UnsafeCell};
+use core::mem::{offset_of, size_of};
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU32, Ordering};
+use graft_abi::Error;
+use graft_core::heap::{Heaped, Node};
+use graft_core::list::{Link, Linked};
+
+/// The lists of threads that run next or wait: run queues, waiters of a process, readers of the console.
+pub struct Queued;
+/// The list of a process's threads.
+pub struct OfProcess;
+
+/// What a thread is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// In a run queue, or on the way there.
+    Ready,
+    /// Where its [`Wait`] says.
+    Blocked,
+    /// On this core.
+    Running(usize),
+}
+
+const READY: u32 = 0;
+const BLOCKED: u32 = 1;
+const RUNNING: u32 = 2;
+
+/// What a blocked thread waits for, and thereby in which list it stands.
+#[derive(Debug)]
+pub enum Wait {
+    /// The end of a process.
+    Process(Ref<Process>),
+    /// Input.
+    Terminal(Ref<Terminal>),
+    /// A moment, in the sleepers of this core.
+    Sleep(usize),
+}
+
+/// A thread of execution.
+///
+/// One counted reference to it travels with it: from the core that runs it into a queue and back. Whoever
+/// has taken that reference out of its place owns the thread: its registers and its floating-point
+/// state. A second reference stays in the process's list until the thread has ended.
+#[repr(C)]
+pub struct Thread {
+    context: UnsafeCell<Context>,
+    state: AtomicU32,
+    floating_point: Cell<FloatingPoint>,
+    /// Behind this structure in the thread's frame; initialised from the first save on.
+    registers: NonNull<floating_point::State>,
+    wait: UnsafeCell<Option<Wait>>,
+    queue: Link<Thread>,
+    siblings: Link<Thread>,
+    sleep: Node<Thread>,
+    /// The process it belongs to.
+    pub process: Ref<Process>,
+}
+
+/// Where a thread's floating-point state is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FloatingPoint {
+    /// Nowhere: it has not used any yet.
+    Unused,
+    /// In its frame.
+    Saved,
+    /// In its frame, and still in the registers of this core if nobody has loaded others since.
+    SavedOn(usize),
+}
+
+// SAFETY: `context`, `floating_point` and `registers` are accessed only by the thread's owner (see above),
+// and ownership is handed over through the lock of a queue. `wait` is written by the owner before the
+// state becomes blocked (release), and taken by whoever makes it ready again, once (acquire). The links
+// follow `list.rs` and `heap.rs`.
+unsafe impl Sync for Thread {}
+
+impl Object for Thread {
+    const KIND: Kind = Kind::Thread;
+}
+
+// SAFETY: always the one field.
+unsafe impl Linked<Queued> for Thread {
+    fn link(&self) -> &Link<Thread> {
+        &self.queue
+    }
+}
+
+// SAFETY: always the one field.
+unsafe impl Linked<OfProcess> for Thread {
+    fn link(&self) -> &Link<Thread> {
+        &self.siblings
+    }
+}
+
+// SAFETY: always the one field.
+unsafe impl Heaped for Thread {
+    fn node(&self) -> &Node<Thread> {
+        &self.sleep
+    }
+}
+
+impl Thread {
+    /// A thread of `process` that will begin with these registers. Nobody runs it yet.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    #[inline(always)]
+    pub fn new(process: Ref<Process>, context: Context) -> Result<Ref<Thread>, Error> {
+        const { assert!(size_of::<Thread>() + size_of::<floating_point::State>() + 64 <= graft_abi::PAGE_SIZE) };
+        Ref::new(|rest| Thread {
+            context: UnsafeCell::new(context),
+            state: AtomicU32::new(READY),
+            floating_point: Cell::new(FloatingPoint::Unused),
+            registers: NonNull::from(rest).cast(),
+            wait: UnsafeCell::new(None),
+            queue: Link::new(),
+            siblings: Link::new(),
+            sleep: Node::new(),
+            process,
+        })
+    }
+
+    /// The thread whose registers these are.
+    ///
+    /// # Safety
+    /// They are some thread's, and that thread outlives `'a`.
+    #[inline(always)]
+    pub unsafe fn of<'a>(context: *mut Context) -> &'a Thread {
+        const { assert!(offset_of!(Thread, context) == 0) };
+        // SAFETY: the context is the first field of a thread.
+        unsafe { &*context.cast::<Thread>() }
+    }
+
+    /// Where its registers are while it does not run.
+    #[inline(always)]
+    pub fn context(&self) -> *mut Context {
+        self.context.get()
+    }
+
+    /// What it is doing.
+    #[inline(always)]
+    pub fn state(&self) -> State {
+        match self.state.load(Ordering::Acquire) {
+            READY => State::Ready,
+            BLOCKED => State::Blocked,
+            running => State::Running((running - RUNNING) as usize),
+        }
+    }
+
+    /// Notes that it is runnable, or running.
+    #[inline(always)]
+    pub fn set_state(&self, state: State) {
+        let state = match state {
+            State::Ready => READY,
+            State::Blocked => BLOCKED,
+            State::Running(core) => RUNNING + core as u32,
+        };
+        self.state.store(state, Ordering::Release);
+    }
+
+    /// Blocks it. From here on somebody may [`unblock`](Self::unblock) it.
+    ///
+    /// # Safety
+    /// The caller owns the thread.
+    pub unsafe fn block(&self, wait: Wait) {
+        // SAFETY: nobody else looks at `wait` before the state is blocked.
+        unsafe { *self.wait.get() = Some(wait) };
+        self.set_state(State::Blocked);
+    }
+
+    /// Makes it ready if it is blocked; of several who try, one succeeds and learns what it waited for.
+    pub fn unblock(&self) -> Option<Wait> {
+        self.state.compare_exchange(BLOCKED, READY, Ordering::AcqRel, Ordering::Relaxed).ok()?;
+        // SAFETY: `block` has written it; only the one whose exchange succeeded comes here.
+        unsafe { (*self.wait.get()).take() }
+    }
+
+    /// Where its floating-point state is.
+    pub fn floating_point(&self) -> FloatingPoint {
+        self.floating_point.get()
+    }
+
+    /// Stores the core's floating-point registers, which are this thread's.
+    ///
+    /// # Safety
+    /// The caller owns the thread and is this core.
+    pub unsafe fn save_floating_point(&self, core: usize) {
+        // SAFETY: room for a state, this thread's alone.
+        floating_point::save(unsafe { &mut *self.registers.as_ptr() });
+        self.floating_point.set(FloatingPoint::SavedOn(core));
+    }
+
+    /// Loads the thread's floating-point state into the core's registers, where others' may be.
+    ///
+    /// # Safety
+    /// The caller owns the thread.
+    pub unsafe fn load_floating_point(&self) {
+        match self.floating_point.get() {
+            FloatingPoint::Unused => floating_point::scrub(),
+            // SAFETY: saved before, thus initialised.
+            _ => floating_point::restore(unsafe { &*self.registers.as_ptr() }),
+        }
+    }
+
+    /// Gives this thread, which has not run yet, a copy of another's saved state.
+    ///
+    /// # Safety
+    /// The caller owns both threads.
+    pub unsafe fn copy_floating_point(&self, other: &Thread) {
+        if other.floating_point.get() != FloatingPoint::Unused {
+            // SAFETY: both are room for a state in different frames, and the other's is initialised.
+            unsafe { core::ptr::copy_nonoverlapping(other.registers.as_ptr(), self.registers.as_ptr(), 1) };
+            self.floating_point.set(FloatingPoint::Saved);
+        }
+    }
+
+    /// Forgets the floating-point state, for a thread that begins another program.
+    ///
+    /// # Safety
+    /// The caller owns the thread, whose registers are no longer in any core.
+    pub unsafe fn reset_floating_point(&self) {
+        self.floating_point.set(FloatingPoint::Unused);
+    }
+}
