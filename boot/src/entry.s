@@ -9,11 +9,26 @@
 primary_entry:
         mov     x20, x0                 // kept in x20: the device tree
         adrp    x21, __image_start      // kept in x21: where the image is
-        mrs     x22, CurrentEL
-        lsr     x22, x22, #2            // kept in x22: the exception level we came at
+        mrs     x0, CurrentEL
+        cmp     x0, #(3 << 2)           // at EL3 there is no firmware that held the other cores back
+        b.ne    1f
+        mrs     x0, mpidr_el1
+        tst     x0, #0xFFFFFF
+        b.ne    park
+1:      bl      drop_to_el1
+        bl      sign_of_life
+        bl      clear_bss
+        bl      build_first_tables
+        adr     x23, primary_high       // both kept for enable_mmu: where to go on
+        b       enable_mmu
 
-        // A sign of life before anything can go wrong. The kernel's board files say which UART is
-        // likely: with memory below the first address in the table the second entry, else the third.
+// One character, before anything else can go wrong. Which UART is likely, the kernel's board files say:
+// with the image loaded below the first address in their table the second entry, else the third. On a
+// board that is neither the store may fault, and is then skipped.
+sign_of_life:
+        adr     x0, skip_vectors
+        msr     vbar_el1, x0
+        isb
         adrp    x0, EARLY_CONSOLES
         add     x0, x0, :lo12:EARLY_CONSOLES
         ldp     x1, x2, [x0]
@@ -22,12 +37,17 @@ primary_entry:
         csel    x2, x2, x3, lo
         mov     w0, #'G'
         str     w0, [x2]
+        dsb     sy
+        ret
 
-        bl      drop_to_el1
-        bl      clear_bss
-        bl      build_first_tables
-        adr     x23, primary_high       // both kept for enable_mmu: where to go on
-        b       enable_mmu
+// Vectors of which only the one for a synchronous exception from EL1 is ever used.
+.balign 2048
+skip_vectors:
+        .skip   0x200
+        mrs     x0, elr_el1
+        add     x0, x0, #4
+        msr     elr_el1, x0
+        eret
 
 // Every other core, woken by PSCI or through the spin table.
 .global secondary_entry

@@ -10,7 +10,7 @@ _start:
         b       primary_entry           // code0
         .word   0                       // code1
         .quad   0                       // text_offset: from a multiple of 2 MiB
-        .quad   __image_size            // image_size: with the bss, which the file does not hold
+        .quad   __image_size            // image_size, bss included
         .quad   0xA                     // flags: little-endian, 4 KiB pages, anywhere in memory
         .quad   0, 0, 0                 // reserved
         .ascii  "ARM\x64"               // magic

@@ -6,7 +6,7 @@
 //!             tables.s   bss zeroed, first tables
 //!             mmu.s      caches and MMU on ───────────► upper half, the address linked for
 //!                                                        │
-//!             kernel_main(device tree, image, level) ◄───┤ first core
+//!             kernel_main(device tree, image)        ◄───┤ first core
 //!             secondary_main(core index)             ◄───┘ the others, when started
 //! ```
 //!

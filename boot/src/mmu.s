@@ -65,7 +65,6 @@ primary_high:
         mov     x30, xzr
         mov     x0, x20
         mov     x1, x21
-        mov     x2, x22
         b       kernel_main
 
 secondary_high:

@@ -3,7 +3,10 @@
 //! Before a device tree has named the UART everything written is lost, except what a failing start
 //! says through [`last_words`](crate::panic::last_words).
 
-use crate::arch::kernel_map::MAP;
+use crate::arch::{
+    kernel_map::MAP,
+    memory::{self, PAGE},
+};
 use arm_pl011_uart::{DataBits, Interrupts, LineConfig, PL011Registers, Parity, StopBits, Uart, UniqueMmioPointer};
 use core::{fmt, ptr::NonNull};
 use spin::Mutex;
@@ -42,6 +45,20 @@ pub fn prepare(description: Description) {
     // Fails only for a clock too slow for the rate; then firmware's setting stays.
     let _ = uart.enable(line, BAUD_RATE, description.clock);
     *console = Some(Console { uart });
+}
+
+/// Whether the registers at this physical address identify themselves as a PL011's (PL011 TRM,
+/// `UARTPeriphID0` and `UARTPeriphID1`). Nothing need be there, but it must bear being read.
+pub fn is_pl011(address: u64) -> bool {
+    const IDENTIFICATION: u64 = 0xFE0;
+    const PART_NUMBER: u32 = 0x011;
+    let registers = MAP.lock().map_device(address, PAGE);
+    // SAFETY: the page is mapped, and if it has no such registers a load does no harm.
+    let read = |offset| unsafe { memory::probe((registers + IDENTIFICATION + offset) as *const u32) };
+    match (read(0), read(4)) {
+        (Some(low), Some(high)) => (low & 0xFF) | (high & 0x0F) << 8 == PART_NUMBER,
+        _ => false,
+    }
 }
 
 /// Whether there is a UART to write to.
@@ -116,16 +133,11 @@ impl fmt::Write for Console {
     }
 }
 
-/// Writes formatted text; what `print!` expands to.
+/// Writes formatted text; what `println!` expands to.
 pub fn print(arguments: fmt::Arguments) {
     if let Some(console) = CONSOLE.lock().as_mut() {
         let _ = fmt::Write::write_fmt(console, arguments);
     }
-}
-
-/// Writes formatted text to the console.
-macro_rules! print {
-    ($($argument:tt)*) => { $crate::console::print(format_args!($($argument)*)) };
 }
 
 /// Writes a formatted line to the console.

@@ -8,7 +8,7 @@ use crate::{
         StartMethod,
         interrupts::Description,
         kernel_map::{MAP, Mapping},
-        memory::{DEVICE_TREE_BASE, DIRECT_LIMIT, PAGE},
+        memory::{self, DEVICE_TREE_BASE, DIRECT_LIMIT, PAGE},
         power::Conduit,
     },
     platform::PhysRange,
@@ -18,7 +18,7 @@ use dtoolkit::{
     Node, Property,
     error::FdtParseError,
     fdt::{Fdt, FdtNode},
-    standard::{NodeStandard, Status},
+    standard::NodeStandard,
 };
 
 /// Largest blob that is read, as in the arm64 boot protocol.
@@ -72,16 +72,22 @@ impl DeviceTree {
         let page = address & !(PAGE - 1);
         let header = (DEVICE_TREE_BASE + (address - page)) as *const u32;
         MAP.lock().map(DEVICE_TREE_BASE, page, PAGE, Mapping::ReadOnly);
-        // SAFETY: mapped; eight-byte alignment keeps both words within the page.
-        let (magic, size) = unsafe { (header.read().swap_bytes(), u64::from(header.add(1).read().swap_bytes())) };
-        if magic != MAGIC {
+        // SAFETY: mapped and aligned. If it is not memory, a load of a word is the least that can be done to it.
+        if unsafe { memory::probe(header) }.map(u32::from_be) != Some(MAGIC) {
             return Err(Error::NoMagic(address));
         }
+        // SAFETY: the alignment to eight bytes keeps this word within the page.
+        let size = u64::from(u32::from_be(unsafe { header.add(1).read() }));
         if size > LARGEST {
             return Err(Error::Size(size));
         }
         let end = (address + size).next_multiple_of(PAGE);
         MAP.lock().map(DEVICE_TREE_BASE, page, end - page, Mapping::ReadOnly);
+        let last_word = (DEVICE_TREE_BASE + (end - page) - 4) as *const u32;
+        // SAFETY: mapped and aligned, as above.
+        if unsafe { memory::probe(last_word) }.is_none() {
+            return Err(Error::Size(size));
+        }
         // SAFETY: the whole blob is mapped, read-only, for good; its memory is never given away.
         let bytes = unsafe { slice::from_raw_parts(header.cast(), size as usize) };
         let tree = Fdt::new(bytes).map_err(Error::Broken)?;
@@ -266,7 +272,8 @@ fn ranges_of(node: FdtNode<'static>) -> impl Iterator<Item = PhysRange> {
 }
 
 fn is_enabled(node: &FdtNode<'static>) -> bool {
-    matches!(node.status(), Ok(Status::Okay))
+    // "ok" is not in the specification, and in many trees.
+    node.property("status").is_none_or(|status| matches!(status.value(), b"okay\0" | b"ok\0"))
 }
 
 /// One or two cells as a number.

@@ -1,7 +1,7 @@
 //! The end: a bug in the kernel, with registers and a symbolised backtrace, and a start that failed.
 
 use crate::{
-    arch::{self, FaultFrame, memory, power, semihosting},
+    arch::{self, FaultFrame, interrupts, kernel_map, power, semihosting},
     board, console, symbols,
 };
 use core::{
@@ -54,14 +54,14 @@ pub fn fault(frame: &FaultFrame, cause: &dyn fmt::Display) -> ! {
 
 /// Ends a start that cannot succeed, with one line that says why.
 ///
-/// If no device tree has led to a UART, the board's usual one is taken from where the image was loaded,
-/// and an emulator is told as well.
+/// If no device tree has led to a UART, one is looked for where the known boards have it; if that fails
+/// too, an emulator or debugger may still hear it.
 pub fn last_words(reason: &dyn fmt::Display) -> ! {
     if !console::is_ready() {
-        board::prepare_likely_console(memory::image_physical());
+        board::prepare_likely_console();
     }
     if console::is_ready() {
-        println!("graft: {reason}");
+        println!("\rgraft: {reason}");
     } else {
         let _ = fmt::write(&mut Semihosting, format_args!("graft: {reason}\n"));
     }
@@ -82,18 +82,32 @@ fn begin() {
     let this = arch::core_index();
     match REPORTER.compare_exchange(NOBODY, this, Ordering::AcqRel, Ordering::Acquire) {
         Ok(_) => {
+            interrupts::wake_others();
             // SAFETY: the holder is this core, which will not go on with it, or another in the middle
             // of a line, which at worst mixes with the report.
             unsafe { console::seize() };
             if !console::is_ready() {
-                board::prepare_likely_console(memory::image_physical());
+                // SAFETY: only this core runs while there is no console yet.
+                unsafe { kernel_map::seize() };
+                board::prepare_likely_console();
             }
         }
         // The report itself failed: leave with what has been said.
         Err(reporter) if reporter == this => power::exit(EXIT_PANIC),
-        Err(_) => loop {
-            arch::wait_for_interrupt();
-        },
+        Err(_) => stop(),
+    }
+}
+
+/// Stops this core for good if another has found a bug. Called when a core has been woken.
+pub fn stop_if_reported() {
+    if REPORTER.load(Ordering::Acquire) != NOBODY {
+        stop();
+    }
+}
+
+fn stop() -> ! {
+    loop {
+        arch::wait_for_interrupt();
     }
 }
 

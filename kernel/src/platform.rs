@@ -23,16 +23,12 @@ pub struct Platform {
     pub machine: &'static str,
     /// RAM that nothing occupies, in pages, in ascending order, in the direct map.
     pub free_memory: &'static [PhysRange],
-    /// Bytes of RAM, occupied or not.
-    pub total_memory: u64,
     /// The archive of programs that the loader brought, in the direct map.
     pub archive: Option<PhysRange>,
     /// The kernel's command line.
     pub boot_arguments: &'static str,
     /// Cores that run.
     pub cores: usize,
-    /// INTID of the console's interrupt.
-    pub console_interrupt: Option<u32>,
 }
 
 /// A range of physical addresses.
@@ -102,13 +98,15 @@ impl fmt::Display for Refusal {
 /// Finds out everything and starts what is there, from the device tree at this physical address.
 pub fn bring_up(device_tree: u64) -> Result<(), Refusal> {
     let tree = DeviceTree::load(device_tree).map_err(Refusal::DeviceTree)?;
-    let board = Board::recognise(&tree);
-    let console = tree.console().ok_or(Refusal::NoConsole)?;
-    let Some(board) = board else {
-        // Its clock is unknown, and the rate stays what firmware set.
-        console::prepare(console::Description { address: console.registers[0].0, clock: 0 });
+    let console = tree.console();
+    let Some(board) = Board::recognise(&tree) else {
+        if let Some(console) = console {
+            // Its clock is unknown, and the rate stays what firmware set.
+            console::prepare(console::Description { address: console.registers[0].0, clock: 0 });
+        }
         return Err(Refusal::UnknownBoard(tree.model()));
     };
+    let console = console.ok_or(Refusal::NoConsole)?;
     board.prepare_console(console.registers[0].0);
 
     timer::set_frequency(timer::frequency()).ok_or(Refusal::NoTimer)?;
@@ -130,18 +128,17 @@ pub fn bring_up(device_tree: u64) -> Result<(), Refusal> {
         }
     });
 
-    let total_memory = memory.total();
+    let megabytes = memory.total() >> 20;
     let free_memory = memory.into_free().map_err(Refusal::Memory)?;
     let platform = PLATFORM.call_once(|| Platform {
         machine: tree.model(),
         free_memory,
-        total_memory,
         archive,
         boot_arguments: tree.boot_arguments(),
         cores: arch::online_cores(),
-        console_interrupt: console.interrupt,
     });
     let Platform { machine, cores, .. } = platform;
-    println!("\rGraft {} on {machine}: {cores} cores, {} MiB", env!("CARGO_PKG_VERSION"), total_memory >> 20);
+    let plural = if *cores == 1 { "" } else { "s" };
+    println!("\rGraft {} on {machine}: {cores} core{plural}, {megabytes} MiB", env!("CARGO_PKG_VERSION"));
     Ok(())
 }

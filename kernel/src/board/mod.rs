@@ -42,8 +42,10 @@ impl Board {
     }
 }
 
-/// Prepares the console that a machine which loads its kernel at `image` usually has.
-pub fn prepare_likely_console(image: u64) {
-    let board = if image < LOAD_LIMIT { &raspberry_pi_4::BOARD } else { &virt::BOARD };
-    board.prepare_console(board.usual_console);
+/// Prepares the console where one of the known boards has it, if a PL011 answers there: for when there is
+/// no device tree to tell.
+pub fn prepare_likely_console() {
+    if let Some(board) = BOARDS.into_iter().find(|board| console::is_pl011(board.usual_console)) {
+        board.prepare_console(board.usual_console);
+    }
 }

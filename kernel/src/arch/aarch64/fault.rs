@@ -1,7 +1,8 @@
-//! An exception from EL1. The kernel never expects one, with a single exception of its own: an
-//! emulator's semihosting call on a machine that has no emulator.
+//! An exception from EL1. The kernel expects two, both while it starts or ends: a load from an address
+//! that a loader made up, and an emulator's semihosting call on a machine that has no emulator. Anything
+//! else is a bug.
 
-use super::{power, semihosting};
+use super::{memory, power, semihosting};
 use crate::panic;
 use core::{
     fmt,
@@ -34,20 +35,26 @@ const _: () = assert!(offset_of!(FaultFrame, pstate) == FaultFrame::PC_PSTATE + 
 /// Called by the vectors, on the emergency stack. Whatever it returns to goes on.
 #[unsafe(no_mangle)]
 extern "C" fn fault_in_kernel(frame: &mut FaultFrame, vector: u64, syndrome: u64, address: u64) -> *mut FaultFrame {
-    const UNKNOWN_REASON: u64 = 0;
-    if syndrome >> 26 & 0x3F == UNKNOWN_REASON && vector == 4 {
-        // SAFETY: the core has just fetched this instruction from there.
-        let instruction = unsafe { (frame.pc as *const u32).read() };
-        if instruction == semihosting::INSTRUCTION {
+    const SYNCHRONOUS: u64 = 4;
+    const UNKNOWN_REASON: u64 = 0x00;
+    const DATA_ABORT: u64 = 0x25;
+    match (vector, syndrome >> 26 & 0x3F) {
+        (SYNCHRONOUS, UNKNOWN_REASON) if is_semihosting_call(frame) => {
             if frame.x[0] == semihosting::EXIT {
                 power::stop_without_emulator();
             }
-            frame.x[0] = u64::MAX;
-            frame.pc += 4;
-            return frame;
         }
+        (SYNCHRONOUS, DATA_ABORT) if frame.pc == memory::probe_instruction_address() => {}
+        _ => panic::fault(frame, &Cause { vector, syndrome, address }),
     }
-    panic::fault(frame, &Cause { vector, syndrome, address })
+    frame.x[0] = u64::MAX;
+    frame.pc += 4;
+    frame
+}
+
+fn is_semihosting_call(frame: &FaultFrame) -> bool {
+    // SAFETY: the core has just fetched this instruction from there.
+    unsafe { (frame.pc as *const u32).read() == semihosting::INSTRUCTION }
 }
 
 /// What happened, for the report.

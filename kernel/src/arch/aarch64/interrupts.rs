@@ -2,7 +2,8 @@
 //!
 //! Each core has its timer and one software interrupt to wake it; devices interrupt the first core.
 
-use super::{MAX_CORES, gicv2::GicV2, gicv3::GicV3};
+use super::{MAX_CORES, core_index, cores, gicv2::GicV2, gicv3::GicV3};
+use crate::panic;
 use core::sync::atomic::{AtomicU32, Ordering};
 use spin::Once;
 
@@ -105,7 +106,10 @@ pub fn acknowledge() -> Option<Interrupt> {
     let source = match token & 0x3FF {
         number if number >= SPECIAL => return None,
         TIMER => Source::Timer,
-        WAKEUP => Source::Wakeup,
+        WAKEUP => {
+            panic::stop_if_reported();
+            Source::Wakeup
+        }
         number if number == CONSOLE.load(Ordering::Relaxed) => Source::Console,
         number => Source::Other(number),
     };
@@ -128,6 +132,13 @@ pub fn wake(core: usize) {
     match controller() {
         Controller::V2(gic) => gic.wake(core, WAKEUP),
         Controller::V3(gic) => gic.wake(core, WAKEUP),
+    }
+}
+
+/// Interrupts every other core that runs, as far as the controller is ready for it.
+pub fn wake_others() {
+    if CONTROLLER.is_completed() {
+        (0..cores::online()).filter(|&core| core != core_index()).for_each(wake);
     }
 }
 

@@ -73,6 +73,16 @@ pub struct KernelMap {
 pub static MAP: Mutex<KernelMap> =
     Mutex::new(KernelMap { early_used: 0, spare: 0..0, next_device: memory::DEVICES_BASE });
 
+/// Takes the lock away from whoever holds it, for a panic.
+///
+/// # Safety
+///
+/// The holder, if there is one, does not go on.
+pub unsafe fn seize() {
+    // SAFETY: the caller has seen to it that nobody is using what the lock protects.
+    unsafe { MAP.force_unlock() };
+}
+
 impl KernelMap {
     /// Maps `bytes` of physical memory at `address`. All three are multiples of the page size. What is
     /// mapped in the same way already stays.

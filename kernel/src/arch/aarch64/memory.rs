@@ -83,6 +83,27 @@ unsafe extern "C" {
     pub fn copy_page(to: *mut u8, from: *const u8);
 }
 
+unsafe extern "C" {
+    #[link_name = "probe"]
+    fn probe_word(address: *const u32) -> u64;
+    safe fn probe_instruction();
+}
+
+/// Reads a word that may not be there: `None` if the load faults.
+///
+/// # Safety
+///
+/// The address is aligned, and reading whatever is there does no harm.
+pub unsafe fn probe(address: *const u32) -> Option<u32> {
+    // SAFETY: as promised; a fault at the load is answered by `fault.rs`.
+    u32::try_from(unsafe { probe_word(address) }).ok()
+}
+
+/// The one load in the kernel that may fault.
+pub(super) fn probe_instruction_address() -> u64 {
+    probe_instruction as *const () as u64
+}
+
 /// Makes what was stored in a range fetchable as instructions, on every core and under every address.
 ///
 /// Arm ARM, "Ordering and completion of data and instruction cache instructions": clean to the point
