@@ -358,6 +358,11 @@ impl Stock {
         Fresh(frame)
     }
 
+    /// Whether all have been taken.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
     /// Gives back what was not needed.
     pub(crate) fn give_back(mut self, memory: &impl Memory) {
         while self.first.is_some() {

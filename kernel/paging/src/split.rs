@@ -243,7 +243,7 @@ fn replace<F: Format, M: Memory>(
             copied = copied.above();
         }
     }
-    stock.give_back(memory);
+    debug_assert!(stock.is_empty());
 
     path.open();
     path.account(change);

@@ -1,0 +1,422 @@
+//! One test for each bug that others shipped in this design or in one like it, by name.
+//!
+//! Each runs in both formats, at every depth of sharing where depth matters, and ends with an audit of every count and with no frame left.
+
+use std::rc::Rc;
+
+use graft_paging::{AArch64, Access, Action, Fault, Foreign, Inherit, Permissions, Share, VirtRange, X86_64};
+
+use crate::history::{GIB, KIB, MIB, Operation, run, universe};
+use crate::mmu::Architecture;
+use crate::world::World;
+
+const DEPTHS: [Share; 4] = [Share::Pages, Share::Level3, Share::Level2, Share::Level1];
+const PAGE: u64 = 4 * KIB;
+/// Where the tests map their memory: 4 MiB, two level-3 tables.
+const HERE: u64 = GIB;
+const SIZE: u64 = 4 * MIB;
+
+struct Case<A: Architecture>(Rc<World<A>>);
+
+impl<A: Architecture + 'static> Case<A> {
+    /// Process 0 with [`SIZE`] bytes at [`HERE`], the first pages of both tables written.
+    fn new() -> Self {
+        let world = World::new(400, universe());
+        world.create(0).unwrap();
+        let case = Case(world);
+        case.0.reserve(0, range(HERE, SIZE), Permissions::ReadWrite, Inherit::Yes).unwrap();
+        for page in [0, PAGE, 2 * MIB, 2 * MIB + PAGE] {
+            case.write(0, HERE + page);
+        }
+        case
+    }
+
+    /// As [`new`](Self::new), with the process forked into slot 1.
+    fn forked(share: Share) -> Self {
+        let case = Self::new();
+        case.0.fork(0, 1, share).unwrap();
+        case
+    }
+
+    fn write(&self, slot: usize, address: u64) {
+        self.0.access(slot % 4, slot, address, Access::Write, 0x1000 + address + slot as u64).unwrap();
+    }
+
+    fn read(&self, slot: usize, address: u64) {
+        self.0.access(slot % 4, slot, address, Access::Read, 0).unwrap();
+    }
+
+    /// Every process reads everything it has, on every core, and every count is right.
+    fn check(&self) {
+        for slot in 0..crate::world::SPACES {
+            for &address in &self.0.machine.universe.clone() {
+                for core in 0..4 {
+                    self.0.access(core, slot, address, Access::Read, 0).unwrap();
+                }
+            }
+        }
+        self.0.audit().unwrap();
+    }
+
+    fn finish(self) {
+        self.check();
+        for slot in 0..crate::world::SPACES {
+            self.0.exit(slot).unwrap();
+        }
+        self.0.machine.verdict().unwrap();
+        assert_eq!(self.0.machine.frames_in_use(), 0, "frames leaked");
+    }
+}
+
+fn range(start: u64, bytes: u64) -> VirtRange {
+    VirtRange::new(start, bytes).unwrap()
+}
+
+/// A test of both formats.
+macro_rules! cases {
+    ($($(#[$doc:meta])* fn $name:ident<$format:ident>() $body:block)*) => { $(
+        $(#[$doc])*
+        #[test]
+        fn $name() {
+            fn case<$format: Architecture + 'static>() $body
+            case::<AArch64>();
+            case::<X86_64>();
+        }
+    )* };
+}
+
+cases! {
+    /// The write of a process whose TLB was warm before the fork must not reach the child's page.
+    fn write_through_a_stale_entry_after_fork<A>() {
+        for share in DEPTHS {
+            let case = Case::<A>::new();
+            (0..4).for_each(|core| case.0.access(core, 0, HERE, Access::Write, 1).unwrap());
+            case.0.fork(0, 1, share).unwrap();
+            (0..4).for_each(|core| case.0.access(core, 0, HERE, Access::Write, 2 + core as u64).unwrap());
+            case.finish();
+        }
+    }
+
+    fn write_through_a_stale_entry_after_split<A>() {
+        for share in DEPTHS {
+            let case = Case::<A>::forked(share);
+            case.read(1, HERE + PAGE);
+            case.write(1, HERE);
+            case.write(1, HERE + PAGE);
+            case.write(0, HERE + PAGE);
+            case.finish();
+        }
+    }
+
+    /// The original's last owner must not re-open pages that the copy still reads.
+    fn last_owner_reopens_a_page_that_is_still_shared<A>() {
+        for share in DEPTHS {
+            let case = Case::<A>::forked(share);
+            case.write(1, HERE);
+            case.write(0, HERE + PAGE);
+            case.check();
+            case.write(1, HERE + 2 * MIB);
+            case.0.exit(0).unwrap();
+            case.write(1, HERE + PAGE);
+            case.finish();
+        }
+    }
+
+    fn last_owner_takes_over_without_copying<A>() {
+        for share in DEPTHS {
+            let case = Case::<A>::forked(share);
+            case.0.exit(1).unwrap();
+            let before = case.0.machine.allocations.get();
+            assert_eq!(case.0.fault(0, HERE, Access::Write), Ok((Action::Reuse, 0)), "{share:?}");
+            assert_eq!(case.0.machine.allocations.get(), before);
+            case.write(0, HERE);
+            case.finish();
+        }
+    }
+
+    /// An upgrade is told to the TLBs at once: the retry must not fault a second time.
+    fn one_fault_is_enough_for_the_last_owner<A>() {
+        for share in DEPTHS {
+            let case = Case::<A>::forked(share);
+            case.read(0, HERE);
+            case.0.exit(1).unwrap();
+            case.0.fault(0, HERE, Access::Write).unwrap();
+            let answers = case.0.machine.answers(0, HERE);
+            assert!(answers.iter().all(|answer| answer.is_some_and(|(_, rights)| rights.write)), "{share:?}: {answers:x?}");
+            case.finish();
+        }
+    }
+
+    fn unmap_inside_a_shared_table_leaves_the_others_pages<A>() {
+        for share in DEPTHS {
+            for (unmapping, bytes) in [(0, PAGE), (1, PAGE), (0, 2 * MIB), (1, 2 * MIB + PAGE), (1, SIZE)] {
+                let case = Case::<A>::forked(share);
+                case.0.unmap(unmapping, range(HERE, bytes)).unwrap();
+                case.check();
+                case.write(1 - unmapping, HERE);
+                case.finish();
+            }
+        }
+    }
+
+    fn protect_inside_a_shared_table_then_write<A>() {
+        for share in DEPTHS {
+            for slot in [0, 1] {
+                let case = Case::<A>::forked(share);
+                case.0.protect(slot, range(HERE, 2 * PAGE), Permissions::Read).unwrap();
+                case.write(1 - slot, HERE);
+                case.0.access(2, slot, HERE, Access::Write, 5).unwrap();
+                case.0.protect(slot, range(HERE, 2 * PAGE), Permissions::ReadWrite).unwrap();
+                case.write(slot, HERE);
+                case.write(slot, HERE + PAGE);
+                case.finish();
+            }
+        }
+    }
+
+    /// A system call's result buffer in a page shared by fork.
+    fn a_kernel_store_splits_like_any_other<A>() {
+        for share in DEPTHS {
+            let case = Case::<A>::forked(share);
+            case.0.kernel_access(1, HERE, Access::Write, 77).unwrap();
+            case.0.kernel_access(0, HERE + PAGE, Access::Write, 78).unwrap();
+            case.finish();
+        }
+    }
+
+    fn fork_of_fork_then_the_middle_one_exits<A>() {
+        for first in DEPTHS {
+            for second in DEPTHS {
+                let case = Case::<A>::forked(first);
+                case.0.fork(1, 2, second).unwrap();
+                case.write(1, HERE);
+                case.0.exit(1).unwrap();
+                case.check();
+                case.write(0, HERE);
+                case.write(2, HERE + PAGE);
+                case.finish();
+            }
+        }
+    }
+
+    /// A split deep in a tree shared at level 1 whose middle owner has exited.
+    fn split_below_level_1_after_the_middle_owner_exits<A>() {
+        let case = Case::<A>::forked(Share::Level1);
+        case.0.fork(1, 2, Share::Level1).unwrap();
+        case.0.fork(2, 3, Share::Level3).unwrap();
+        case.0.exit(2).unwrap();
+        case.write(3, HERE + 2 * MIB);
+        case.write(1, HERE);
+        case.write(0, HERE);
+        case.finish();
+    }
+
+    /// The parent breaks an upper table, the child exits untouched, the memory is used again.
+    fn last_owner_of_an_upper_table_looks_at_its_childrens_counts<A>() {
+        for share in DEPTHS {
+            let case = Case::<A>::forked(share);
+            case.write(0, HERE);
+            case.0.exit(1).unwrap();
+            case.0.create(2).unwrap();
+            case.0.reserve(2, range(HERE, SIZE), Permissions::ReadWrite, Inherit::Yes).unwrap();
+            (0..4).for_each(|page| case.write(2, HERE + page % 2 * PAGE + page / 2 * 2 * MIB));
+            case.finish();
+        }
+    }
+
+    fn ten_thousand_forks_leave_every_count_as_it_was<A>() {
+        for share in DEPTHS {
+            let case = Case::<A>::new();
+            for _ in 0..2_500 {
+                case.0.fork(0, 1, share).unwrap();
+                case.0.exit(1).unwrap();
+            }
+            case.write(0, HERE);
+            case.finish();
+        }
+    }
+
+    fn children_of_a_dirty_parent_see_their_own_time<A>() {
+        for share in DEPTHS {
+            let case = Case::<A>::new();
+            for round in 0..3 {
+                for child in 1..6 {
+                    case.write(0, HERE + (round + child as u64) % 2 * PAGE);
+                    case.0.fork(0, child, share).unwrap();
+                    case.write(0, HERE);
+                }
+                case.check();
+                for child in [3, 1, 5, 2, 4] {
+                    case.write(child, HERE + PAGE);
+                    case.0.exit(child).unwrap();
+                }
+            }
+            case.finish();
+        }
+    }
+
+    /// A second fork without a write between found everything read-only: nothing to invalidate.
+    fn a_fork_that_changes_nothing_flushes_nothing<A>() {
+        for share in DEPTHS {
+            let case = Case::<A>::forked(share);
+            let before = case.0.machine.invalidations.get();
+            case.0.fork(0, 2, share).unwrap();
+            assert_eq!(case.0.machine.invalidations.get(), before, "{share:?}");
+            case.finish();
+        }
+    }
+
+    /// A fork that fails after it has taken permissions away must still flush: the next one trusts the marks.
+    fn a_failed_fork_flushes_what_it_marked<A>() {
+        for share in DEPTHS {
+            for allocations in 1..6 {
+                let case = Case::<A>::new();
+                case.0.reserve(0, range(0, PAGE), Permissions::ReadWrite, Inherit::Yes).unwrap();
+                case.write(0, 0);
+                (0..4).for_each(|core| case.0.access(core, 0, 0, Access::Write, 1).unwrap());
+                case.0.machine.fail_after.set(Some(allocations));
+                case.0.fork(0, 1, share).unwrap();
+                case.0.machine.fail_after.set(None);
+                case.0.fork(0, 2, share).unwrap();
+                (0..4).for_each(|core| case.0.access(core, 0, 0, Access::Write, 7).unwrap());
+                case.finish();
+            }
+        }
+    }
+
+    fn reading_after_fork_neither_faults_nor_splits<A>() {
+        for share in DEPTHS {
+            let case = Case::<A>::forked(share);
+            let (allocations, tables) = (case.0.machine.allocations.get(), case.0.usage(1).tables);
+            case.0.switch(1, 1).unwrap();
+            for page in [0, PAGE, 2 * MIB] {
+                let answers = case.0.machine.answers(1, HERE + page);
+                assert!(answers.iter().all(|answer| answer.is_some_and(|(_, rights)| rights.read)), "{answers:x?}");
+                case.read(1, HERE + page);
+            }
+            // Untouched memory in a shared table, too: it shows the page of zeroes without a split.
+            assert_eq!(case.0.fault(1, HERE + 2 * MIB - PAGE, Access::Read), Ok((Action::ZeroPage, 0)));
+            assert_eq!((case.0.machine.allocations.get(), case.0.usage(1).tables), (allocations, tables));
+            case.finish();
+        }
+    }
+
+    fn device_and_no_inherit_pages_never_reach_a_child<A>() {
+        for share in DEPTHS {
+            let case = Case::<A>::new();
+            case.0.unmap(0, range(HERE + PAGE, PAGE)).unwrap();
+            case.0.map_foreign(0, range(HERE + PAGE, PAGE), Permissions::ReadWrite, Foreign::Device).unwrap();
+            case.0.unmap(0, range(HERE + 2 * MIB - PAGE, PAGE)).unwrap();
+            case.0.reserve(0, range(HERE + 2 * MIB - PAGE, PAGE), Permissions::ReadWrite, Inherit::No).unwrap();
+            case.write(0, HERE + 2 * MIB - PAGE);
+            case.0.fork(0, 1, share).unwrap();
+            for address in [HERE + PAGE, HERE + 2 * MIB - PAGE] {
+                assert_eq!(case.0.fault(1, address, Access::Read), Err(Fault::Unmapped), "{share:?}");
+            }
+            // The neighbouring table has nothing of the kind and is shared all the same.
+            let copied = case.0.usage(1).tables;
+            assert_eq!(copied, 5, "{share:?}");
+            case.write(1, HERE);
+            case.finish();
+        }
+    }
+
+    fn a_table_split_out_of_memory_changes_nothing<A>() {
+        for share in DEPTHS {
+            for allocations in 0..5 {
+                let case = Case::<A>::forked(share);
+                let before = case.0.fingerprint(1, &universe());
+                case.0.machine.fail_after.set(Some(allocations));
+                let result = case.0.fault(1, HERE, Access::Write);
+                case.0.machine.fail_after.set(None);
+                if result == Err(Fault::OutOfMemory) {
+                    assert_eq!(before, case.0.fingerprint(1, &universe()));
+                } else {
+                    result.unwrap();
+                }
+                case.write(1, HERE);
+                case.finish();
+            }
+        }
+    }
+
+    /// An exact end on a 2 MiB boundary: one of the peers walked one entry too far.
+    fn regions_that_end_on_a_table_boundary<A>() {
+        for share in DEPTHS {
+            let world = World::<A>::new(400, universe());
+            world.create(0).unwrap();
+            let case = Case(world);
+            case.0.reserve(0, range(HERE, 2 * MIB), Permissions::ReadWrite, Inherit::Yes).unwrap();
+            case.write(0, HERE + 2 * MIB - PAGE);
+            case.0.fork(0, 1, share).unwrap();
+            case.write(1, HERE + 2 * MIB - PAGE);
+            assert_eq!(case.0.fault(1, HERE + 2 * MIB, Access::Write), Err(Fault::Unmapped));
+            case.0.unmap(1, range(HERE, 2 * MIB)).unwrap();
+            assert_eq!(case.0.usage(1).tables, 1);
+            case.finish();
+        }
+    }
+
+    /// 1 TiB is a few descriptors, and touching one page of it costs the tables of its path.
+    fn a_reserved_terabyte_is_two_descriptors<A>() {
+        let world = World::<A>::new(400, universe());
+        world.create(0).unwrap();
+        let case = Case(world);
+        case.0.reserve(0, range(0, 1024 * GIB), Permissions::ReadWrite, Inherit::Yes).unwrap();
+        assert_eq!(case.0.usage(0).tables, 1);
+        case.write(0, HERE);
+        assert_eq!((case.0.usage(0).tables, case.0.usage(0).resident), (4, 1));
+        case.0.fork(0, 1, Share::Level1).unwrap();
+        case.0.unmap(0, range(0, 1024 * GIB)).unwrap();
+        assert_eq!(case.0.usage(0), graft_paging::Usage { resident: 0, reserved: 0, tables: 1 });
+        case.finish();
+    }
+}
+
+/// Every allocation of every kind of operation fails in turn; the runner checks that nothing changed.
+#[test]
+fn every_allocation_fails_in_turn() {
+    fn case<A: Architecture + 'static>() {
+        let (rw, yes) = (Permissions::ReadWrite, Inherit::Yes);
+        let last = [
+            Operation::Create(2),
+            Operation::Fork(1, 2, Share::Pages),
+            Operation::Fork(1, 2, Share::Level3),
+            Operation::Fork(1, 2, Share::Level1),
+            Operation::Reserve(1, 512 * GIB, 513 * GIB + PAGE, rw, yes),
+            Operation::Reserve(1, 0, PAGE, rw, yes),
+            Operation::MapForeign(1, 0, 8 * KIB, Permissions::Read, Foreign::Normal),
+            Operation::Unmap(1, HERE + PAGE, 2 * MIB),
+            Operation::Unmap(1, HERE, PAGE),
+            Operation::Protect(1, HERE, SIZE, Permissions::Read),
+            Operation::Protect(1, HERE + PAGE, 2 * MIB, Permissions::Read),
+            Operation::Access(1, 1, HERE, Access::Write, 1),
+            Operation::Access(1, 1, HERE + 2 * MIB - PAGE, Access::Write, 1),
+            Operation::Access(1, 1, 3 * GIB, Access::Write, 1),
+            Operation::Access(1, 1, 3 * GIB, Access::Read, 1),
+            Operation::KernelAccess(1, HERE, Access::Write, 1),
+        ];
+        for share in DEPTHS {
+            for operation in last {
+                for allocations in 0..12 {
+                    let history = [
+                        Operation::Create(0),
+                        Operation::Reserve(0, HERE, SIZE, rw, yes),
+                        Operation::Reserve(0, 3 * GIB, GIB, rw, yes),
+                        Operation::Access(0, 0, HERE, Access::Write, 1),
+                        Operation::Access(0, 0, HERE + 2 * MIB, Access::Write, 2),
+                        Operation::Fork(0, 1, share),
+                        Operation::FailAfter(allocations),
+                        operation,
+                        operation,
+                        Operation::Access(0, 0, HERE, Access::Write, 3),
+                    ];
+                    run::<A>(&history.map(|operation| (operation, 0)))
+                        .unwrap_or_else(|what| panic!("{share:?}, {operation:?}, {allocations}: {what}"));
+                }
+            }
+        }
+    }
+    case::<AArch64>();
+    case::<X86_64>();
+}

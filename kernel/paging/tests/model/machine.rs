@@ -1,0 +1,398 @@
+//! A machine on the host: frames, cores, and TLBs that keep everything they may keep.
+//!
+//! Whenever a descriptor is stored, every core walks every address it could be interested in, from the root and from every
+//! walk-cache entry it holds, and keeps what it finds, until an invalidation that architecturally reaches it. So the TLB holds
+//! every answer that any real TLB could give, and each access is judged against all of them.
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use graft_paging::{Frame, Memory, Purpose, Reach, TableCounts, Tlb, VirtRange};
+
+use crate::mmu::{Architecture, Rights, Step};
+
+/// Number of the first frame, so that frame numbers and indices cannot be confused.
+const BASE: u64 = 0x8_0000;
+pub const CORES: usize = 4;
+
+/// What a core remembers of a walk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cached {
+    /// First address it covers.
+    start: u64,
+    /// Level of the table it leads to; 4 for a page.
+    level: usize,
+    /// The table or page it leads to.
+    frame: Frame,
+    /// Rights combined over the whole walk.
+    rights: Rights,
+    /// Where the last descriptor was read.
+    source: (Frame, usize),
+}
+
+impl Cached {
+    fn covers(&self, address: u64) -> bool {
+        self.start <= address && address - self.start < span(self.level)
+    }
+
+    fn overlaps(&self, range: VirtRange) -> bool {
+        self.start < range.end() && range.start() < self.start + span(self.level)
+    }
+}
+
+/// Bytes that a table of this level, or a page (4), covers.
+fn span(level: usize) -> u64 {
+    1 << (48 - 9 * level)
+}
+
+fn index(address: u64, level: usize) -> usize {
+    (address >> (39 - 9 * level)) as usize % 512
+}
+
+/// Somebody who acts on other cores, in other spaces, in the middle of an operation: no lock between spaces forbids it.
+pub trait Bystander {
+    fn act(&self);
+}
+
+#[derive(Default)]
+struct Core {
+    /// The running space: its ASID and root.
+    active: Option<(u16, Frame)>,
+    /// What is cached, by ASID.
+    cached: Vec<(u16, Cached)>,
+}
+
+pub struct Machine<A> {
+    words: Vec<Cell<u64>>,
+    references: Vec<AtomicU32>,
+    counts: Vec<TableCounts>,
+    in_use: Vec<Cell<Option<Purpose>>>,
+    free: RefCell<Vec<u64>>,
+    cores: RefCell<[Core; CORES]>,
+    /// Addresses that programs use; only these need to be walked.
+    pub universe: Vec<u64>,
+    /// Which entries of a table the universe can lead through.
+    interesting: [bool; 512],
+    /// Allocations until one fails.
+    pub fail_after: Cell<Option<u32>>,
+    /// Whether one has failed.
+    pub refused: Cell<bool>,
+    /// Allocations so far.
+    pub allocations: Cell<u32>,
+    pub invalidations: Cell<u32>,
+    /// Who acts at every allocation, store and invalidation.
+    bystander: RefCell<Option<Weak<dyn Bystander>>>,
+    /// What went wrong first.
+    violation: RefCell<Option<String>>,
+    architecture: std::marker::PhantomData<A>,
+}
+
+impl<A: Architecture> Machine<A> {
+    pub fn new(frames: usize, universe: Vec<u64>) -> Self {
+        let mut interesting = [false; 512];
+        for &address in &universe {
+            for level in 0..4 {
+                interesting[index(address, level)] = true;
+            }
+        }
+        Machine {
+            words: (0..frames * 512).map(|_| Cell::new(0)).collect(),
+            references: (0..frames).map(|_| AtomicU32::new(0)).collect(),
+            counts: (0..frames).map(|_| TableCounts::default()).collect(),
+            in_use: (0..frames).map(|_| Cell::new(None)).collect(),
+            // Frame 0 is the page of zeroes; low numbers first.
+            free: RefCell::new((1..frames as u64).rev().collect()),
+            cores: RefCell::default(),
+            universe,
+            interesting,
+            fail_after: Cell::new(None),
+            refused: Cell::new(false),
+            allocations: Cell::new(0),
+            invalidations: Cell::new(0),
+            bystander: RefCell::new(None),
+            violation: RefCell::new(None),
+            architecture: std::marker::PhantomData,
+        }
+    }
+
+    pub fn set_bystander(&self, bystander: Weak<dyn Bystander>) {
+        *self.bystander.borrow_mut() = Some(bystander);
+    }
+
+    /// A point at which another core may be faster.
+    fn interleave(&self) {
+        let bystander = self.bystander.borrow().as_ref().and_then(Weak::upgrade);
+        if let Some(bystander) = bystander {
+            bystander.act();
+        }
+    }
+
+    pub fn violate(&self, what: String) {
+        self.violation.borrow_mut().get_or_insert(what);
+    }
+
+    pub fn verdict(&self) -> Result<(), String> {
+        self.violation.borrow().clone().map_or(Ok(()), Err)
+    }
+
+    /// References to a frame, as they are counted.
+    pub fn count(&self, frame: Frame) -> u32 {
+        self.references[self.number(frame)].load(Ordering::Relaxed)
+    }
+
+    pub fn frames_in_use(&self) -> usize {
+        self.in_use.iter().filter(|frame| frame.get().is_some()).count()
+    }
+
+    /// A frame that the allocator does not own.
+    pub fn foreign_frame(&self) -> Frame {
+        Frame(BASE + self.in_use.len() as u64 + 16)
+    }
+
+    pub fn is_foreign(&self, frame: Frame) -> bool {
+        frame.0 >= BASE + self.in_use.len() as u64
+    }
+
+    fn number(&self, frame: Frame) -> usize {
+        let number = (frame.0 - BASE) as usize;
+        assert!(number < self.in_use.len(), "{frame:?} is not memory");
+        number
+    }
+
+    pub fn word(&self, frame: Frame, word: usize) -> &Cell<u64> {
+        &self.words[self.number(frame) * 512 + word]
+    }
+
+    /// Lets a core run in a space, as a context switch does.
+    pub fn activate(&self, core: usize, space: Option<(u16, Frame)>) {
+        self.cores.borrow_mut()[core].active = space;
+        self.speculate();
+    }
+
+    pub fn active(&self, core: usize) -> Option<(u16, Frame)> {
+        self.cores.borrow()[core].active
+    }
+
+    /// Every core walks every address from everywhere it can and keeps what it finds.
+    fn speculate(&self) {
+        for core in self.cores.borrow_mut().iter_mut() {
+            let Some((asid, root)) = core.active else { continue };
+            for &address in &self.universe {
+                self.walk(asid, root, address, &mut core.cached);
+            }
+        }
+    }
+
+    /// Adds everything that a walk of `address` could cache to `cached`.
+    fn walk(&self, asid: u16, root: Frame, address: u64, cached: &mut Vec<(u16, Cached)>) {
+        let top = Cached { start: 0, level: 0, frame: root, rights: Rights::ALL, source: (root, 0) };
+        let mut starts: Vec<Cached> = vec![top];
+        starts.extend(cached.iter().filter(|(a, c)| *a == asid && c.level < 4 && c.covers(address)).map(|(_, c)| *c));
+        while let Some(from) = starts.pop() {
+            let slot = (from.frame, index(address, from.level));
+            let (frame, rights) = match A::step(self.word(slot.0, slot.1).get(), from.level) {
+                Step::Invalid => continue,
+                Step::Table(frame, rights) | Step::Page(frame, rights) => (frame, rights),
+            };
+            let level = from.level + 1;
+            let start = address & !(span(level) - 1);
+            let found = Cached { start, level, frame, rights: from.rights.and(rights), source: slot };
+            if !cached.contains(&(asid, found)) {
+                cached.push((asid, found));
+                if level < 4 {
+                    starts.push(found);
+                }
+            }
+        }
+    }
+
+    /// Every translation of `address` that the core could use now; `None` stands for a translation fault.
+    pub fn answers(&self, core: usize, address: u64) -> Vec<Option<(Frame, Rights)>> {
+        self.speculate();
+        let mut cores = self.cores.borrow_mut();
+        let core = &mut cores[core];
+        let (asid, root) = core.active.expect("a program runs on this core");
+        self.walk(asid, root, address, &mut core.cached);
+        let mut answers: Vec<_> = core
+            .cached
+            .iter()
+            .filter(|(a, c)| *a == asid && c.level == 4 && c.covers(address))
+            .map(|(_, c)| Some((c.frame, c.rights)))
+            .collect();
+        // Walks that end in an invalid descriptor are never cached, but they can happen.
+        let ends_nowhere =
+            |frame: Frame, level: usize| A::step(self.word(frame, index(address, level)).get(), level) == Step::Invalid;
+        if ends_nowhere(root, 0)
+            || core
+                .cached
+                .iter()
+                .any(|(a, c)| *a == asid && c.level < 4 && c.covers(address) && ends_nowhere(c.frame, c.level))
+        {
+            answers.push(None);
+        }
+        answers
+    }
+
+    /// What the processor does on its own when it reports a fault.
+    pub fn faulted(&self, core: usize, address: u64) {
+        if A::FAULT_INVALIDATES {
+            let core = &mut self.cores.borrow_mut()[core];
+            let active = core.active.map(|(asid, _)| asid);
+            core.cached.retain(|(asid, c)| Some(*asid) != active || !c.covers(address));
+        }
+    }
+
+    /// A frozen table may only lose write permission, or show the page of zeroes where nothing was.
+    fn check_frozen(&self, table: Frame, entry: usize, old: u64, new: u64) {
+        if self.references[self.number(table)].load(Ordering::Relaxed) <= 1 {
+            return;
+        }
+        let zero_page = old & 1 == 0 && A::is_read_only_page_of(new, Frame(BASE));
+        let harmless = A::loses_write_only(old, new) || zero_page;
+        if !harmless {
+            self.violate(format!("a store into a shared table: {table:?}[{entry}] {old:#x} -> {new:#x}"));
+        }
+    }
+
+    /// Break before make: a descriptor must not become another one while a TLB may hold the old one.
+    fn check_break_before_make(&self, table: Frame, entry: usize, new: u64) {
+        if !A::BREAK_BEFORE_MAKE || new & 1 == 0 {
+            return;
+        }
+        let output = (new & 0x0000_ffff_ffff_f000) / 4096;
+        for (number, core) in self.cores.borrow().iter().enumerate() {
+            for (asid, cached) in &core.cached {
+                if cached.source == (table, entry) && cached.frame.0 != output {
+                    self.violate(format!(
+                        "no break before make: {table:?}[{entry}] becomes {new:#x} while core {number} holds {cached:x?} for ASID {asid}"
+                    ));
+                }
+            }
+        }
+    }
+}
+
+/// A machine as the spaces on it hold it.
+pub struct Shared<A>(pub Rc<Machine<A>>);
+
+impl<A> Clone for Shared<A> {
+    fn clone(&self) -> Self {
+        Shared(self.0.clone())
+    }
+}
+
+impl<A> std::ops::Deref for Shared<A> {
+    type Target = Machine<A>;
+
+    fn deref(&self) -> &Machine<A> {
+        &self.0
+    }
+}
+
+#[expect(unsafe_code, reason = "implementing Memory is a promise")]
+// SAFETY: `allocate` hands out indices from a free list, each once until it is freed; words are cells of one thread, so loads
+// and stores cannot tear; references and counts are distinct vector elements that never move.
+unsafe impl<A: Architecture> Memory for Shared<A> {
+    fn allocate(&self, purpose: Purpose) -> Option<Frame> {
+        self.interleave();
+        self.allocations.set(self.allocations.get() + 1);
+        if let Some(left) = self.fail_after.get() {
+            if left == 0 {
+                self.refused.set(true);
+                return None;
+            }
+            self.fail_after.set(Some(left - 1));
+        }
+        let number = self.free.borrow_mut().pop()? as usize;
+        self.in_use[number].set(Some(purpose));
+        self.references[number].store(1, Ordering::Relaxed);
+        for word in 0..512 {
+            self.words[number * 512 + word].set(0xdead_dead_dead_dead);
+        }
+        Some(Frame(BASE + number as u64))
+    }
+
+    fn free(&self, frame: Frame, purpose: Purpose) {
+        let number = self.number(frame);
+        if self.in_use[number].replace(None) != Some(purpose) {
+            self.violate(format!("{frame:?} freed twice, or as something it was not"));
+            return;
+        }
+        for (number, core) in self.cores.borrow().iter().enumerate() {
+            if let Some((asid, cached)) = core.cached.iter().find(|(_, c)| c.frame == frame) {
+                self.violate(format!("{frame:?} freed while core {number} may use it: {cached:x?}, ASID {asid}"));
+            }
+            if core.active.is_some_and(|(_, root)| root == frame) {
+                self.violate(format!("the root {frame:?} freed under core {number}"));
+            }
+        }
+        self.free.borrow_mut().push(number as u64);
+    }
+
+    fn load(&self, table: Frame, index: usize) -> u64 {
+        self.word(table, index).get()
+    }
+
+    fn store(&self, table: Frame, index: usize, raw: u64) {
+        if self.interesting[index] {
+            self.interleave();
+        }
+        let old = self.word(table, index).get();
+        self.check_frozen(table, index, old, raw);
+        self.check_break_before_make(table, index, raw);
+        self.word(table, index).set(raw);
+        if self.interesting[index] {
+            self.speculate();
+        }
+    }
+
+    fn references(&self, frame: Frame) -> &AtomicU32 {
+        &self.references[self.number(frame)]
+    }
+
+    fn counts(&self, table: Frame) -> &TableCounts {
+        &self.counts[self.number(table)]
+    }
+
+    fn zero(&self, frame: Frame) {
+        (0..512).for_each(|word| self.word(frame, word).set(0));
+    }
+
+    fn copy(&self, from: Frame, to: Frame) {
+        (0..512).for_each(|word| self.word(to, word).set(self.word(from, word).get()));
+    }
+
+    fn zero_page(&self) -> Frame {
+        Frame(BASE)
+    }
+}
+
+/// TLB maintenance for one address space identifier, exactly as strong as the trait demands and no stronger.
+pub struct AsidTlb<A> {
+    pub machine: Rc<Machine<A>>,
+    pub asid: u16,
+}
+
+impl<A: Architecture> Tlb for AsidTlb<A> {
+    fn publish(&self) {}
+
+    fn invalidate(&self, range: VirtRange, reach: Reach) {
+        self.machine.interleave();
+        self.machine.invalidations.set(self.machine.invalidations.get() + 1);
+        for core in self.machine.cores.borrow_mut().iter_mut() {
+            core.cached.retain(|(asid, cached)| {
+                let page = cached.level == 4;
+                let reached = if page {
+                    cached.overlaps(range)
+                } else if A::PAGE_INVALIDATION_REACHES_WALK_CACHES {
+                    true
+                } else {
+                    reach == Reach::Tables && cached.overlaps(range)
+                };
+                *asid != self.asid || !reached
+            });
+        }
+        self.machine.speculate();
+    }
+}

@@ -1,0 +1,115 @@
+//! The processors' own reading of a descriptor, written from the manuals' bit layouts.
+//!
+//! Deliberately not built on the crate's `Format`: one mistake must not hide in both.
+
+use graft_paging::{AArch64, Frame, X86_64};
+
+/// What one step of a table walk finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The walk ends in a translation fault.
+    Invalid,
+    /// It goes on in another table, with what that takes away.
+    Table(Frame, Rights),
+    /// It ends in a page.
+    Page(Frame, Rights),
+}
+
+/// What user mode may do, as far as one descriptor says or several together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Rights {
+    pub read: bool,
+    pub write: bool,
+    pub execute: bool,
+}
+
+impl Rights {
+    pub const ALL: Rights = Rights { read: true, write: true, execute: true };
+
+    pub fn and(self, other: Rights) -> Rights {
+        Rights {
+            read: self.read && other.read,
+            write: self.write && other.write,
+            execute: self.execute && other.execute,
+        }
+    }
+}
+
+/// An architecture, as the model needs it.
+pub trait Architecture: graft_paging::Format {
+    /// Reads a descriptor of a table of `level` (0 is the root).
+    fn step(raw: u64, level: usize) -> Step;
+
+    /// Whether `new` is `old` without write permission, whatever its level, or the same.
+    fn loses_write_only(old: u64, new: u64) -> bool;
+
+    /// Whether this maps the frame as a page that user mode cannot write.
+    fn is_read_only_page_of(raw: u64, frame: Frame) -> bool {
+        matches!(Self::step(raw, 3), Step::Page(found, rights) if found == frame && !rights.write)
+    }
+
+    /// Whether an invalidation of pages also empties the walk caches.
+    const PAGE_INVALIDATION_REACHES_WALK_CACHES: bool;
+
+    /// Whether a fault drops what was cached of its address.
+    const FAULT_INVALIDATES: bool;
+}
+
+impl Architecture for AArch64 {
+    // Arm ARM, "VMSAv8-64 translation table level -1, 0, 1, and 2 descriptor formats" and "level 3 descriptor format".
+    fn step(raw: u64, level: usize) -> Step {
+        let bit = |number: u32| raw >> number & 1 == 1;
+        if !bit(0) {
+            return Step::Invalid;
+        }
+        assert!(bit(1), "a block descriptor at level {level}, or a reserved encoding at level 3: {raw:#x}");
+        let frame = Frame((raw & 0x0000_ffff_ffff_f000) / 4096);
+        if level < 3 {
+            // NSTable, APTable[1:0], UXNTable, PXNTable.
+            let rights = Rights { read: !bit(61), write: !bit(62) && !bit(61), execute: !bit(60) };
+            return Step::Table(frame, rights);
+        }
+        assert!(bit(10), "access flag clear: the first touch would fault: {raw:#x}");
+        assert!(bit(11), "a global user page would be seen by every ASID: {raw:#x}");
+        assert!(raw >> 8 & 3 == 3, "not inner shareable: {raw:#x}");
+        assert!(bit(53), "the kernel could execute a user page: {raw:#x}");
+        assert!(!bit(51), "dirty-bit management would let the hardware make it writable: {raw:#x}");
+        Step::Page(frame, Rights { read: bit(6), write: bit(6) && !bit(7), execute: bit(6) && !bit(54) })
+    }
+
+    fn loses_write_only(old: u64, new: u64) -> bool {
+        old & 1 == 1 && [old, old | 1 << 62, old | 1 << 7].contains(&new)
+    }
+
+    const PAGE_INVALIDATION_REACHES_WALK_CACHES: bool = false;
+    const FAULT_INVALIDATES: bool = false;
+}
+
+impl Architecture for X86_64 {
+    // Intel SDM volume 3, tables "Format of a … Entry" of "4-Level Paging"; "Determination of Access Rights".
+    fn step(raw: u64, level: usize) -> Step {
+        let bit = |number: u32| raw >> number & 1 == 1;
+        if !bit(0) {
+            return Step::Invalid;
+        }
+        assert!(bit(5), "accessed flag clear: the processor would write into a table: {raw:#x}");
+        let frame = Frame((raw & 0x000f_ffff_ffff_f000) / 4096);
+        let rights = Rights { read: bit(2), write: bit(2) && bit(1), execute: bit(2) && !bit(63) };
+        if level < 3 {
+            assert!(!bit(7), "page size set at level {level}: {raw:#x}");
+            return Step::Table(frame, rights);
+        }
+        assert!(bit(6), "dirty flag clear: the processor would write into a table: {raw:#x}");
+        assert!(!bit(8), "a global user page: {raw:#x}");
+        Step::Page(frame, rights)
+    }
+
+    fn loses_write_only(old: u64, new: u64) -> bool {
+        old & 1 == 1 && [old, old & !2].contains(&new)
+    }
+
+    // "Operations that Invalidate TLBs and Paging-Structure Caches": INVLPG empties all paging-structure caches of the PCID;
+    // a page fault invalidates what is cached for its address.
+    const PAGE_INVALIDATION_REACHES_WALK_CACHES: bool = true;
+    const FAULT_INVALIDATES: bool = true;
+}

@@ -1,0 +1,108 @@
+//! What a space should hold: regions and contents, deep-copied at fork. No tables, no sharing, nothing clever.
+
+use std::collections::BTreeMap;
+
+use graft_paging::{Kind, PAGE_SIZE, Permissions, VirtRange};
+
+/// The words of each page that the model writes and compares: first and last.
+pub const WORDS: [usize; 2] = [0, 511];
+pub type Content = [u64; 2];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Region {
+    pub end: u64,
+    pub permissions: Permissions,
+    /// `Private` or `NoInherit` for demand-zero memory, `Foreign` or `Device`.
+    pub kind: Kind,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Oracle {
+    /// By first address; they do not overlap.
+    pub regions: BTreeMap<u64, Region>,
+    /// Pages that have been written, or (not inherited) touched. All others read as zero.
+    pub contents: BTreeMap<u64, Content>,
+}
+
+impl Oracle {
+    pub fn region(&self, address: u64) -> Option<Region> {
+        self.regions.range(..=address).next_back().map(|(_, region)| *region).filter(|region| address < region.end)
+    }
+
+    pub fn content(&self, page: u64) -> Content {
+        self.contents.get(&page).copied().unwrap_or_default()
+    }
+
+    fn overlapping(&self, range: VirtRange) -> impl Iterator<Item = (u64, Region)> {
+        self.regions
+            .range(..range.end())
+            .filter(move |(_, region)| region.end > range.start())
+            .map(|(&start, &region)| (start, region))
+    }
+
+    /// Cuts regions at the range's edges, so that each lies inside or outside.
+    fn cut(&mut self, range: VirtRange) {
+        for edge in [range.start(), range.end()] {
+            if let Some((&start, &region)) = self.regions.range(..edge).next_back()
+                && region.end > edge
+            {
+                self.regions.insert(start, Region { end: edge, ..region });
+                self.regions.insert(edge, region);
+            }
+        }
+    }
+
+    pub fn is_free(&self, range: VirtRange) -> bool {
+        self.overlapping(range).next().is_none()
+    }
+
+    pub fn map(&mut self, range: VirtRange, permissions: Permissions, kind: Kind) {
+        self.regions.insert(range.start(), Region { end: range.end(), permissions, kind });
+    }
+
+    pub fn unmap(&mut self, range: VirtRange) {
+        self.cut(range);
+        self.regions.retain(|&start, _| start < range.start() || start >= range.end());
+        self.contents.retain(|&page, _| page < range.start() || page >= range.end());
+    }
+
+    /// Whether `protect` must succeed: no hole, and no foreign memory that would gain write permission.
+    pub fn may_protect(&self, range: VirtRange, permissions: Permissions) -> bool {
+        let mut at = range.start();
+        for (start, region) in self.overlapping(range) {
+            let foreign = matches!(region.kind, Kind::Foreign | Kind::Device);
+            let gains = permissions == Permissions::ReadWrite && region.permissions != permissions;
+            if start > at || foreign && gains {
+                return false;
+            }
+            at = region.end;
+        }
+        at >= range.end()
+    }
+
+    pub fn protect(&mut self, range: VirtRange, permissions: Permissions) {
+        self.cut(range);
+        for (_, region) in self.regions.range_mut(range.start()..range.end()) {
+            region.permissions = permissions;
+        }
+    }
+
+    pub fn fork(&self) -> Oracle {
+        let mut child = self.clone();
+        child.regions.retain(|_, region| matches!(region.kind, Kind::Private | Kind::Foreign));
+        let regions = child.regions.clone();
+        child
+            .contents
+            .retain(|page, _| regions.range(..=*page).next_back().is_some_and(|(_, region)| *page < region.end));
+        child
+    }
+
+    /// Pages reserved or present, foreign ones aside.
+    pub fn pages(&self) -> u64 {
+        self.regions
+            .iter()
+            .filter(|(_, region)| matches!(region.kind, Kind::Private | Kind::NoInherit))
+            .map(|(start, region)| (region.end - start) / PAGE_SIZE)
+            .sum()
+    }
+}

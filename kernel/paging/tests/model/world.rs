@@ -1,0 +1,456 @@
+//! Spaces on a machine beside their oracles, and the judge between them.
+
+use graft_paging::{
+    Access, Action, AddressSpace, Entry, Error, Fault, Foreign, Frame, Inherit, Kind, Level, OutOfMemory, Permissions,
+    Reservation, Share, VirtAddr, VirtRange,
+};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::rc::{Rc, Weak};
+
+use crate::history::Random;
+use crate::machine::{AsidTlb, Bystander, CORES, Machine, Shared};
+use crate::mmu::{Architecture, Rights};
+use crate::oracle::{Content, Oracle, WORDS};
+
+pub const SPACES: usize = 6;
+
+pub struct Process<A: Architecture> {
+    /// Behind a lock of its own, as in a kernel; no other lock is ever taken.
+    space: RefCell<Option<AddressSpace<A, Shared<A>>>>,
+    pub oracle: RefCell<Oracle>,
+    asid: u16,
+    root: Frame,
+}
+
+impl<A: Architecture> Process<A> {
+    fn with<R>(&self, operation: impl FnOnce(&mut AddressSpace<A, Shared<A>>) -> R) -> R {
+        operation(self.space.borrow_mut().as_mut().expect("a process in a slot has a space"))
+    }
+}
+
+pub struct World<A: Architecture> {
+    pub machine: Rc<Machine<A>>,
+    processes: [RefCell<Option<Rc<Process<A>>>>; SPACES],
+    next_asid: Cell<u16>,
+    /// What bystanders do next; `None` while nobody else may act.
+    pub chance: RefCell<Option<Random>>,
+}
+
+/// What a failed check says.
+pub type Verdict = Result<(), String>;
+
+macro_rules! ensure {
+    ($condition:expr, $($message:tt)*) => { if !$condition { return Err(format!($($message)*)); } };
+}
+
+impl<A: Architecture + 'static> World<A> {
+    pub fn new(frames: usize, addresses: Vec<u64>) -> Rc<Self> {
+        let world = Rc::new(World {
+            machine: Rc::new(Machine::new(frames, addresses)),
+            processes: [const { RefCell::new(None) }; SPACES],
+            next_asid: Cell::new(1),
+            chance: RefCell::new(None),
+        });
+        let bystander: Weak<dyn Bystander> = Rc::downgrade(&(world.clone() as Rc<dyn Bystander>));
+        world.machine.set_bystander(bystander);
+        world
+    }
+
+    pub fn process(&self, slot: usize) -> Option<Rc<Process<A>>> {
+        self.processes[slot].borrow().clone()
+    }
+
+    /// Starts an empty process in a slot. Does nothing if the slot is taken.
+    pub fn create(&self, slot: usize) -> Verdict {
+        if self.process(slot).is_none()
+            && let Ok(space) = AddressSpace::new(Shared(self.machine.clone()))
+        {
+            self.install(slot, space, Oracle::default());
+        }
+        Ok(())
+    }
+
+    fn install(&self, slot: usize, space: AddressSpace<A, Shared<A>>, oracle: Oracle) {
+        if self.process(slot).is_some() {
+            // A bystander took the slot meanwhile.
+            space.destroy(&AsidTlb { machine: self.machine.clone(), asid: u16::MAX });
+            return;
+        }
+        let (root, asid) = (space.root(), self.next_asid.get());
+        let process = Process { space: RefCell::new(Some(space)), oracle: RefCell::new(oracle), asid, root };
+        *self.processes[slot].borrow_mut() = Some(Rc::new(process));
+        self.next_asid.set(asid + 1);
+    }
+
+    fn tlb(&self, process: &Process<A>) -> AsidTlb<A> {
+        AsidTlb { machine: self.machine.clone(), asid: process.asid }
+    }
+
+    /// Runs the process on a core.
+    pub fn switch(&self, core: usize, slot: usize) -> Verdict {
+        self.machine.activate(core, self.process(slot).map(|process| (process.asid, process.root)));
+        Ok(())
+    }
+
+    pub fn reserve(&self, slot: usize, range: VirtRange, permissions: Permissions, inherit: Inherit) -> Verdict {
+        let Some(process) = self.process(slot) else { return Ok(()) };
+        let tlb = self.tlb(&process);
+        let result = process.with(|space| space.reserve(&tlb, range, Reservation { permissions, inherit }));
+        let free = process.oracle.borrow().is_free(range);
+        match result {
+            Ok(()) => {
+                ensure!(free, "reserve overwrote something in {range:?}");
+                let kind = if inherit == Inherit::No { Kind::NoInherit } else { Kind::Private };
+                process.oracle.borrow_mut().map(range, permissions, kind);
+            }
+            Err(Error::Occupied(_)) => ensure!(!free, "reserve refused {range:?}, which is free"),
+            Err(Error::OutOfMemory) => {}
+            Err(error) => return Err(format!("reserve {range:?}: {error}")),
+        }
+        Ok(())
+    }
+
+    pub fn map_foreign(&self, slot: usize, range: VirtRange, permissions: Permissions, kind: Foreign) -> Verdict {
+        let first = self.machine.foreign_frame();
+        let Some(process) = self.process(slot) else { return Ok(()) };
+        let tlb = self.tlb(&process);
+        let result = process.with(|space| space.map_frames(&tlb, range, first, permissions, kind));
+        let free = process.oracle.borrow().is_free(range);
+        match result {
+            Ok(()) => {
+                ensure!(free, "map_frames overwrote something in {range:?}");
+                let kind = if kind == Foreign::Device { Kind::Device } else { Kind::Foreign };
+                process.oracle.borrow_mut().map(range, permissions, kind);
+            }
+            Err(Error::Occupied(_)) => ensure!(!free, "map_frames refused {range:?}, which is free"),
+            Err(Error::OutOfMemory) => {}
+            Err(error) => return Err(format!("map_frames {range:?}: {error}")),
+        }
+        Ok(())
+    }
+
+    pub fn unmap(&self, slot: usize, range: VirtRange) -> Verdict {
+        let Some(process) = self.process(slot) else { return Ok(()) };
+        let tlb = self.tlb(&process);
+        match process.with(|space| space.unmap(&tlb, range)) {
+            Ok(()) => process.oracle.borrow_mut().unmap(range),
+            Err(Error::OutOfMemory) => {}
+            Err(error) => return Err(format!("unmap {range:?}: {error}")),
+        }
+        Ok(())
+    }
+
+    pub fn protect(&self, slot: usize, range: VirtRange, permissions: Permissions) -> Verdict {
+        let Some(process) = self.process(slot) else { return Ok(()) };
+        let tlb = self.tlb(&process);
+        let allowed = process.oracle.borrow().may_protect(range, permissions);
+        match process.with(|space| space.protect(&tlb, range, permissions)) {
+            Ok(()) => {
+                ensure!(allowed, "protect {range:?} succeeded across a hole or on foreign memory");
+                process.oracle.borrow_mut().protect(range, permissions);
+            }
+            Err(Error::OutOfMemory) => {}
+            Err(error) => ensure!(!allowed, "protect {range:?} {permissions:?}: {error}"),
+        }
+        Ok(())
+    }
+
+    pub fn fork(&self, from: usize, to: usize, share: Share) -> Verdict {
+        if self.process(to).is_some() {
+            return Ok(());
+        }
+        let Some(process) = self.process(from) else { return Ok(()) };
+        match process.with(|space| space.fork(&self.tlb(&process), share)) {
+            Ok(space) => {
+                let oracle = process.oracle.borrow().fork();
+                self.install(to, space, oracle);
+            }
+            Err(OutOfMemory) => {}
+        }
+        Ok(())
+    }
+
+    pub fn exit(&self, slot: usize) -> Verdict {
+        let Some(process) = self.processes[slot].take() else { return Ok(()) };
+        let space = process.space.take().expect("a process in a slot has a space");
+        for core in 0..CORES {
+            if self.machine.active(core).is_some_and(|(asid, _)| asid == process.asid) {
+                self.machine.activate(core, None);
+            }
+        }
+        space.destroy(&self.tlb(&process));
+        Ok(())
+    }
+
+    /// A program's access on a core that runs it: hardware first, the fault handler when it faults.
+    /// Every answer that the TLB could give is judged, not only one.
+    pub fn access(&self, core: usize, slot: usize, address: u64, access: Access, value: u64) -> Verdict {
+        let Some(process) = self.process(slot) else { return Ok(()) };
+        let tlb = self.tlb(&process);
+        let page = address & !4095;
+        let allowed = process.oracle.borrow().region(address).is_some_and(|region| region.permissions.allow(access));
+        let mut answered = None;
+        for _ in 0..3 {
+            self.machine.activate(core, Some((process.asid, process.root)));
+            let answers = self.machine.answers(core, address);
+            self.judge(&process, slot, address, &answers)?;
+            let grants = |rights: Rights| match access {
+                Access::Read => rights.read,
+                Access::Write => rights.write,
+                Access::Execute => rights.execute,
+            };
+            if answers.iter().all(|answer| answer.is_some_and(|(_, rights)| grants(rights))) {
+                ensure!(allowed, "{access:?} of {address:#x} works and must not");
+                if access == Access::Write {
+                    self.write(&process, answers[0].expect("all are present").0, page, value);
+                }
+                return Ok(());
+            }
+            // The worst TLB: it answers with a fault if it can.
+            self.machine.faulted(core, address);
+            let virtual_address = VirtAddr::new(address).expect("the universe is in the lower half");
+            match process.with(|space| space.fault(&tlb, virtual_address, access)) {
+                Ok(resolved) => {
+                    ensure!(allowed, "a fault for {access:?} of {address:#x} was answered and must not be");
+                    // After a repair a sibling's stale walk may cost one more fault, with nothing left to do; that ends it.
+                    ensure!(
+                        answered.is_none() || (answered != Some(Action::Nothing) && resolved.action == Action::Nothing),
+                        "{access:?} of {address:#x} on core {core}: {answered:?}, then {:?}",
+                        resolved.action
+                    );
+                    answered = Some(resolved.action);
+                }
+                Err(Fault::OutOfMemory) => return Ok(()),
+                Err(fault) => {
+                    ensure!(!allowed, "{access:?} of {address:#x} is allowed and was refused: {fault:?}");
+                    return Ok(());
+                }
+            }
+            self.machine.verdict()?;
+        }
+        Err(format!("{access:?} of {address:#x} faults for ever on core {core}"))
+    }
+
+    /// The kernel's own access on behalf of a system call, through the tree instead of the hardware.
+    pub fn kernel_access(&self, slot: usize, address: u64, access: Access, value: u64) -> Verdict {
+        let Some(process) = self.process(slot) else { return Ok(()) };
+        let tlb = self.tlb(&process);
+        let allowed = process.oracle.borrow().region(address).is_some_and(|region| region.permissions.allow(access));
+        let virtual_address = VirtAddr::new(address).expect("the universe is in the lower half");
+        match process.with(|space| space.resolve(&tlb, virtual_address, access)) {
+            Ok(resolved) => {
+                ensure!(allowed, "the kernel may {access:?} {address:#x}, and must not");
+                let (frame, page) = (resolved.frame, address & !4095);
+                match access {
+                    Access::Write => self.write(&process, frame, page, value),
+                    _ => self.compare(&process, slot, frame, page)?,
+                }
+                Ok(())
+            }
+            Err(Fault::OutOfMemory) => Ok(()),
+            Err(fault) => {
+                ensure!(!allowed, "the kernel's {access:?} of {address:#x} was refused: {fault:?}");
+                Ok(())
+            }
+        }
+    }
+
+    /// Carries out a store to a page, in memory and in the oracle.
+    fn write(&self, process: &Process<A>, frame: Frame, page: u64, value: u64) {
+        let mut oracle = process.oracle.borrow_mut();
+        if self.machine.is_foreign(frame) {
+            return;
+        }
+        let word = (value & 1) as usize;
+        let mut content = oracle.content(page);
+        content[word] = value;
+        oracle.contents.insert(page, content);
+        self.machine.word(frame, WORDS[word]).set(value);
+    }
+
+    /// Checks that a frame holds what the oracle says of the page.
+    fn compare(&self, process: &Process<A>, slot: usize, frame: Frame, page: u64) -> Verdict {
+        if self.machine.is_foreign(frame) {
+            return Ok(());
+        }
+        let found: Content = WORDS.map(|word| self.machine.word(frame, word).get());
+        let expected = process.oracle.borrow().content(page);
+        ensure!(found == expected, "process {slot} reads {found:x?} at {page:#x} instead of {expected:x?}");
+        Ok(())
+    }
+
+    /// Judges every translation that a TLB could use for an address.
+    fn judge(&self, process: &Process<A>, slot: usize, address: u64, answers: &[Option<(Frame, Rights)>]) -> Verdict {
+        let region = process.oracle.borrow().region(address);
+        // While an operation on the space is under way its descriptors are its own business.
+        let space = process.space.try_borrow().ok();
+        let now = space.as_ref().and_then(|space| space.as_ref()?.translate(VirtAddr::new(address)?));
+        for (frame, rights) in answers.iter().flatten() {
+            if space.is_none() {
+                // Only what the operation under way does not change: contents.
+                if rights.read && region.is_some() {
+                    self.compare(process, slot, *frame, address & !4095)?;
+                }
+                continue;
+            }
+            let Some(region) = region else {
+                return Err(format!("{address:#x} is unmapped and still translates to {frame:?}"));
+            };
+            let allow = |access| region.permissions.allow(access);
+            ensure!(
+                (!rights.read || allow(Access::Read)) && (!rights.execute || allow(Access::Execute)),
+                "{address:#x} may be used as {rights:?}, but is {:?}",
+                region.permissions
+            );
+            if rights.read {
+                self.compare(process, slot, *frame, address & !4095)?;
+            }
+            if rights.write {
+                ensure!(allow(Access::Write), "{address:#x} may be written, but is {:?}", region.permissions);
+                let translation = now.ok_or("a write reaches a page that is not there")?;
+                ensure!(translation.page.frame == *frame, "a write to {address:#x} reaches an old frame");
+                ensure!(translation.writable_now, "a write to {address:#x} works, and the descriptors forbid it");
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts what the tables themselves say, and compares it with every count that is kept.
+    pub fn audit(&self) -> Verdict {
+        let mut references: BTreeMap<Frame, u32> = BTreeMap::new();
+        let mut seen = BTreeSet::new();
+        for slot in 0..SPACES {
+            let Some(process) = self.process(slot) else { continue };
+            let space = process.space.borrow();
+            let space = space.as_ref().expect("a process in a slot has a space");
+            references.insert(space.root(), 1);
+            let (mut resident, mut waiting, mut tables) = (0, 0, BTreeSet::from([space.root()]));
+            let mut complaint = None;
+            let _: ControlFlow<()> = space.visit((0, Level::ROOT), 1 << 48, Level::LAST, |visit| {
+                let first_time = !seen.contains(&visit.table);
+                match visit.entry {
+                    Entry::Empty => {}
+                    Entry::Reserved(_) => waiting += visit.level.pages(),
+                    Entry::Table(table) => {
+                        tables.insert(table.frame);
+                        if first_time {
+                            *references.entry(table.frame).or_default() += 1;
+                        }
+                        if visit.references > 1 && !table.read_only {
+                            complaint = Some(format!("{visit:x?}: shared and not read-only on the way in"));
+                        }
+                    }
+                    Entry::Page(page) => {
+                        resident += u64::from(page.kind.is_counted());
+                        waiting += u64::from(page.kind == Kind::Zero);
+                        if page.kind.is_counted() && first_time {
+                            *references.entry(page.frame).or_default() += 1;
+                        }
+                        let sole = visit.references == 1 || !page.kind.is_counted();
+                        if page.writable && (!sole || page.kind == Kind::Zero) {
+                            complaint = Some(format!("{visit:x?}: writable, and not its owner's alone"));
+                        }
+                    }
+                }
+                ControlFlow::Continue(())
+            });
+            if let Some(complaint) = complaint {
+                return Err(complaint);
+            }
+            let usage = space.usage();
+            let found = (resident, waiting, tables.len() as u64);
+            ensure!(
+                found == (usage.resident, usage.reserved, usage.tables),
+                "resident, reserved, tables are {found:?}, and accounted as {usage:?}"
+            );
+            ensure!(
+                usage.resident + usage.reserved == process.oracle.borrow().pages(),
+                "{usage:?} does not add up to {} pages",
+                process.oracle.borrow().pages()
+            );
+            seen.extend(tables);
+        }
+        for (&frame, &count) in &references {
+            let kept = self.machine.count(frame);
+            ensure!(kept == count, "{frame:?} has {count} references and a count of {kept}");
+        }
+        let in_use = self.machine.frames_in_use();
+        ensure!(in_use == references.len(), "{in_use} frames in use, {} of them reachable", references.len());
+        self.machine.verdict()
+    }
+
+    /// What a program can see of a process, and what the process costs: must not change when an operation fails.
+    pub fn fingerprint(&self, slot: usize, addresses: &[u64]) -> Option<(Vec<Option<Frame>>, graft_paging::Usage)> {
+        let process = self.process(slot)?;
+        process.with(|space| {
+            let frames = addresses
+                .iter()
+                .map(|&address| space.translate(VirtAddr::new(address)?).map(|translation| translation.page.frame));
+            Some((frames.collect(), space.usage()))
+        })
+    }
+
+    /// How a fault is answered: for tests of one case.
+    pub fn fault(&self, slot: usize, address: u64, access: Access) -> Result<(Action, u32), Fault> {
+        let process = self.process(slot).expect("the process lives");
+        let virtual_address = VirtAddr::new(address).expect("a user address");
+        let resolved = process.with(|space| space.fault(&self.tlb(&process), virtual_address, access))?;
+        Ok((resolved.action, resolved.table_splits))
+    }
+
+    /// The sizes that the space itself reports.
+    pub fn usage(&self, slot: usize) -> graft_paging::Usage {
+        self.process(slot).expect("the process lives").with(|space| space.usage())
+    }
+}
+
+impl<A: Architecture + 'static> Bystander for World<A> {
+    /// Another core accesses, forks or ends a process whose space is not locked; then every core that runs the space that is
+    /// locked must still see what its oracle says, through whatever its TLB holds.
+    fn act(&self) {
+        let Some(mut random) = self.chance.take() else { return };
+        if random.below(8) != 0 {
+            *self.chance.borrow_mut() = Some(random);
+            return;
+        }
+        let fail_after = self.machine.fail_after.take();
+        let refused = self.machine.refused.get();
+        let addresses = self.machine.universe.clone();
+        let slot = random.below(SPACES);
+        let free = self.process(slot).is_some_and(|process| process.space.try_borrow().is_ok());
+        let (address, value) = (addresses[random.below(addresses.len())], random.next());
+        let verdict = match random.below(10) {
+            _ if !free => Ok(()),
+            0 => self.exit(slot),
+            1 => self.fork(slot, random.below(SPACES), Share::Level3),
+            2 => self.fork(slot, random.below(SPACES), Share::Level1),
+            _ => self.access(random.below(CORES), slot, address, Access::Write, value),
+        };
+        let verdict = verdict.and_then(|()| self.judge_locked(&addresses));
+        if let Err(what) = verdict {
+            self.machine.violate(format!("in the middle of it, on another core: {what}"));
+        }
+        self.machine.fail_after.set(fail_after);
+        self.machine.refused.set(refused);
+        *self.chance.borrow_mut() = Some(random);
+    }
+}
+
+impl<A: Architecture + 'static> World<A> {
+    fn judge_locked(&self, addresses: &[u64]) -> Verdict {
+        for slot in 0..SPACES {
+            let Some(process) = self.process(slot).filter(|process| process.space.try_borrow().is_err()) else {
+                continue;
+            };
+            for core in (0..CORES).filter(|&core| self.machine.active(core).is_some_and(|(a, _)| a == process.asid)) {
+                for &address in addresses {
+                    let answers = self.machine.answers(core, address);
+                    self.judge(&process, slot, address, &answers)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
