@@ -1,0 +1,115 @@
+//! Figures and how they are shown.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use graft_rt::size::Size;
+use graft_rt::{println, time};
+
+use crate::options::Options;
+
+/// What a figure is counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unit {
+    /// Counts of the machine's counter, shown as nanoseconds.
+    Time,
+    Frames,
+}
+
+/// All figures of a run, in the order in which they are shown.
+#[derive(Debug, Default)]
+pub(crate) struct Figures {
+    all: Vec<Figure>,
+}
+
+#[derive(Debug)]
+struct Figure {
+    metric: &'static str,
+    unit: Unit,
+    values: Vec<u64>,
+}
+
+struct Summary {
+    unit: &'static str,
+    least: u64,
+    median: u64,
+    most: u64,
+    count: usize,
+}
+
+impl Figures {
+    /// Makes room for a figure, so that noting values later does not touch new memory.
+    pub(crate) fn prepare(&mut self, metric: &'static str, unit: Unit, repetitions: usize) {
+        self.all.push(Figure { metric, unit, values: Vec::with_capacity(repetitions) });
+    }
+
+    /// Notes a value of a figure that was prepared.
+    pub(crate) fn note(&mut self, metric: &str, value: u64) {
+        if let Some(figure) = self.all.iter_mut().find(|figure| figure.metric == metric) {
+            figure.values.push(value);
+        }
+    }
+
+    /// Prints all figures, as rows for a program or as a table for a person.
+    pub(crate) fn print(&self, options: &Options) {
+        if options.csv {
+            for figure in &self.all {
+                let Summary { unit, least, median, most, count } = figure.summary();
+                let (share, bytes, metric) = (options.share.name(), options.bytes, figure.metric);
+                println!("forkbench,{share},{bytes},{metric},{unit},{least},{median},{most},{count}");
+            }
+            return;
+        }
+        let plural = if options.repetitions == 1 { "" } else { "s" };
+        println!(
+            "{} touched, --share {}, {} repetition{plural}; the counter runs at {} Hz",
+            Size(options.bytes as u64),
+            options.share.name(),
+            options.repetitions,
+            Grouped(time::frequency()),
+        );
+        println!("{:20} {:8} {:>14} {:>14} {:>14}", "metric", "unit", "min", "median", "max");
+        for figure in &self.all {
+            let Summary { unit, least, median, most, .. } = figure.summary();
+            let [least, median, most] = [least, median, most].map(Grouped);
+            println!("{:20} {unit:8} {least:>14} {median:>14} {most:>14}", figure.metric);
+        }
+    }
+}
+
+impl Figure {
+    fn summary(&self) -> Summary {
+        let mut values = self.values.clone();
+        let unit = match self.unit {
+            Unit::Time => {
+                let frequency = time::frequency();
+                values.iter_mut().for_each(|counts| *counts = time::to_nanoseconds(*counts, frequency));
+                "ns"
+            }
+            Unit::Frames => "frames",
+        };
+        values.sort_unstable();
+        let at = |index: usize| values.get(index).copied().unwrap_or(0);
+        let last = values.len().saturating_sub(1);
+        Summary { unit, least: at(0), median: at(last / 2), most: at(last), count: values.len() }
+    }
+}
+
+/// A number with its digits in groups of three.
+struct Grouped(u64);
+
+impl fmt::Display for Grouped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = format!("{}", self.0);
+        let mut grouped = String::new();
+        for (index, digit) in digits.chars().enumerate() {
+            if index > 0 && (digits.len() - index).is_multiple_of(3) {
+                grouped.push(',');
+            }
+            grouped.push(digit);
+        }
+        f.pad(&grouped)
+    }
+}

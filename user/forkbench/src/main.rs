@@ -1,0 +1,46 @@
+//! Measures fork and the writes after it: `forkbench --mem SIZE --share copy|l3|l2|l1 [--reps N] [--csv]`.
+//!
+//! Every figure is taken N times from the same state: SIZE bytes of memory, each page written
+//! since the last fork. Times are of the machine's counter and thus of the whole way from the
+//! program into the kernel and back; frames are those that the allocator has fewer.
+//!
+//! With `--csv` a row is `forkbench,SHARE,BYTES,METRIC,UNIT,MIN,MEDIAN,MAX,N`.
+
+#![no_std]
+#![no_main]
+#![deny(unsafe_code)]
+
+extern crate alloc;
+
+mod figures;
+mod options;
+mod run;
+#[allow(unsafe_code)]
+mod sequences;
+
+use graft_rt::{Arguments, eprintln};
+
+use crate::options::Options;
+
+graft_rt::program!(main);
+
+fn main(arguments: Arguments) -> i32 {
+    let options = match Options::parse(arguments.skip(1)) {
+        Ok(options) => options,
+        Err(problem) => {
+            eprintln!("forkbench: {problem}");
+            eprintln!("{}", options::USAGE);
+            return 2;
+        }
+    };
+    match run::run(&options) {
+        Ok(figures) => {
+            figures.print(&options);
+            0
+        }
+        Err(problem) => {
+            eprintln!("forkbench: {problem}");
+            1
+        }
+    }
+}
