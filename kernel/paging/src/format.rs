@@ -15,8 +15,8 @@ use crate::{Entry, Frame, Level};
 /// - `decode(raw, l) == e` (round trip), and `encode(Entry::Empty, l) == 0`;
 /// - `is_present(raw)` exactly for tables and pages; `retire(raw)` is never present, is not 0, differs from
 ///   every encoded entry, and `restore(retire(raw)) == raw`;
-/// - `write_protect(raw, l)` differs from `raw` in write permission only, does so for no
-///   `Kind::Shared`-blind reason (the caller decides), and is idempotent;
+/// - `write_protect(raw, l)` takes write permission from a present descriptor and changes nothing else; it is
+///   idempotent, and `write_enable` undoes it;
 /// - bits that neither the processor nor this trait gives a meaning survive `write_protect`,
 ///   `write_enable`, `retire` and `restore`.
 pub trait Format: 'static {
@@ -60,4 +60,122 @@ pub trait Format: 'static {
 
     /// What a retired descriptor was.
     fn restore(raw: u64) -> u64;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Inherit, Kind, Page, Permissions, Reservation, Table};
+    use std::vec::Vec;
+
+    const PERMISSIONS: [Permissions; 4] =
+        [Permissions::None, Permissions::Read, Permissions::ReadWrite, Permissions::ReadExecute];
+    const KINDS: [Kind; 6] = [Kind::Private, Kind::Shared, Kind::NoInherit, Kind::Zero, Kind::Foreign, Kind::Device];
+    const FRAMES: [Frame; 3] = [Frame(0), Frame(0x8_1234), Frame((1 << 36) - 1)];
+
+    /// Every entry that can stand at a level.
+    fn entries(level: Level) -> Vec<Entry> {
+        let mut all = Vec::from([Entry::Empty]);
+        for permissions in PERMISSIONS {
+            for inherit in [Inherit::Yes, Inherit::No] {
+                all.push(Entry::Reserved(Reservation { permissions, inherit }));
+            }
+        }
+        for frame in FRAMES {
+            if level != Level::LAST {
+                all.extend([false, true].map(|read_only| Entry::Table(Table { frame, read_only })));
+                continue;
+            }
+            for permissions in PERMISSIONS {
+                for kind in KINDS {
+                    all.push(Entry::Page(Page { frame, permissions, kind, writable: false }));
+                    if permissions == Permissions::ReadWrite {
+                        all.push(Entry::Page(Page { frame, permissions, kind, writable: true }));
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    fn levels() -> impl Iterator<Item = Level> {
+        (0..4).filter_map(Level::new)
+    }
+
+    /// Bits of present descriptors that neither the tree nor the hardware's walk gives a meaning.
+    const SPARE: [(&str, u64); 2] = [("AArch64", 1 << 2 | 1 << 59), ("x86_64", 1 << 57 | 1 << 58)];
+
+    fn spare<F: Format>() -> u64 {
+        SPARE.iter().find(|(name, _)| *name == F::NAME).map(|(_, bits)| *bits).expect("a format of this crate")
+    }
+
+    fn laws<F: Format>() {
+        for level in levels() {
+            let mut seen = Vec::new();
+            for entry in entries(level) {
+                let raw = F::encode(entry, level);
+                assert_eq!(F::decode(raw, level), entry, "{} {raw:#x} at {level:?}", F::NAME);
+                assert!(!seen.contains(&raw), "two entries encode as {raw:#x}");
+                seen.push(raw);
+                let (frame, counted) = match entry {
+                    Entry::Empty => {
+                        assert_eq!(raw, 0);
+                        continue;
+                    }
+                    Entry::Reserved(_) => {
+                        assert!(!F::is_present(raw) && !F::is_retired(raw));
+                        continue;
+                    }
+                    Entry::Table(table) => {
+                        assert_eq!(F::is_read_only_table(raw), table.read_only);
+                        (table.frame, None)
+                    }
+                    Entry::Page(page) => (page.frame, Some(page.kind.is_counted())),
+                };
+                assert!(F::is_present(raw) && !F::is_retired(raw));
+                assert_eq!(F::output(raw), frame);
+                if let Some(counted) = counted {
+                    assert_eq!(F::is_counted(raw), counted);
+                }
+                let retired = F::retire(raw);
+                assert!(F::is_retired(retired) && !F::is_present(retired) && retired != 0);
+                assert_eq!(F::decode(retired, level), Entry::Empty);
+                assert_eq!(F::output(retired), frame);
+                assert_eq!(F::restore(retired), raw);
+
+                let protected = F::write_protect(raw, level);
+                assert_eq!(F::write_protect(protected, level), protected);
+                let expected = match entry {
+                    Entry::Table(table) => Entry::Table(Table { read_only: true, ..table }),
+                    Entry::Page(page) => Entry::Page(Page { writable: false, ..page }),
+                    other => other,
+                };
+                assert_eq!(F::decode(protected, level), expected);
+                let writable = match entry {
+                    Entry::Table(table) => !table.read_only,
+                    Entry::Page(page) => page.writable,
+                    _ => false,
+                };
+                if writable {
+                    assert_eq!(F::write_enable(protected, level), raw);
+                }
+
+                let spare = spare::<F>();
+                for changed in [F::write_protect(raw | spare, level), F::write_enable(raw | spare, level)] {
+                    assert_eq!(changed & spare, spare, "{}: an ignored bit was lost", F::NAME);
+                }
+                assert_eq!(F::restore(F::retire(raw | spare)), raw | spare);
+            }
+        }
+    }
+
+    #[test]
+    fn aarch64_keeps_the_laws() {
+        laws::<AArch64>();
+    }
+
+    #[test]
+    fn x86_64_keeps_the_laws() {
+        laws::<X86_64>();
+    }
 }

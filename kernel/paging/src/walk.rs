@@ -46,21 +46,49 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
 
     /// The lowest address at or above `from` from which `bytes` bytes are neither mapped nor reserved.
     /// `from` and `bytes` are multiples of the page size.
+    ///
+    /// Full level-3 tables are passed over by their count, so that a large process costs one step for each 2 MiB.
     pub fn find_gap(&self, from: VirtAddr, bytes: u64) -> Option<VirtAddr> {
-        let mut gap = from.get();
-        let fits = |gap: u64, end: u64| end.saturating_sub(gap) >= bytes;
-        let _ = self.visit((0, Level::ROOT), 1 << crate::ADDRESS_BITS, Level::LAST, |visit| {
-            let (start, end) = (visit.address.get(), visit.address.get() + visit.level.span());
-            if matches!(visit.entry, Entry::Table(_)) || end <= gap {
-                return ControlFlow::Continue(());
+        let mut gap = Gap { start: from.get(), bytes };
+        let end = 1 << crate::ADDRESS_BITS;
+        if gap.search::<F>(&self.memory, self.root(), Level::ROOT, 0).is_continue() {
+            gap.occupied(end, end).break_value()?;
+        }
+        VirtAddr::new(gap.start)
+    }
+}
+
+/// The candidate of a search for a gap.
+struct Gap {
+    start: u64,
+    bytes: u64,
+}
+
+impl Gap {
+    /// Something lies at `start..end`: breaks if the gap before it is large enough.
+    fn occupied(&mut self, start: u64, end: u64) -> ControlFlow<()> {
+        if start.saturating_sub(self.start) >= self.bytes {
+            return ControlFlow::Break(());
+        }
+        self.start = self.start.max(end);
+        ControlFlow::Continue(())
+    }
+
+    fn search<F: Format>(&mut self, memory: &impl Memory, table: Frame, level: Level, base: u64) -> ControlFlow<()> {
+        if level == Level::LAST && memory.counts(table).live() == ENTRIES as u32 {
+            return self.occupied(base, base + ENTRIES as u64 * level.span());
+        }
+        let first = self.start.saturating_sub(base) / level.span();
+        for index in first as usize..ENTRIES {
+            let raw = memory.load(table, index);
+            let start = base + index as u64 * level.span();
+            match F::decode(raw, level) {
+                Entry::Empty => {}
+                Entry::Table(below) => self.search::<F>(memory, below.frame, level.below(), start)?,
+                Entry::Reserved(_) | Entry::Page(_) => self.occupied(start, start + level.span())?,
             }
-            if fits(gap, start) {
-                return ControlFlow::Break(());
-            }
-            gap = end;
-            ControlFlow::Continue(())
-        });
-        if fits(gap, 1 << crate::ADDRESS_BITS) { VirtAddr::new(gap) } else { None }
+        }
+        ControlFlow::Continue(())
     }
 }
 

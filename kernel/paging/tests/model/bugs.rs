@@ -373,6 +373,37 @@ cases! {
     }
 }
 
+/// Against the plainest search there is, on spaces with holes of many sizes.
+#[test]
+fn the_gap_found_is_the_lowest() {
+    use graft_paging::VirtAddr;
+    let world = World::<AArch64>::new(400, universe());
+    world.create(0).unwrap();
+    let case = Case(world);
+    let mut taken = Vec::new();
+    for (start, bytes) in [(HERE, 2 * MIB), (HERE + 2 * MIB + PAGE, PAGE), (2 * GIB, GIB), (HERE - 3 * PAGE, PAGE)] {
+        case.0.reserve(0, range(start, bytes), Permissions::ReadWrite, Inherit::Yes).unwrap();
+        taken.push((start, start + bytes));
+    }
+    // A full level-3 table, present rather than reserved as a whole.
+    (0..512).for_each(|page| case.0.kernel_access(0, HERE + page * PAGE, Access::Write, 2).unwrap());
+    for from in [0, HERE - 4 * PAGE, HERE, HERE + PAGE, HERE + 2 * MIB, 2 * GIB, 3 * GIB] {
+        for bytes in [PAGE, 2 * PAGE, 3 * PAGE, MIB, GIB, 512 * GIB] {
+            let free = |gap: u64| taken.iter().all(|&(start, end)| gap + bytes <= start || gap >= end);
+            let expected = std::iter::once(from)
+                .chain(taken.iter().map(|&(_, end)| end))
+                .filter(|&gap| gap >= from && free(gap))
+                .min();
+            let process = case.0.process(0).unwrap();
+            let found = process.with(|space| space.find_gap(VirtAddr::new(from).unwrap(), bytes));
+            assert_eq!(found.map(VirtAddr::get), expected, "from {from:#x}, {bytes:#x} bytes");
+        }
+    }
+    let process = case.0.process(0).unwrap();
+    assert_eq!(process.with(|space| space.find_gap(VirtAddr::new(HERE).unwrap(), 1 << 48)), None);
+    case.finish();
+}
+
 /// Every allocation of every kind of operation fails in turn; the runner checks that nothing changed.
 #[test]
 fn every_allocation_fails_in_turn() {

@@ -1,8 +1,8 @@
 //! Spaces on a machine beside their oracles, and the judge between them.
 
 use graft_paging::{
-    Access, Action, AddressSpace, Entry, Error, Fault, Foreign, Frame, Inherit, Kind, Level, OutOfMemory, Permissions,
-    Reservation, Share, VirtAddr, VirtRange,
+    Access, Action, AddressSpace, Entry, Error, Fault, Foreign, Frame, Inherit, Kind, Level, Permissions, Reservation,
+    Share, VirtAddr, VirtRange,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +25,7 @@ pub struct Process<A: Architecture> {
 }
 
 impl<A: Architecture> Process<A> {
-    fn with<R>(&self, operation: impl FnOnce(&mut AddressSpace<A, Shared<A>>) -> R) -> R {
+    pub fn with<R>(&self, operation: impl FnOnce(&mut AddressSpace<A, Shared<A>>) -> R) -> R {
         operation(self.space.borrow_mut().as_mut().expect("a process in a slot has a space"))
     }
 }
@@ -162,12 +162,10 @@ impl<A: Architecture + 'static> World<A> {
             return Ok(());
         }
         let Some(process) = self.process(from) else { return Ok(()) };
-        match process.with(|space| space.fork(&self.tlb(&process), share)) {
-            Ok(space) => {
-                let oracle = process.oracle.borrow().fork();
-                self.install(to, space, oracle);
-            }
-            Err(OutOfMemory) => {}
+        // The only error is want of memory.
+        if let Ok(space) = process.with(|space| space.fork(&self.tlb(&process), share)) {
+            let oracle = process.oracle.borrow().fork();
+            self.install(to, space, oracle);
         }
         Ok(())
     }
