@@ -4,15 +4,17 @@ use crate::arch::{self, Abort, AbortCause, Context, Trap};
 use crate::process::Process;
 use crate::thread::Thread;
 use crate::{call, scheduler};
-use core::fmt;
-use graft_abi::{ExitStatus, FaultKind, STACK_SIZE, STACK_TOP, SVC_IMMEDIATE};
+use core::{fmt, ptr};
+use graft_abi::{ExitStatus, FaultKind, STACK_SIZE, STACK_TOP};
 use graft_core::program::STACK_GUARD;
 use graft_paging::{Access, Fault, VirtAddr};
 
 /// What happens after a trap.
 pub enum Next {
-    /// The thread goes on.
+    /// The thread goes on. A call has changed none of its registers but `x0` to `x17`.
     Resume,
+    /// The thread goes on with other registers.
+    Restart,
     /// The thread has been put somewhere else; whoever is next runs.
     Switch,
     /// The thread's process is ending.
@@ -23,29 +25,41 @@ pub enum Next {
     Sleep(u64),
 }
 
-/// `ESR_EL1` after `svc #1` in AArch64 state: exception class 0x15, a 32-bit instruction, the immediate.
-const NATIVE_CALL: u64 = 0x15 << 26 | 1 << 25 | SVC_IMMEDIATE as u64;
+/// Every native call ends up here, on the core's kernel stack and with interrupts masked. Returns the
+/// registers of the thread to resume, or null if that is the caller and only `x0` to `x17` have changed: the
+/// vectors then restore no more than those, and a call is measured in instructions.
+#[unsafe(no_mangle)]
+extern "C" fn call_from_user(context: *mut Context) -> *mut Context {
+    // SAFETY: the vectors stored the registers of the thread that was resumed last on this core, which is
+    // its current one, and stays so until the `Next` below is carried out.
+    let (thread, registers) = unsafe { (Thread::of(context), &mut *context) };
+    match call::dispatch(thread, registers) {
+        Next::Resume => ptr::null_mut(),
+        next => carry_out(next, context),
+    }
+}
 
-/// Every trap from EL0 ends up here, on the core's kernel stack and with interrupts masked. Returns the
-/// registers of the thread to resume.
+/// Every other trap from EL0 ends up here, likewise. Returns the registers of the thread to resume.
 ///
 /// `syndrome` is `ESR_EL1`, or `u64::MAX` for an interrupt; `fault_address` is `FAR_EL1`.
 #[unsafe(no_mangle)]
 extern "C" fn trap_from_user(context: *mut Context, syndrome: u64, fault_address: u64) -> *mut Context {
-    // SAFETY: the vectors stored the registers of the thread that was resumed last on this core, which is
-    // its current one, and stays so until the `Next` below is carried out.
+    // SAFETY: as in `call_from_user`.
     let (thread, registers) = unsafe { (Thread::of(context), &mut *context) };
-    let next = if syndrome == NATIVE_CALL {
-        call::dispatch(thread, registers)
-    } else {
-        match arch::decode(syndrome, fault_address) {
-            Trap::Interrupt => return scheduler::interrupted(context),
-            Trap::Abort(abort) => answer_abort(thread, registers.pc, abort),
-            trap => answer_other(thread, registers.pc, trap),
-        }
+    let next = match arch::decode(syndrome, fault_address) {
+        Trap::Interrupt => return scheduler::interrupted(context),
+        Trap::Abort(abort) => answer_abort(thread, registers.pc, abort),
+        trap => answer_other(thread, registers.pc, trap),
     };
     match next {
         Next::Resume => context,
+        next => carry_out(next, context),
+    }
+}
+
+fn carry_out(next: Next, context: *mut Context) -> *mut Context {
+    match next {
+        Next::Resume | Next::Restart => context,
         Next::Switch => scheduler::next(),
         Next::End => scheduler::end_current(),
         Next::GiveWay => scheduler::give_way(context),

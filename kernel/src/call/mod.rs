@@ -37,7 +37,7 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
         }
         Call::Spawn => answer_two(registers, process::spawn(process, x0)),
         Call::Exec => match process::exec(thread, registers, x0) {
-            Ok(()) => Next::Resume,
+            Ok(()) => Next::Restart,
             Err(error) => answer(registers, Err(error)),
         },
         Call::Wait => process::wait(process, registers, handle(x0)),

@@ -1,7 +1,7 @@
 // The exception vectors (Arm ARM, "Exception vectors": 16 slots of 32 instructions).
 //
 //              current EL, SP_EL0   current EL, SP_EL1   lower EL, AArch64   lower EL, AArch32
-// synchronous  fault                fault                trap                fault
+// synchronous  fault                fault                call or trap        fault
 // IRQ          fault                fault                trap                fault
 // FIQ          fault                fault                fault               fault
 // SError       fault                fault                trap                fault
@@ -10,14 +10,22 @@
 //
 //      Context *trap_from_user(Context *, syndrome, fault address)
 //
-// which answers with the context to resume. Together this is 30 instructions in and 24 out: a null
-// call is counted in instructions, and this is most of it.
+// which answers with the context to resume.
+//
+// "call" is svc with the immediate of a native call, and the path whose instructions are counted: 28 in
+// and 14 out. By the calling convention x2 to x17 are dead afterwards, so of these only the arguments and
+// the number are saved. Null as the answer of
+//
+//      Context *call_from_user(Context *)
+//
+// means that the caller goes on with nothing changed but x0 to x17. ELR, SPSR, SP_EL0 and TPIDR_EL0 are
+// then what they were, as no exception was taken in between, and x20 to x29 too, by the procedure call
+// standard. x2 to x17 get the caller's own older values: never the kernel's.
 //
 // "fault" is a bug of the kernel or a broken machine: nothing is masked off or fixed up, see fault.rs.
 
-.macro trap syndrome
-.balign 128
-        stp     x0, x1, [sp]
+// All but x0 and x1. Leaves the context in x0, with the kernel's stack pointer in place.
+.macro save_most
         stp     x2, x3, [sp, #16]
         stp     x4, x5, [sp, #32]
         stp     x6, x7, [sp, #48]
@@ -26,6 +34,11 @@
         stp     x12, x13, [sp, #96]
         stp     x14, x15, [sp, #112]
         stp     x16, x17, [sp, #128]
+        save_rest
+.endm
+
+// All but x0 to x17.
+.macro save_rest
         stp     x18, x19, [sp, #144]
         stp     x20, x21, [sp, #160]
         stp     x22, x23, [sp, #176]
@@ -40,11 +53,27 @@
         stp     x30, x9, [sp, #{X30_SP}]
         stp     x10, x11, [sp, #{PC_PSTATE}]
         str     x12, [sp, #{THREAD_POINTER}]
-        mov     x0, sp
         ldr     x13, [x13, #{STACK_TOP}]
-        \syndrome
-        mrs     x2, far_el1
+        mov     x0, sp
         mov     sp, x13
+.endm
+
+.macro synchronous
+.balign 128
+        stp     x0, x1, [sp]
+        mrs     x0, esr_el1
+        mov     x1, #0x56000000         // EC 0x15: svc in AArch64 state; IL
+        sub     x0, x0, x1
+        cmp     x0, #{CALL}
+        b.eq    call
+        b       trap_synchronous
+.endm
+
+.macro trap syndrome
+.balign 128
+        stp     x0, x1, [sp]
+        save_most
+        \syndrome
         bl      trap_from_user
         b       resume
 .endm
@@ -73,7 +102,7 @@ exception_vectors:
         fault   6
         fault   7
 
-        trap    "mrs x1, esr_el1"
+        synchronous
         trap    "mov x1, #-1"
         fault   10
         trap    "mrs x1, esr_el1"
@@ -83,7 +112,39 @@ exception_vectors:
         fault   14
         fault   15
 
-.balign 128
+.balign 64
+call:
+        stp     x2, x3, [sp, #16]
+        stp     x4, x5, [sp, #32]
+        str     x8, [sp, #64]
+        save_rest
+        mov     x19, x0
+        bl      call_from_user
+        cbnz    x0, resume
+        mov     sp, x19
+        ldp     x2, x3, [sp, #16]
+        ldp     x4, x5, [sp, #32]
+        ldp     x6, x7, [sp, #48]
+        ldp     x8, x9, [sp, #64]
+        ldp     x10, x11, [sp, #80]
+        ldp     x12, x13, [sp, #96]
+        ldp     x14, x15, [sp, #112]
+        ldp     x16, x17, [sp, #128]
+        ldp     x18, x19, [sp, #144]
+        ldr     x30, [sp, #{X30_SP}]
+        ldp     x0, x1, [sp]
+        eret
+        dsb     nsh                     // never executed: stops speculation past ERET
+        isb
+
+.balign 64
+trap_synchronous:
+        save_most
+        mrs     x1, esr_el1
+        mrs     x2, far_el1
+        bl      trap_from_user
+
+// Falls through.
 // x0: the context to resume. Also called from Rust, from any depth of the kernel stack.
 .global resume
 resume:
@@ -111,7 +172,7 @@ resume:
         ldp     x28, x29, [sp, #224]
         ldp     x0, x1, [sp]
         eret
-        dsb     nsh                     // never executed: stops speculation past ERET
+        dsb     nsh
         isb
 
 // x0: this core's CoreLocal. x1: the vector. x1 and x2 are saved, x0 is in TPIDRRO_EL0.
