@@ -30,9 +30,19 @@ MACHINE = --board $(BOARD) $(if $(CPU),--cpu $(CPU)) $(if $(SMP),--smp $(SMP)) $
 # Progress is for the first, long build.
 QUIET := $(if $(wildcard $(BUILD)/kernel.elf),--quiet)
 
-.PHONY: build help run test image gdb check doc size doctor clean setup-build setup-run compile
+.PHONY: build help run test image gdb check doc size doctor clean
 
-build: setup-build compile ## kernel, programs and archive, into build/
+# What run, test and the others start with.
+define compile
+@$(CARGO) build $(QUIET) -p graft-tests
+@$(CARGO) build $(QUIET) --release --target $(TARGET) -p graft-kernel
+@$(CARGO) build $(QUIET) --release --target $(TARGET) $(addprefix -p graft-,$(PROGRAMS))
+@$(TOOL) pack --compiled $(COMPILED) $(if $(EXTRA),--extra "$(EXTRA)") $(PROGRAMS)
+endef
+
+build: ## kernel, programs and archive, into build/
+	@tests/setup.sh build
+	$(compile)
 
 help: ## this text
 	@echo 'make TARGET [VARIABLE=VALUE]...'
@@ -59,24 +69,32 @@ help: ## this text
 	@echo '  NO_INSTALL=1     install nothing, say what is missing'
 	@echo '  DTB=FILE         device tree of the Raspberry Pi 4, instead of the one of Debian'"'"'s kernel'
 
-run: setup-run compile ## boot into the shell, or run CMD
+run: ## boot into the shell, or run CMD
+	@tests/setup.sh run $(filter raspi4b,$(BOARD))
+	$(compile)
 	@$(TOOL) run $(MACHINE) $(if $(TIMEOUT),--timeout $(TIMEOUT))
 
-test: setup-test compile ## every test, host and QEMU; the last line is the count
+test: ## every test, host and QEMU; the last line is the count
+	@tests/setup.sh test
+	$(compile)
 	@$(TOOL) test $(if $(JOBS),--jobs $(JOBS)) $(if $(ONLY),--only "$(ONLY)")
 
 image: build ## build/rpi4/ for a Pi 4's boot partition; with FIRMWARE a whole SD card
 	@$(TOOL) image $(if $(FIRMWARE),--firmware "$(FIRMWARE)")
 
-gdb: setup-run setup-gdb compile ## debug the kernel; the guest's console is build/logs/gdb-console.log
+gdb: ## debug the kernel; the guest's console is build/logs/gdb-console.log
+	@tests/setup.sh run gdb $(filter raspi4b,$(BOARD))
+	$(compile)
 	$(GDB) $(BUILD)/kernel.elf -ex "target remote | $$($(TOOL) gdb-command $(MACHINE))"
 
-check: setup-check ## formatting and lints, warnings denied
+check: ## formatting and lints, warnings denied
+	@tests/setup.sh check
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(QUIET) --all-targets -- --deny warnings
 	$(CARGO) clippy $(QUIET) --target $(TARGET) $(PACKAGES) -- --deny warnings
 
-doc: setup-build ## the documentation of every crate
+doc: ## the documentation of every crate
+	@tests/setup.sh build
 	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc $(QUIET) --no-deps
 	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc $(QUIET) --no-deps --target $(TARGET) -p graft-boot -p graft-rt
 	@echo "Start at $(TARGET_DIR)/doc/graft_paging/index.html; what runs on the boards is in $(TARGET_DIR)/$(TARGET)/doc."
@@ -90,18 +108,3 @@ doctor: ## tools found here, against those known to work
 clean: ## remove what was built; the downloaded device tree stays
 	$(CARGO) clean
 	@find $(BUILD) -mindepth 1 -maxdepth 1 ! -name '*.dtb' -exec rm -rf {} + 2>/dev/null || true
-
-setup-build setup-check setup-gdb setup-test: setup-%:
-	@tests/setup.sh $*
-
-setup-run:
-	@tests/setup.sh run $(filter raspi4b,$(BOARD))
-
-# The set-up comes before the compilation, also under -j; cargo is parallel by itself.
-.NOTPARALLEL:
-
-compile:
-	@$(CARGO) build $(QUIET) -p graft-tests
-	@$(CARGO) build $(QUIET) --release --target $(TARGET) -p graft-kernel
-	@$(CARGO) build $(QUIET) --release --target $(TARGET) $(addprefix -p graft-,$(PROGRAMS))
-	@$(TOOL) pack --compiled $(COMPILED) $(if $(EXTRA),--extra "$(EXTRA)") $(PROGRAMS)

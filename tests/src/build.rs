@@ -11,8 +11,6 @@ const TEXTS: [&str; 3] = ["README.md", "LICENSE-MIT", "LICENSE-APACHE"];
 pub const PI_TREE: &str = "bcm2711-rpi-4-b.dtb";
 /// What the Pi's firmware needs beside its device tree.
 const FIRMWARE: [&str; 2] = ["start4.elf", "fixup4.dat"];
-/// Lets the PL011 have the pins 14 and 15; the firmware does without it if it is not there.
-const OVERLAY: &str = "overlays/disable-bt.dtbo";
 
 /// The folder for everything that is made of the sources.
 #[derive(Clone, Debug)]
@@ -90,10 +88,6 @@ impl Build {
         if let Some(firmware) = firmware {
             for name in FIRMWARE.into_iter().chain([PI_TREE]) {
                 files.push(Entry::file(name, &firmware.join(name))?);
-            }
-            let overlay = firmware.join(OVERLAY);
-            if overlay.exists() {
-                files.push(Entry::file(OVERLAY, &overlay)?);
             }
         }
         for file in &files {

@@ -14,7 +14,7 @@ const FAT32_LBA: u8 = 0x0c;
 /// Fixed, so that the same files give the same image.
 const SERIAL: u32 = u32::from_be_bytes(*b"GRFT");
 
-/// Makes the whole card with these files; a name may have one folder before it.
+/// Makes the whole card with these files in its root folder.
 pub fn make(files: &[Entry]) -> io::Result<Vec<u8>> {
     let mut partition = Cursor::new(vec![0; (PARTITION_SECTORS * SECTOR) as usize]);
     let options = fatfs::FormatVolumeOptions::new()
@@ -28,12 +28,11 @@ pub fn make(files: &[Entry]) -> io::Result<Vec<u8>> {
         let volume = fatfs::FileSystem::new(&mut partition, fatfs::FsOptions::new())?;
         let root = volume.root_dir();
         for file in files {
-            if let Some((folder, _)) = file.name.rsplit_once('/') {
-                root.create_dir(folder)?;
-            }
             root.create_file(&file.name)?.write_all(&file.bytes)?;
         }
         drop(root);
+        // Counts the free clusters, which unmounting then writes down.
+        volume.stats()?;
         volume.unmount()?;
     }
 
@@ -52,7 +51,7 @@ pub fn make(files: &[Entry]) -> io::Result<Vec<u8>> {
     Ok(card.into_inner())
 }
 
-/// Reads the files of a card back, through its partition table.
+/// Reads the files of a card's root folder back, through its partition table.
 pub fn files(card: &[u8]) -> io::Result<Vec<Entry>> {
     let table = mbrman::MBR::read_from(&mut Cursor::new(card), SECTOR).map_err(io::Error::other)?;
     let entry = &table[1];
@@ -62,19 +61,11 @@ pub fn files(card: &[u8]) -> io::Result<Vec<Entry>> {
     partition.seek(SeekFrom::Start(0))?;
     let volume = fatfs::FileSystem::new(partition, fatfs::FsOptions::new())?;
     let mut files = Vec::new();
-    let mut folders = vec![(String::new(), volume.root_dir())];
-    while let Some((prefix, folder)) = folders.pop() {
-        for item in folder.iter() {
-            let item = item?;
-            let name = format!("{prefix}{}", item.file_name());
-            if item.is_file() {
-                let mut bytes = Vec::new();
-                item.to_file().read_to_end(&mut bytes)?;
-                files.push(Entry { name, bytes });
-            } else if !name.ends_with('.') {
-                folders.push((name + "/", item.to_dir()));
-            }
-        }
+    for item in volume.root_dir().iter() {
+        let item = item?;
+        let mut bytes = Vec::new();
+        item.to_file().read_to_end(&mut bytes)?;
+        files.push(Entry { name: item.file_name(), bytes });
     }
     Ok(files)
 }
@@ -93,7 +84,6 @@ mod tests {
             entry("config.txt", b"arm_64bit=1\n".to_vec()),
             entry("bcm2711-rpi-4-b.dtb", vec![0xd0; 27_386]),
             entry("empty", Vec::new()),
-            entry("overlays/disable-bt.dtbo", vec![1, 2, 3]),
         ]
     }
 

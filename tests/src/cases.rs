@@ -8,7 +8,7 @@ mod matrix;
 
 use crate::build::Build;
 use crate::machine::{Console, Machine};
-use crate::runner::{Case, Report};
+use crate::runner::{Case, Outcome, Report};
 use crate::session::{self, Ended};
 use crate::verdict::Expected;
 use std::path::Path;
@@ -38,14 +38,14 @@ fn raspi4b(build: &Build) -> Machine {
 }
 
 /// Plays a machine without anybody at its console.
-fn play(machine: &Machine, log: &Path, limit: Duration) -> Result<Ended, String> {
-    session::run(machine.command(Console::Pipe), log, limit).map_err(|error| error.to_string())
+fn play(machine: &Machine, log: &Path, limit: Duration) -> Outcome<Ended> {
+    Ok(session::run(machine.command(Console::Pipe), log, limit)?)
 }
 
 /// A case that boots `machine` and judges how it ends.
 fn boot(name: impl Into<String>, machine: Machine, expected: Expected, limit: Duration) -> Case {
     Case::new(name, move |log| {
-        let ended = play(&machine, log, limit)?;
-        expected.judge(&ended).map(|()| Report::pass())
+        expected.judge(&play(&machine, log, limit)?)?;
+        Ok(Report::pass())
     })
 }

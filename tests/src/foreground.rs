@@ -2,8 +2,8 @@
 
 use crate::machine::{Console, Machine};
 use crate::session::shell_words;
-use std::io::{self, IsTerminal};
-use std::process::{Child, Command, ExitStatus};
+use std::io::{self, BufRead, IsTerminal};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,12 +28,15 @@ pub fn run(machine: &Machine, has_line: bool, limit: Option<Duration>) -> io::Re
     }
     let limit = limit.or((!is_watched).then_some(LIMIT));
     let mut command = machine.command(console);
-    let mut child = command.spawn().map_err(|error| {
+    let mut child = command.stderr(Stdio::piped()).spawn().map_err(|error| {
         io::Error::new(error.kind(), format!("cannot start QEMU: {error} ({})", shell_words(&command)))
     })?;
+    let messages = child.stderr.take().map(|stream| thread::spawn(|| pass_on(stream)));
     let started = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {
+            // The last message is often the reason for the end.
+            messages.map(thread::JoinHandle::join);
             return Ok(Outcome::Status(code(status)));
         }
         if let Some(limit) = limit.filter(|&limit| started.elapsed() >= limit) {
@@ -41,6 +44,15 @@ pub fn run(machine: &Machine, has_line: bool, limit: Option<Duration>) -> io::Re
             return Ok(Outcome::TimedOut(limit));
         }
         thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Shows the emulator's messages, but for what it says about each part of the Pi's device tree that it does not play.
+fn pass_on(messages: impl io::Read) {
+    for line in io::BufReader::new(messages).lines().map_while(Result::ok) {
+        if !line.contains(": warning: bcm2711 dtc: ") {
+            eprintln!("{line}");
+        }
     }
 }
 

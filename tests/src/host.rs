@@ -1,6 +1,6 @@
 //! The tests that need no QEMU: formatting, lints, the crates' own tests, the documentation.
 
-use crate::runner::{Case, Report};
+use crate::runner::{Case, Outcome, Report};
 use crate::session::{self, End};
 use std::env;
 use std::path::Path;
@@ -26,13 +26,13 @@ fn step(name: &str, program: String, arguments: &'static [&str], report: fn(&str
     Case::new(name, move |log| run(&program, arguments, log, report)).alone()
 }
 
-fn run(program: &str, arguments: &[&str], log: &Path, report: fn(&str, bool) -> Report) -> Result<Report, String> {
+fn run(program: &str, arguments: &[&str], log: &Path, report: fn(&str, bool) -> Report) -> Outcome {
     let mut command = Command::new(program);
     command.args(arguments);
-    let ended = session::run(command, log, LIMIT).map_err(|error| error.to_string())?;
+    let ended = session::run(command, log, LIMIT)?;
     match ended.end {
         End::Status(status) => Ok(report(&ended.output, status == 0)),
-        end => Err(end.to_string()),
+        end => Err(end.to_string().into()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::fmt;
 use std::fs;
 use std::io::Write;
@@ -34,8 +35,11 @@ impl Report {
     }
 }
 
-/// What a case does: it gets the path of its log, and its error is the reason why it failed.
-pub type Body = Box<dyn Fn(&Path) -> Result<Report, String> + Send + Sync>;
+/// What a case comes to; the error is the reason why it failed.
+pub type Outcome<T = Report> = Result<T, Box<dyn Error>>;
+
+/// What a case does; it gets the path of its log.
+pub type Body = Box<dyn Fn(&Path) -> Outcome + Send + Sync>;
 
 /// One row of a test run.
 pub struct Case {
@@ -49,10 +53,7 @@ pub struct Case {
 
 impl Case {
     /// A case that runs beside others.
-    pub fn new(
-        name: impl Into<String>,
-        body: impl Fn(&Path) -> Result<Report, String> + Send + Sync + 'static,
-    ) -> Case {
+    pub fn new(name: impl Into<String>, body: impl Fn(&Path) -> Outcome + Send + Sync + 'static) -> Case {
         Case { name: name.into(), alone: false, body: Box::new(body) }
     }
 
@@ -120,6 +121,8 @@ pub fn run(cases: &[Case], options: &Options, out: impl Write + Send) -> Tally {
     let chosen = |case: &&Case| options.only.as_ref().is_none_or(|only| case.name.contains(only.as_str()));
     let (alone, together): (Vec<_>, Vec<_>) = cases.iter().filter(chosen).partition(|case| case.alone);
 
+    // A case whose log cannot be written will say so.
+    let _ = fs::create_dir_all(&options.logs);
     let total = (alone.len() + together.len()) as u64;
     let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
     bar.set_style(ProgressStyle::with_template("{bar:24} {pos}/{len}  {elapsed}  {wide_msg}").expect("a template"));
@@ -165,12 +168,12 @@ impl<W: Write> Board<'_, W> {
         self.bar.set_message(self.running.iter().map(String::as_str).collect::<Vec<_>>().join("  |  "));
     }
 
-    fn row(&mut self, case: &Case, log: &Path, elapsed: Duration, result: Result<Report, String>) {
+    fn row(&mut self, case: &Case, log: &Path, elapsed: Duration, result: Outcome) {
         self.running.remove(&case.name);
         let (report, reason) = match result {
             Ok(report) if report.failed == 0 => (report, None),
             Ok(report) => (report.clone(), Some(format!("{} of its tests failed", report.failed))),
-            Err(reason) => (Report { failed: 1, ..Report::default() }, Some(reason)),
+            Err(reason) => (Report { failed: 1, ..Report::default() }, Some(reason.to_string())),
         };
         self.tally.passed += report.passed;
         self.tally.failed += report.failed;
@@ -186,7 +189,8 @@ impl<W: Write> Board<'_, W> {
             for line in &lines[lines.len().saturating_sub(TAIL)..] {
                 text += &format!("     | {line}\n");
             }
-            self.failures.push(format!("{}: {reason}", case.name));
+            let first_line = reason.lines().next().unwrap_or_default();
+            self.failures.push(format!("{}: {first_line}", case.name));
         }
         let out = &mut self.out;
         // Nothing can be reported where reports cannot be written.
@@ -230,8 +234,8 @@ mod tests {
         Case::new(name, move |log| {
             let mut command = Command::new("sh");
             command.args(["-c", script]);
-            let ended = session::run(command, log, Duration::from_millis(500)).map_err(|error| error.to_string())?;
-            expected.judge(&ended).map(|()| Report::pass())
+            expected.judge(&session::run(command, log, Duration::from_millis(500))?)?;
+            Ok(Report::pass())
         })
     }
 

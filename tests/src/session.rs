@@ -204,6 +204,9 @@ fn keep(mut reader: impl Read, mut log: File, output: &Shared) {
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    if needle.is_empty() {
+        return Some(0);
+    }
     haystack.windows(needle.len()).position(|window| window == needle)
 }
 

@@ -4,7 +4,7 @@ use super::{play, virt};
 use crate::build::Build;
 use crate::figures::{self, Figure};
 use crate::machine::Machine;
-use crate::runner::{Case, Report};
+use crate::runner::{Case, Outcome, Report};
 use crate::verdict::Expected;
 use std::path::Path;
 use std::time::Duration;
@@ -17,7 +17,7 @@ const READ_WITHOUT_FAULT: u64 = 40;
 
 pub(super) fn cases(build: &Build) -> Vec<Case> {
     let machine = Machine { cores: 1, memory: "3G".into(), icount: true, ..virt(build) };
-    let case = |name: &str, body: fn(&Machine, &Path) -> Result<Report, String>| {
+    let case = |name: &str, body: fn(&Machine, &Path) -> Outcome| {
         let machine = machine.clone();
         Case::new(format!("{name} · {machine}"), move |log| body(&machine, log))
     };
@@ -28,23 +28,23 @@ pub(super) fn cases(build: &Build) -> Vec<Case> {
     ]
 }
 
-fn bench(machine: &Machine, lines: &str, log: &Path) -> Result<(Vec<Figure>, String), String> {
+fn bench(machine: &Machine, lines: &str, log: &Path) -> Outcome<(Vec<Figure>, String)> {
     let ended = play(&machine.clone().with_line(lines), log, LIMIT)?;
     Expected::success().judge(&ended)?;
     Ok((figures::parse(&ended.output), ended.output))
 }
 
-fn ratio(machine: &Machine, log: &Path) -> Result<Report, String> {
+fn ratio(machine: &Machine, log: &Path) -> Outcome {
     let line = "forkbench --mem 1G --share copy --csv && forkbench --mem 1G --share l3 --csv";
     let (figures, _) = bench(machine, line, log)?;
     let copy = figures::median(&figures, "copy", LARGE, "fork")?;
     let l3 = figures::median(&figures, "l3", LARGE, "fork")?;
     no_read_fault(&figures, "l3")?;
     let note = format!("{l3} against {copy}");
-    if l3 * 100 <= copy { Ok(Report::noted(note)) } else { Err(note) }
+    if l3 * 100 <= copy { Ok(Report::noted(note)) } else { Err(note.into()) }
 }
 
-fn constant(machine: &Machine, log: &Path) -> Result<Report, String> {
+fn constant(machine: &Machine, log: &Path) -> Outcome {
     let lines: Vec<_> = ["l2", "l1"]
         .iter()
         .flat_map(|share| ["16M", "1G"].map(|size| format!("forkbench --mem {size} --share {share} --csv")))
@@ -57,20 +57,20 @@ fn constant(machine: &Machine, log: &Path) -> Result<Report, String> {
         no_read_fault(&figures, share)?;
         notes.push(format!("{share}: {small}, {large}"));
         if small.abs_diff(large) * 5 > small {
-            return Err(format!("{share} fork: {small} at 16 MiB, {large} at 1 GiB, more than 20 % apart"));
+            return Err(format!("{share} fork: {small} at 16 MiB, {large} at 1 GiB, more than 20 % apart").into());
         }
     }
     Ok(Report::noted(notes.join("; ")))
 }
 
-fn no_read_fault(figures: &[Figure], share: &str) -> Result<(), String> {
+fn no_read_fault(figures: &[Figure], share: &str) -> Outcome<()> {
     match figures::median(figures, share, LARGE, "child_read")? {
         read if read <= READ_WITHOUT_FAULT => Ok(()),
-        read => Err(format!("a read in the {share} child takes {read} ns: it faults")),
+        read => Err(format!("a read in the {share} child takes {read} ns: it faults").into()),
     }
 }
 
-fn repeatable(machine: &Machine, log: &Path) -> Result<Report, String> {
+fn repeatable(machine: &Machine, log: &Path) -> Outcome {
     let line = "forkbench --mem 16M --share copy --csv && forkbench --mem 16M --share l3 --csv";
     let (figures, first) = bench(machine, line, log)?;
     let (_, second) = bench(machine, line, log)?;
@@ -78,7 +78,7 @@ fn repeatable(machine: &Machine, log: &Path) -> Result<Report, String> {
         return Err("no figures".into());
     }
     match first.lines().zip(second.lines()).find(|(first, second)| first != second) {
-        Some((first, second)) => Err(format!("first {first:?}, then {second:?}")),
+        Some((first, second)) => Err(format!("first {first:?}, then {second:?}").into()),
         None if first.len() != second.len() => Err("one run said more than the other".into()),
         None => Ok(Report::noted(format!("{} figures", figures.len()))),
     }

@@ -3,9 +3,9 @@
 use super::{LIMIT, play, raspi4b, virt};
 use crate::build::Build;
 use crate::machine::{Console, Machine};
-use crate::runner::{Case, Report};
-use crate::session::{Ended, Session};
-use crate::verdict::Expected;
+use crate::runner::{Case, Outcome, Report};
+use crate::session::Session;
+use crate::verdict::{Expected, Status};
 use std::path::Path;
 use std::time::Duration;
 
@@ -28,40 +28,34 @@ pub(super) fn cases(build: &Build) -> Vec<Case> {
         );
         cases.push(Case::new(format!("typing at the shell · {machine}"), move |log| typing(&machine, log)));
     }
-    for (name, line, expected) in [
-        ("a wrong exit status", "false", Expected::success()),
-        ("a missing word", "true", Expected::success().saying("a word that nobody says")),
-    ] {
-        let machine = virt(build).with_line(line);
-        cases.push(harness(name, move |log| expected.judge(&play(&machine, log, LIMIT)?)));
-    }
+    cases.push(harness("a wrong exit status", virt(build).with_line("false"), Expected::success(), LIMIT));
+    let silence = Expected::success().saying("a word that nobody says");
+    cases.push(harness("a missing word", virt(build).with_line("true"), silence, LIMIT));
     // A shell that waits for a line that nobody types looks like a kernel that hangs.
-    let machine = virt(build);
-    let limit = Duration::from_secs(5);
-    cases.push(harness("a hang", move |log| Expected::success().judge(&play(&machine, log, limit)?)));
+    cases.push(harness("a hang", virt(build), Expected::success(), Duration::from_secs(5)));
     cases
 }
 
-/// A case that passes if `body` fails.
-fn harness(what: &str, body: impl Fn(&Path) -> Result<(), String> + Send + Sync + 'static) -> Case {
-    Case::new(format!("the harness notices {what}"), move |log| match body(log) {
+/// A case that passes if the run does not.
+fn harness(what: &str, machine: Machine, expected: Expected, limit: Duration) -> Case {
+    Case::new(format!("the harness notices {what}"), move |log| match expected.judge(&play(&machine, log, limit)?) {
         Ok(()) => Err("it was not noticed".into()),
         Err(reason) => Ok(Report::noted(reason)),
     })
 }
 
-fn prompt(machine: &Machine, log: &Path) -> Result<Report, String> {
-    let mut session =
-        Session::start(machine.command(Console::Pipe), log, PROMPT_LIMIT).map_err(|error| error.to_string())?;
+fn prompt(machine: &Machine, log: &Path) -> Outcome {
+    let mut session = Session::start(machine.command(Console::Pipe), log, PROMPT_LIMIT)?;
     let time = session.expect(PROMPT)?.as_secs_f32();
     Ok(Report::noted(format!("{time:.2} s, goal {} s", PROMPT_GOAL.as_secs())))
 }
 
-fn typing(machine: &Machine, log: &Path) -> Result<Report, String> {
-    let mut session = Session::start(machine.command(Console::Pipe), log, LIMIT).map_err(|error| error.to_string())?;
-    let mut say = |text: &str, answer: &str| -> Result<(), String> {
-        session.send(text).map_err(|error| error.to_string())?;
-        session.expect(answer).map(|_| ())
+fn typing(machine: &Machine, log: &Path) -> Outcome {
+    let mut session = Session::start(machine.command(Console::Pipe), log, LIMIT)?;
+    let mut say = |text: &str, answer: &str| -> Outcome<()> {
+        session.send(text)?;
+        session.expect(answer)?;
+        Ok(())
     };
     say("", PROMPT)?;
     // The echo of the line has a blank before the word; only the answer starts a line with it.
@@ -76,6 +70,6 @@ fn typing(machine: &Machine, log: &Path) -> Result<Report, String> {
     say("nosuch\r", "nosuch")?;
     say("", PROMPT)?;
     say("exit 7\r", "")?;
-    let ended: Ended = session.finish().map_err(|error| error.to_string())?;
-    Expected::status(crate::verdict::Status::Is(7)).judge(&ended).map(|()| Report::pass())
+    Expected::status(Status::Is(7)).judge(&session.finish()?)?;
+    Ok(Report::pass())
 }

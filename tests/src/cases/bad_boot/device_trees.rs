@@ -4,8 +4,9 @@ use super::{noise, refused};
 use crate::build::Build;
 use crate::cases::{LIMIT, play, raspi4b, virt};
 use crate::machine::{Load, Machine};
-use crate::runner::{Case, Report};
+use crate::runner::{Case, Outcome};
 use crate::scratch::Scratch;
+use crate::session::Ended;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,7 +19,7 @@ const TREE: u64 = MEMORY + 0x800_0000;
 const STUB: u64 = MEMORY + 0x7ff_0000;
 
 /// Makes a bad device tree out of a good one, in the file with that path.
-type Spoil = fn(&Path) -> Result<(), String>;
+type Spoil = fn(&Path) -> Outcome<()>;
 
 /// What the kernel calls it.
 const WORD: &str = "device tree";
@@ -53,13 +54,13 @@ pub(super) fn cases(build: &Build) -> Vec<Case> {
         build,
         "a tree without an interrupt controller",
         |path| edit(path, &["-r"], &["/intc@8000000"]),
-        "interrupt controller",
+        "gic",
     ));
     cases.push(spoiled(
         build,
         "a tree of an unknown board",
         |path| edit(path, &["-t", "s"], &["/", "compatible", "acme,rocket"]),
-        "acme,rocket",
+        "unknown board",
     ));
     cases
 }
@@ -67,7 +68,7 @@ pub(super) fn cases(build: &Build) -> Vec<Case> {
 /// A case that starts the kernel with a spoiled copy of `virt`'s own device tree.
 fn spoiled(build: &Build, what: &'static str, spoil: Spoil, word: &'static str) -> Case {
     let build = build.clone();
-    Case::new(format!("{what} · {}", virt(&build)), move |log| -> Result<Report, String> {
+    Case::new(format!("{what} · {}", virt(&build)), move |log| -> Outcome {
         let scratch = Scratch::new();
         let tree = scratch.path().join("tree.dtb");
         own_tree(&virt(&build), &tree)?;
@@ -77,10 +78,10 @@ fn spoiled(build: &Build, what: &'static str, spoil: Spoil, word: &'static str) 
 }
 
 /// Starts the kernel with `address` in register 0 and perhaps a tree at [`TREE`].
-fn placed(build: &Build, log: &Path, tree: Option<&Path>, address: u64) -> Result<crate::session::Ended, String> {
+fn placed(build: &Build, log: &Path, tree: Option<&Path>, address: u64) -> Outcome<Ended> {
     let scratch = Scratch::new();
     let stub = scratch.path().join("stub");
-    fs::write(&stub, entry_code(address)).map_err(|error| error.to_string())?;
+    fs::write(&stub, entry_code(address))?;
     let mut files = vec![(build.kernel_image(), KERNEL), (stub, STUB)];
     files.extend(tree.map(|tree| (PathBuf::from(tree), TREE)));
     let machine = Machine { load: Load::Placed { files, entry: STUB }, ..virt(build) };
@@ -99,7 +100,7 @@ fn entry_code(address: u64) -> Vec<u8> {
 }
 
 /// Writes the device tree that QEMU makes for the machine.
-fn own_tree(machine: &Machine, path: &Path) -> Result<(), String> {
+fn own_tree(machine: &Machine, path: &Path) -> Outcome<()> {
     let mut option = std::ffi::OsString::from(format!("virt,gic-version={},dumpdtb=", machine.gic));
     option.push(path);
     let mut command = Command::new(&machine.emulator);
@@ -107,9 +108,9 @@ fn own_tree(machine: &Machine, path: &Path) -> Result<(), String> {
     succeed(command.args(["-nic", "none", "-smp"]).arg(machine.cores.to_string()))
 }
 
-fn fill(path: &Path, change: impl Fn(&[u8]) -> Vec<u8>) -> Result<(), String> {
-    let good = fs::read(path).map_err(|error| error.to_string())?;
-    fs::write(path, change(&good)).map_err(|error| error.to_string())
+fn fill(path: &Path, change: impl Fn(&[u8]) -> Vec<u8>) -> Outcome<()> {
+    let good = fs::read(path)?;
+    Ok(fs::write(path, change(&good))?)
 }
 
 /// The tree with another big-endian word at `offset` of its header.
@@ -119,17 +120,17 @@ fn patched(good: &[u8], offset: usize, word: u32) -> Vec<u8> {
     bad
 }
 
-fn edit(path: &Path, options: &[&str], rest: &[&str]) -> Result<(), String> {
+fn edit(path: &Path, options: &[&str], rest: &[&str]) -> Outcome<()> {
     succeed(Command::new("fdtput").args(options).arg(path).args(rest))
 }
 
-fn succeed(command: &mut Command) -> Result<(), String> {
+fn succeed(command: &mut Command) -> Outcome<()> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.output().map_err(|error| format!("cannot run {program}: {error}"))?;
     if output.status.success() {
         return Ok(());
     }
-    Err(format!("{program} failed: {}", String::from_utf8_lossy(&output.stderr).trim()))
+    Err(format!("{program} failed: {}", String::from_utf8_lossy(&output.stderr).trim()).into())
 }
 
 #[cfg(test)]
