@@ -1,7 +1,7 @@
 //! Exit: dropping references, and what nobody refers to any more.
 
 use crate::gate;
-use crate::{AddressSpace, ENTRIES, Format, Frame, Level, Memory, Purpose, Reach, Tlb, VirtRange};
+use crate::{AddressSpace, Format, Frame, Level, Memory, Purpose, Reach, Tlb, VirtRange};
 
 impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// Ends the space. No core may run in it any more, nor hold its root in a translation-table base register.
@@ -37,19 +37,21 @@ pub(crate) fn release_entry<F: Format>(memory: &impl Memory, raw: u64, level: Le
 ///
 /// The children's counts decide, not this table's: a child may have gained another owner when a table above it was split.
 pub(crate) fn free_table<F: Format>(memory: &impl Memory, table: Frame, level: Level) {
-    let mut left = memory.counts(table).live();
-    for index in 0..ENTRIES {
-        if left == 0 {
-            break;
+    let bounds = memory.counts(table).bounds();
+    if level == Level::LAST {
+        for index in bounds {
+            // Also where it has been retired: it still holds its reference.
+            let raw = memory.load(table, index);
+            if F::is_counted(raw) && gate::release(memory, F::output(raw)) {
+                memory.free(F::output(raw), Purpose::Page);
+            }
         }
-        let raw = memory.load(table, index);
-        if raw == 0 {
-            continue;
-        }
-        left -= 1;
-        // A retired entry below a retired table still holds its reference.
-        if F::is_present(raw) || F::is_retired(raw) {
-            release_entry::<F>(memory, raw, level);
+    } else {
+        for index in bounds {
+            let raw = memory.load(table, index);
+            if (F::is_present(raw) || F::is_retired(raw)) && gate::release(memory, F::output(raw)) {
+                free_table::<F>(memory, F::output(raw), level.below());
+            }
         }
     }
     memory.free(table, Purpose::Table);

@@ -18,8 +18,7 @@ use crate::exit::free_table;
 use crate::gate::{self, Exclusive, Fresh};
 use crate::memory::Counts;
 use crate::{
-    AddressSpace, ENTRIES, Entry, Format, Frame, Inherit, Kind, Level, Memory, OutOfMemory, Purpose, Reach, Tlb,
-    VirtRange,
+    AddressSpace, Entry, Format, Frame, Inherit, Kind, Level, Memory, OutOfMemory, Purpose, Reach, Tlb, VirtRange,
 };
 
 /// From which level down `fork` shares tables.
@@ -95,19 +94,27 @@ impl<M: Memory> Inheritance<'_, M> {
         let memory = self.memory;
         let level = target.level();
         let counts = memory.counts(source);
+        let bounds = counts.bounds();
         let all_shareable = !counts.has_unshareable();
-        let (mut left, mut live) = (counts.live(), 0);
+        if all_shareable && (level == Level::LAST || self.share.includes(level.below())) {
+            let downgraded = if level == Level::LAST {
+                gate::share_entries::<F, true>(memory, source, bounds.clone(), target)
+            } else {
+                gate::share_entries::<F, false>(memory, source, bounds.clone(), target)
+            };
+            *self.downgraded |= downgraded && !read_only_above;
+            target.set_live(memory, counts.live(), bounds);
+            target.account(memory, counts.get());
+            return Ok(());
+        }
+        let mut live = 0;
         let mut downgraded = false;
         let mut result = Ok(());
-        for index in 0..ENTRIES {
-            if left == 0 {
-                break;
-            }
+        for index in bounds.clone() {
             let raw = memory.load(source, index);
             if raw == 0 {
                 continue;
             }
-            left -= 1;
             let inherited = if level == Level::LAST || !F::is_present(raw) {
                 if !all_shareable && !is_inherited::<F>(raw, level) {
                     continue;
@@ -149,13 +156,13 @@ impl<M: Memory> Inheritance<'_, M> {
             target.put(memory, index, inherited);
             live += 1;
         }
-        target.set_live(memory, live);
+        target.set_live(memory, live, bounds.clone());
         *self.downgraded |= downgraded && !read_only_above;
         if all_shareable {
             target.account(memory, counts.get());
         } else {
             let mut sum = Counts::ZERO;
-            for index in 0..ENTRIES {
+            for index in bounds {
                 sum += gate::weight::<F>(memory, target.load(memory, index), level);
             }
             target.account(memory, sum);

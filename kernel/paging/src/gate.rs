@@ -8,6 +8,7 @@
 //! cannot become shared while the space above it is held by `&mut`.
 
 use core::marker::PhantomData;
+use core::ops::Range;
 
 use crate::memory::Counts;
 use crate::sync::{Ordering, fence};
@@ -50,7 +51,7 @@ impl<F: Format> Exclusive<F> {
             unshareable: one.unshareable * ENTRIES as i64,
             ..Counts::ZERO
         });
-        counts.set_live(ENTRIES as u32);
+        counts.set_live(ENTRIES as u32, 0..ENTRIES);
         Exclusive { frame: frame.0, level, format: PhantomData }
     }
 
@@ -126,17 +127,16 @@ impl<F: Format> Exclusive<F> {
         memory.store(self.frame, index, raw);
     }
 
-    /// Says how many entries were [`put`](Self::put).
-    pub(crate) fn set_live(&mut self, memory: &impl Memory, live: u32) {
-        memory.counts(self.frame).set_live(live);
+    /// Says how many entries were [`put`](Self::put), and within which bounds.
+    pub(crate) fn set_live(&mut self, memory: &impl Memory, live: u32, bounds: Range<usize>) {
+        memory.counts(self.frame).set_live(live, bounds);
     }
 
     /// Fills an empty slot.
     pub(crate) fn insert(&mut self, memory: &impl Memory, index: usize, raw: u64) {
         debug_assert!(raw != 0 && memory.load(self.frame, index) == 0);
         memory.store(self.frame, index, raw);
-        let counts = memory.counts(self.frame);
-        counts.set_live(counts.live() + 1);
+        memory.counts(self.frame).add_live(index);
     }
 
     /// Empties a slot.
@@ -144,7 +144,7 @@ impl<F: Format> Exclusive<F> {
         debug_assert!(memory.load(self.frame, index) != 0);
         memory.store(self.frame, index, 0);
         let counts = memory.counts(self.frame);
-        counts.set_live(counts.live() - 1);
+        counts.set_live(counts.live() - 1, counts.bounds());
     }
 
     /// Adds a change below this table to its counts.
@@ -268,6 +268,50 @@ pub(crate) fn write_protect<F: Format>(
         memory.store(table, index, protected);
     }
     protected
+}
+
+/// Puts the entries of `source` within `range` into `target` and shares what they lead to: it gains a reference, and the entries lose
+/// write permission on both sides. Returns whether any of the source's had it.
+///
+/// The hot loop of fork and split, about a dozen instructions an entry: one test decides about the ordinary entry
+/// (`LAST` says whether that is a counted page or a table), and everything else is out of line.
+#[inline(always)]
+pub(crate) fn share_entries<F: Format, const LAST: bool>(
+    memory: &impl Memory,
+    source: Frame,
+    range: Range<usize>,
+    target: &mut Exclusive<F>,
+) -> bool {
+    let level = if LAST { Level::LAST } else { Level::ROOT };
+    let mut downgraded = false;
+    let mut share = |index: usize| {
+        let raw = memory.load(source, index);
+        if if LAST { F::is_counted(raw) } else { F::is_present(raw) } {
+            retain(memory, F::output(raw));
+            let protected = F::write_protect(raw, level);
+            if protected != raw {
+                memory.store(source, index, protected);
+                downgraded = true;
+            }
+            target.put(memory, index, protected);
+        } else if raw != 0 {
+            // A reservation, the page of zeroes, foreign memory: nothing to count and nothing to take away.
+            target.put(memory, index, raw);
+        }
+    };
+    let mut index = range.start;
+    while index + 4 <= range.end {
+        share(index);
+        share(index + 1);
+        share(index + 2);
+        share(index + 3);
+        index += 4;
+    }
+    while index < range.end {
+        share(index);
+        index += 1;
+    }
+    downgraded
 }
 
 /// Shows the page of zeroes where a level-3 table, shared or not, has a reservation.

@@ -1,5 +1,7 @@
 //! What the tree needs from its surroundings: frames with counts, and TLB invalidation.
 
+use core::ops::Range;
+
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::{Frame, VirtRange};
 
@@ -91,8 +93,9 @@ pub struct TableCounts {
     tables: AtomicU32,
     /// Entries below that keep their table from being shared.
     unshareable: AtomicU32,
-    /// Entries of this table itself that are not empty.
+    /// Entries of this table itself that are not empty: how many, and bounds of where (start and end as 16 bits each).
     live: AtomicU32,
+    bounds: AtomicU32,
 }
 
 impl TableCounts {
@@ -105,9 +108,24 @@ impl TableCounts {
         }
     }
 
+    /// For a table without entries.
     pub(crate) fn reset(&self) {
         self.set(Counts::ZERO);
-        self.live.store(0, Ordering::Relaxed);
+        self.set_live(0, 0..0);
+    }
+
+    /// Where entries can be found: every other one is empty. Loops over tables that hold little stay short.
+    #[inline(always)]
+    pub(crate) fn bounds(&self) -> Range<usize> {
+        let bounds = self.bounds.load(Ordering::Relaxed);
+        (bounds & 0xffff) as usize..(bounds >> 16) as usize
+    }
+
+    /// Counts an entry that was empty.
+    pub(crate) fn add_live(&self, index: usize) {
+        let (live, bounds) = (self.live(), self.bounds());
+        let wider = if live == 0 { index..index + 1 } else { bounds.start.min(index)..bounds.end.max(index + 1) };
+        self.set_live(live + 1, wider);
     }
 
     pub(crate) fn set(&self, counts: Counts) {
@@ -128,8 +146,9 @@ impl TableCounts {
     }
 
     #[inline(always)]
-    pub(crate) fn set_live(&self, live: u32) {
+    pub(crate) fn set_live(&self, live: u32, bounds: Range<usize>) {
         self.live.store(live, Ordering::Relaxed);
+        self.bounds.store(bounds.start as u32 | (bounds.end as u32) << 16, Ordering::Relaxed);
     }
 
     #[inline(always)]

@@ -20,8 +20,8 @@ use crate::exit::release_entry;
 use crate::gate::{self, Exclusive, Fresh, Path, Stock};
 use crate::memory::Counts;
 use crate::{
-    Access, AddressSpace, ENTRIES, Entry, Format, Frame, Inherit, Kind, Level, Memory, OutOfMemory, Page, Permissions,
-    Purpose, Reach, Reservation, Tlb, VirtAddr, VirtRange,
+    Access, AddressSpace, Entry, Format, Frame, Inherit, Kind, Level, Memory, OutOfMemory, Page, Permissions, Purpose,
+    Reach, Reservation, Tlb, VirtAddr, VirtRange,
 };
 
 /// How a fault was answered.
@@ -278,33 +278,21 @@ pub(crate) fn copy_table<F: Format>(
     let mut copy = Exclusive::fresh(memory, fresh, level);
     let counts = memory.counts(original);
     debug_assert!(!counts.has_unshareable(), "a table with unshareable entries is never shared");
-    let live = counts.live();
-    let skip = substitute.map_or(ENTRIES, |(index, _)| index);
-    let mut left = live;
-    for index in 0..ENTRIES {
-        if left == 0 {
-            break;
+    let bounds = counts.bounds();
+    let mut share = |range| {
+        if level == Level::LAST {
+            gate::share_entries::<F, true>(memory, original, range, &mut copy)
+        } else {
+            gate::share_entries::<F, false>(memory, original, range, &mut copy)
         }
-        let mut raw = memory.load(original, index);
-        if raw == 0 {
-            continue;
-        }
-        left -= 1;
-        if index == skip {
-            continue;
-        }
-        if F::is_present(raw) {
-            if level != Level::LAST || F::is_counted(raw) {
-                gate::retain(memory, F::output(raw));
-            }
-            raw = gate::write_protect::<F>(memory, original, level, index, raw);
-        }
-        copy.put(memory, index, raw);
-    }
+    };
+    let skip = substitute.map_or(bounds.end, |(index, _)| index);
+    share(bounds.start..skip);
+    share(skip + 1..bounds.end);
     if let Some((index, raw)) = substitute {
         copy.put(memory, index, raw);
     }
-    copy.set_live(memory, live);
+    copy.set_live(memory, counts.live(), bounds);
     copy.account(memory, counts.get());
     copy
 }
