@@ -36,7 +36,10 @@ enable_mmu:
         msr     ttbr0_el1, x0
         msr     ttbr1_el1, x1
 
-        // Nothing of what this core's TLBs and instruction caches may hold was ours.
+        // Writes to system registers are seen by what follows a context synchronisation event, not sooner
+        // (Arm ARM, "Synchronization requirements for AArch64 System registers"): TCR, MAIR and both TTBRs
+        // must be in place before any walk can start. And nothing of what this core's TLBs and instruction
+        // caches may hold was ours.
         isb
         tlbi    vmalle1
         ic      iallu
@@ -53,7 +56,7 @@ enable_mmu:
 // route. It must lie within one page: it is shorter than its alignment.
 .balign 32
 mmu_switch:
-        msr     sctlr_el1, x0
+        msr     sctlr_el1, x0           // until the ISB, fetched either way: the same instructions
         isb                             // from here on translated, and cached
         br      x3
 

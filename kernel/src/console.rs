@@ -40,8 +40,9 @@ pub fn prepare(description: Description) {
     // SAFETY: a device mapping that stays, of a PL011 that nobody else uses.
     let mut uart = Uart::new(unsafe { UniqueMmioPointer::new(pointer) });
     let line = LineConfig { data_bits: DataBits::Bits8, parity: Parity::None, stop_bits: StopBits::One };
-    // A character on its way out would be cut short; firmware may have just written one.
-    while uart.is_busy() {}
+    // A character on its way out would be cut short. A UART that nobody has clocked never finishes.
+    const PATIENCE: u32 = 1 << 16;
+    (0..PATIENCE).take_while(|_| uart.is_busy()).for_each(drop);
     // Fails only for a clock too slow for the rate; then firmware's setting stays.
     let _ = uart.enable(line, BAUD_RATE, description.clock);
     *console = Some(Console { uart });

@@ -59,14 +59,14 @@ impl fmt::Display for Error {
 pub struct Device {
     /// Physical address and length of up to two register blocks.
     pub registers: [(u64, u64); 2],
-    /// INTID of its first interrupt.
+    /// INTID of its first interrupt, if that is a shared one.
     pub interrupt: Option<u32>,
 }
 
 impl DeviceTree {
     /// Maps and checks the device tree at this physical address. What it holds stays mapped, read-only.
     pub fn load(address: u64) -> Result<Self, Error> {
-        if address == 0 || address % 8 != 0 || address >= DIRECT_LIMIT - LARGEST {
+        if address == 0 || !address.is_multiple_of(8) || address >= DIRECT_LIMIT - LARGEST {
             return Err(Error::NoAddress(address));
         }
         let page = address & !(PAGE - 1);
@@ -242,25 +242,32 @@ fn find(node: FdtNode<'static>, bus: Bus, compatible: &[&str], depth: u32) -> Op
     None
 }
 
+/// Beyond what descriptors of 48 bits can name there is no device.
+const ADDRESS_LIMIT: u64 = 1 << 48;
+/// No device that the kernel uses has more registers than the redistributors of a GICv3, in bytes.
+const LARGEST_BLOCK: u64 = 64 << 20;
+
 fn describe(node: FdtNode<'static>, bus: Bus) -> Option<Device> {
     let mut registers = [(0, 0); 2];
     for (slot, block) in registers.iter_mut().zip(node.reg().ok()??) {
         let address = bus.to_physical(block.address().ok()?)?;
-        *slot = (address, block.size().ok()?);
+        let bytes: u64 = block.size().ok()?;
+        if address >= ADDRESS_LIMIT || bytes > LARGEST_BLOCK {
+            return None;
+        }
+        *slot = (address, bytes);
     }
     let interrupt = node.property("interrupts").and_then(|property| interrupt_number(property.value()));
     (registers[0].1 > 0).then_some(Device { registers, interrupt })
 }
 
-/// The first of a GIC's interrupt specifiers: kind (0 shared, 1 private), number, flags.
+/// The first of a GIC's interrupt specifiers, if it is for a shared interrupt: kind 0, number, flags.
 fn interrupt_number(cells: &[u8]) -> Option<u32> {
-    let kind = number(cells.get(0..4)?)?;
-    let offset = number(cells.get(4..8)?)? as u32;
-    match kind {
-        0 => Some(32 + offset),
-        1 => Some(16 + offset),
-        _ => None,
-    }
+    const SHARED: u64 = 0;
+    const FIRST: u64 = 32;
+    const LAST: u64 = 1019;
+    let number = (number(cells.get(0..4)?)? == SHARED).then_some(FIRST + number(cells.get(4..8)?)?)?;
+    (number <= LAST).then_some(number as u32)
 }
 
 fn ranges_of(node: FdtNode<'static>) -> impl Iterator<Item = PhysRange> {

@@ -46,7 +46,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::None => f.write_str("the device tree names no memory"),
-            Error::TooLittle(bytes) => write!(f, "too little memory: {} MiB, at least 64 are needed", bytes >> 20),
+            Error::TooLittle(bytes) => write!(f, "too little memory: {} MiB, and 64 are known to suffice", bytes >> 20),
             Error::TooManyPieces => write!(f, "memory is in more than {PIECES} pieces"),
         }
     }
@@ -186,11 +186,10 @@ impl Pieces {
 
     /// Adds the whole pages of a range, as far as the direct map has room for them.
     fn add(&mut self, range: PhysRange) -> Result<(), ()> {
-        let start = range.start.next_multiple_of(PAGE);
         let end = range.end.min(DIRECT_LIMIT) & !(PAGE - 1);
-        if start >= end {
+        let Some(start) = range.start.checked_next_multiple_of(PAGE).filter(|&start| start < end) else {
             return Ok(());
-        }
+        };
         let mut merged = PhysRange { start, end };
         self.0.retain(|piece| {
             let touches = piece.start <= merged.end && merged.start <= piece.end;
@@ -205,7 +204,7 @@ impl Pieces {
     /// Removes every page that a range touches.
     fn remove(&mut self, range: PhysRange) -> Result<(), ()> {
         let start = range.start & !(PAGE - 1);
-        let end = range.end.checked_next_multiple_of(PAGE).unwrap_or(u64::MAX & !(PAGE - 1));
+        let end = range.end.checked_next_multiple_of(PAGE).unwrap_or(!(PAGE - 1));
         if range.start >= range.end {
             return Ok(());
         }

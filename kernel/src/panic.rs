@@ -117,7 +117,7 @@ fn backtrace(mut frame: u64) {
     const DEEPEST: usize = 32;
     println!("backtrace:");
     for _ in 0..DEEPEST {
-        if frame % 16 != 0 || !arch::is_kernel_stack(frame) {
+        if !frame.is_multiple_of(16) || !arch::is_kernel_stack(frame) {
             return;
         }
         // SAFETY: the address is aligned and on a mapped stack.

@@ -1,7 +1,7 @@
 //! What machine this is: found once, before the other cores start, and the same for good.
 
 use crate::{
-    arch::{self, interrupts, power, timer},
+    arch::{self, MAX_CORES, StartMethod, interrupts, power, timer},
     board::Board,
     console,
     device_tree::{self, DeviceTree},
@@ -122,11 +122,7 @@ pub fn bring_up(device_tree: u64) -> Result<(), Refusal> {
     if let Some(conduit) = tree.conduit() {
         power::set_conduit(conduit);
     }
-    tree.for_each_core(|identifier, method| {
-        if !method.is_some_and(|method| arch::start_core(identifier, method)) && !arch::is_this_core(identifier) {
-            println!("graft: core {identifier:#x} does not start");
-        }
-    });
+    start_cores(&tree, &memory);
 
     let megabytes = memory.total() >> 20;
     let free_memory = memory.into_free().map_err(Refusal::Memory)?;
@@ -141,4 +137,30 @@ pub fn bring_up(device_tree: u64) -> Result<(), Refusal> {
     let plural = if *cores == 1 { "" } else { "s" };
     println!("\rGraft {} on {machine}: {cores} core{plural}, {megabytes} MiB", env!("CARGO_PKG_VERSION"));
     Ok(())
+}
+
+/// Starts every core of the tree, and says which do not start.
+fn start_cores(tree: &DeviceTree, memory: &MemoryMap) {
+    let mut spare = 0;
+    tree.for_each_core(|identifier, method| {
+        if arch::is_this_core(identifier) {
+            return;
+        }
+        if arch::online_cores() == MAX_CORES {
+            spare += 1;
+            return;
+        }
+        let method = method.filter(|method| match *method {
+            StartMethod::Firmware => true,
+            StartMethod::SpinTable { release } => {
+                release.is_multiple_of(8) && memory.is_mapped((release..release + 8).into())
+            }
+        });
+        if !method.is_some_and(|method| arch::start_core(identifier, method)) {
+            println!("graft: core {identifier:#x} does not start");
+        }
+    });
+    if spare > 0 {
+        println!("graft: {spare} cores stay off: {MAX_CORES} are the most that are used");
+    }
 }

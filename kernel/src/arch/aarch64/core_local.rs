@@ -83,6 +83,12 @@ pub fn is_kernel_stack(address: u64) -> bool {
     on_stack && address % STACK_STRIDE <= STACK_STRIDE - 16 || in_image
 }
 
+/// Whether nothing is mapped at `address` because it lies below a core's stack.
+pub(super) fn is_stack_guard(address: u64) -> bool {
+    let offset = address.wrapping_sub(STACKS_BASE);
+    offset < MAX_CORES as u64 * STACK_STRIDE && offset % STACK_STRIDE < STACK_STRIDE - STACK_SIZE
+}
+
 /// Leaves the stack used so far for the core's own, which has a guard below it, and goes on with `next`.
 pub fn run_on_own_stack(next: extern "C" fn() -> !) -> ! {
     let top = STACKS_BASE + (core_index() as u64 + 1) * STACK_STRIDE;

@@ -20,7 +20,7 @@ use core::{
     hint,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
-use graft_boot::{AFFINITY_MASK, CORE_IDENTIFIERS, MAX_CORES, NO_CORE};
+use graft_boot::{AFFINITY_MASK, CORE_IDENTIFIERS, NO_CORE};
 
 /// Cores that have arrived in Rust code, the first one included.
 static ONLINE: AtomicUsize = AtomicUsize::new(1);
@@ -34,7 +34,7 @@ const PATIENCE: u64 = 1_000_000_000;
 pub enum StartMethod {
     /// By firmware: PSCI.
     Firmware,
-    /// It spins until this physical address, in RAM, holds the address to jump to.
+    /// It spins until this physical address, in the direct map, holds the address to jump to.
     SpinTable {
         /// `cpu-release-addr`.
         release: u64,
@@ -56,16 +56,13 @@ pub(super) fn enter_first_core() {
     CORE_IDENTIFIERS[0].store(MPIDR_EL1.get() & AFFINITY_MASK, Ordering::Relaxed);
 }
 
-/// Starts the core with this affinity and waits until it runs; whether it does. The core that asks runs
-/// already.
+/// Starts another core, the one with this affinity, and waits until it runs; whether it does.
+///
+/// # Panics
+///
+/// [`MAX_CORES`] run already.
 pub fn start_core(identifier: u64, method: StartMethod) -> bool {
-    if is_this_core(identifier) {
-        return true;
-    }
     let index = ONLINE.load(Ordering::Relaxed);
-    if index == MAX_CORES {
-        return false;
-    }
     CORE_IDENTIFIERS[index].store(identifier, Ordering::Relaxed);
     // The other core reads its table entry, the translation tables and everything else with its MMU on
     // and caches coherent; all it needs is that these stores are complete before it is woken.

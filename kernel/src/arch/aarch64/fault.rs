@@ -2,7 +2,7 @@
 //! that a loader made up, and an emulator's semihosting call on a machine that has no emulator. Anything
 //! else is a bug.
 
-use super::{memory, power, semihosting};
+use super::{core_local, memory, power, semihosting};
 use crate::panic;
 use core::{
     fmt,
@@ -103,6 +103,9 @@ impl fmt::Display for Cause {
                 _ => "other fault",
             };
             write!(f, ", {access} {address:#x}, {status}, level {}", syndrome & 3)?;
+        }
+        if core_local::is_stack_guard(address) {
+            write!(f, ": a kernel stack overflowed")?;
         }
         write!(f, "\n  ESR {syndrome:#x}  FAR {address:#x}")
     }

@@ -149,7 +149,7 @@ impl KernelMap {
             let slot = unsafe { table.add(index(address, level)) };
             // SAFETY: the lock on `MAP` is held; other than by walks nobody else reads it.
             let entry = unsafe { slot.read_volatile() };
-            let fits = left >= size && (address | physical) % size == 0;
+            let fits = left >= size && (address | physical).is_multiple_of(size);
             if fits && (entry & VALID == 0 || level == 3 || entry & TABLE_OR_PAGE == 0) {
                 let page = if level == 3 { TABLE_OR_PAGE } else { 0 };
                 let leaf = physical | mapping.attributes() | page;

@@ -66,13 +66,27 @@ pub fn invalidate_all() {
 
 /// Descriptors of any level that lead to pages of a range changed. Page-aligned.
 ///
-/// By range where the core has FEAT_TLBIRANGE, otherwise the whole address space goes.
+/// A few pages go one by one, more by range where the core has FEAT_TLBIRANGE; otherwise the whole address
+/// space goes.
 pub fn invalidate_range(asid: u16, range: Range<u64>) {
-    if ID_AA64ISAR0_EL1.get() >> 56 & 0xF >= 2 {
+    const FEW: u64 = 8;
+    if range.end - range.start <= FEW << 12 {
+        // SAFETY: a barrier.
+        unsafe { asm!("dsb ishst", options(nostack, preserves_flags)) };
+        range.step_by(1 << 12).for_each(|page| invalidate_page(asid, page));
+        // SAFETY: barriers.
+        unsafe { asm!("dsb ish", "isb", options(nostack, preserves_flags)) };
+    } else if ID_AA64ISAR0_EL1.get() >> 56 & 0xF >= 2 {
         invalidate_pages(asid, range);
     } else {
         invalidate_asid(asid);
     }
+}
+
+/// Without barriers, for use between them.
+fn invalidate_page(asid: u16, address: u64) {
+    // SAFETY: an invalidation costs time, never correctness.
+    unsafe { asm!("tlbi vae1is, {}", in(reg) by_address(asid, address), options(nostack, preserves_flags)) };
 }
 
 /// Arm ARM, `TLBI RVAE1IS`: one instruction covers (NUM + 1) · 2^(5·SCALE + 1) pages from BaseADDR.
@@ -89,8 +103,7 @@ fn invalidate_pages(asid: u16, range: Range<u64>) {
     // SAFETY: a barrier.
     unsafe { asm!("dsb ishst", options(nostack, preserves_flags)) };
     if left & 1 == 1 {
-        // SAFETY: an invalidation costs time, never correctness.
-        unsafe { asm!("tlbi vae1is, {}", in(reg) by_address(asid, page << 12), options(nostack, preserves_flags)) };
+        invalidate_page(asid, page << 12);
         page += 1;
         left -= 1;
     }
