@@ -283,32 +283,34 @@ pub(crate) fn share_entries<F: Format, const LAST: bool>(
     target: &mut Exclusive<F>,
 ) -> bool {
     let level = if LAST { Level::LAST } else { Level::ROOT };
-    let mut downgraded = false;
-    let mut share = |index: usize| {
+    let target = target.frame;
+    let share = move |index: usize| -> bool {
         let raw = memory.load(source, index);
         if if LAST { F::is_counted(raw) } else { F::is_present(raw) } {
             retain(memory, F::output(raw));
             let protected = F::write_protect(raw, level);
+            memory.store(target, index, protected);
             if protected != raw {
                 memory.store(source, index, protected);
-                downgraded = true;
+                return true;
             }
-            target.put(memory, index, protected);
         } else if raw != 0 {
             // A reservation, the page of zeroes, foreign memory: nothing to count and nothing to take away.
-            target.put(memory, index, raw);
+            memory.store(target, index, raw);
         }
+        false
     };
+    let mut downgraded = false;
     let mut index = range.start;
     while index + 4 <= range.end {
-        share(index);
-        share(index + 1);
-        share(index + 2);
-        share(index + 3);
+        downgraded |= share(index);
+        downgraded |= share(index + 1);
+        downgraded |= share(index + 2);
+        downgraded |= share(index + 3);
         index += 4;
     }
     while index < range.end {
-        share(index);
+        downgraded |= share(index);
         index += 1;
     }
     downgraded
