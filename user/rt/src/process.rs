@@ -96,17 +96,8 @@ impl Process {
 
     /// Starts a program from an ELF image in memory. It finds the handles as 1, 2, 3 and so on.
     pub fn spawn_image(image: &[u8], arguments: &[&str], handles: &[Handle]) -> Result<Process, Error> {
-        let mut text = Vec::new();
-        for argument in arguments {
-            text.extend_from_slice(argument.as_bytes());
-            text.push(0);
-        }
-        let request = SpawnRequest {
-            image: Text { address: image.as_ptr().addr() as u64, length: image.len() as u64 },
-            arguments: Text { address: text.as_ptr().addr() as u64, length: text.len() as u64 },
-            handles: handles.as_ptr().addr() as u64,
-            handle_count: handles.len() as u64,
-        };
+        let arguments = joined(arguments);
+        let request = request(image, &arguments, handles);
         // SAFETY: the kernel only reads the request and what it points to. `Handle` is a
         // transparent u32, as the request's list wants.
         let answer = unsafe { call(Call::Spawn, [(&raw const request).addr() as u64]) }?;
@@ -152,6 +143,39 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = close(self.handle);
+    }
+}
+
+/// Replaces the calling program by one from an ELF image in memory; the handles stay. Returns only
+/// on failure, and then nothing has changed.
+pub fn exec(image: &[u8], arguments: &[&str]) -> Error {
+    let arguments = joined(arguments);
+    let request = request(image, &arguments, &[]);
+    // SAFETY: the kernel only reads the request and what it points to; on success nothing is left
+    // of this program that could notice.
+    match unsafe { call(Call::Exec, [(&raw const request).addr() as u64]) } {
+        Err(error) => error,
+        Ok(answer) => unreachable!("exec returned {answer:?}"),
+    }
+}
+
+/// Arguments as the kernel wants them: each ended by a zero byte.
+fn joined(arguments: &[&str]) -> Vec<u8> {
+    let mut text = Vec::new();
+    for argument in arguments {
+        text.extend_from_slice(argument.as_bytes());
+        text.push(0);
+    }
+    text
+}
+
+fn request(image: &[u8], arguments: &[u8], handles: &[Handle]) -> SpawnRequest {
+    let text = |bytes: &[u8]| Text { address: bytes.as_ptr().addr() as u64, length: bytes.len() as u64 };
+    SpawnRequest {
+        image: text(image),
+        arguments: text(arguments),
+        handles: handles.as_ptr().addr() as u64,
+        handle_count: handles.len() as u64,
     }
 }
 

@@ -5,6 +5,13 @@
 
 use core::cell::Cell;
 use core::fmt;
+use core::time::Duration;
+
+use graft_abi::ExitStatus;
+
+use crate::archive::Archive;
+use crate::process::{Process, sleep};
+use crate::system;
 
 /// What has been claimed and whether it held.
 #[derive(Debug, Default)]
@@ -61,4 +68,93 @@ macro_rules! claim_eq {
         let (left, right) = (&$left, &$right);
         $report.claim(left == right, format_args!("{}: {left:?}, expected {right:?}", format_args!($($message)+)))
     }};
+}
+
+/// More of the heap than any test uses.
+const HEAP_USED: usize = 512 << 10;
+/// More of the stack than any test uses.
+const STACK_USED: usize = 128 << 10;
+
+/// Milliseconds that processes without a parent and other cores get to give back what they had.
+const SETTLE: u32 = 5000;
+
+#[inline(never)]
+fn touch_stack() {
+    core::hint::black_box([1u8; STACK_USED]);
+}
+
+/// How many frames were free at some moment, to be compared with a later one.
+#[derive(Clone, Copy, Debug)]
+pub struct FreeFrames(u64);
+
+impl FreeFrames {
+    /// As many as are free now. Before it counts, it uses the stack, the heap and the archive's
+    /// addresses as far as a test will, so that what the test itself touches is there already.
+    pub fn now() -> FreeFrames {
+        touch_stack();
+        drop(alloc::vec![1u8; HEAP_USED]);
+        drop(Archive::open());
+        FreeFrames::count()
+    }
+
+    fn count() -> FreeFrames {
+        FreeFrames(system::free_frames().unwrap_or(0))
+    }
+
+    /// Claims that as many are free now. What another core is still giving back may take a moment.
+    pub fn claim_same(self, report: &Report, what: fmt::Arguments<'_>) {
+        let mut now = FreeFrames::count();
+        for _ in 0..SETTLE {
+            if now.0 == self.0 {
+                break;
+            }
+            sleep(Duration::from_millis(1));
+            now = FreeFrames::count();
+        }
+        let (before, now) = (self.0, now.0);
+        report.claim(before == now, format_args!("{what}: {now} frames are free, {before} were"));
+    }
+}
+
+/// Claims that a process ends in this way.
+pub fn claim_end(report: &Report, process: &Process, expected: ExitStatus, what: fmt::Arguments<'_>) -> bool {
+    match process.wait() {
+        Ok(status) => report.claim(status == expected, format_args!("{what}: it {status}; expected: {expected}")),
+        Err(error) => report.claim(false, format_args!("{what}: wait: {error}")),
+    }
+}
+
+/// Claims that a process ends with code 0.
+pub fn claim_success(report: &Report, process: &Process, what: fmt::Arguments<'_>) -> bool {
+    claim_end(report, process, ExitStatus::Exited(0), what)
+}
+
+/// Numbers that look random and are the same in every run (splitmix64).
+#[derive(Clone, Debug)]
+pub struct Numbers(u64);
+
+impl Numbers {
+    /// The sequence with this seed.
+    pub const fn new(seed: u64) -> Numbers {
+        Numbers(seed)
+    }
+
+    /// The next number.
+    #[expect(clippy::should_implement_trait, reason = "a sequence without an end is no iterator")]
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
+
+    /// The next number below `end`.
+    pub fn below(&mut self, end: usize) -> usize {
+        (self.next() % end.max(1) as u64) as usize
+    }
+
+    /// One of the values.
+    pub fn choose<T: Copy>(&mut self, values: &[T]) -> T {
+        values[self.below(values.len())]
+    }
 }

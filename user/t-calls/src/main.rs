@@ -1,0 +1,26 @@
+//! Tests system calls with wrong and wild arguments: an error each, and the program goes on.
+
+#![no_std]
+#![no_main]
+#![deny(unsafe_code)]
+
+#[allow(unsafe_code)]
+mod storm;
+#[allow(unsafe_code)]
+mod wrong;
+
+use graft_rt::test::{FreeFrames, Report};
+use graft_rt::{Arguments, Error};
+
+graft_rt::program!(main);
+
+fn main(_arguments: Arguments) -> Result<i32, Error> {
+    let report = Report::new();
+    let frames = FreeFrames::now();
+    wrong::numbers(&report);
+    wrong::arguments(&report)?;
+    wrong::pointers(&report)?;
+    storm::run(&report)?;
+    frames.claim_same(&report, format_args!("after all of it"));
+    Ok(report.finish())
+}

@@ -1,0 +1,85 @@
+//! Children that make thousands of calls with wild arguments: they may end in any way that a
+//! program can end in, and the machine goes on.
+
+use core::time::Duration;
+
+use graft_rt::abi::{Call, PAGE_SIZE, ProcessState, USER_END, USER_START};
+use graft_rt::call::raw;
+use graft_rt::process::{self, sleep};
+use graft_rt::test::{Numbers, Report, claim_success};
+use graft_rt::{Error, Handle, Process, Region, Share, claim};
+
+const CHILDREN: u64 = 60;
+const CALLS: u32 = 3000;
+
+/// A call that a child of the storm does not make: it would end or stop it, or clutter the screen.
+const fn is_left_out(number: u64) -> bool {
+    matches!(
+        Call::from_number(number),
+        Some(Call::Exit | Call::Sleep | Call::Wait | Call::ConsoleWrite | Call::ConsoleRead)
+    )
+}
+
+/// Lets the children loose, some at a time.
+pub(crate) fn run(report: &Report) -> Result<(), Error> {
+    let mut survivors = 0;
+    for seed in 0..CHILDREN {
+        let share = Share::ALL[seed as usize % Share::ALL.len()];
+        let child = Process::fork_into(share, || storm(seed))?;
+        // It may have forked itself to a halt or killed itself; it must not have hurt the parent.
+        for _ in 0..1000 {
+            if child.info()?.state == ProcessState::Ended as u32 {
+                break;
+            }
+            sleep(Duration::from_millis(1));
+        }
+        let _ = child.kill(1);
+        survivors += u64::from(child.wait()?.is_success());
+    }
+    claim!(report, survivors > 0, "of {CHILDREN} children that make wild calls {survivors} got through");
+    let child = Process::fork_into(Share::default(), || 0)?;
+    claim_success(report, &child, format_args!("a child after the storm"));
+    report.done(format_args!("{CHILDREN} children made {CALLS} wild calls each, {survivors} got through"));
+    Ok(())
+}
+
+fn storm(seed: u64) -> i32 {
+    let mut numbers = Numbers::new(seed);
+    let own = process::identify();
+    let Ok(region) = Region::new(16 * PAGE_SIZE) else { return 1 };
+    let near = region.address() as u64;
+    for _ in 0..CALLS {
+        let number = match numbers.below(20) {
+            0 => numbers.next(),
+            _ => numbers.choose(Call::ALL) as u64,
+        };
+        if is_left_out(number) {
+            continue;
+        }
+        let arguments = core::array::from_fn(|_| wild(&mut numbers, near));
+        // What a child of ours forks would storm on as well, and what it kills is itself.
+        let forks_or_kills = matches!(Call::from_number(number), Some(Call::Fork | Call::Kill));
+        if forks_or_kills && arguments[0] == u64::from(Handle::SELF.0) {
+            continue;
+        }
+        // SAFETY: none for the child, which may unmap or overwrite itself; that ends the child only.
+        unsafe { raw(number, arguments) };
+    }
+    // A fork by a handle that happens to name this process would return here twice.
+    i32::from(process::identify() != own)
+}
+
+/// An argument that has a good chance of being nearly right.
+fn wild(numbers: &mut Numbers, near: u64) -> u64 {
+    let page = PAGE_SIZE as u64;
+    match numbers.below(8) {
+        0 => numbers.next(),
+        1 => 1 << numbers.below(64),
+        2 => (1_u64 << numbers.below(64)).wrapping_sub(1),
+        3 => numbers.below(8) as u64,
+        4 => numbers.choose(&[u64::from(Handle::SELF.0), USER_START as u64, USER_END as u64, u64::MAX, 0, page]),
+        5 => near + numbers.below(16) as u64 * page,
+        6 => near + numbers.below(16 * PAGE_SIZE) as u64,
+        _ => numbers.below(64) as u64 * page,
+    }
+}

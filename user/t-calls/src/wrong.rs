@@ -1,0 +1,206 @@
+//! Calls with one thing wrong, and the error that this must be.
+
+use graft_rt::abi::{
+    ARGUMENTS_MAX, Call, EntryRecord, PAGE_SIZE, ProcessInfo, SpawnRequest, SystemInfo, TablesRequest, Text, USER_END,
+    USER_START,
+};
+use graft_rt::call::raw;
+use graft_rt::test::Report;
+use graft_rt::{Error, Handle, Permissions, Region, claim, claim_eq};
+
+const PAGE: u64 = PAGE_SIZE as u64;
+const SELF: u64 = Handle::SELF.0 as u64;
+const CONSOLE: u64 = Handle::CONSOLE.0 as u64;
+const ARCHIVE: u64 = Handle::ARCHIVE.0 as u64;
+const SYSTEM: u64 = Handle::SYSTEM.0 as u64;
+/// A handle that names nothing.
+const NOTHING: u64 = 999;
+const READ_WRITE: u64 = Permissions::ReadWrite as u64;
+/// Where nothing is mapped.
+const NOWHERE: u64 = 0x7000_0000_0000;
+/// An address of the kernel.
+const KERNEL: u64 = 0xffff_ffff_8000_0000;
+
+fn answer(call: Call, arguments: &[u64]) -> Result<u64, Error> {
+    let mut all = [0; 6];
+    all[..arguments.len()].copy_from_slice(arguments);
+    // SAFETY: every call made here is to be refused, or works on memory that this test has reserved.
+    unsafe { raw(call as u64, all) }.result().map(|answer| answer.x0)
+}
+
+/// Numbers that are no call's.
+pub(crate) fn numbers(report: &Report) {
+    let wild = [u64::MAX, i64::MAX as u64, 1 << 32, 1 << 63, 0x1_0000_0009];
+    for number in (0..2000).chain(wild).filter(|&number| Call::from_number(number).is_none()) {
+        // SAFETY: there is no such call.
+        let answer = unsafe { raw(number, [u64::MAX; 6]) }.result();
+        claim!(report, answer == Err(Error::BadCall), "call number {number}: {answer:?}");
+    }
+    report.done(format_args!("numbers that are no call's are refused"));
+}
+
+/// Arguments that are wrong, pointers apart.
+pub(crate) fn arguments(report: &Report) -> Result<(), Error> {
+    use Error::*;
+    let mine = Region::new(2 * PAGE_SIZE)?;
+    let (taken, user_end) = (mine.address() as u64, USER_END as u64);
+    let info = ProcessInfo::default();
+    let info = (&raw const info).addr() as u64;
+    let wrong: &[(&str, Call, &[u64], Error)] = &[
+        ("fork of nothing", Call::Fork, &[NOTHING, 3, 0], BadHandle),
+        ("fork of handle 0", Call::Fork, &[0, 3, 0], BadHandle),
+        ("fork of a console", Call::Fork, &[CONSOLE, 3, 0], WrongObject),
+        ("fork with an unknown depth", Call::Fork, &[SELF, 4, 0], BadArgument),
+        ("fork with a wild depth", Call::Fork, &[SELF, u64::MAX, 0], BadArgument),
+        ("fork with a flag", Call::Fork, &[SELF, 3, 1], BadArgument),
+        ("fork of a handle of 33 bits", Call::Fork, &[SELF | 1 << 32, 3, 0], BadHandle),
+        ("wait for nothing", Call::Wait, &[NOTHING], BadHandle),
+        ("wait for the system", Call::Wait, &[SYSTEM], WrongObject),
+        ("kill nothing", Call::Kill, &[NOTHING, 0], BadHandle),
+        ("kill the archive", Call::Kill, &[ARCHIVE, 0], WrongObject),
+        ("map no bytes", Call::Map, &[0, 0, READ_WRITE], BadLength),
+        ("map half a page", Call::Map, &[0, PAGE / 2, READ_WRITE], Unaligned),
+        ("map between pages", Call::Map, &[NOWHERE + 1, PAGE, READ_WRITE], Unaligned),
+        ("map with unknown permissions", Call::Map, &[0, PAGE, 4], BadArgument),
+        ("map with wild permissions", Call::Map, &[0, PAGE, u64::MAX], BadArgument),
+        ("map the null page", Call::Map, &[PAGE, PAGE, READ_WRITE], BadAddress),
+        ("map just below user memory", Call::Map, &[USER_START as u64 - PAGE, PAGE, READ_WRITE], BadAddress),
+        ("map just past user memory", Call::Map, &[user_end, PAGE, READ_WRITE], BadAddress),
+        ("map across the end", Call::Map, &[user_end - PAGE, 2 * PAGE, READ_WRITE], BadAddress),
+        ("map the kernel", Call::Map, &[KERNEL, PAGE, READ_WRITE], BadAddress),
+        ("map around everything", Call::Map, &[NOWHERE, u64::MAX - PAGE + 1, READ_WRITE], BadLength),
+        ("map more than there are addresses", Call::Map, &[0, user_end, READ_WRITE], AddressesExhausted),
+        ("map where something is", Call::Map, &[taken, PAGE, READ_WRITE], Occupied),
+        ("map where something is in the middle", Call::Map, &[taken - PAGE, 4 * PAGE, READ_WRITE], Occupied),
+        ("unmap no bytes", Call::Unmap, &[taken, 0], BadLength),
+        ("unmap between pages", Call::Unmap, &[taken + 8, PAGE], Unaligned),
+        ("unmap the kernel", Call::Unmap, &[KERNEL, PAGE], BadAddress),
+        ("unmap across the end", Call::Unmap, &[user_end - PAGE, 2 * PAGE], BadAddress),
+        ("unmap the null page", Call::Unmap, &[0, PAGE], BadAddress),
+        ("protect a hole", Call::Protect, &[NOWHERE, PAGE, 1], NotMapped),
+        ("protect into a hole", Call::Protect, &[taken, 1 << 30, 1], NotMapped),
+        ("protect with unknown permissions", Call::Protect, &[taken, PAGE, 9], BadArgument),
+        ("protect the kernel", Call::Protect, &[KERNEL, PAGE, 1], BadAddress),
+        ("map the console", Call::MapObject, &[CONSOLE, 0, 1], WrongObject),
+        ("map nothing", Call::MapObject, &[NOTHING, 0, 1], BadHandle),
+        ("map the archive between pages", Call::MapObject, &[ARCHIVE, NOWHERE + 8, 1], Unaligned),
+        ("map the archive over the kernel", Call::MapObject, &[ARCHIVE, KERNEL, 1], BadAddress),
+        ("map the archive over something", Call::MapObject, &[ARCHIVE, taken, 1], Occupied),
+        ("map the archive writable", Call::MapObject, &[ARCHIVE, 0, READ_WRITE], NotAllowed),
+        ("map the archive executable", Call::MapObject, &[ARCHIVE, 0, 3], NotAllowed),
+        ("write to nothing", Call::ConsoleWrite, &[NOTHING, info, 1], BadHandle),
+        ("write to the archive", Call::ConsoleWrite, &[ARCHIVE, info, 1], WrongObject),
+        ("read from the system", Call::ConsoleRead, &[SYSTEM, info, 1], WrongObject),
+        ("close nothing", Call::Close, &[NOTHING], BadHandle),
+        ("close handle 0", Call::Close, &[0], BadHandle),
+        ("close oneself", Call::Close, &[SELF], BadHandle),
+        ("duplicate nothing", Call::Duplicate, &[NOTHING, 0], BadHandle),
+        ("look at nothing", Call::ProcessInfo, &[NOTHING, info], BadHandle),
+        ("look at the console", Call::ProcessInfo, &[CONSOLE, info], WrongObject),
+        ("look at a system that is the console", Call::SystemInfo, &[CONSOLE, info], WrongObject),
+        ("look at a system that is oneself", Call::SystemInfo, &[SELF, info], BadHandle),
+        ("the process after the last", Call::NextProcess, &[SYSTEM, u64::MAX], NotFound),
+        ("the next process of nothing", Call::NextProcess, &[NOTHING, 0], BadHandle),
+    ];
+    for &(what, call, arguments, error) in wrong {
+        claim_eq!(report, answer(call, arguments), Err(error), "{what}");
+    }
+    tables(report);
+    claim_eq!(report, mine.first_difference(|_| 0), None, "pages changed by calls that were refused");
+    report.done(format_args!("{} wrong arguments are refused, each with its own error", wrong.len()));
+    Ok(())
+}
+
+/// Requests for tables with something wrong.
+fn tables(report: &Report) {
+    let mut record = EntryRecord::default();
+    let records = (&raw mut record).addr() as u64;
+    let good = TablesRequest { cursor: 0, end: USER_END as u64, deepest: 3, padding: 0, records, capacity: 1 };
+    let wrong = [
+        ("a level beyond the last", TablesRequest { deepest: 4, ..good }, Error::BadArgument),
+        ("padding", TablesRequest { padding: 1, ..good }, Error::BadArgument),
+        ("room for nothing", TablesRequest { capacity: 0, ..good }, Error::BadLength),
+        ("records nowhere", TablesRequest { records: NOWHERE, ..good }, Error::BadAddress),
+        ("records in the kernel", TablesRequest { records: KERNEL, ..good }, Error::BadAddress),
+    ];
+    for (what, request, error) in wrong {
+        let pointer = (&raw const request).addr() as u64;
+        claim_eq!(report, answer(Call::Tables, &[SELF, pointer]), Err(error), "tables with {what}");
+    }
+}
+
+/// Pointers that lead where the call may not read or write.
+pub(crate) fn pointers(report: &Report) -> Result<(), Error> {
+    let region = Region::new(3 * PAGE_SIZE)?;
+    region.write(PAGE_SIZE, 0);
+    region.protect(0..PAGE_SIZE, Permissions::None)?;
+    region.protect(2 * PAGE_SIZE..3 * PAGE_SIZE, Permissions::Read)?;
+    let start = region.address() as u64;
+    let unreadable = start;
+    let unwritable = start + 2 * PAGE;
+    // The last bytes of a page that may be written, before one that may not.
+    let half = unwritable - 8;
+    let text = numbers as fn(&Report) as usize as u64;
+    for pointer in
+        [0, 8, USER_START as u64, NOWHERE, USER_END as u64 - 4, USER_END as u64, KERNEL, u64::MAX, unreadable]
+    {
+        for (what, call, handle) in reads() {
+            let answer = answer(call, &[handle, pointer, 100]);
+            claim_eq!(report, answer, Err(Error::BadAddress), "{what} at {pointer:#x}");
+        }
+        for call in [Call::Spawn, Call::Exec] {
+            claim_eq!(
+                report,
+                answer(call, &[pointer]),
+                Err(Error::BadAddress),
+                "{call:?} with a request at {pointer:#x}"
+            );
+        }
+    }
+    for pointer in [0, NOWHERE, USER_END as u64, KERNEL, u64::MAX, unreadable, unwritable, half, text] {
+        for (what, call, handle) in writes() {
+            let answer = answer(call, &[handle, pointer]);
+            claim_eq!(report, answer, Err(Error::BadAddress), "{what} at {pointer:#x}");
+        }
+    }
+    requests(report);
+    report.done(format_args!("pointers that lead astray are refused"));
+    Ok(())
+}
+
+/// Calls that read from a pointer in their second argument.
+fn reads() -> [(&'static str, Call, u64); 2] {
+    [("text to print", Call::ConsoleWrite, CONSOLE), ("a request for tables", Call::Tables, SELF)]
+}
+
+/// Calls that write to a pointer in their second argument.
+fn writes() -> [(&'static str, Call, u64); 2] {
+    [("statistics of a process", Call::ProcessInfo, SELF), ("statistics of the system", Call::SystemInfo, SYSTEM)]
+}
+
+/// Requests to spawn that are readable and point astray.
+fn requests(report: &Report) {
+    let (size, largest) = (size_of::<SystemInfo>() as u64, ARGUMENTS_MAX as u64);
+    let good = [0_u8; 64];
+    let good = Text { address: good.as_ptr().addr() as u64, length: 64 };
+    let nowhere = Text { address: NOWHERE, length: size };
+    let kernel = Text { address: KERNEL, length: size };
+    let around = Text { address: u64::MAX - 10, length: size };
+    let request = |image: Text, arguments: Text| SpawnRequest { image, arguments, handles: 0, handle_count: 0 };
+    let wrong = [
+        ("an image nowhere", request(nowhere, good), Error::BadAddress),
+        ("an image in the kernel", request(kernel, good), Error::BadAddress),
+        ("an image around the end", request(around, good), Error::BadAddress),
+        ("an image of zeroes", request(good, good), Error::ImageNotElf),
+        ("an empty image", request(Text::default(), good), Error::ImageTooShort),
+    ];
+    for (what, request, error) in wrong {
+        for call in [Call::Spawn, Call::Exec] {
+            let answer = answer(call, &[(&raw const request).addr() as u64]);
+            claim_eq!(report, answer, Err(error), "{call:?} with {what}");
+        }
+    }
+    let request = request(good, Text { address: good.address, length: largest + 1 });
+    let answer = answer(Call::Spawn, &[(&raw const request).addr() as u64]);
+    claim!(report, answer.is_err(), "spawn with more arguments than there may be");
+}

@@ -1,0 +1,171 @@
+//! Tests what happens when memory runs out: only who asks for it suffers, and all of it comes back.
+
+#![no_std]
+#![no_main]
+#![deny(unsafe_code)]
+
+extern crate alloc;
+
+use alloc::vec::Vec;
+
+use graft_rt::abi::PAGE_SIZE;
+use graft_rt::archive::{Archive, FileError};
+use graft_rt::gate::Gate;
+use graft_rt::process::STANDARD_HANDLES;
+use graft_rt::test::{FreeFrames, Report, claim_end, claim_success};
+use graft_rt::{Arguments, Error, ExitStatus, FaultKind, Process, Region, Share, claim, claim_eq, system};
+
+graft_rt::program!(main);
+
+const STARVED: ExitStatus = ExitStatus::Faulted(FaultKind::OutOfMemory);
+
+fn main(_arguments: Arguments) -> Result<i32, FileError> {
+    let report = Report::new();
+    let frames = FreeFrames::now();
+    greedy(&report)?;
+    crowd(&report)?;
+    let archive = Archive::open()?;
+    squeezed(&report, archive.file("true")?)?;
+    heap(&report);
+    drop(archive);
+    frames.claim_same(&report, format_args!("after all of it"));
+    Ok(report.finish())
+}
+
+/// More bytes than the machine has memory.
+fn too_much() -> Result<usize, Error> {
+    Ok((system::info()?.total_frames as usize + 1) * PAGE_SIZE)
+}
+
+/// A child that writes to more memory than there is, at every depth of sharing.
+fn greedy(report: &Report) -> Result<(), Error> {
+    let memory = Region::new(too_much()?)?;
+    memory.write(0, 1);
+    for share in Share::ALL {
+        let frames = FreeFrames::now();
+        let child = Process::fork_into(share, || {
+            memory.fill(|_| 2);
+            0
+        })?;
+        claim_end(report, &child, STARVED, format_args!("a child that takes all memory ({})", share.name()));
+        drop(child);
+        frames.claim_same(report, format_args!("after a child that took all memory ({})", share.name()));
+        claim_eq!(report, memory.read(0), 1, "the parent's memory");
+    }
+    report.done(format_args!("who takes all memory is ended, and it comes back"));
+    Ok(())
+}
+
+/// Several at once: all are ended or all but the last, and the parent is not.
+fn crowd(report: &Report) -> Result<(), Error> {
+    let memory = Region::new(too_much()?)?;
+    let frames = FreeFrames::now();
+    let mut children = Vec::new();
+    for share in Share::ALL {
+        children.push(Process::fork_into(share, || {
+            memory.fill(|_| 3);
+            0
+        })?);
+    }
+    for child in &children {
+        claim_end(report, child, STARVED, format_args!("one of several that take all memory"));
+    }
+    children.clear();
+    frames.claim_same(report, format_args!("after several that took all memory"));
+    report.done(format_args!("several that take all memory are ended, and it comes back"));
+    Ok(())
+}
+
+/// Frames that are left when all but the last is taken, to prepare the next case with.
+const CUSHION: u64 = 1024;
+/// What a child of [`squeezed`] answers when it was refused what it asked for.
+const REFUSED: i32 = 3;
+
+/// With n frames left, for every small n: fork and spawn work or say that they cannot; a process
+/// does its work or is ended for lack of memory; nothing in between.
+///
+/// This process holds the memory and must not need any itself; children do what is tested.
+fn squeezed(report: &Report, image: &[u8]) -> Result<(), Error> {
+    let most = Region::new(too_much()?)?;
+    let target = Region::new(4 << 20)?;
+    target.fill(|page| page as u8);
+    let mut page = 0;
+    while system::free_frames()? > CUSHION {
+        most.write(page * PAGE_SIZE, 1);
+        page += 1;
+    }
+    let (mut refused, mut starved) = (0, 0);
+    for left in (0..40).rev() {
+        for share in Share::ALL.map(Some).into_iter().chain([None]) {
+            let gate = Gate::new()?;
+            let child = Process::fork_into(Share::default(), || {
+                gate.pass();
+                match share {
+                    Some(share) => fork_and_write(share, &target),
+                    None => spawn(image),
+                }
+            })?;
+            // After this, nothing that this process does needs a frame.
+            FreeFrames::now();
+            let rest = Region::new((CUSHION as usize) * PAGE_SIZE)?;
+            let mut page = 0;
+            while system::free_frames()? > left {
+                rest.write(page * PAGE_SIZE, 1);
+                page += 1;
+            }
+            gate.open();
+            let status = child.wait()?;
+            refused += u32::from(status == ExitStatus::Exited(REFUSED));
+            starved += u32::from(status == STARVED);
+            let right = status.is_success() || status == ExitStatus::Exited(REFUSED) || status == STARVED;
+            claim!(report, right, "{left} frames, {}: it {status}", share.map_or("spawn", Share::name));
+        }
+    }
+    claim!(report, refused > 0, "with next to no frames, fork and spawn are refused");
+    drop(most);
+    let changed = target.first_difference(|page| page as u8);
+    claim_eq!(report, changed, None, "the first page of the parent's memory that has changed");
+    let child = Process::fork_into(Share::default(), || 0)?;
+    claim_success(report, &child, format_args!("a fork when memory is back"));
+    report.done(format_args!("with 40 to 0 frames left: {refused} refused, {starved} ended, none half done"));
+    Ok(())
+}
+
+/// 0 if fork works and the child sees what it should, or is starved; [`REFUSED`] if there is no memory.
+fn fork_and_write(share: Share, target: &Region) -> i32 {
+    let child = Process::fork_into(share, || {
+        target.write(0, 99);
+        i32::from(target.read(0) != 99 || target.read(PAGE_SIZE) != 1)
+    });
+    let status = match child {
+        Ok(child) => child.wait(),
+        Err(error) => Err(error),
+    };
+    verdict(status, target.read(0) == 0)
+}
+
+fn spawn(image: &[u8]) -> i32 {
+    let child = Process::spawn_image(image, &["true"], &STANDARD_HANDLES);
+    verdict(child.and_then(|child| child.wait()), true)
+}
+
+fn verdict(status: Result<ExitStatus, Error>, unchanged: bool) -> i32 {
+    match status {
+        Ok(status) if unchanged && (status.is_success() || status == STARVED) => 0,
+        Err(Error::OutOfMemory) => REFUSED,
+        _ => 1,
+    }
+}
+
+/// The heap says no instead of ending the program.
+fn heap(report: &Report) {
+    let mut bytes: Vec<u8> = Vec::new();
+    claim!(report, bytes.try_reserve_exact(1 << 50).is_err(), "the heap has no room for 1 PiB");
+    claim!(
+        report,
+        bytes.try_reserve_exact(isize::MAX as usize).is_err(),
+        "the heap has no room for half of everything"
+    );
+    claim!(report, bytes.try_reserve_exact(100_000).is_ok(), "the heap has room for 100,000 bytes");
+    report.done(format_args!("the heap refuses what it cannot give"));
+}
