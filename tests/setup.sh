@@ -66,13 +66,13 @@ how_to() {
     case $family:$1 in
     fedora:qemu) echo "sudo dnf install qemu-system-aarch64" ;;
     fedora:dtc) echo "sudo dnf install dtc" ;;
-    fedora:gdb) echo "sudo dnf install gdb" ;;
+    fedora:gdb) echo "sudo dnf install gdb, then: make gdb GDB=gdb" ;;
     fedora:*) echo "sudo dnf install $1" ;;
     arch:qemu) echo "sudo pacman -S qemu-system-aarch64" ;;
-    arch:gdb) echo "sudo pacman -S aarch64-linux-gnu-gdb" ;;
+    arch:gdb) echo "sudo pacman -S gdb, then: make gdb GDB=gdb" ;;
     arch:*) echo "sudo pacman -S $1" ;;
     macos:gcc) echo "xcode-select --install" ;;
-    macos:gdb) echo "brew install gdb (or use lldb: 'gdb-remote 1234')" ;;
+    macos:gdb) echo "brew install aarch64-elf-gdb, then: make gdb GDB=aarch64-elf-gdb" ;;
     macos:*) echo "brew install $1" ;;
     debian:qemu) echo "sudo apt-get install qemu-system-arm (on Debian 12: from bookworm-backports)" ;;
     ubuntu:qemu) echo "sudo apt-get install qemu-system-arm" ;;
