@@ -6,7 +6,7 @@ BOARD ?= virt
 BUILD ?= build
 CARGO ?= cargo
 GDB ?= gdb-multiarch
-export BUILD
+export BUILD GDB
 
 # rustup's programs, where a login shell has not put them on the path yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -85,7 +85,8 @@ image: build ## build/rpi4/ for a Pi 4's boot partition; with FIRMWARE a whole S
 gdb: ## debug the kernel; the guest's console is build/logs/gdb-console.log
 	@tests/setup.sh run gdb $(filter raspi4b,$(BOARD))
 	$(compile)
-	$(GDB) $(BUILD)/kernel.elf -ex "target remote | $$($(TOOL) gdb-command $(MACHINE))"
+	@echo 'The machine waits before its first instruction. Try: hbreak kernel_main, continue, backtrace.'
+	@$(GDB) $(BUILD)/kernel.elf -ex "target remote | $$($(TOOL) gdb-command $(MACHINE))"
 
 check: ## formatting and lints, warnings denied
 	@tests/setup.sh check

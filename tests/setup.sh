@@ -292,7 +292,10 @@ check() {
         run) need_linker && need_rust && need_qemu virt ;;
         raspi4b) need_qemu raspi4b && need_device_tree ;;
         check) need_linker && need_rust fmt clippy ;;
-        gdb) need_command gdb "${GDB:-gdb-multiarch}" gdb-multiarch "the debugger" ;;
+        gdb)
+            debugger=${GDB:-gdb-multiarch}
+            need_command gdb "${debugger%% *}" gdb-multiarch "the debugger"
+            ;;
         test)
             need_linker && need_rust fmt clippy && need_qemu raspi4b && need_device_tree
             need_command dtc fdtput device-tree-compiler "to make broken device trees"

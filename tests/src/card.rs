@@ -14,6 +14,21 @@ const FAT32_LBA: u8 = 0x0c;
 /// Fixed, so that the same files give the same image.
 const SERIAL: u32 = u32::from_be_bytes(*b"GRFT");
 
+/// Dates every file at the start of FAT's calendar.
+#[derive(Debug)]
+struct StoppedClock;
+
+impl fatfs::TimeProvider for StoppedClock {
+    fn get_current_date(&self) -> fatfs::Date {
+        fatfs::Date { year: 1980, month: 1, day: 1 }
+    }
+
+    fn get_current_date_time(&self) -> fatfs::DateTime {
+        let time = fatfs::Time { hour: 0, min: 0, sec: 0, millis: 0 };
+        fatfs::DateTime { date: self.get_current_date(), time }
+    }
+}
+
 /// Makes the whole card with these files in its root folder.
 pub fn make(files: &[Entry]) -> io::Result<Vec<u8>> {
     let mut partition = Cursor::new(vec![0; (PARTITION_SECTORS * SECTOR) as usize]);
@@ -24,8 +39,8 @@ pub fn make(files: &[Entry]) -> io::Result<Vec<u8>> {
         .volume_label(*b"GRAFT      ");
     fatfs::format_volume(&mut partition, options)?;
     {
-        // Built without the system's clock: every file is dated 1980-01-01, the start of FAT's calendar.
-        let volume = fatfs::FileSystem::new(&mut partition, fatfs::FsOptions::new())?;
+        let options = fatfs::FsOptions::new().time_provider(&StoppedClock);
+        let volume = fatfs::FileSystem::new(&mut partition, options)?;
         let root = volume.root_dir();
         for file in files {
             root.create_file(&file.name)?.write_all(&file.bytes)?;
