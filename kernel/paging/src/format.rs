@@ -17,6 +17,7 @@ use crate::{Entry, Frame, Level};
 ///   every encoded entry, and `restore(retire(raw)) == raw`;
 /// - `write_protect(raw, l)` takes write permission from a present descriptor and changes nothing else; it is
 ///   idempotent, and `write_enable` undoes it;
+/// - `both(a, b)` is write-protected exactly if `a` and `b` are, and `both(PROTECTED, a)` exactly if `a` is;
 /// - bits that neither the processor nor this trait gives a meaning survive `write_protect`,
 ///   `write_enable`, `retire` and `restore`.
 pub trait Format: 'static {
@@ -47,6 +48,13 @@ pub trait Format: 'static {
 
     /// A present descriptor without write permission: for a table, for the whole subtree.
     fn write_protect(raw: u64, level: Level) -> u64;
+
+    /// Stands for "write-protected" in [`both`](Format::both), at every level.
+    const PROTECTED: u64;
+
+    /// Something that [`write_protect`](Format::write_protect) changes if it changes either of two descriptors. Nothing
+    /// else is known of it. One instruction, for loops that ask whether any of many descriptors was writable.
+    fn both(a: u64, b: u64) -> u64;
 
     /// A present descriptor with write permission. The caller knows that the page may be written.
     fn write_enable(raw: u64, level: Level) -> u64;
@@ -151,6 +159,12 @@ mod tests {
                     other => other,
                 };
                 assert_eq!(F::decode(protected, level), expected);
+                let is_protected = |raw: u64| F::write_protect(raw, level) == raw;
+                assert!(is_protected(F::PROTECTED));
+                assert_eq!(is_protected(F::both(F::PROTECTED, raw)), is_protected(raw));
+                assert_eq!(is_protected(F::both(raw, protected)), is_protected(raw));
+                assert_eq!(is_protected(F::both(protected, raw)), is_protected(raw));
+
                 let writable = match entry {
                     Entry::Table(table) => !table.read_only,
                     Entry::Page(page) => page.writable,

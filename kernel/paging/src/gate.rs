@@ -284,36 +284,35 @@ pub(crate) fn share_entries<F: Format, const LAST: bool>(
 ) -> bool {
     let level = if LAST { Level::LAST } else { Level::ROOT };
     let target = target.frame;
-    let share = move |index: usize| -> bool {
+    let mut seen = F::PROTECTED;
+    let mut share = |index: usize| {
         let raw = memory.load(source, index);
         if if LAST { F::is_counted(raw) } else { F::is_present(raw) } {
             retain(memory, F::output(raw));
             let protected = F::write_protect(raw, level);
+            // Stored whether it changes or not: a test costs more than the store. Others who share the
+            // source can only be storing the same.
+            memory.store(source, index, protected);
             memory.store(target, index, protected);
-            if protected != raw {
-                memory.store(source, index, protected);
-                return true;
-            }
+            seen = F::both(seen, raw);
         } else if raw != 0 {
             // A reservation, the page of zeroes, foreign memory: nothing to count and nothing to take away.
             memory.store(target, index, raw);
         }
-        false
     };
-    let mut downgraded = false;
     let mut index = range.start;
     while index + 4 <= range.end {
-        downgraded |= share(index);
-        downgraded |= share(index + 1);
-        downgraded |= share(index + 2);
-        downgraded |= share(index + 3);
+        share(index);
+        share(index + 1);
+        share(index + 2);
+        share(index + 3);
         index += 4;
     }
     while index < range.end {
-        downgraded |= share(index);
+        share(index);
         index += 1;
     }
-    downgraded
+    F::write_protect(seen, level) != seen
 }
 
 /// Shows the page of zeroes where a level-3 table, shared or not, has a reservation.

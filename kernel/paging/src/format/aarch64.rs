@@ -157,6 +157,13 @@ impl Format for AArch64 {
         raw | if level == Level::LAST { AP_READ_ONLY } else { AP_TABLE_READ_ONLY }
     }
 
+    const PROTECTED: u64 = !0;
+
+    #[inline(always)]
+    fn both(a: u64, b: u64) -> u64 {
+        a & b
+    }
+
     #[inline(always)]
     fn write_enable(raw: u64, level: Level) -> u64 {
         raw & !if level == Level::LAST { AP_READ_ONLY } else { AP_TABLE_READ_ONLY }

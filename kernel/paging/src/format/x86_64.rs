@@ -142,6 +142,13 @@ impl Format for X86_64 {
         raw & !WRITE
     }
 
+    const PROTECTED: u64 = 0;
+
+    #[inline(always)]
+    fn both(a: u64, b: u64) -> u64 {
+        a | b
+    }
+
     #[inline(always)]
     fn write_enable(raw: u64, _level: Level) -> u64 {
         raw | WRITE
