@@ -99,7 +99,7 @@ pub(crate) fn legend(share: Share, palette: Palette) {
         (("[n]", "descriptor n of a table"), ("×n", "references to a table or page")),
         (("APTable=10", "all below is read-only"), ("AP=01 rw", "the page's own bits: read and write")),
         (("▲", "writable, but for a table above"), ("AP=11 ro", "the page's own bits: read only")),
-        (("#n", "frame number"), ("*", "differs from the picture before")),
+        (("#n", "frame number"), ("*", "descriptor or count changed")),
     ] {
         let line = sign(left.0, left.1).fill(Meaning::Plain, ' ', COLUMNS / 2).then(sign(right.0, right.1));
         println!("{}", line.paint(palette));

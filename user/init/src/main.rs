@@ -7,8 +7,7 @@
 #![no_main]
 #![deny(unsafe_code)]
 
-use graft_rt::size::Size;
-use graft_rt::{Arguments, Process, abi, eprintln, println, system};
+use graft_rt::{Arguments, Process, eprintln, println};
 
 graft_rt::program!(main);
 
@@ -21,7 +20,7 @@ fn main(arguments: Arguments) -> i32 {
     let shell = match line {
         Some(line) => Process::spawn(&["sh", "-c", line]),
         None => {
-            greet();
+            println!("`help` lists the programs.");
             Process::spawn(&["sh"])
         }
     };
@@ -32,16 +31,4 @@ fn main(arguments: Arguments) -> i32 {
             NOT_FOUND
         }
     }
-}
-
-fn greet() {
-    let Ok(info) = system::info() else { return };
-    let memory = Size(info.total_frames * abi::PAGE_SIZE as u64);
-    let plural = if info.cores == 1 { "" } else { "s" };
-    println!(
-        "Graft {} on {}: {} core{plural}, {memory} of memory. `help` lists the programs.",
-        env!("CARGO_PKG_VERSION"),
-        system::name(&info.machine),
-        info.cores,
-    );
 }

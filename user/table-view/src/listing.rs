@@ -92,7 +92,7 @@ fn run_line(run: &Run<'_>) -> Text {
     };
     let size = format!("{}", Kibibytes(run.end - record.address));
     let text = Text::new()
-        .with(Meaning::Plain, format!("[{}] {:012x}-{:012x} {size:>10} ", run.first.index(), record.address, run.end))
+        .with(Meaning::Plain, format!("{:012x}-{:012x} {size:>9}  ", record.address, run.end))
         .with(Meaning::Plain, format!("{letters} {kind}"));
     let text = match record.references {
         0 => text,
@@ -184,13 +184,13 @@ level 0 root #41000
   [0] level 1 #41001 ×1
     [0] level 2 #41002 ×1
       [2] level 3 #40020 ×2 APTable=10 read-only below
-        [0] 000000400000-000000401000      4 KiB r-x private ×1
+        000000400000-000000401000     4 KiB  r-x private ×1
     [8] level 2 #41003 ×1
       [0] level 3 #41010 ×1
-        [0] 000200000000-000200001000      4 KiB rw- private ×1
-        [1] 000200001000-000200003000      8 KiB rw- private ×2 a write faults first
+        000200000000-000200001000     4 KiB  rw- private ×1
+        000200001000-000200003000     8 KiB  rw- private ×2 a write faults first
       [1] level 3 #40011 ×2 APTable=10 read-only below
-        [0] 000200200000-000200202000      8 KiB rw- private ×1 a write faults first"
+        000200200000-000200202000     8 KiB  rw- private ×1 a write faults first"
         );
         assert!(lines.iter().all(|line| line.chars().count() <= 100));
     }

@@ -73,7 +73,7 @@ impl Picture<'_> {
         let Some((right, _)) = self.right else { return text };
         let gap = " ".repeat(GAP);
         text.with(Meaning::Plain, gap.as_str())
-            .then(centred("BOTH: drawn once", Column::Middle))
+            .then(centred("SHARED: drawn once", Column::Middle))
             .with(Meaning::Plain, gap)
             .then(centred(right, Column::Right))
     }
@@ -249,7 +249,7 @@ impl Picture<'_> {
         Mark::when(match self.tree_before(column) {
             None | Some(None) => false,
             Some(Some(tree)) => tree.entry(record.level, record.address).is_none_or(|old| {
-                (old.record.descriptor, old.record.writable_now) != (record.descriptor, record.writable_now)
+                old.record.descriptor != record.descriptor
                     || entry.below.is_none() && old.record.references != record.references
             }),
         })

@@ -34,7 +34,7 @@ fn shared_tables_stand_once_in_the_middle() {
     let lines = draw(&trees(&sample::after_fork()), None);
     assert_eq!(
         lines.join("\n"),
-        "       PARENT process 4                   BOTH: drawn once                   CHILD process 5
+        "       PARENT process 4                  SHARED: drawn once                  CHILD process 5
 ┌ level 0 root #40000 ────────┐                                      ┌ level 0 root #41000 ────────┐
 │ [0] APTable=00 ▼            │                                      │ [0] APTable=00 ▼            │
 ├ level 1 #40001 ───────── ×1 ┤                                      ├ level 1 #41001 ───────── ×1 ┤
@@ -59,7 +59,7 @@ fn a_split_moves_a_table_to_the_sides_and_marks_what_changed() {
     let lines = draw(&trees(&sample::after_child_write()), Some(&trees(&sample::after_fork())));
     assert_eq!(
         lines.join("\n"),
-        "       PARENT process 4                   BOTH: drawn once                   CHILD process 5
+        "       PARENT process 4                  SHARED: drawn once                  CHILD process 5
 ┌ level 0 root #40000 ────────┐                                      ┌ level 0 root #41000 ────────┐
 │ [0] APTable=00 ▼            │                                      │ [0] APTable=00 ▼            │
 ├ level 1 #40001 ───────── ×1 ┤                                      ├ level 1 #41001 ───────── ×1 ┤
@@ -84,7 +84,7 @@ fn tables_below_a_shared_table_are_drawn_below_it() {
     let lines = draw(&trees(&sample::after_deep_fork()), None);
     assert_eq!(
         lines.join("\n"),
-        "       PARENT process 4                   BOTH: drawn once                   CHILD process 5
+        "       PARENT process 4                  SHARED: drawn once                  CHILD process 5
 ┌ level 0 root #40000 ────────┐                                      ┌ level 0 root #41000 ────────┐
 │ [0] APTable=10 read-only ───┼──▶┌ level 1 #42001 ────────── ×2 ┐◀──┼ [0] APTable=10 read-only    │
 │                             │   │ [8] APTable=00 ▲ ▼           │   │                             │
