@@ -16,10 +16,10 @@ use crate::{
 use core::{fmt, slice};
 use dtoolkit::{
     Node, Property,
-    error::FdtParseError,
     fdt::{Fdt, FdtNode},
     standard::NodeStandard,
 };
+use graft_core::device_tree::{Broken, check};
 
 /// Largest blob that is read, as in the arm64 boot protocol.
 const LARGEST: u64 = 2 << 20;
@@ -41,7 +41,7 @@ pub enum Error {
     /// The header's total size makes no sense.
     Size(u64),
     /// The blob is broken.
-    Broken(FdtParseError),
+    Broken(Broken),
 }
 
 impl fmt::Display for Error {
@@ -90,7 +90,8 @@ impl DeviceTree {
         }
         // SAFETY: the whole blob is mapped, read-only, for good; its memory is never given away.
         let bytes = unsafe { slice::from_raw_parts(header.cast(), size as usize) };
-        let tree = Fdt::new(bytes).map_err(Error::Broken)?;
+        check(bytes).map_err(Error::Broken)?;
+        let tree = Fdt::new_unchecked(bytes);
         Ok(DeviceTree { tree, range: PhysRange { start: address, end: address + size } })
     }
 

@@ -17,11 +17,12 @@ use crate::{
 };
 use core::fmt;
 use graft_boot::{MAX_CORES, STACK_SIZE, STACK_STRIDE, STACKS_BASE};
-use heapless::Vec;
+use graft_core::pieces::{self, TooManyPieces};
 use spin::Once;
 
 /// Most pieces of memory that are kept apart. Real machines have less than ten.
 const PIECES: usize = 64;
+type Pieces = pieces::Pieces<PIECES>;
 /// Bytes that a level-2 descriptor maps.
 const BLOCK: u64 = 2 << 20;
 /// Least free memory with which it is worth going on, in bytes.
@@ -52,6 +53,12 @@ impl fmt::Display for Error {
     }
 }
 
+impl From<TooManyPieces> for Error {
+    fn from(_: TooManyPieces) -> Self {
+        Error::TooManyPieces
+    }
+}
+
 /// The machine's memory.
 pub struct MemoryMap {
     ram: Pieces,
@@ -63,27 +70,30 @@ impl MemoryMap {
     /// Finds all memory and makes the kernel's map of it: direct map, metadata, stacks.
     pub fn build(tree: &DeviceTree, archive: Option<PhysRange>) -> Result<Self, Error> {
         let mut ram = Pieces::default();
-        let mut overflow = false;
-        tree.for_each_memory(|range| overflow |= ram.add(range).is_err());
-        let image = memory::image_physical();
+        let mut result = Ok(());
+        tree.for_each_memory(|range| {
+            result = result.and(ram.add(PhysRange { start: range.start, end: range.end.min(DIRECT_LIMIT) }));
+        });
         let mut mapped = ram.clone();
-        overflow |= mapped.remove((image..image + memory::image_size()).into()).is_err();
+        result = result.and(mapped.remove(memory::image()));
         tree.for_each_reservation(|range, unmapped| {
-            overflow |= unmapped && mapped.remove(range).is_err();
+            if unmapped {
+                result = result.and(mapped.remove(range));
+            }
         });
         let mut free = mapped.clone();
-        overflow |= free.remove(tree.range()).is_err();
-        overflow |= archive.is_some_and(|archive| free.remove(archive).is_err());
-        tree.for_each_reservation(|range, _| overflow |= free.remove(range).is_err());
+        result = result.and(free.remove(tree.range()));
+        if let Some(archive) = archive {
+            result = result.and(free.remove(archive));
+        }
+        tree.for_each_reservation(|range, _| result = result.and(free.remove(range)));
         tree.for_each_core(|_, method| {
             // Cores that are still off spin in, and read from, such a page; on the Pi 4 it is page 0.
             if let Some(StartMethod::SpinTable { release }) = method {
-                overflow |= free.remove((release..release + 8).into()).is_err();
+                result = result.and(free.remove(PhysRange { start: release, end: release.saturating_add(8) }));
             }
         });
-        if overflow {
-            return Err(Error::TooManyPieces);
-        }
+        result?;
         if ram.total() == 0 {
             return Err(Error::None);
         }
@@ -99,15 +109,14 @@ impl MemoryMap {
 
     /// Whether all of the range is in the direct map.
     pub fn is_mapped(&self, range: PhysRange) -> bool {
-        self.mapped.0.iter().any(|piece| piece.contains(range))
+        self.mapped.contains(range)
     }
 
     /// What is free for good, once the kernel's map is complete.
     pub fn into_free(mut self) -> Result<&'static [PhysRange], Error> {
         static FREE: Once<Pieces> = Once::new();
-        let unused = MAP.lock().reclaim();
-        self.free.add(unused.into()).map_err(|()| Error::TooManyPieces)?;
-        Ok(&FREE.call_once(|| self.free).0)
+        self.free.add(MAP.lock().reclaim())?;
+        Ok(FREE.call_once(|| self.free).as_slice())
     }
 
     fn make_kernel_map(&mut self) -> Result<(), Error> {
@@ -117,16 +126,16 @@ impl MemoryMap {
         }
         // Tables come out of one block of RAM, which is mapped first, so that each can be reached and
         // zeroed before it is linked.
-        let block = self.take(BLOCK, 0).ok_or(Error::TooLittle(total))?;
+        let block = self.free.take(BLOCK, BLOCK, 0).ok_or(Error::TooLittle(total))?;
         let mut map = MAP.lock();
-        map.map(memory::direct(block) as u64, block, BLOCK, Mapping::ReadWrite);
-        map.supply(block..block + BLOCK);
-        for piece in &self.mapped.0 {
+        map.map(memory::direct(block.start) as u64, block.start, BLOCK, Mapping::ReadWrite);
+        map.supply(block);
+        for piece in self.mapped.as_slice() {
             map.map(memory::direct(piece.start) as u64, piece.start, piece.size(), Mapping::ReadWrite);
         }
         drop(map);
 
-        for piece in self.mapped.clone().0 {
+        for piece in self.mapped.clone().as_slice() {
             for (base, bytes) in [(REFERENCES_BASE, REFERENCE_BYTES), (COUNTS_BASE, COUNTS_BYTES)] {
                 let start = base + piece.start / PAGE * bytes;
                 let end = base + piece.end / PAGE * bytes;
@@ -153,81 +162,15 @@ impl MemoryMap {
         if start == end {
             return Some(());
         }
-        let physical = self.take(end - start, start % BLOCK)?;
-        for page in (physical..physical + (end - start)).step_by(PAGE as usize) {
+        // Blocks of 2 MiB map most of what is larger, if memory begins as far from one as addresses do.
+        let bytes = end - start;
+        let (alignment, offset) = if bytes < BLOCK { (PAGE, 0) } else { (BLOCK, start % BLOCK) };
+        let fresh = self.free.take(bytes, alignment, offset)?;
+        for page in (fresh.start..fresh.end).step_by(PAGE as usize) {
             // SAFETY: the page was free until now and is in the direct map.
             unsafe { memory::zero_page(memory::direct(page)) };
         }
-        MAP.lock().map(start, physical, end - start, Mapping::ReadWrite);
+        MAP.lock().map(start, fresh.start, bytes, Mapping::ReadWrite);
         Some(())
-    }
-
-    /// Takes free memory, as high as possible. From 2 MiB on it begins at `offset` from a multiple of
-    /// 2 MiB, so that block descriptors can map most of it.
-    fn take(&mut self, bytes: u64, offset: u64) -> Option<u64> {
-        let start = self.free.0.iter().rev().find_map(|piece| {
-            let highest = piece.end.checked_sub(bytes)?;
-            let start = if bytes < BLOCK { highest } else { highest.checked_sub(offset)? / BLOCK * BLOCK + offset };
-            (start >= piece.start).then_some(start)
-        })?;
-        self.free.remove((start..start + bytes).into()).ok()?;
-        Some(start)
-    }
-}
-
-/// Disjoint runs of whole pages in ascending order.
-#[derive(Clone, Default)]
-struct Pieces(Vec<PhysRange, PIECES>);
-
-impl Pieces {
-    fn total(&self) -> u64 {
-        self.0.iter().map(|piece| piece.size()).sum()
-    }
-
-    /// Adds the whole pages of a range, as far as the direct map has room for them.
-    fn add(&mut self, range: PhysRange) -> Result<(), ()> {
-        let end = range.end.min(DIRECT_LIMIT) & !(PAGE - 1);
-        let Some(start) = range.start.checked_next_multiple_of(PAGE).filter(|&start| start < end) else {
-            return Ok(());
-        };
-        let mut merged = PhysRange { start, end };
-        self.0.retain(|piece| {
-            let touches = piece.start <= merged.end && merged.start <= piece.end;
-            if touches {
-                merged = PhysRange { start: merged.start.min(piece.start), end: merged.end.max(piece.end) };
-            }
-            !touches
-        });
-        self.insert(merged)
-    }
-
-    /// Removes every page that a range touches.
-    fn remove(&mut self, range: PhysRange) -> Result<(), ()> {
-        let start = range.start & !(PAGE - 1);
-        let end = range.end.checked_next_multiple_of(PAGE).unwrap_or(!(PAGE - 1));
-        if range.start >= range.end {
-            return Ok(());
-        }
-        let mut rest: Vec<PhysRange, 2> = Vec::new();
-        let mut result = Ok(());
-        self.0.retain_mut(|piece| {
-            let (below, above) =
-                (PhysRange { start: piece.start, end: start }, PhysRange { start: end, end: piece.end });
-            if piece.end <= start || end <= piece.start {
-                return true;
-            }
-            for part in [below, above] {
-                if part.size() > 0 {
-                    result = result.and(rest.push(part).map_err(drop));
-                }
-            }
-            false
-        });
-        rest.into_iter().try_for_each(|part| self.insert(part)).and(result)
-    }
-
-    fn insert(&mut self, piece: PhysRange) -> Result<(), ()> {
-        let position = self.0.iter().position(|other| piece < *other).unwrap_or(self.0.len());
-        self.0.insert(position, piece).map_err(drop)
     }
 }

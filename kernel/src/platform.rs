@@ -7,7 +7,8 @@ use crate::{
     device_tree::{self, DeviceTree},
     memory_map::{self, MemoryMap},
 };
-use core::{fmt, ops};
+use core::fmt;
+pub use graft_core::pieces::PhysRange;
 use spin::Once;
 
 static PLATFORM: Once<Platform> = Once::new();
@@ -29,33 +30,6 @@ pub struct Platform {
     pub boot_arguments: &'static str,
     /// Cores that run.
     pub cores: usize,
-}
-
-/// A range of physical addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PhysRange {
-    /// First address.
-    pub start: u64,
-    /// One past the last address.
-    pub end: u64,
-}
-
-impl PhysRange {
-    /// Bytes.
-    pub const fn size(self) -> u64 {
-        self.end.saturating_sub(self.start)
-    }
-
-    /// Whether all of `other` lies within.
-    pub const fn contains(self, other: PhysRange) -> bool {
-        self.start <= other.start && other.end <= self.end
-    }
-}
-
-impl From<ops::Range<u64>> for PhysRange {
-    fn from(range: ops::Range<u64>) -> Self {
-        PhysRange { start: range.start, end: range.end }
-    }
 }
 
 /// Why the kernel cannot run here.
@@ -153,7 +127,8 @@ fn start_cores(tree: &DeviceTree, memory: &MemoryMap) {
         let method = method.filter(|method| match *method {
             StartMethod::Firmware => true,
             StartMethod::SpinTable { release } => {
-                release.is_multiple_of(8) && memory.is_mapped((release..release + 8).into())
+                release.is_multiple_of(8)
+                    && memory.is_mapped(PhysRange { start: release, end: release.saturating_add(8) })
             }
         });
         if !method.is_some_and(|method| arch::start_core(identifier, method)) {

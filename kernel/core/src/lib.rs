@@ -3,9 +3,11 @@
 //! | module | what it decides |
 //! |---|---|
 //! | [`asid`] | which address-space identifier a process runs with, on which core |
+//! | [`device_tree`] | whether a device tree blob is one |
 //! | [`handle`] | what a handle names and what may be done with it |
 //! | [`heap`] | which sleeper wakes next |
 //! | [`list`] | who stands in which queue |
+//! | [`pieces`] | which memory there is |
 //! | [`program`] | whether an ELF file is a program, and what goes where |
 //!
 //! Nothing here allocates, reads a register or knows a board.
@@ -14,7 +16,9 @@
 #![deny(missing_docs)]
 
 pub mod asid;
+pub mod device_tree;
 pub mod handle;
 pub mod heap;
 pub mod list;
+pub mod pieces;
 pub mod program;

@@ -60,7 +60,7 @@ pub(super) fn enter_first_core() {
 ///
 /// # Panics
 ///
-/// [`MAX_CORES`] run already.
+/// [`MAX_CORES`](graft_boot::MAX_CORES) run already.
 pub fn start_core(identifier: u64, method: StartMethod) -> bool {
     let index = ONLINE.load(Ordering::Relaxed);
     CORE_IDENTIFIERS[index].store(identifier, Ordering::Relaxed);

@@ -5,8 +5,9 @@
 
 use super::memory::{self, PAGE};
 use aarch64_cpu::asm::barrier;
-use core::{cell::UnsafeCell, ops::Range};
+use core::{cell::UnsafeCell, mem};
 use graft_boot::IMAGE_BASE;
+use graft_core::pieces::PhysRange;
 use spin::Mutex;
 
 /// What may be done with a kernel mapping. Never executable: only the image's text is.
@@ -65,13 +66,15 @@ unsafe extern "C" {
 pub struct KernelMap {
     early_used: usize,
     /// RAM for more tables, already in the direct map.
-    spare: Range<u64>,
+    spare: PhysRange,
     next_device: u64,
 }
 
+const NONE: PhysRange = PhysRange { start: 0, end: 0 };
+
 /// The one instance.
 pub static MAP: Mutex<KernelMap> =
-    Mutex::new(KernelMap { early_used: 0, spare: 0..0, next_device: memory::DEVICES_BASE });
+    Mutex::new(KernelMap { early_used: 0, spare: NONE, next_device: memory::DEVICES_BASE });
 
 /// Takes the lock away from whoever holds it, for a panic.
 ///
@@ -119,13 +122,13 @@ impl KernelMap {
     }
 
     /// Gives RAM, already in the direct map, for tables.
-    pub fn supply(&mut self, spare: Range<u64>) {
+    pub fn supply(&mut self, spare: PhysRange) {
         self.spare = spare;
     }
 
     /// Takes back what is left of it.
-    pub fn reclaim(&mut self) -> Range<u64> {
-        core::mem::replace(&mut self.spare, 0..0)
+    pub fn reclaim(&mut self) -> PhysRange {
+        mem::replace(&mut self.spare, NONE)
     }
 
     /// Maps the pages that hold device registers; returns where the first register is.
@@ -178,7 +181,7 @@ impl KernelMap {
             self.early_used += 1;
             return memory::image_to_physical(table);
         }
-        assert!(!self.spare.is_empty(), "no memory for kernel tables");
+        assert!(self.spare.size() > 0, "no memory for kernel tables");
         let table = self.spare.start;
         self.spare.start += PAGE;
         // SAFETY: the page was given for this purpose and is in the direct map.
@@ -195,9 +198,9 @@ const fn index(address: u64, level: u32) -> usize {
 
 /// Where the kernel sees the table at this physical address: in its image or in the direct map.
 fn table_at(physical: u64) -> *mut u64 {
-    let image = memory::image_physical();
-    if (image..image + memory::image_size()).contains(&physical) {
-        (physical - image + IMAGE_BASE) as *mut u64
+    let image = memory::image();
+    if (image.start..image.end).contains(&physical) {
+        (physical - image.start + IMAGE_BASE) as *mut u64
     } else {
         memory::direct(physical).cast()
     }

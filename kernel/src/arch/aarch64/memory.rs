@@ -15,6 +15,7 @@ use core::{
     sync::atomic::{AtomicU64, Ordering},
 };
 use graft_boot::IMAGE_BASE;
+use graft_core::pieces::PhysRange;
 
 /// Where physical address 0 appears in the direct map.
 pub const DIRECT_BASE: u64 = 0xFFFF_FF80_0000_0000;
@@ -42,9 +43,10 @@ pub(super) fn set_image_address(physical: u64) {
     IMAGE_PHYSICAL.store(physical, Ordering::Relaxed);
 }
 
-/// First physical address of the kernel image.
-pub fn image_physical() -> u64 {
-    IMAGE_PHYSICAL.load(Ordering::Relaxed)
+/// Where the kernel image is, bss included.
+pub fn image() -> PhysRange {
+    let start = IMAGE_PHYSICAL.load(Ordering::Relaxed);
+    PhysRange { start, end: start + image_size() }
 }
 
 /// Bytes of the kernel image, bss included.
@@ -54,7 +56,7 @@ pub fn image_size() -> u64 {
 
 /// The physical address of something in the kernel image.
 pub fn image_to_physical(address: u64) -> u64 {
-    address - IMAGE_BASE + image_physical()
+    address - IMAGE_BASE + image().start
 }
 
 /// Where the kernel finds a byte of RAM. Not for the kernel image, which the direct map leaves out: so
