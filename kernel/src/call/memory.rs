@@ -69,7 +69,11 @@ fn place(tree: &Locked<'_>, address: u64, bytes: u64) -> Result<VirtRange, Error
     if address != 0 {
         return checked(address, bytes);
     }
-    let range = checked(MAP_BASE as u64, bytes)?;
+    // Where the program has named no place, none is wrong: there are too few.
+    let range = checked(MAP_BASE as u64, bytes).map_err(|error| match error {
+        Error::BadAddress => Error::AddressesExhausted,
+        other => other,
+    })?;
     let base = VirtAddr::new(range.start()).ok_or(Error::BadAddress)?;
     let start = tree.find_gap(base, bytes).ok_or(Error::AddressesExhausted)?;
     checked(start.get(), bytes)
