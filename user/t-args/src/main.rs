@@ -33,11 +33,10 @@ fn main(mut given: Arguments) -> Result<i32, FileError> {
     let archive = Archive::open()?;
     let image = archive.file(arguments().get(0).unwrap_or("t-args"))?;
     let frames = FreeFrames::now();
-    strings(&report, image);
-    limits(&report, image);
-    handles(&report, image);
-    replaced(&report, image);
-    frames.claim_same(&report, format_args!("after all of it"));
+    for part in [strings, limits, handles, replaced] {
+        part(&report, image);
+        frames.claim_same(&report, format_args!("after these"));
+    }
     Ok(report.finish())
 }
 

@@ -12,7 +12,7 @@ use graft_rt::abi::PAGE_SIZE;
 use graft_rt::archive::{Archive, FileError};
 use graft_rt::gate::Gate;
 use graft_rt::process::STANDARD_HANDLES;
-use graft_rt::test::{FreeFrames, Report, claim_end, claim_success};
+use graft_rt::test::{FreeFrames, Report, claim_end, claim_success, touch_stack_and_heap};
 use graft_rt::{Arguments, Error, ExitStatus, FaultKind, Process, Region, Share, claim, claim_eq, system};
 
 graft_rt::program!(main);
@@ -106,7 +106,7 @@ fn squeezed(report: &Report, image: &[u8]) -> Result<(), Error> {
                 }
             })?;
             // After this, nothing that this process does needs a frame.
-            FreeFrames::now();
+            touch_stack_and_heap();
             let rest = Region::new((CUSHION as usize) * PAGE_SIZE)?;
             let mut page = 0;
             while system::free_frames()? > left {
