@@ -13,8 +13,8 @@ use crate::sequences::{self, Before, ChildWork};
 
 /// Where the measured memory begins: on a level-1 boundary, so that 1 GiB has one level-2 table.
 const MEMORY: usize = 0x2_0000_0000;
-/// Where fresh memory is measured; far enough for the largest machine.
-const FRESH: usize = 0x80_0000_0000;
+/// Where fresh memory is measured: near the program, so that it does not add tables of upper levels to every fork.
+const FRESH: usize = 0x800_0000;
 
 /// Frames that are left for tables of the program itself, for child processes and for other programs.
 const RESERVE: u64 = 2048;

@@ -13,13 +13,13 @@ use core::alloc::Layout;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use buddy_system_allocator::{Heap, LockedHeapWithRescue};
-use graft_abi::{MAP_BASE, Permissions};
+use graft_abi::{MAP_BASE, Permissions, STACK_TOP};
 
 /// One more than the binary logarithm of the largest block: 256 GiB, more than any machine has.
 const ORDER: usize = 39;
 
 /// Where the first chunk is.
-const HEAP_BASE: usize = 0x1000_0000;
+const HEAP_BASE: usize = STACK_TOP;
 
 /// Bytes of a chunk at least. The allocator writes to a page for every halving of a block: small
 /// chunks keep small programs small.
