@@ -10,7 +10,7 @@
 use crate::frames;
 use core::fmt;
 use core::marker::PhantomData;
-use core::mem::{MaybeUninit, size_of};
+use core::mem::{MaybeUninit, offset_of, size_of};
 use core::ops::Deref;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering, fence};
@@ -65,6 +65,9 @@ unsafe impl<T: Object> Send for Ref<T> {}
 unsafe impl<T: Object> Sync for Ref<T> {}
 
 impl<T: Object> Ref<T> {
+    /// Where in its frame an object is.
+    pub const OFFSET: usize = offset_of!(Inner<T>, object);
+
     /// Makes an object. `make` is given the rest of its frame, for as long as the object lives.
     ///
     /// # Errors
@@ -105,9 +108,8 @@ impl<T: Object> Ref<T> {
     }
 
     fn inner(object: &T) -> NonNull<Inner<T>> {
-        let offset = core::mem::offset_of!(Inner<T>, object);
         // SAFETY: objects exist only inside an `Inner`, made by `new`.
-        unsafe { NonNull::from(object).byte_sub(offset).cast() }
+        unsafe { NonNull::from(object).byte_sub(Self::OFFSET).cast() }
     }
 
     /// Forgets which kind of object it is.

@@ -55,7 +55,7 @@ fn first_program(mut image: &[u8], archive: Ref<MemoryObject>) -> Result<Ref<Thr
     let system = handles.insert(Ref::new(|_| System)?.erase(), SYSTEM_RIGHTS)?;
     drop(handles);
     assert!((console, archive, system) == (Handle::CONSOLE, Handle::ARCHIVE, Handle::SYSTEM));
-    let thread = Thread::new(process.clone(), loaded.context)?;
+    let thread = Thread::new(process.clone(), &loaded.context, |_| {})?;
     process.space.install(loaded.tree.take().ok_or(Error::OutOfMemory)?);
     Ok(thread)
 }

@@ -5,10 +5,10 @@ use crate::object::{Kind, Object, Ref};
 use crate::process::Process;
 use crate::terminal::Terminal;
 use core::cell::{Cell, UnsafeCell};
-use core::mem::{offset_of, size_of};
+use core::mem::{MaybeUninit, size_of};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering};
-use graft_abi::Error;
+use graft_abi::{Error, PAGE_SIZE};
 use graft_core::heap::{Heaped, Node};
 use graft_core::list::{Link, Linked};
 
@@ -48,19 +48,28 @@ pub enum Wait {
 /// One counted reference to it travels with it: from the core that runs it into a queue and back. Whoever
 /// has taken that reference out of its place owns the thread: its registers and its floating-point
 /// state. A second reference stays in the process's list until the thread has ended.
-#[repr(C)]
+///
+/// ```text
+///   frame   | counts | this structure | Context | floating-point state, from its first use on |
+/// ```
 pub struct Thread {
-    context: UnsafeCell<Context>,
     state: AtomicU32,
     floating_point: Cell<FloatingPoint>,
-    /// Behind this structure in the thread's frame; initialised from the first save on.
-    registers: NonNull<floating_point::State>,
+    own: NonNull<Registers>,
     wait: UnsafeCell<Option<Wait>>,
     queue: Link<Thread>,
     siblings: Link<Thread>,
     sleep: Node<Thread>,
     /// The process it belongs to.
     pub process: Ref<Process>,
+}
+
+/// What lies behind a thread in its frame.
+#[repr(C)]
+struct Registers {
+    context: Context,
+    /// Initialised from the first save on.
+    floating_point: MaybeUninit<floating_point::State>,
 }
 
 /// Where a thread's floating-point state is.
@@ -74,7 +83,7 @@ pub enum FloatingPoint {
     SavedOn(usize),
 }
 
-// SAFETY: `context`, `floating_point` and `registers` are accessed only by the thread's owner (see above),
+// SAFETY: `floating_point` and what `own` leads to are accessed only by the thread's owner (see above),
 // and ownership is handed over through the lock of a queue. `wait` is written by the owner before the
 // state becomes blocked (release), and taken by whoever makes it ready again, once (acquire). The links
 // follow `list.rs` and `heap.rs`.
@@ -106,23 +115,38 @@ unsafe impl Heaped for Thread {
 }
 
 impl Thread {
-    /// A thread of `process` that will begin with these registers. Nobody runs it yet.
+    /// A thread of `process` that will begin with these registers, as `change` leaves them. Nobody runs it
+    /// yet.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
     #[inline(always)]
-    pub fn new(process: Ref<Process>, context: Context) -> Result<Ref<Thread>, Error> {
-        const { assert!(size_of::<Thread>() + size_of::<floating_point::State>() + 64 <= graft_abi::PAGE_SIZE) };
-        Ref::new(|rest| Thread {
-            context: UnsafeCell::new(context),
-            state: AtomicU32::new(READY),
-            floating_point: Cell::new(FloatingPoint::Unused),
-            registers: NonNull::from(rest).cast(),
-            wait: UnsafeCell::new(None),
-            queue: Link::new(),
-            siblings: Link::new(),
-            sleep: Node::new(),
-            process,
+    pub fn new(
+        process: Ref<Process>,
+        registers: &Context,
+        change: impl FnOnce(&mut Context),
+    ) -> Result<Ref<Thread>, Error> {
+        Ref::new(|rest| {
+            const { assert!(size_of::<Registers>() + size_of::<Thread>() + 64 <= PAGE_SIZE) };
+            let own = NonNull::from(rest).cast::<Registers>();
+            // SAFETY: the rest of a new frame, large enough (above) and aligned to 16 bytes; copied straight to
+            // where it stays, because a context is large.
+            let context = unsafe {
+                let context = &raw mut (*own.as_ptr()).context;
+                core::ptr::copy_nonoverlapping(registers, context, 1);
+                &mut *context
+            };
+            change(context);
+            Thread {
+                state: AtomicU32::new(READY),
+                floating_point: Cell::new(FloatingPoint::Unused),
+                own,
+                wait: UnsafeCell::new(None),
+                queue: Link::new(),
+                siblings: Link::new(),
+                sleep: Node::new(),
+                process,
+            }
         })
     }
 
@@ -132,15 +156,22 @@ impl Thread {
     /// They are some thread's, and that thread outlives `'a`.
     #[inline(always)]
     pub unsafe fn of<'a>(context: *mut Context) -> &'a Thread {
-        const { assert!(offset_of!(Thread, context) == 0) };
-        // SAFETY: the context is the first field of a thread.
-        unsafe { &*context.cast::<Thread>() }
+        let frame = context.map_addr(|address| address & !(PAGE_SIZE - 1)).cast::<u8>();
+        // SAFETY: a context lies in its thread's frame, at whose start the thread is.
+        unsafe { &*frame.add(Ref::<Thread>::OFFSET).cast::<Thread>() }
     }
 
     /// Where its registers are while it does not run.
     #[inline(always)]
     pub fn context(&self) -> *mut Context {
-        self.context.get()
+        // SAFETY: `own` leads into the thread's own frame.
+        unsafe { &raw mut (*self.own.as_ptr()).context }
+    }
+
+    #[inline(always)]
+    fn floating_point_registers(&self) -> *mut floating_point::State {
+        // SAFETY: as in `context`.
+        unsafe { (&raw mut (*self.own.as_ptr()).floating_point).cast() }
     }
 
     /// What it is doing.
@@ -192,7 +223,7 @@ impl Thread {
     /// The caller owns the thread and is this core.
     pub unsafe fn save_floating_point(&self, core: usize) {
         // SAFETY: room for a state, this thread's alone.
-        floating_point::save(unsafe { &mut *self.registers.as_ptr() });
+        floating_point::save(unsafe { &mut *self.floating_point_registers() });
         self.floating_point.set(FloatingPoint::SavedOn(core));
     }
 
@@ -204,7 +235,7 @@ impl Thread {
         match self.floating_point.get() {
             FloatingPoint::Unused => floating_point::scrub(),
             // SAFETY: saved before, thus initialised.
-            _ => floating_point::restore(unsafe { &*self.registers.as_ptr() }),
+            _ => floating_point::restore(unsafe { &*self.floating_point_registers() }),
         }
     }
 
@@ -215,7 +246,9 @@ impl Thread {
     pub unsafe fn copy_floating_point(&self, other: &Thread) {
         if other.floating_point.get() != FloatingPoint::Unused {
             // SAFETY: both are room for a state in different frames, and the other's is initialised.
-            unsafe { core::ptr::copy_nonoverlapping(other.registers.as_ptr(), self.registers.as_ptr(), 1) };
+            unsafe {
+                core::ptr::copy_nonoverlapping(other.floating_point_registers(), self.floating_point_registers(), 1)
+            };
             self.floating_point.set(FloatingPoint::Saved);
         }
     }

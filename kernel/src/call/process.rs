@@ -46,17 +46,17 @@ pub(super) fn fork(
     }
     let child = Process::new(parent.identifier, parent.name())?;
     child.handles.lock().copy_from(&handles)?;
-    let mut context = registers.clone();
-    context.x[0] = 0;
-    context.x[1] = child.identifier;
-    let child_thread = Thread::new(child.clone(), context)?;
+    let identifier = child.identifier;
+    let child_thread = Thread::new(child.clone(), registers, |registers| {
+        registers.x[0] = 0;
+        registers.x[1] = identifier;
+    })?;
     let mut tree = parent.space.lock()?;
     let tlb = tree.tlb();
     let child_tree = tree.fork(&tlb, share).map_err(|_| Error::OutOfMemory)?;
     drop(tree);
     child.space.install(child_tree);
     scheduler::copy_floating_point(thread, &child_thread);
-    let identifier = child.identifier;
     let handle = handles.insert(child.erase(), PROCESS_RIGHTS)?;
     drop(handles);
     Process::start(child_thread);
@@ -75,7 +75,7 @@ pub(super) fn spawn(parent: &Ref<Process>, request: u64) -> Result<(u64, u64), E
         // Full long before a wild count could keep this going.
         child.handles.lock().insert(object, rights)?;
     }
-    let child_thread = Thread::new(child.clone(), loaded.context)?;
+    let child_thread = Thread::new(child.clone(), &loaded.context, |_| {})?;
     let mut handles = parent.handles.lock();
     if !handles.has_room() {
         return Err(Error::HandlesExhausted);

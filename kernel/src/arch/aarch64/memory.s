@@ -76,6 +76,83 @@ copy_page:
         ret
 .arch_extension nosimd
 
+.section .text.memcpy, "ax"
+.balign 64
+.global memcpy
+// x0: to, x1: from, x2: bytes. Answers with x0. What the compiler calls to move a structure; the one that
+// comes with it takes five instructions for eight bytes. Neither side need be aligned: ordinary memory does not mind.
+memcpy:
+        mov     x3, x0
+        subs    x2, x2, #64
+        b.lo    2f
+1:      ldp     x4, x5, [x1]
+        ldp     x6, x7, [x1, #16]
+        ldp     x8, x9, [x1, #32]
+        ldp     x10, x11, [x1, #48]
+        add     x1, x1, #64
+        stp     x4, x5, [x3]
+        stp     x6, x7, [x3, #16]
+        stp     x8, x9, [x3, #32]
+        stp     x10, x11, [x3, #48]
+        add     x3, x3, #64
+        subs    x2, x2, #64
+        b.hs    1b
+2:      tbz     x2, #5, 3f              // the low six bits of x2 are the bytes left
+        ldp     x4, x5, [x1], #16
+        ldp     x6, x7, [x1], #16
+        stp     x4, x5, [x3], #16
+        stp     x6, x7, [x3], #16
+3:      tbz     x2, #4, 4f
+        ldp     x4, x5, [x1], #16
+        stp     x4, x5, [x3], #16
+4:      tbz     x2, #3, 5f
+        ldr     x4, [x1], #8
+        str     x4, [x3], #8
+5:      tbz     x2, #2, 6f
+        ldr     w4, [x1], #4
+        str     w4, [x3], #4
+6:      tbz     x2, #1, 7f
+        ldrh    w4, [x1], #2
+        strh    w4, [x3], #2
+7:      tbz     x2, #0, 8f
+        ldrb    w4, [x1]
+        strb    w4, [x3]
+8:      ret
+
+.section .text.memset, "ax"
+.balign 64
+.global memset
+// x0: to, w1: the byte, x2: bytes. Answers with x0. As memcpy.
+memset:
+        and     x4, x1, #0xFF
+        orr     x4, x4, x4, lsl #8
+        orr     x4, x4, x4, lsl #16
+        orr     x4, x4, x4, lsl #32
+        mov     x3, x0
+        subs    x2, x2, #64
+        b.lo    2f
+1:      stp     x4, x4, [x3]
+        stp     x4, x4, [x3, #16]
+        stp     x4, x4, [x3, #32]
+        stp     x4, x4, [x3, #48]
+        add     x3, x3, #64
+        subs    x2, x2, #64
+        b.hs    1b
+2:      tbz     x2, #5, 3f
+        stp     x4, x4, [x3], #16
+        stp     x4, x4, [x3], #16
+3:      tbz     x2, #4, 4f
+        stp     x4, x4, [x3], #16
+4:      tbz     x2, #3, 5f
+        str     x4, [x3], #8
+5:      tbz     x2, #2, 6f
+        str     w4, [x3], #4
+6:      tbz     x2, #1, 7f
+        strh    w4, [x3], #2
+7:      tbz     x2, #0, 8f
+        strb    w4, [x3]
+8:      ret
+
 .section .text.probe, "ax"
 .global probe
 .global probe_instruction
