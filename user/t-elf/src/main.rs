@@ -21,15 +21,16 @@ use crate::file::{Field, ProgramFile};
 
 graft_rt::program!(main);
 
-/// The program that is broken. It does nothing and exits 0.
-const VICTIM: &str = "true";
+/// The program that is broken: a shell, because it has text, constants and data. With these
+/// arguments it does nothing and exits 0.
+const VICTIM: [&str; 3] = ["sh", "-c", ""];
 
 fn main(_arguments: Arguments) -> Result<i32, FileError> {
     let report = Report::new();
     let archive = Archive::open()?;
-    let good = ProgramFile::new(archive.file(VICTIM)?);
+    let good = ProgramFile::new(archive.file(VICTIM[0])?);
     let Some(good) = good else {
-        claim!(&report, false, "{VICTIM} is a program as this test knows them");
+        claim!(&report, false, "{} is a program as this test knows them", VICTIM[0]);
         return Ok(report.finish());
     };
     let frames = FreeFrames::now();
@@ -44,7 +45,7 @@ fn main(_arguments: Arguments) -> Result<i32, FileError> {
 }
 
 fn spawn(bytes: &[u8]) -> Result<Process, Error> {
-    Process::spawn_image(bytes, &[VICTIM], &STANDARD_HANDLES)
+    Process::spawn_image(bytes, &VICTIM, &STANDARD_HANDLES)
 }
 
 fn unbroken(report: &Report, good: &ProgramFile) {
@@ -136,10 +137,10 @@ fn headers_of_one(good: &ProgramFile) -> usize {
 
 /// The file is good, the request is not.
 fn requests(report: &Report, good: &ProgramFile) {
-    let refused = process::exec(&[], &[VICTIM]);
+    let refused = process::exec(&[], &VICTIM);
     claim_eq!(report, refused, Error::ImageTooShort, "exec of nothing");
     let handles = [Handle::NONE];
-    let answer = Process::spawn_image(good.bytes(), &[VICTIM], &handles).map(drop);
+    let answer = Process::spawn_image(good.bytes(), &VICTIM, &handles).map(drop);
     claim_eq!(report, answer, Err(Error::BadHandle), "a handle to pass on that names nothing");
     report.done(format_args!("a bad request is refused"));
 }

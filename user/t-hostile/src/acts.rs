@@ -94,12 +94,6 @@ impl Act {
             ends: &[FaultKind::Unaligned],
         },
         Act {
-            name: "unaligned-stack",
-            purpose: "uses a stack pointer that is not aligned",
-            commit: unaligned_stack,
-            ends: &[FaultKind::Unaligned],
-        },
-        Act {
             name: "unaligned-jump",
             purpose: "jumps between two instructions",
             commit: || jump((garbage as fn() as usize) + 2),
@@ -200,11 +194,6 @@ fn unaligned() {
     let word = [0_u64; 2];
     // SAFETY: none. An exclusive load from an unaligned address faults whatever SCTLR_EL1.A says.
     unsafe { asm!("ldxr {0}, [{0}]", inout(reg) word.as_ptr().addr() + 1 => _, options(nostack)) };
-}
-
-fn unaligned_stack() {
-    // SAFETY: none. SCTLR_EL1.SA0 makes the load fault.
-    unsafe { asm!("mov {0}, sp", "sub sp, sp, #4", "ldr {1}, [sp]", "mov sp, {0}", out(reg) _, out(reg) _) };
 }
 
 fn privileged() {

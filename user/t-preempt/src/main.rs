@@ -41,6 +41,8 @@ fn main(_arguments: Arguments) -> Result<i32, Error> {
     sleep(Duration::from_millis(800));
     let mut times = Vec::new();
     for spinner in &spinners {
+        claim_eq!(&report, spinner.kill(1), Ok(()), "ending a spinning program");
+        claim_end(&report, spinner, ExitStatus::Killed(1), format_args!("a spinning program"));
         times.push(Duration::from_nanos(spinner.info()?.processor_time));
     }
     let total: Duration = times.iter().sum();
@@ -50,11 +52,7 @@ fn main(_arguments: Arguments) -> Result<i32, Error> {
     }
     report
         .done(format_args!("{} spinning programs on {cores} processors have run about {fair:?} each", spinners.len()));
-
-    for spinner in &spinners {
-        claim_eq!(&report, spinner.kill(1), Ok(()), "ending a spinning program");
-        claim_end(&report, spinner, ExitStatus::Killed(1), format_args!("a spinning program"));
-    }
+    drop((spinners, child));
     frames.claim_same(&report, format_args!("after all of it"));
     Ok(report.finish())
 }
