@@ -10,11 +10,6 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     pub fn destroy(self, tlb: &impl Tlb) {
         // Drop after flush: a walk cache may still lead into these tables.
         tlb.invalidate(VirtRange::ALL, Reach::Tables);
-        self.abandon();
-    }
-
-    /// Ends a space that no core ever ran in, so that no TLB knows it.
-    pub(crate) fn abandon(self) {
         if gate::release(&self.memory, self.root()) {
             free_table::<F>(&self.memory, self.root(), Level::ROOT);
         }

@@ -54,23 +54,14 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// # Errors
     /// If a table could not be allocated. The space is as it was then, and nothing is leaked.
     pub fn fork(&mut self, tlb: &impl Tlb, share: Share) -> Result<Self, OutOfMemory> {
-        let mut child = Self::new(self.memory.clone())?;
-        let mut downgraded = false;
-        let (source, mut target) = (self.root(), child.exclusive_root());
-        let mut inheritance = Inheritance { memory: &self.memory, share, downgraded: &mut downgraded };
-        let result = inheritance.table::<F>(source, &mut target, false);
+        let mut inheritance = Inheritance { memory: &self.memory, share, downgraded: false };
+        let root = inheritance.copy::<F>(self.root(), Level::ROOT, false);
         // Also after a failure: what lost its write permission keeps the mark, and the next fork trusts the
         // mark and skips this. Nothing lost it (a second fork without a write between)? Nothing to invalidate.
-        if downgraded {
+        if inheritance.downgraded {
             tlb.invalidate(VirtRange::ALL, Reach::Tables);
         }
-        match result {
-            Ok(()) => Ok(child),
-            Err(OutOfMemory) => {
-                child.abandon();
-                Err(OutOfMemory)
-            }
-        }
+        Ok(Self::with_root(self.memory.clone(), root?))
     }
 }
 
@@ -78,127 +69,111 @@ struct Inheritance<'a, M> {
     memory: &'a M,
     share: Share,
     /// Whether a descriptor lost write permission that a TLB may still grant.
-    downgraded: &'a mut bool,
+    downgraded: bool,
 }
 
 impl<M: Memory> Inheritance<'_, M> {
-    /// Fills `target`, a fresh table, with what the child gets of `source`. On failure the target can be dropped as it is.
+    /// What the child gets in the place of a table that is not shared itself: a table of its own, empty if it gets nothing.
     ///
-    /// `read_only_above`: a descriptor above `source` refuses stores already, so no TLB grants any.
-    fn table<F: Format>(
-        &mut self,
-        source: Frame,
-        target: &mut Exclusive<F>,
-        read_only_above: bool,
-    ) -> Result<(), OutOfMemory> {
-        let memory = self.memory;
-        let level = target.level();
-        let counts = memory.counts(source);
-        let bounds = counts.bounds();
-        let all_shareable = !counts.has_unshareable();
-        if all_shareable && (level == Level::LAST || self.share.includes(level.below())) {
-            let downgraded = if level == Level::LAST {
-                gate::share_entries::<F, true>(memory, source, bounds.clone(), target)
-            } else {
-                gate::share_entries::<F, false>(memory, source, bounds.clone(), target)
-            };
-            *self.downgraded |= downgraded && !read_only_above;
-            target.set_live(memory, counts.live(), bounds);
-            target.account(memory, counts.get());
-            return Ok(());
-        }
-        let mut live = 0;
-        let mut downgraded = false;
-        let mut result = Ok(());
-        for index in bounds.clone() {
-            let raw = memory.load(source, index);
-            if raw == 0 {
-                continue;
-            }
-            let inherited = if level == Level::LAST || !F::is_present(raw) {
-                if !all_shareable && !is_inherited::<F>(raw, level) {
-                    continue;
-                }
-                if !F::is_present(raw) {
-                    raw
-                } else {
-                    if F::is_counted(raw) {
-                        gate::retain(memory, F::output(raw));
-                    }
-                    if !all_shareable && stays_writable::<F>(raw) {
-                        raw
-                    } else {
-                        let protected = gate::write_protect::<F>(memory, source, level, index, raw);
-                        downgraded |= protected != raw;
-                        protected
-                    }
-                }
-            } else {
-                let child = F::output(raw);
-                let shareable = all_shareable || !memory.counts(child).has_unshareable();
-                if shareable && self.share.includes(level.below()) {
-                    gate::retain(memory, child);
-                    let protected = gate::write_protect::<F>(memory, source, level, index, raw);
-                    downgraded |= protected != raw;
-                    protected
-                } else {
-                    let read_only = read_only_above || F::is_read_only_table(raw);
-                    match self.copy::<F>(child, level.below(), read_only) {
-                        Ok(Some(copy)) => copy.descriptor(),
-                        Ok(None) => continue,
-                        Err(error) => {
-                            result = Err(error);
-                            break;
-                        }
-                    }
-                }
-            };
-            target.put(memory, index, inherited);
-            live += 1;
-        }
-        target.set_live(memory, live, bounds.clone());
-        *self.downgraded |= downgraded && !read_only_above;
-        if all_shareable {
-            target.account(memory, counts.get());
-        } else {
-            let mut sum = Counts::ZERO;
-            for index in bounds {
-                sum += gate::weight::<F>(memory, target.load(memory, index), level);
-            }
-            target.account(memory, sum);
-        }
-        result
-    }
-
-    /// A copy of a table for the child; `None` if the child gets nothing of it.
+    /// `read_only_above`: a descriptor above refuses stores already, so no TLB grants any.
     fn copy<F: Format>(
         &mut self,
         source: Frame,
         level: Level,
         read_only_above: bool,
-    ) -> Result<Option<Exclusive<F>>, OutOfMemory> {
+    ) -> Result<Exclusive<F>, OutOfMemory> {
         let memory = self.memory;
-        let mut copy = Exclusive::<F>::fresh(memory, Fresh::allocate(memory, Purpose::Table)?, level);
-        let result = self.table(source, &mut copy, read_only_above);
-        if result.is_ok() && memory.counts(copy.frame()).live() > 0 {
-            return Ok(Some(copy));
+        let fresh = Fresh::allocate(memory, Purpose::Table)?;
+        let counts = memory.counts(source);
+        let last = level == Level::LAST;
+        if counts.has_unshareable() || !(last || self.share.includes(level.below())) {
+            return self.select(source, Exclusive::fresh(memory, fresh, level), read_only_above);
         }
-        free_table::<F>(memory, copy.frame(), level);
-        result.map(|()| None)
+        let bounds = counts.bounds();
+        let mut target = Exclusive::to_fill(memory, fresh, level, &bounds);
+        let downgraded = if last {
+            gate::share_entries::<F, true>(memory, source, bounds.clone(), &mut target)
+        } else {
+            gate::share_entries::<F, false>(memory, source, bounds.clone(), &mut target)
+        };
+        self.downgraded |= downgraded && !read_only_above;
+        target.set_live(memory, counts.live(), bounds);
+        target.account(memory, counts.get());
+        Ok(target)
     }
-}
 
-/// Whether a child gets this page or reservation.
-fn is_inherited<F: Format>(raw: u64, level: Level) -> bool {
-    match F::decode(raw, level) {
-        Entry::Reserved(reservation) => reservation.inherit == Inherit::Yes,
-        Entry::Page(page) => !matches!(page.kind, Kind::NoInherit | Kind::Device),
-        Entry::Empty | Entry::Table(_) => true,
+    /// The same, entry by entry: for tables above those that are shared, and for tables that hold something a child does not get.
+    fn select<F: Format>(
+        &mut self,
+        source: Frame,
+        mut target: Exclusive<F>,
+        read_only_above: bool,
+    ) -> Result<Exclusive<F>, OutOfMemory> {
+        let memory = self.memory;
+        let level = target.level();
+        let bounds = memory.counts(source).bounds();
+        let (mut live, mut sum, mut result) = (0, Counts::ZERO, Ok(()));
+        for index in bounds.clone() {
+            match self.entry::<F>(source, level, index, read_only_above) {
+                Ok(0) => {}
+                Ok(raw) => {
+                    target.put(memory, index, raw);
+                    live += 1;
+                    sum += gate::weight::<F>(memory, raw, level);
+                }
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
+            }
+        }
+        target.set_live(memory, live, bounds);
+        target.account(memory, sum);
+        if let Err(error) = result {
+            free_table::<F>(memory, target.frame(), level);
+            return Err(error);
+        }
+        Ok(target)
     }
-}
 
-/// Whether parent and child both go on writing to this page.
-#[inline(always)]
-fn stays_writable<F: Format>(raw: u64) -> bool {
-    matches!(F::decode(raw, Level::LAST), Entry::Page(page) if matches!(page.kind, Kind::Shared | Kind::Foreign))
+    /// What the child gets of one entry; 0 for nothing.
+    fn entry<F: Format>(
+        &mut self,
+        source: Frame,
+        level: Level,
+        index: usize,
+        read_only_above: bool,
+    ) -> Result<u64, OutOfMemory> {
+        let memory = self.memory;
+        let raw = memory.load(source, index);
+        let share = match F::decode(raw, level) {
+            Entry::Empty => return Ok(0),
+            Entry::Reserved(reservation) => return Ok(if reservation.inherit == Inherit::Yes { raw } else { 0 }),
+            Entry::Page(page) => match page.kind {
+                Kind::NoInherit | Kind::Device => return Ok(0),
+                Kind::Zero | Kind::Foreign => return Ok(raw),
+                Kind::Shared => {
+                    gate::retain(memory, page.frame);
+                    return Ok(raw);
+                }
+                Kind::Private => page.frame,
+            },
+            Entry::Table(table) => {
+                let shareable = !memory.counts(table.frame).has_unshareable();
+                if !shareable || !self.share.includes(level.below()) {
+                    let copy = self.copy::<F>(table.frame, level.below(), read_only_above || table.read_only)?;
+                    if memory.counts(copy.frame()).live() > 0 {
+                        return Ok(copy.descriptor());
+                    }
+                    free_table::<F>(memory, copy.frame(), level.below());
+                    return Ok(0);
+                }
+                table.frame
+            }
+        };
+        gate::retain(memory, share);
+        let protected = gate::write_protect::<F>(memory, source, level, index, raw);
+        self.downgraded |= protected != raw && !read_only_above;
+        Ok(protected)
+    }
 }

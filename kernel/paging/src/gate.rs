@@ -39,6 +39,16 @@ impl<F: Format> Exclusive<F> {
         Exclusive { frame: frame.0, level, format: PhantomData }
     }
 
+    /// As [`fresh`](Self::fresh), for a table into which every entry within `bounds` is about to be [`put`](Self::put),
+    /// empty ones as well: what is overwritten anyway is not emptied first.
+    pub(crate) fn to_fill(memory: &impl Memory, frame: Fresh, level: Level, bounds: &Range<usize>) -> Self {
+        if *bounds != (0..ENTRIES) {
+            return Self::fresh(memory, frame, level);
+        }
+        memory.counts(frame.0).reset();
+        Exclusive { frame: frame.0, level, format: PhantomData }
+    }
+
     /// As [`fresh`](Self::fresh), with the same descriptor, present or reserved, in every slot.
     pub(crate) fn filled(memory: &impl Memory, frame: Fresh, level: Level, raw: u64) -> Self {
         for index in 0..ENTRIES {
@@ -121,7 +131,7 @@ impl<F: Format> Exclusive<F> {
         }
     }
 
-    /// Stores into a [`fresh`](Self::fresh) table that is filled in one go; ends with [`set_live`](Self::set_live).
+    /// Stores into a table that nothing leads to yet and that is filled in one go; ends with [`set_live`](Self::set_live).
     #[inline(always)]
     pub(crate) fn put(&mut self, memory: &impl Memory, index: usize, raw: u64) {
         memory.store(self.frame, index, raw);
@@ -270,7 +280,7 @@ pub(crate) fn write_protect<F: Format>(
     protected
 }
 
-/// Puts the entries of `source` within `range` into `target` and shares what they lead to: it gains a reference, and the entries lose
+/// Puts the entries of `source` within `range`, empty ones as well, into `target` and shares what they lead to: it gains a reference, and the entries lose
 /// write permission on both sides. Returns whether any of the source's had it.
 ///
 /// The hot loop of fork and split, about a dozen instructions an entry: one test decides about the ordinary entry
@@ -295,18 +305,15 @@ pub(crate) fn share_entries<F: Format, const LAST: bool>(
             memory.store(source, index, protected);
             memory.store(target, index, protected);
             seen = F::both(seen, raw);
-        } else if raw != 0 {
-            // A reservation, the page of zeroes, foreign memory: nothing to count and nothing to take away.
+        } else {
+            // Nothing, a reservation, the page of zeroes, foreign memory: nothing to count and nothing to take away.
             memory.store(target, index, raw);
         }
     };
     let mut index = range.start;
-    while index + 4 <= range.end {
-        share(index);
-        share(index + 1);
-        share(index + 2);
-        share(index + 3);
-        index += 4;
+    while index + 8 <= range.end {
+        (index..index + 8).for_each(&mut share);
+        index += 8;
     }
     while index < range.end {
         share(index);

@@ -80,8 +80,13 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// If there is no frame for the root.
     pub fn new(memory: M) -> Result<Self, OutOfMemory> {
         let root = Fresh::allocate(&memory, Purpose::Table)?;
-        let root = Exclusive::<F>::fresh(&memory, root, Level::ROOT).frame();
-        Ok(AddressSpace { memory, root, format: PhantomData })
+        let root = Exclusive::fresh(&memory, root, Level::ROOT);
+        Ok(Self::with_root(memory, root))
+    }
+
+    /// A space of its own for a root that nobody else has.
+    pub(crate) fn with_root(memory: M, root: Exclusive<F>) -> Self {
+        AddressSpace { memory, root: root.frame(), format: PhantomData }
     }
 
     /// The level-0 table: what `TTBR0_EL1` or `CR3` points to.

@@ -275,10 +275,10 @@ pub(crate) fn copy_table<F: Format>(
     level: Level,
     substitute: Option<(usize, u64)>,
 ) -> Exclusive<F> {
-    let mut copy = Exclusive::fresh(memory, fresh, level);
     let counts = memory.counts(original);
-    debug_assert!(!counts.has_unshareable(), "a table with unshareable entries is never shared");
     let bounds = counts.bounds();
+    let mut copy = Exclusive::to_fill(memory, fresh, level, &bounds);
+    debug_assert!(!counts.has_unshareable(), "a table with unshareable entries is never shared");
     let mut share = |range| {
         if level == Level::LAST {
             gate::share_entries::<F, true>(memory, original, range, &mut copy)
