@@ -27,8 +27,10 @@ MACHINE = --board $(BOARD) $(if $(CPU),--cpu $(CPU)) $(if $(SMP),--smp $(SMP)) $
 	$(if $(GIC),--gic $(GIC)) $(if $(SECURE),--secure) $(if $(VIRT),--virtualization) $(if $(ICOUNT),--icount) \
 	$(if $(value CMD),--cmd "$$GRAFT_LINE")
 
-# Progress is for the first, long build.
-QUIET := $(if $(wildcard $(BUILD)/kernel.elf),--quiet)
+# cargo reports its progress where there is something to compile, and is silent where there is not.
+STAMP := $(BUILD)/.compiled
+CHANGED = $(shell find Cargo.lock Cargo.toml link.ld kernel boot user tests -newer $(STAMP) -type f -print -quit)
+QUIET := $(if $(wildcard $(STAMP)),$(if $(CHANGED),,--quiet))
 
 .PHONY: build help run test image gdb check doc size doctor clean
 
@@ -38,6 +40,7 @@ define compile
 @$(CARGO) build $(QUIET) --release --target $(TARGET) -p graft-kernel
 @$(CARGO) build $(QUIET) --release --target $(TARGET) $(addprefix -p graft-,$(PROGRAMS))
 @$(TOOL) pack --compiled $(COMPILED) $(if $(EXTRA),--extra "$(EXTRA)") $(PROGRAMS)
+@touch $(STAMP)
 endef
 
 build: ## kernel, programs and archive, into build/
@@ -91,13 +94,13 @@ gdb: ## debug the kernel; the guest's console is build/logs/gdb-console.log
 check: ## formatting and lints, warnings denied
 	@tests/setup.sh check
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy $(QUIET) --all-targets -- --deny warnings
-	$(CARGO) clippy $(QUIET) --target $(TARGET) $(PACKAGES) -- --deny warnings
+	$(CARGO) clippy --all-targets -- --deny warnings
+	$(CARGO) clippy --target $(TARGET) $(PACKAGES) -- --deny warnings
 
 doc: ## the documentation of every crate
 	@tests/setup.sh build
-	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc $(QUIET) --no-deps
-	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc $(QUIET) --no-deps --target $(TARGET) -p graft-boot -p graft-rt
+	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --no-deps
+	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --no-deps --target $(TARGET) -p graft-boot -p graft-rt
 	@echo "Start at $(TARGET_DIR)/doc/graft_paging/index.html; what runs on the boards is in $(TARGET_DIR)/$(TARGET)/doc."
 
 size: build ## bytes of kernel and programs in memory

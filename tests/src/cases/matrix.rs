@@ -42,6 +42,10 @@ pub(super) fn cases(build: &Build) -> Result<Vec<Case>, String> {
             cases.push(boot(name, machine.with_line(&all), Expected::success(), ALL_PROGRAMS_LIMIT));
         }
     }
+    // As many cores as a GICv2 can have, and more than the kernel has room for.
+    for (cores, gic) in [(8, 2), (16, 3)] {
+        cases.push(line(&Machine { cores, gic, ..virt(build) }, "forkdemo", Expected::success(), LIMIT));
+    }
     for gic in [2, 3] {
         let small = Machine { memory: "64M".into(), gic, ..virt(build) };
         cases.push(line(&small, "forkdemo && free", Expected::success(), LIMIT));
