@@ -199,20 +199,22 @@ impl<'a, F: Format, M: Memory> Path<'a, F, M> {
     #[inline(always)]
     fn descend(memory: &'a M, root: Frame, address: VirtAddr) -> Self {
         let mut tables = [root; Level::COUNT];
-        let mut level = Level::ROOT;
         let (mut read_only, mut shared) = (false, None);
-        loop {
-            let raw = memory.load(tables[level.number()], level.index(address));
-            if level == Level::LAST || !F::is_present(raw) {
+        for number in 0..Level::LAST.number() {
+            let level = Level::new(number as u8).expect("a level of the tree");
+            let raw = memory.load(tables[number], level.index(address));
+            if !F::is_present(raw) {
                 return Path { memory, tables, level, raw, read_only, shared, address, space: PhantomData };
             }
-            level = level.below();
-            tables[level.number()] = F::output(raw);
+            tables[number + 1] = F::output(raw);
             read_only |= F::is_read_only_table(raw);
             if shared.is_none() && !is_sole(memory, F::output(raw)) {
-                shared = Some(level);
+                shared = Some(level.below());
             }
         }
+        let level = Level::LAST;
+        let raw = memory.load(tables[level.number()], level.index(address));
+        Path { memory, tables, level, raw, read_only, shared, address, space: PhantomData }
     }
 
     /// Which entry of the path's table of this level is on the path.
@@ -252,9 +254,6 @@ impl<'a, F: Format, M: Memory> Path<'a, F, M> {
     /// Adds a change to the counts of every table that nobody shares.
     #[inline(always)]
     pub(crate) fn account(&mut self, change: Counts) {
-        if change == Counts::ZERO {
-            return;
-        }
         for number in 0..=self.lowest().level.number() {
             self.memory.counts(self.tables[number]).add(change);
         }

@@ -135,8 +135,21 @@ impl TableCounts {
         self.unshareable.store(counts.unshareable as u32, Ordering::Relaxed);
     }
 
+    /// Adds a change. What does not change is not touched: most changes are known to the compiler.
+    #[inline(always)]
     pub(crate) fn add(&self, change: Counts) {
-        self.set(self.get() + change);
+        let add = |count: &AtomicU32, change: i64| {
+            if change != 0 {
+                count.store(count.load(Ordering::Relaxed).wrapping_add(change as u32), Ordering::Relaxed);
+            }
+        };
+        if change.reserved != 0 {
+            let reserved = self.reserved.load(Ordering::Relaxed).wrapping_add(change.reserved as u64);
+            self.reserved.store(reserved, Ordering::Relaxed);
+        }
+        add(&self.pages, change.pages);
+        add(&self.tables, change.tables);
+        add(&self.unshareable, change.unshareable);
     }
 
     /// Entries that are not empty.

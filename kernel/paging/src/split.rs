@@ -176,6 +176,9 @@ fn back<F: Format, M: Memory>(
         return Ok(Resolved { frame, table_splits: 0, action: Action::ZeroPage });
     }
 
+    if path.level == Level::LAST && path.shared.is_none() {
+        return back_page(tlb, path, Page { frame: memory.zero_page(), permissions, kind, writable });
+    }
     let tables_between = Level::LAST.number() - path.level.number();
     let mut stock = Stock::allocate(memory, frozen_tables(&path) + tables_between)?;
     let (frame, action) = if kind == Kind::Zero {
@@ -204,6 +207,24 @@ fn back<F: Format, M: Memory>(
     let change = gate::weight::<F>(memory, raw, level) - gate::weight::<F>(memory, path.raw, level);
     let table_splits = replace(tlb, path, raw, change, stock);
     Ok(Resolved { frame, table_splits, action })
+}
+
+/// The first touch of a page whose table is there and nobody else's: the common case of [`back`].
+fn back_page<F: Format, M: Memory>(tlb: &impl Tlb, mut path: Path<'_, F, M>, page: Page) -> Result<Resolved, Fault> {
+    let memory = path.memory;
+    let frame = Fresh::allocate(memory, Purpose::Page)?.into_frame();
+    memory.zero(frame);
+    path.open();
+    path.account(Counts { pages: 1, reserved: -1, ..Counts::ZERO });
+    let index = path.index(Level::LAST);
+    path.lowest().store(memory, index, F::encode(Entry::Page(Page { frame, ..page }), Level::LAST));
+    if path.read_only {
+        // Marks came off on the way: see `reuse`.
+        tlb.invalidate(VirtRange::page(path.address), Reach::Tables);
+    } else {
+        tlb.publish();
+    }
+    Ok(Resolved { frame, table_splits: 0, action: Action::DemandZero })
 }
 
 /// Tables on the path that must be copied before its descriptor may change.
