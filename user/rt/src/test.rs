@@ -78,11 +78,21 @@ const SETTLE: u32 = 5000;
 pub struct FreeFrames(u64);
 
 impl FreeFrames {
-    /// As many as there are now.
+    /// As many as there are now, when the number has come to rest: another core may be finishing
+    /// what happened just before.
     pub fn now() -> FreeFrames {
         // The first count may take a page of the stack between its two looks.
         FreeFrames::count();
-        FreeFrames::count()
+        let mut before = FreeFrames::count();
+        for _ in 0..SETTLE {
+            sleep(Duration::from_millis(2));
+            let now = FreeFrames::count();
+            if now.0 == before.0 {
+                break;
+            }
+            before = now;
+        }
+        before
     }
 
     #[inline(never)]
@@ -93,13 +103,13 @@ impl FreeFrames {
 
     /// Claims that there are as many now. What another core is still giving back may take a moment.
     pub fn claim_same(self, report: &Report, what: fmt::Arguments<'_>) {
-        let mut now = FreeFrames::now();
+        let mut now = FreeFrames::count();
         for _ in 0..SETTLE {
             if now.0 == self.0 {
                 break;
             }
             sleep(Duration::from_millis(1));
-            now = FreeFrames::now();
+            now = FreeFrames::count();
         }
         let (before, now) = (self.0, now.0);
         report.claim(before == now, format_args!("{what}: {now} frames are free or its own, {before} were"));

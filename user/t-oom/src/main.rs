@@ -7,11 +7,12 @@
 extern crate alloc;
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
-use graft_rt::abi::PAGE_SIZE;
+use graft_rt::abi::{PAGE_SIZE, ProcessState};
 use graft_rt::archive::{Archive, FileError};
 use graft_rt::gate::Gate;
-use graft_rt::process::STANDARD_HANDLES;
+use graft_rt::process::{STANDARD_HANDLES, sleep};
 use graft_rt::test::{FreeFrames, Report, claim_end, claim_success, touch_stack_and_heap};
 use graft_rt::{Arguments, Error, ExitStatus, FaultKind, Process, Region, Share, claim, claim_eq, system};
 
@@ -25,7 +26,13 @@ fn main(_arguments: Arguments) -> Result<i32, FileError> {
     greedy(&report)?;
     crowd(&report)?;
     let archive = Archive::open()?;
-    squeezed(&report, archive.file("true")?)?;
+    let image = archive.file("true")?;
+    // Each core keeps some free frames at hand, which are out of reach of another that needs them:
+    // only with one can memory be taken to the last frame.
+    if system::info()?.cores == 1 {
+        squeezed(&report, image)?;
+    }
+    scramble(&report, image)?;
     heap(&report);
     drop(archive);
     frames.claim_same(&report, format_args!("after all of it"));
@@ -78,6 +85,8 @@ fn crowd(report: &Report) -> Result<(), Error> {
 
 /// Frames that are left when all but the last is taken, to prepare the next case with.
 const CUSHION: u64 = 1024;
+/// Pages that one level-3 table maps.
+const TABLE: usize = 512;
 /// What a child of [`squeezed`] answers when it was refused what it asked for.
 const REFUSED: i32 = 3;
 
@@ -108,6 +117,9 @@ fn squeezed(report: &Report, image: &[u8]) -> Result<(), Error> {
             // After this, nothing that this process does needs a frame.
             touch_stack_and_heap();
             let rest = Region::new((CUSHION as usize) * PAGE_SIZE)?;
+            let last = rest.pages() - 1;
+            let tables = (0..last).step_by(TABLE).chain([last]);
+            tables.for_each(|page| rest.write(page * PAGE_SIZE, 1));
             let mut page = 0;
             while system::free_frames()? > left {
                 rest.write(page * PAGE_SIZE, 1);
@@ -128,6 +140,85 @@ fn squeezed(report: &Report, image: &[u8]) -> Result<(), Error> {
     let child = Process::fork_into(Share::default(), || 0)?;
     claim_success(report, &child, format_args!("a fork when memory is back"));
     report.done(format_args!("with 40 to 0 frames left: {refused} refused, {starved} ended, none half done"));
+    Ok(())
+}
+
+/// A process that takes memory and holds it.
+struct Hog {
+    start: Gate,
+    ready: Gate,
+    process: Process,
+}
+
+impl Hog {
+    fn new(pages: usize) -> Result<Hog, Error> {
+        let (start, ready) = (Gate::new()?, Gate::new()?);
+        let process = Process::fork_into(Share::default(), || {
+            let Ok(memory) = Region::new(pages * PAGE_SIZE) else { return 1 };
+            start.pass();
+            memory.fill(|_| 1);
+            ready.open();
+            sleep(Duration::from_secs(600));
+            1
+        })?;
+        Ok(Hog { start, ready, process })
+    }
+
+    /// Lets it take its memory, or be ended for trying.
+    fn feed(&self) -> Result<(), Error> {
+        self.start.open();
+        while !self.ready.is_open() && self.process.info()?.state != ProcessState::Ended as u32 {
+            sleep(Duration::from_micros(500));
+        }
+        Ok(())
+    }
+}
+
+/// Several processes fork, write and spawn at once while hogs, each half as greedy as the one before,
+/// hold all but the last few frames.
+fn scramble(report: &Report, image: &[u8]) -> Result<(), Error> {
+    let target = Region::new(4 << 20)?;
+    target.fill(|page| page as u8);
+    let frames = FreeFrames::now();
+    let total = system::info()?.total_frames as usize;
+    let mut hogs = Vec::new();
+    for halvings in 1..=total.ilog2() {
+        hogs.push(Hog::new(total >> halvings)?);
+    }
+    let gate = Gate::new()?;
+    let mut workers = Vec::new();
+    for number in 0..8_usize {
+        workers.push(Process::fork_into(Share::ALL[number % 4], || {
+            gate.pass();
+            for round in 0..20_usize {
+                let code = match round % 5 {
+                    4 => spawn(image),
+                    depth => fork_and_write(Share::ALL[depth], &target),
+                };
+                if code != 0 && code != REFUSED {
+                    return 1;
+                }
+            }
+            0
+        })?);
+    }
+    touch_stack_and_heap();
+    hogs.iter().try_for_each(Hog::feed)?;
+    let left = system::free_frames()?;
+    gate.open();
+    for worker in &workers {
+        let status = worker.wait()?;
+        claim!(report, status.is_success() || status == STARVED, "a worker with {left} frames for all: it {status}");
+    }
+    for hog in &hogs {
+        let _ = hog.process.kill(0);
+        hog.process.wait()?;
+    }
+    drop((hogs, workers, gate));
+    frames.claim_same(report, format_args!("after several had scrambled for the last frames"));
+    let changed = target.first_difference(|page| page as u8);
+    claim_eq!(report, changed, None, "the first page of the parent's memory that has changed");
+    report.done(format_args!("several scramble for the last {left} frames and all come back"));
     Ok(())
 }
 

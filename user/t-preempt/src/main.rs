@@ -50,8 +50,7 @@ fn main(_arguments: Arguments) -> Result<i32, Error> {
     for time in &times {
         claim!(&report, *time * 4 > fair && *time < fair * 4, "processor times {times:?}: one is far from {fair:?}");
     }
-    report
-        .done(format_args!("{} spinning programs on {cores} processors have run about {fair:?} each", spinners.len()));
+    report.done(format_args!("{} spinning programs, {cores} running at a time: about {fair:?} each", spinners.len()));
     drop((spinners, child));
     frames.claim_same(&report, format_args!("after all of it"));
     Ok(report.finish())
