@@ -118,6 +118,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
 }
 
 /// The last owner of page and tables: permission comes back, nothing is copied.
+#[inline(always)]
 fn reuse<F: Format, M: Memory>(tlb: &impl Tlb, mut path: Path<'_, F, M>, page: Page) -> Resolved {
     path.open();
     let index = path.index(Level::LAST);
