@@ -84,7 +84,6 @@ fn repetition(options: &Options, memory: &Region, figures: &mut Figures) -> Resu
 
     touch(memory);
     let life = sequences::life(share)?;
-    figures.note("fork", life.fork);
     figures.note("fork_exit_wait", life.fork_exit_wait);
     figures.note("exit", life.exit);
 
@@ -103,6 +102,7 @@ fn repetition(options: &Options, memory: &Region, figures: &mut Figures) -> Resu
 
     touch(memory);
     let times = sequences::parent(share, first, next)?;
+    figures.note("fork", times.fork);
     figures.note("parent_first_write", times.first_write);
     figures.note("parent_next_write", times.next_write);
 

@@ -12,8 +12,6 @@ use graft_rt::{Error, Handle, Share};
 /// Counts of the machine's counter that a child and its parent have measured.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Life {
-    /// From before the fork until the parent goes on.
-    pub(crate) fork: u64,
     /// From before the fork until the parent has waited for the child's end.
     pub(crate) fork_exit_wait: u64,
     /// From the child's last instruction until the parent has waited for its end.
@@ -27,7 +25,7 @@ fn forked(x0: u64) -> Result<Handle, Error> {
 
 /// Forks a child that ends at once, and waits for it.
 pub(crate) fn life(share: Share) -> Result<Life, Error> {
-    let (begin, after_fork, end, child_end, handle): (u64, u64, u64, u64, u64);
+    let (begin, end, child_end, handle): (u64, u64, u64, u64);
     // SAFETY: the parent comes out of the block with what is declared changed, the child never
     // comes out; neither stores to memory.
     unsafe {
@@ -38,8 +36,6 @@ pub(crate) fn life(share: Share) -> Result<Life, Error> {
             "isb",
             "mrs     x20, cntvct_el0",
             "svc     {svc}",
-            "isb",
-            "mrs     x21, cntvct_el0",
             "cbz     x0, 2f",
             "mov     x23, x0",
             "tbnz    x0, #63, 3f",
@@ -63,7 +59,6 @@ pub(crate) fn life(share: Share) -> Result<Life, Error> {
             exit = const Call::Exit as u64,
             inout("x1") share as u64 => child_end,
             out("x20") begin,
-            out("x21") after_fork,
             out("x22") end,
             out("x23") handle,
             clobber_abi("C"),
@@ -73,7 +68,7 @@ pub(crate) fn life(share: Share) -> Result<Life, Error> {
     graft_rt::process::close(forked(handle)?)?;
     // The child knew only the low half of the count: so does the difference.
     let exit = u64::from((end as u32).wrapping_sub(child_end as u32));
-    Ok(Life { fork: after_fork - begin, fork_exit_wait: end - begin, exit })
+    Ok(Life { fork_exit_wait: end - begin, exit })
 }
 
 /// What a child measures before it ends.
@@ -172,6 +167,9 @@ pub(crate) fn child(share: Share, work: ChildWork, first: usize, next: usize) ->
 /// Counts that a parent has measured while its child lives.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ParentTimes {
+    /// From before the fork until the parent goes on. If the processor is given to the child first,
+    /// that goes to sleep at once: nothing but the fork is in this figure, whatever an exit costs.
+    pub(crate) fork: u64,
     /// The first write after the fork, to `first`.
     pub(crate) first_write: u64,
     /// The write after that, to `next`.
@@ -180,14 +178,18 @@ pub(crate) struct ParentTimes {
 
 /// Forks a child that sleeps; the parent writes twice and then ends it.
 pub(crate) fn parent(share: Share, first: usize, next: usize) -> Result<ParentTimes, Error> {
-    let (begin, after_first, before_next, end, handle): (u64, u64, u64, u64, u64);
+    let (before_fork, after_fork, begin, after_first, before_next, end, handle): (u64, u64, u64, u64, u64, u64, u64);
     // SAFETY: as in `child`.
     unsafe {
         asm!(
             "mov     w0, {this}",
             "mov     x2, xzr",
             "mov     x8, {fork}",
+            "isb",
+            "mrs     x27, cntvct_el0",
             "svc     {svc}",
+            "isb",
+            "mrs     x28, cntvct_el0",
             "cbz     x0, 2f",
             "mov     x23, x0",
             "tbnz    x0, #63, 9f",
@@ -224,12 +226,15 @@ pub(crate) fn parent(share: Share, first: usize, next: usize) -> Result<ParentTi
             out("x24") end,
             in("x25") first,
             in("x26") next,
+            out("x27") before_fork,
+            out("x28") after_fork,
             clobber_abi("C"),
             options(nostack),
         );
     }
     end_child(forked(handle)?)?;
-    Ok(ParentTimes { first_write: after_first - begin, next_write: end - before_next })
+    let fork = after_fork - before_fork;
+    Ok(ParentTimes { fork, first_write: after_first - begin, next_write: end - before_next })
 }
 
 /// What a parent does between the fork and the look at the frame allocator.
