@@ -23,8 +23,12 @@ const STARVED: ExitStatus = ExitStatus::Faulted(FaultKind::OutOfMemory);
 fn main(_arguments: Arguments) -> Result<i32, FileError> {
     let report = Report::new();
     let frames = FreeFrames::now();
+    // Most of a large machine is taken once, not again by every child that wants it all.
+    let most = Hog::new(system::info()?.total_frames as usize / 8 * 7)?;
+    most.feed()?;
     greedy(&report)?;
     crowd(&report)?;
+    most.end()?;
     let archive = Archive::open()?;
     let image = archive.file("true")?;
     // Each core keeps some free frames at hand, which are out of reach of another that needs them:
@@ -172,6 +176,12 @@ impl Hog {
         }
         Ok(())
     }
+
+    /// Ends it, if it has not been ended.
+    fn end(self) -> Result<(), Error> {
+        let _ = self.process.kill(0);
+        self.process.wait().map(drop)
+    }
 }
 
 /// Several processes fork, write and spawn at once while hogs, each half as greedy as the one before,
@@ -210,11 +220,8 @@ fn scramble(report: &Report, image: &[u8]) -> Result<(), Error> {
         let status = worker.wait()?;
         claim!(report, status.is_success() || status == STARVED, "a worker with {left} frames for all: it {status}");
     }
-    for hog in &hogs {
-        let _ = hog.process.kill(0);
-        hog.process.wait()?;
-    }
-    drop((hogs, workers, gate));
+    hogs.into_iter().try_for_each(Hog::end)?;
+    drop((workers, gate));
     frames.claim_same(report, format_args!("after several had scrambled for the last frames"));
     let changed = target.first_difference(|page| page as u8);
     claim_eq!(report, changed, None, "the first page of the parent's memory that has changed");

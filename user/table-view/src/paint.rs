@@ -88,7 +88,9 @@ impl Text {
     pub fn paint(&self, palette: Palette) -> String {
         let mut painted = String::new();
         for (meaning, text) in &self.0 {
-            let sequence = palette.sequence(*meaning);
+            // Space has no colour.
+            let meaning = if text.trim().is_empty() { Meaning::Plain } else { *meaning };
+            let sequence = palette.sequence(meaning);
             painted.push_str(sequence);
             painted.push_str(text);
             if !sequence.is_empty() {
