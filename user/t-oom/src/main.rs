@@ -23,12 +23,8 @@ const STARVED: ExitStatus = ExitStatus::Faulted(FaultKind::OutOfMemory);
 fn main(_arguments: Arguments) -> Result<i32, FileError> {
     let report = Report::new();
     let frames = FreeFrames::now();
-    // Most of a large machine is taken once, not again by every child that wants it all.
-    let most = Hog::new(system::info()?.total_frames as usize / 8 * 7)?;
-    most.feed()?;
     greedy(&report)?;
     crowd(&report)?;
-    most.end()?;
     let archive = Archive::open()?;
     let image = archive.file("true")?;
     // Each core keeps some free frames at hand, which are out of reach of another that needs them:
