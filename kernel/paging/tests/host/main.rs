@@ -1,0 +1,10 @@
+//! The tree on a host's memory: what its operations cost, what they tell the TLBs, and what they do when threads run for real.
+//!
+//! The model (`tests/model`) says whether contents are right. It cannot say that something was shared which might as well have been
+//! copied, or flushed once too often: that is said here. `make miri` runs these tests under Miri, which watches every access to a page.
+
+mod addresses;
+mod costs;
+mod memory;
+mod threads;
+mod tours;

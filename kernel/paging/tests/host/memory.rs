@@ -1,0 +1,175 @@
+//! Memory as a kernel has it: words that are descriptors or bytes of pages, and counts beside them.
+
+use std::cell::{RefCell, UnsafeCell};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+
+use graft_paging::{
+    AddressSpace, Format, Frame, Inherit, Memory, Permissions, Purpose, Reach, Reservation, TableCounts, Tlb, VirtAddr,
+    VirtRange,
+};
+
+/// Number of the first frame, which is the page of zeroes.
+const BASE: u64 = 0x4_0000;
+pub const PAGE: u64 = 4096;
+pub const MIB: u64 = 1 << 20;
+pub const GIB: u64 = 1 << 30;
+
+struct Frames {
+    words: Box<[UnsafeCell<u64>]>,
+    references: Box<[AtomicU32]>,
+    counts: Box<[TableCounts]>,
+    free: Mutex<Vec<u64>>,
+    total: usize,
+}
+
+#[expect(unsafe_code, reason = "page contents are plain memory, as in a kernel")]
+// SAFETY: descriptors are only accessed as atomics; page contents only by whoever the tree says may, which is what is tested.
+unsafe impl Sync for Frames {}
+
+/// A handle on the frames, as every space holds one.
+#[derive(Clone)]
+pub struct Host(Arc<Frames>);
+
+impl Host {
+    /// So many frames, not counting the page of zeroes.
+    pub fn new(frames: usize) -> Host {
+        Host(Arc::new(Frames {
+            words: (0..(frames + 1) * 512).map(|_| UnsafeCell::new(0)).collect(),
+            references: (0..=frames).map(|_| AtomicU32::new(0)).collect(),
+            counts: (0..=frames).map(|_| TableCounts::default()).collect(),
+            free: Mutex::new((1..=frames as u64).rev().collect()),
+            total: frames,
+        }))
+    }
+
+    pub fn in_use(&self) -> usize {
+        self.0.total - self.0.free.lock().unwrap().len()
+    }
+
+    fn pointer(&self, frame: Frame, word: usize) -> *mut u64 {
+        assert!(word < 512);
+        self.0.words[(frame.0 - BASE) as usize * 512 + word].get()
+    }
+
+    fn descriptor(&self, table: Frame, index: usize) -> &AtomicU64 {
+        #[expect(unsafe_code, reason = "a frame is a table at one time and a page at another")]
+        // SAFETY: the word lives as long as `self`, and is accessed as an atomic while the frame is a table.
+        unsafe {
+            AtomicU64::from_ptr(self.pointer(table, index))
+        }
+    }
+
+    /// A word of a page, read as a program reads it.
+    pub fn read(&self, page: Frame, word: usize) -> u64 {
+        #[expect(unsafe_code, reason = "as a program would")]
+        // SAFETY: the tree lets this space read the page, so nobody writes to it now.
+        unsafe {
+            self.pointer(page, word).read()
+        }
+    }
+
+    /// A word of a page, written as a program writes it.
+    pub fn write(&self, page: Frame, word: usize, value: u64) {
+        #[expect(unsafe_code, reason = "as a program would")]
+        // SAFETY: the tree lets this space write the page, so nobody else uses it now.
+        unsafe {
+            self.pointer(page, word).write(value);
+        }
+    }
+}
+
+#[expect(unsafe_code, reason = "implementing Memory is a promise")]
+// SAFETY: frames come from a free list behind a lock; descriptors are atomics; references and counts are distinct and never move.
+unsafe impl Memory for Host {
+    fn allocate(&self, _purpose: Purpose) -> Option<Frame> {
+        let number = self.0.free.lock().unwrap().pop()?;
+        self.0.references[number as usize].store(1, Relaxed);
+        Some(Frame(BASE + number))
+    }
+
+    fn free(&self, frame: Frame, _purpose: Purpose) {
+        self.0.free.lock().unwrap().push(frame.0 - BASE);
+    }
+
+    fn load(&self, table: Frame, index: usize) -> u64 {
+        self.descriptor(table, index).load(Relaxed)
+    }
+
+    fn store(&self, table: Frame, index: usize, raw: u64) {
+        self.descriptor(table, index).store(raw, Relaxed);
+    }
+
+    fn references(&self, frame: Frame) -> &AtomicU32 {
+        &self.0.references[(frame.0 - BASE) as usize]
+    }
+
+    fn counts(&self, table: Frame) -> &TableCounts {
+        &self.0.counts[(table.0 - BASE) as usize]
+    }
+
+    fn zero(&self, frame: Frame) {
+        (0..512).for_each(|word| self.write(frame, word, 0));
+    }
+
+    fn copy(&self, from: Frame, to: Frame) {
+        (0..512).for_each(|word| self.write(to, word, self.read(from, word)));
+    }
+
+    fn zero_page(&self) -> Frame {
+        Frame(BASE)
+    }
+}
+
+/// What a TLB was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    Published,
+    Invalidated(VirtRange, Reach),
+}
+
+/// A TLB that writes down what it is told.
+#[derive(Default)]
+pub struct Notes(RefCell<Vec<Told>>);
+
+impl Notes {
+    /// What it was told since it was last asked.
+    pub fn take(&self) -> Vec<Told> {
+        self.0.take()
+    }
+}
+
+impl Tlb for Notes {
+    fn publish(&self) {
+        self.0.borrow_mut().push(Told::Published);
+    }
+
+    fn invalidate(&self, range: VirtRange, reach: Reach) {
+        self.0.borrow_mut().push(Told::Invalidated(range, reach));
+    }
+}
+
+pub fn range(start: u64, bytes: u64) -> VirtRange {
+    VirtRange::new(start, bytes).unwrap()
+}
+
+pub fn at(address: u64) -> VirtAddr {
+    VirtAddr::new(address).unwrap()
+}
+
+pub const MEMORY: Reservation = Reservation { permissions: Permissions::ReadWrite, inherit: Inherit::Yes };
+
+/// A space with these ranges reserved, the first page of each written.
+pub fn space<F: Format>(host: &Host, ranges: &[(u64, u64)]) -> AddressSpace<F, Host> {
+    let mut space = AddressSpace::new(host.clone()).unwrap();
+    for &(start, bytes) in ranges {
+        space.reserve(&Notes::default(), range(start, bytes), MEMORY).unwrap();
+        write(&mut space, start);
+    }
+    space
+}
+
+/// Makes a write possible, as a fault would; the answer.
+pub fn write<F: Format>(space: &mut AddressSpace<F, Host>, address: u64) -> graft_paging::Resolved {
+    space.resolve(&Notes::default(), at(address), graft_paging::Access::Write).unwrap()
+}

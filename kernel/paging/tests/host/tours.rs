@@ -1,0 +1,107 @@
+//! Looking at a tree: in the order of addresses, resumable, down to a level of choice.
+
+use std::ops::ControlFlow;
+
+use graft_paging::{AArch64, AddressSpace, Entry, Format, Level, Share, Visit, X86_64};
+
+use crate::memory::{GIB, Host, MEMORY, MIB, Notes, PAGE, at, range, space};
+
+fn level(number: u8) -> Level {
+    Level::new(number).unwrap()
+}
+
+fn tour<F: Format>(space: &AddressSpace<F, Host>, from: (u64, Level), end: u64, deepest: Level) -> Vec<Visit> {
+    let mut seen = Vec::new();
+    let _: ControlFlow<()> = space.visit(from, end, deepest, |visit| {
+        seen.push(visit);
+        ControlFlow::Continue(())
+    });
+    seen
+}
+
+fn places(visits: &[Visit]) -> Vec<(u64, usize)> {
+    visits.iter().map(|visit| (visit.address.get(), visit.level.number())).collect()
+}
+
+fn case<F: Format>() {
+    let (host, tlb) = (Host::new(64), Notes::default());
+    let mut parent = space::<F>(&host, &[(0, 2 * PAGE), (2 * MIB, PAGE), (512 * GIB, PAGE)]);
+    parent.reserve(&tlb, range(GIB, GIB), MEMORY).unwrap();
+    let all = tour(&parent, (0, Level::ROOT), 1 << 48, Level::LAST);
+    let top = 512 * GIB;
+    let expected = [
+        (0, 0),
+        (0, 1),
+        (0, 2),
+        (0, 3),
+        (PAGE, 3),
+        (2 * MIB, 2),
+        (2 * MIB, 3),
+        (GIB, 1),
+        (top, 0),
+        (top, 1),
+        (top, 2),
+        (top, 3),
+    ];
+    assert_eq!(places(&all), expected);
+
+    // What is said of each: the counts of what hangs below, and who refers to it.
+    assert_eq!((all[0].tables_below, all[0].pages_below), (3, 2));
+    assert_eq!((all[2].tables_below, all[2].pages_below), (0, 1));
+    assert!(all.iter().all(|visit| visit.references == u32::from(!matches!(visit.entry, Entry::Reserved(_)))));
+    assert!(all.iter().all(|visit| visit.writable_now != matches!(visit.entry, Entry::Reserved(_))));
+    assert_eq!(all[0].table, parent.root());
+    assert!(all.iter().all(|visit| F::decode(visit.raw, visit.level) == visit.entry));
+
+    // From anywhere on, and no further than asked.
+    for (skipped, &(address, number)) in expected.iter().enumerate() {
+        let rest = tour(&parent, (address, level(number as u8)), 1 << 48, Level::LAST);
+        assert_eq!(places(&rest), expected[skipped..]);
+    }
+    assert_eq!(places(&tour(&parent, (PAGE + 1, Level::ROOT), 1 << 48, Level::LAST)), expected[5..]);
+    assert_eq!(places(&tour(&parent, (0, Level::ROOT), PAGE, Level::LAST)), expected[..4]);
+    assert_eq!(places(&tour(&parent, (0, Level::ROOT), PAGE + 1, Level::LAST)), expected[..5]);
+    assert_eq!(places(&tour(&parent, (0, Level::ROOT), 1 << 48, Level::ROOT)), [(0, 0), (top, 0)]);
+    assert_eq!(places(&tour(&parent, (0, level(1)), 1 << 48, level(1))), [(0, 1), (GIB, 1), (top, 0), (top, 1)]);
+    let stopped = parent.visit((0, Level::ROOT), 1 << 48, Level::LAST, |visit| {
+        if visit.level == Level::LAST { ControlFlow::Break(visit.address) } else { ControlFlow::Continue(()) }
+    });
+    assert_eq!(stopped, ControlFlow::Break(at(0)));
+
+    // Where sharing starts nothing below is writable, whatever it says itself.
+    let child = parent.fork(&tlb, Share::Level2).unwrap();
+    for visit in tour(&child, (0, Level::ROOT), 1 << 48, Level::LAST) {
+        assert_eq!(visit.writable_now, visit.level == Level::ROOT, "{visit:x?}");
+        let shared = matches!(visit.entry, Entry::Table(_)) && visit.level == level(1);
+        assert_eq!(visit.references, if shared { 2 } else { u32::from(!matches!(visit.entry, Entry::Reserved(_))) });
+    }
+    child.destroy(&tlb);
+    parent.destroy(&tlb);
+    assert_eq!(host.in_use(), 0);
+}
+
+#[test]
+fn a_tour_shows_every_descriptor_in_order() {
+    case::<AArch64>();
+    case::<X86_64>();
+}
+
+#[test]
+fn a_gap_is_found_beside_and_between() {
+    let (host, tlb) = (Host::new(64), Notes::default());
+    let mut space = AddressSpace::<AArch64, Host>::new(host.clone()).unwrap();
+    let gap = |space: &AddressSpace<AArch64, Host>, from: u64, bytes: u64| {
+        space.find_gap(at(from), bytes).map(|address| address.get())
+    };
+    assert_eq!(gap(&space, 0, 1 << 48), Some(0));
+    assert_eq!(gap(&space, PAGE, (1 << 48) - PAGE), Some(PAGE));
+    assert_eq!(gap(&space, PAGE, 1 << 48), None);
+    space.reserve(&tlb, range((1 << 48) - PAGE, PAGE), MEMORY).unwrap();
+    assert_eq!(gap(&space, 0, (1 << 48) - PAGE), Some(0));
+    assert_eq!(gap(&space, 0, 1 << 48), None);
+    assert_eq!(gap(&space, (1 << 48) - PAGE, PAGE), None);
+    space.reserve(&tlb, range(GIB, PAGE), MEMORY).unwrap();
+    assert_eq!(gap(&space, GIB - PAGE, PAGE), Some(GIB - PAGE));
+    assert_eq!(gap(&space, GIB - PAGE, 2 * PAGE), Some(GIB + PAGE));
+    space.destroy(&tlb);
+}
