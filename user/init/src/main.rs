@@ -7,7 +7,9 @@
 #![no_main]
 #![deny(unsafe_code)]
 
-use graft_rt::{Arguments, Process, eprintln, println};
+use graft_rt::archive::{Archive, FileError};
+use graft_rt::process::STANDARD_HANDLES;
+use graft_rt::{Arguments, ExitStatus, Process, eprintln, println};
 
 graft_rt::program!(main);
 
@@ -17,18 +19,26 @@ const NOT_FOUND: i32 = 127;
 fn main(arguments: Arguments) -> i32 {
     let boot_arguments = arguments.get(1).unwrap_or_default();
     let line = boot_arguments.split_once("graft.cmd=").map(|(_, line)| line.trim());
-    let shell = match line {
-        Some(line) => Process::spawn(&["sh", "-c", line]),
+    let arguments = match line {
+        Some(line) => &["sh", "-c", line][..],
         None => {
             println!("`help` lists the programs.");
-            Process::spawn(&["sh"])
+            &["sh"]
         }
     };
-    match shell {
-        Ok(shell) => shell.wait().map_or(NOT_FOUND, |status| status.shell_code()),
+    match run(arguments) {
+        Ok(status) => status.shell_code(),
         Err(error) => {
             eprintln!("init: cannot start the shell, sh: {error}");
             NOT_FOUND
         }
     }
+}
+
+/// Starts the shell and waits for its end. The archive stays mapped as long: nothing of this
+/// process changes while others count frames.
+fn run(arguments: &[&str]) -> Result<ExitStatus, FileError> {
+    let archive = Archive::open()?;
+    let shell = Process::spawn_image(archive.file("sh")?, arguments, &STANDARD_HANDLES)?;
+    Ok(shell.wait()?)
 }
