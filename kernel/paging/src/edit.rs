@@ -14,7 +14,10 @@ use crate::exit::release_entry;
 use crate::gate::{self, Exclusive, Stock};
 use crate::memory::Counts;
 use crate::split::copy_table;
-use crate::{AddressSpace, ENTRIES, Error, Format, Frame, Level, Memory, Reach, Tlb, VirtAddr, VirtRange};
+use crate::{
+    AddressSpace, ENTRIES, Entry, Error, Format, Frame, Inherit, Kind, Level, Memory, Reach, Reservation, Tlb,
+    VirtAddr, VirtRange,
+};
 
 /// What becomes of a descriptor in the range.
 pub(crate) enum Decision {
@@ -24,6 +27,10 @@ pub(crate) enum Decision {
     Store(u64),
     /// It goes, and everything below it.
     Remove,
+    /// A page that goes and leaves a reservation behind.
+    Forget,
+    /// Empty, it comes to lead where entry `.1` of table `.0` leads, which keeps its own reference for now.
+    Adopt(Frame, usize),
     /// The answer lies a level below. An empty or reserved descriptor becomes a table for it.
     Descend,
 }
@@ -38,22 +45,32 @@ pub(crate) trait Edit<F: Format> {
 
 impl<F: Format, M: Memory> AddressSpace<F, M> {
     pub(crate) fn edit(&mut self, tlb: &impl Tlb, range: VirtRange, edit: &impl Edit<F>) -> Result<(), Error> {
+        let needed = self.plan(range, edit)?;
+        let mut stock = Stock::allocate(&self.memory, needed)?;
+        self.apply(tlb, range, edit, &mut stock);
+        stock.give_back(&self.memory);
+        Ok(())
+    }
+
+    /// Asks the operation about the range; how many tables [`apply`](Self::apply) can need at most.
+    pub(crate) fn plan(&self, range: VirtRange, edit: &impl Edit<F>) -> Result<usize, Error> {
+        plan::<F>(&self.memory, Below::Table(self.root()), Level::ROOT, 0, range, false, edit)
+    }
+
+    /// Carries out what was planned, and cannot fail.
+    pub(crate) fn apply(&mut self, tlb: &impl Tlb, range: VirtRange, edit: &impl Edit<F>, stock: &mut Stock) {
         let memory = &self.memory.clone();
-        let needed = plan::<F>(memory, Below::Table(self.root()), Level::ROOT, 0, range, false, edit)?;
-        let mut stock = Stock::allocate(memory, needed)?;
         let mut root = self.exclusive_root();
-        let mut apply = Apply { memory, tlb, stock: &mut stock, edit, range, outcome: Outcome::default() };
+        let mut apply = Apply { memory, tlb, stock, edit, range, outcome: Outcome::default() };
         apply.table(&mut root, 0);
         let outcome = apply.outcome;
-        stock.give_back(memory);
         match outcome.weakened {
             Some(reach) => tlb.invalidate(range, reach),
             None => tlb.publish(),
         }
-        if outcome.removed {
-            sweep(memory, &mut root, 0, range);
+        if outcome.retired {
+            sweep(memory, &mut root, 0, range, outcome.forgotten);
         }
-        Ok(())
     }
 }
 
@@ -67,7 +84,7 @@ enum Below {
 }
 
 /// Which entries of a table that starts at `base` the range touches, and how.
-fn slots(level: Level, base: u64, range: VirtRange) -> impl Iterator<Item = (usize, VirtRange, bool)> {
+pub(crate) fn slots(level: Level, base: u64, range: VirtRange) -> impl Iterator<Item = (usize, VirtRange, bool)> {
     let first = range.start().saturating_sub(base) / level.span();
     (first as usize..ENTRIES).map_while(move |index| {
         let slot = VirtRange::slot(base, level, index);
@@ -111,7 +128,9 @@ struct Outcome {
     /// Something that a TLB may hold lost permissions or went away.
     weakened: Option<Reach>,
     /// Retired descriptors wait for the sweep.
-    removed: bool,
+    retired: bool,
+    /// They are pages that leave reservations behind.
+    forgotten: bool,
 }
 
 impl Outcome {
@@ -155,6 +174,9 @@ impl<M: Memory, T: Tlb, E> Apply<'_, M, T, E> {
                 Decision::Store(new) => {
                     change += gate::weight::<F>(memory, new, level) - gate::weight::<F>(memory, old, level);
                     if old == 0 {
+                        if F::is_present(new) && F::is_counted(new) {
+                            gate::retain(memory, F::output(new));
+                        }
                         table.insert(memory, index, new);
                     } else {
                         table.store(memory, index, new);
@@ -162,6 +184,17 @@ impl<M: Memory, T: Tlb, E> Apply<'_, M, T, E> {
                     if F::is_present(old) {
                         self.outcome.weaken(level);
                     }
+                }
+                Decision::Adopt(source, entry) => {
+                    let new = adopt::<F>(memory, source, entry, level);
+                    table.insert(memory, index, new);
+                    change += gate::weight::<F>(memory, new, level);
+                }
+                Decision::Forget => {
+                    change +=
+                        gate::weight::<F>(memory, forgotten::<F>(old), level) - gate::weight::<F>(memory, old, level);
+                    self.retire(table, index, old);
+                    self.outcome.forgotten = true;
                 }
                 Decision::Remove => {
                     change += Counts::ZERO - gate::weight::<F>(memory, old, level);
@@ -191,7 +224,7 @@ impl<M: Memory, T: Tlb, E> Apply<'_, M, T, E> {
         }
         table.store(self.memory, index, F::retire(raw));
         self.outcome.weaken(table.level());
-        self.outcome.removed = true;
+        self.outcome.retired = true;
         true
     }
 
@@ -224,19 +257,46 @@ impl<M: Memory, T: Tlb, E> Apply<'_, M, T, E> {
     }
 }
 
-/// Empties every retired slot in the range and drops the reference that it held. The TLBs have forgotten them.
-fn sweep<F: Format>(memory: &impl Memory, table: &mut Exclusive<F>, base: u64, range: VirtRange) {
+/// What the new place of an entry that moves gets: the same, shared with the old place until that is unmapped.
+///
+/// Fork within one space. Write permission returns with the first write, as to any last owner.
+fn adopt<F: Format>(memory: &impl Memory, source: Frame, index: usize, level: Level) -> u64 {
+    let raw = memory.load(source, index);
+    if level == Level::LAST && !F::is_counted(raw) {
+        return raw;
+    }
+    gate::retain(memory, F::output(raw));
+    match F::decode(raw, level) {
+        Entry::Page(page) if page.kind == Kind::Shared => raw,
+        _ => gate::write_protect::<F>(memory, source, level, index, raw),
+    }
+}
+
+/// The reservation that stands for a page whose content is given up.
+fn forgotten<F: Format>(raw: u64) -> u64 {
+    let Entry::Page(page) = F::decode(raw, Level::LAST) else { unreachable!("only pages are forgotten") };
+    let inherit = if page.kind == Kind::NoInherit { Inherit::No } else { Inherit::Yes };
+    F::encode(Entry::Reserved(Reservation { permissions: page.permissions, inherit }), Level::LAST)
+}
+
+/// Empties every retired slot in the range, or restores its reservation, and drops the reference that it held. The TLBs have forgotten them.
+fn sweep<F: Format>(memory: &impl Memory, table: &mut Exclusive<F>, base: u64, range: VirtRange, forget: bool) {
     let level = table.level();
     for (index, slot, _) in slots(level, base, range) {
         let raw = table.load(memory, index);
         if F::is_retired(raw) {
-            table.remove(memory, index);
-            release_entry::<F>(memory, F::restore(raw), level);
+            let raw = F::restore(raw);
+            if forget {
+                table.store(memory, index, forgotten::<F>(raw));
+            } else {
+                table.remove(memory, index);
+            }
+            release_entry::<F>(memory, raw, level);
         } else if level != Level::LAST
             && F::is_present(raw)
             && let Some(mut child) = table.child(memory, index)
         {
-            sweep(memory, &mut child, slot.start(), range);
+            sweep(memory, &mut child, slot.start(), range, forget);
         }
     }
 }

@@ -27,6 +27,7 @@ mod format;
 mod gate;
 mod map;
 mod memory;
+mod relocate;
 mod space;
 mod split;
 mod sync;

@@ -42,7 +42,51 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
             Foreign::Device => Kind::Device,
         };
         let writable = permissions == Permissions::ReadWrite;
-        self.edit(tlb, range, &Map { start: range.start(), page: Page { frame: first, permissions, kind, writable } })
+        let page = |slot: VirtRange| Page {
+            frame: Frame(first.0 + (slot.start() - range.start()) / Level::LAST.span()),
+            permissions,
+            kind,
+            writable,
+        };
+        self.edit(tlb, range, &Map { page })
+    }
+
+    /// Maps counted frames that exist already: memory that several spaces have in common, or that somebody has prepared.
+    /// Page `n` of the range gets `frame(n)`, which gains a reference.
+    ///
+    /// [`Kind::Shared`] memory stays one and the same across forks. [`Kind::Private`] and [`Kind::NoInherit`] are copied
+    /// at the first write, unless this is the only reference by then.
+    ///
+    /// # Errors
+    /// As [`reserve`](Self::reserve).
+    ///
+    /// # Panics
+    /// For a kind whose frames are not counted.
+    pub fn map_pages(
+        &mut self,
+        tlb: &impl Tlb,
+        range: VirtRange,
+        permissions: Permissions,
+        kind: Kind,
+        frame: impl Fn(u64) -> Frame,
+    ) -> Result<(), Error> {
+        assert!(kind.is_counted(), "{kind:?} memory has no counted frames");
+        let writable = kind == Kind::Shared && permissions == Permissions::ReadWrite;
+        let page = |slot: VirtRange| Page {
+            frame: frame((slot.start() - range.start()) / Level::LAST.span()),
+            permissions,
+            kind,
+            writable,
+        };
+        self.edit(tlb, range, &Map { page })
+    }
+
+    /// Gives up the content of private memory and keeps the reservation: the next touch finds zeroes. Holes are no error.
+    ///
+    /// # Errors
+    /// [`Error::Unsuitable`] at the first page that is not private memory, [`Error::OutOfMemory`]; nothing has changed then.
+    pub fn discard(&mut self, tlb: &impl Tlb, range: VirtRange) -> Result<(), Error> {
+        self.edit(tlb, range, &Discard)
     }
 
     /// Removes whatever is mapped or reserved in the range; holes are no error.
@@ -78,30 +122,43 @@ impl<F: Format> Edit<F> for Reserve {
     }
 }
 
-struct Map {
-    start: u64,
-    page: Page,
+struct Map<P> {
+    page: P,
 }
 
-impl<F: Format> Edit<F> for Map {
+impl<F: Format, P: Fn(VirtRange) -> Page> Edit<F> for Map<P> {
     fn decide(&self, raw: u64, level: Level, slot: VirtRange, _whole: bool) -> Result<Decision, Error> {
         if raw == 0 && level == Level::LAST {
-            let frame = Frame(self.page.frame.0 + (slot.start() - self.start) / level.span());
-            return Ok(Decision::Store(F::encode(Entry::Page(Page { frame, ..self.page }), level)));
+            return Ok(Decision::Store(F::encode(Entry::Page((self.page)(slot)), level)));
         }
         descend_or_refuse::<F>(raw, level, slot)
     }
 }
 
+struct Discard;
+
+impl<F: Format> Edit<F> for Discard {
+    fn decide(&self, raw: u64, level: Level, slot: VirtRange, _whole: bool) -> Result<Decision, Error> {
+        match F::decode(raw, level) {
+            Entry::Empty | Entry::Reserved(_) => Ok(Decision::Keep),
+            Entry::Table(_) => Ok(Decision::Descend),
+            Entry::Page(page) => match page.kind {
+                Kind::Private | Kind::NoInherit | Kind::Zero => Ok(Decision::Forget),
+                Kind::Shared | Kind::Foreign | Kind::Device => Err(Error::Unsuitable(first(slot), page.permissions)),
+            },
+        }
+    }
+}
+
 /// For operations that want emptiness: goes down where there may be some.
-fn descend_or_refuse<F: Format>(raw: u64, level: Level, slot: VirtRange) -> Result<Decision, Error> {
+pub(crate) fn descend_or_refuse<F: Format>(raw: u64, level: Level, slot: VirtRange) -> Result<Decision, Error> {
     if raw == 0 || (F::is_present(raw) && level != Level::LAST) {
         return Ok(Decision::Descend);
     }
     Err(Error::Occupied(first(slot)))
 }
 
-struct Unmap<F>(PhantomData<F>);
+pub(crate) struct Unmap<F>(pub(crate) PhantomData<F>);
 
 impl<F: Format> Edit<F> for Unmap<F> {
     fn decide(&self, raw: u64, _level: Level, _slot: VirtRange, whole: bool) -> Result<Decision, Error> {

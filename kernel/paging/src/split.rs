@@ -107,9 +107,9 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
                     return Ok(Resolved { frame: page.frame, table_splits: 0, action: Action::Nothing });
                 }
                 let sole = match page.kind {
-                    Kind::Private => gate::is_sole(path.memory, page.frame),
+                    Kind::Private | Kind::NoInherit => gate::is_sole(path.memory, page.frame),
                     Kind::Zero => false,
-                    Kind::Shared | Kind::NoInherit | Kind::Foreign | Kind::Device => true,
+                    Kind::Shared | Kind::Foreign | Kind::Device => true,
                 };
                 if sole && path.shared.is_none() { Ok(reuse(tlb, path, page)) } else { copy(tlb, path, page) }
             }
@@ -139,16 +139,16 @@ fn copy<F: Format, M: Memory>(tlb: &impl Tlb, path: Path<'_, F, M>, page: Page) 
         return Err(Fault::OutOfMemory);
     };
     let frame = fresh.into_frame();
-    let (action, change) = if page.kind == Kind::Zero {
+    let (kind, action, change) = if page.kind == Kind::Zero {
         memory.zero(frame);
-        (Action::DemandZero, Counts { pages: 1, reserved: -1, ..Counts::ZERO })
+        (Kind::Private, Action::DemandZero, Counts { pages: 1, reserved: -1, ..Counts::ZERO })
     } else {
         // The content holds still: the page has been read-only in every space that maps it since the
         // fork that shared it, and stays so while we hold a reference.
         memory.copy(page.frame, frame);
-        (Action::Copy, Counts::ZERO)
+        (page.kind, Action::Copy, Counts::ZERO)
     };
-    let raw = F::encode(Entry::Page(Page { frame, kind: Kind::Private, writable: true, ..page }), Level::LAST);
+    let raw = F::encode(Entry::Page(Page { frame, kind, writable: true, ..page }), Level::LAST);
     let table_splits = replace(tlb, path, raw, change, stock);
     Ok(Resolved { frame, table_splits, action })
 }

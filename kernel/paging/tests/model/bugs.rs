@@ -63,6 +63,7 @@ impl<A: Architecture + 'static> Case<A> {
         for slot in 0..crate::world::SPACES {
             self.0.exit(slot).unwrap();
         }
+        self.0.close();
         self.0.machine.verdict().unwrap();
         assert_eq!(self.0.machine.frames_in_use(), 0, "frames leaked");
     }
@@ -340,6 +341,70 @@ cases! {
         }
     }
 
+    fn discard_inside_a_shared_table_leaves_the_others_pages<A>() {
+        for share in DEPTHS {
+            for slot in [0, 1] {
+                let case = Case::<A>::forked(share);
+                case.0.discard(slot, range(HERE, 2 * MIB + PAGE)).unwrap();
+                case.check();
+                case.write(slot, HERE);
+                case.write(1 - slot, HERE + PAGE);
+                case.finish();
+            }
+        }
+    }
+
+    /// Whole tables move without a look below them; what shares them stays where it is.
+    fn move_inside_a_shared_tree<A>() {
+        for share in DEPTHS {
+            for to in [0, HERE + 4 * MIB, HERE + 8 * MIB + PAGE, 512 * GIB] {
+                let case = Case::<A>::forked(share);
+                let resident = case.0.usage(1).resident;
+                case.0.relocate(1, range(HERE, SIZE), range(to, SIZE)).unwrap();
+                assert_eq!(case.0.usage(1).resident, resident);
+                case.check();
+                case.0.access(1, 1, to + PAGE, Access::Write, 9).unwrap();
+                case.write(0, HERE);
+                case.0.exit(0).unwrap();
+                case.0.access(1, 1, to, Access::Write, 10).unwrap();
+                case.finish();
+            }
+        }
+    }
+
+    fn an_aligned_move_allocates_no_level_3_table<A>() {
+        let case = Case::<A>::new();
+        let before = case.0.usage(0).tables;
+        case.0.relocate(0, range(HERE, SIZE), range(HERE + 8 * MIB, SIZE)).unwrap();
+        assert_eq!(case.0.usage(0).tables, before);
+        assert_eq!(case.0.fault(0, HERE + 8 * MIB, Access::Write), Ok((Action::Reuse, 0)));
+        case.finish();
+    }
+
+    /// One table with private, shared, device and not inherited pages side by side.
+    fn a_table_with_everything_side_by_side<A>() {
+        for share in DEPTHS {
+            let case = Case::<A>::new();
+            case.0.unmap(0, range(HERE + PAGE, 5 * PAGE)).unwrap();
+            case.0.map_shared(0, range(HERE + PAGE, 2 * PAGE), Permissions::ReadWrite).unwrap();
+            case.0.map_foreign(0, range(HERE + 3 * PAGE, PAGE), Permissions::ReadWrite, Foreign::Device).unwrap();
+            case.0.reserve(0, range(HERE + 4 * PAGE, PAGE), Permissions::ReadWrite, Inherit::No).unwrap();
+            case.0.access(0, 0, HERE + 4 * PAGE, Access::Write, 3).unwrap();
+            case.0.fork(0, 1, share).unwrap();
+            // Shared memory is written on both sides without a fault, and both see it.
+            for (slot, value) in [(0, 5), (1, 7)] {
+                case.0.switch(slot, slot).unwrap();
+                let answers = case.0.machine.answers(slot, HERE + PAGE);
+                assert!(answers.iter().all(|answer| answer.is_some_and(|(_, rights)| rights.write)), "{share:?}");
+                case.0.access(slot, slot, HERE + PAGE, Access::Write, value).unwrap();
+                case.0.access(1 - slot, 1 - slot, HERE + PAGE, Access::Read, 0).unwrap();
+            }
+            case.write(1, HERE);
+            case.write(0, HERE);
+            case.finish();
+        }
+    }
+
     /// An exact end on a 2 MiB boundary: one of the peers walked one entry too far.
     fn regions_that_end_on_a_table_boundary<A>() {
         for share in DEPTHS {
@@ -420,6 +485,12 @@ fn every_allocation_fails_in_turn() {
             Operation::Unmap(1, HERE + PAGE, 2 * MIB),
             Operation::Unmap(1, HERE, PAGE),
             Operation::Protect(1, HERE, SIZE, Permissions::Read),
+            Operation::MapShared(1, 0, 8 * KIB, rw),
+            Operation::Discard(1, HERE, SIZE),
+            Operation::Discard(1, HERE + PAGE, PAGE),
+            Operation::Relocate(1, HERE, 0, SIZE),
+            Operation::Relocate(1, HERE, 8 * MIB + PAGE, SIZE),
+            Operation::Relocate(1, HERE + PAGE, 512 * GIB - 2 * MIB, 2 * MIB),
             Operation::Protect(1, HERE + PAGE, 2 * MIB, Permissions::Read),
             Operation::Access(1, 1, HERE, Access::Write, 1),
             Operation::Access(1, 1, HERE + 2 * MIB - PAGE, Access::Write, 1),

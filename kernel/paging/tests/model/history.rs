@@ -36,7 +36,11 @@ pub enum Operation {
     Switch(usize, usize),
     Reserve(usize, u64, u64, Permissions, Inherit),
     MapForeign(usize, u64, u64, Permissions, Foreign),
+    MapShared(usize, u64, u64, Permissions),
     Unmap(usize, u64, u64),
+    Discard(usize, u64, u64),
+    /// Process, from, to, bytes.
+    Relocate(usize, u64, u64, u64),
     Protect(usize, u64, u64, Permissions),
     Fork(usize, usize, Share),
     Exit(usize),
@@ -93,14 +97,22 @@ fn operation(random: &mut Random, addresses: &[u64]) -> Operation {
                 random.pick(&[(Read, Foreign::Normal), (ReadWrite, Foreign::Normal), (ReadWrite, Foreign::Device)]);
             Operation::MapForeign(slot, address, random.pick(&[4 * KIB, 8 * KIB]), permissions, kind)
         }
-        18..=23 => Operation::Unmap(slot, address, bytes),
+        18..=19 => Operation::MapShared(
+            slot,
+            address,
+            random.pick(&[4 * KIB, 8 * KIB]),
+            random.pick(&[ReadWrite, ReadWrite, Read]),
+        ),
+        20..=23 => Operation::Unmap(slot, address, bytes),
         24..=30 => Operation::Protect(slot, address, bytes, permissions),
         31..=40 => {
             let share = random.pick(&[Share::Pages, Share::Level3, Share::Level3, Share::Level2, Share::Level1]);
             Operation::Fork(slot, random.below(SPACES), share)
         }
         41..=45 => Operation::Exit(slot),
-        46..=89 => {
+        46..=48 => Operation::Discard(slot, address, bytes),
+        49..=52 => Operation::Relocate(slot, address, random.pick(addresses), bytes),
+        53..=89 => {
             let access = random.pick(&[Access::Read, Access::Write, Access::Write, Access::Execute]);
             Operation::Access(random.below(CORES), slot, address, access, random.next())
         }
@@ -133,6 +145,7 @@ pub fn run<A: Architecture>(history: &[Step]) -> Verdict {
     }
     world.audit().map_err(|what| format!("at the end: {what}"))?;
     (0..SPACES).try_for_each(|slot| world.exit(slot))?;
+    world.close();
     match machine.frames_in_use() {
         0 => machine.verdict(),
         left => Err(format!("{left} frames leaked")),
@@ -149,7 +162,10 @@ fn step<A: Architecture>(world: &World<A>, operation: &Operation, addresses: &[u
     let slot = match *operation {
         Operation::Reserve(slot, ..)
         | Operation::MapForeign(slot, ..)
+        | Operation::MapShared(slot, ..)
         | Operation::Unmap(slot, ..)
+        | Operation::Discard(slot, ..)
+        | Operation::Relocate(slot, ..)
         | Operation::Protect(slot, ..)
         | Operation::Fork(slot, ..)
         | Operation::Access(_, slot, ..)
@@ -166,7 +182,12 @@ fn step<A: Architecture>(world: &World<A>, operation: &Operation, addresses: &[u
         Operation::MapForeign(slot, start, bytes, permissions, kind) => {
             world.map_foreign(slot, range(start, bytes), permissions, kind)
         }
+        Operation::MapShared(slot, start, bytes, permissions) => {
+            world.map_shared(slot, range(start, bytes), permissions)
+        }
         Operation::Unmap(slot, start, bytes) => world.unmap(slot, range(start, bytes)),
+        Operation::Discard(slot, start, bytes) => world.discard(slot, range(start, bytes)),
+        Operation::Relocate(slot, from, to, bytes) => world.relocate(slot, range(from, bytes), range(to, bytes)),
         Operation::Protect(slot, start, bytes, permissions) => world.protect(slot, range(start, bytes), permissions),
         Operation::Fork(from, to, share) => world.fork(from, to, share),
         Operation::Exit(slot) => world.exit(slot),

@@ -1,6 +1,8 @@
 //! What a space should hold: regions and contents, deep-copied at fork. No tables, no sharing, nothing clever.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use graft_paging::{Kind, PAGE_SIZE, Permissions, VirtRange};
 
@@ -12,9 +14,14 @@ pub type Content = [u64; 2];
 pub struct Region {
     pub end: u64,
     pub permissions: Permissions,
-    /// `Private` or `NoInherit` for demand-zero memory, `Foreign` or `Device`.
+    /// `Private` or `NoInherit` for demand-zero memory, `Shared`, `Foreign` or `Device`.
     pub kind: Kind,
+    /// Shared memory: the address at which its page 0 is or would be.
+    pub base: u64,
 }
+
+/// Pages of the one piece of memory that processes share.
+pub const SHARED_PAGES: usize = 2;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Oracle {
@@ -22,6 +29,8 @@ pub struct Oracle {
     pub regions: BTreeMap<u64, Region>,
     /// Pages that have been written, or (not inherited) touched. All others read as zero.
     pub contents: BTreeMap<u64, Content>,
+    /// What shared memory holds, the same for everybody.
+    pub shared: Rc<RefCell<[Content; SHARED_PAGES]>>,
 }
 
 impl Oracle {
@@ -30,7 +39,25 @@ impl Oracle {
     }
 
     pub fn content(&self, page: u64) -> Content {
-        self.contents.get(&page).copied().unwrap_or_default()
+        match self.shared_page(page) {
+            Some(number) => self.shared.borrow()[number],
+            None => self.contents.get(&page).copied().unwrap_or_default(),
+        }
+    }
+
+    pub fn set_content(&mut self, page: u64, content: Content) {
+        match self.shared_page(page) {
+            Some(number) => self.shared.borrow_mut()[number] = content,
+            None => {
+                self.contents.insert(page, content);
+            }
+        }
+    }
+
+    /// Which page of the shared memory is here.
+    fn shared_page(&self, page: u64) -> Option<usize> {
+        let region = self.region(page).filter(|region| region.kind == Kind::Shared)?;
+        Some((page.wrapping_sub(region.base) / PAGE_SIZE) as usize)
     }
 
     fn overlapping(&self, range: VirtRange) -> impl Iterator<Item = (u64, Region)> {
@@ -57,13 +84,40 @@ impl Oracle {
     }
 
     pub fn map(&mut self, range: VirtRange, permissions: Permissions, kind: Kind) {
-        self.regions.insert(range.start(), Region { end: range.end(), permissions, kind });
+        self.regions.insert(range.start(), Region { end: range.end(), permissions, kind, base: range.start() });
     }
 
     pub fn unmap(&mut self, range: VirtRange) {
         self.cut(range);
         self.regions.retain(|&start, _| start < range.start() || start >= range.end());
         self.contents.retain(|&page, _| page < range.start() || page >= range.end());
+    }
+
+    /// Whether `discard` must succeed.
+    pub fn may_discard(&self, range: VirtRange) -> bool {
+        self.overlapping(range).all(|(_, region)| matches!(region.kind, Kind::Private | Kind::NoInherit))
+    }
+
+    pub fn discard(&mut self, range: VirtRange) {
+        self.contents.retain(|&page, _| page < range.start() || page >= range.end());
+    }
+
+    pub fn relocate(&mut self, from: VirtRange, to: VirtRange) {
+        self.cut(from);
+        let shift = to.start().wrapping_sub(from.start());
+        let inside = |address: u64| from.start() <= address && address < from.end();
+        let moved = |address: u64| if inside(address) { address.wrapping_add(shift) } else { address };
+        self.regions = std::mem::take(&mut self.regions)
+            .into_iter()
+            .map(|(start, region)| {
+                if !inside(start) {
+                    return (start, region);
+                }
+                let end = region.end.wrapping_add(shift);
+                (moved(start), Region { end, base: region.base.wrapping_add(shift), ..region })
+            })
+            .collect();
+        self.contents = std::mem::take(&mut self.contents).into_iter().map(|(page, c)| (moved(page), c)).collect();
     }
 
     /// Whether `protect` must succeed: no hole, and no foreign memory that would gain write permission.
@@ -89,7 +143,7 @@ impl Oracle {
 
     pub fn fork(&self) -> Oracle {
         let mut child = self.clone();
-        child.regions.retain(|_, region| matches!(region.kind, Kind::Private | Kind::Foreign));
+        child.regions.retain(|_, region| matches!(region.kind, Kind::Private | Kind::Foreign | Kind::Shared));
         let regions = child.regions.clone();
         child
             .contents
@@ -101,7 +155,7 @@ impl Oracle {
     pub fn pages(&self) -> u64 {
         self.regions
             .iter()
-            .filter(|(_, region)| matches!(region.kind, Kind::Private | Kind::NoInherit))
+            .filter(|(_, region)| matches!(region.kind, Kind::Private | Kind::NoInherit | Kind::Shared))
             .map(|(start, region)| (region.end - start) / PAGE_SIZE)
             .sum()
     }

@@ -1,8 +1,8 @@
 //! Spaces on a machine beside their oracles, and the judge between them.
 
 use graft_paging::{
-    Access, Action, AddressSpace, Entry, Error, Fault, Foreign, Frame, Inherit, Kind, Level, Permissions, Reservation,
-    Share, VirtAddr, VirtRange,
+    Access, Action, AddressSpace, Entry, Error, Fault, Foreign, Frame, Inherit, Kind, Level, Memory, Permissions,
+    Purpose, Reservation, Share, VirtAddr, VirtRange,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,7 @@ use std::rc::{Rc, Weak};
 use crate::history::Random;
 use crate::machine::{AsidTlb, Bystander, CORES, Machine, Shared};
 use crate::mmu::{Architecture, Rights};
-use crate::oracle::{Content, Oracle, WORDS};
+use crate::oracle::{Content, Oracle, SHARED_PAGES, WORDS};
 
 pub const SPACES: usize = 6;
 
@@ -34,6 +34,9 @@ pub struct World<A: Architecture> {
     pub machine: Rc<Machine<A>>,
     processes: [RefCell<Option<Rc<Process<A>>>>; SPACES],
     next_asid: Cell<u16>,
+    /// Memory that processes can map shared; the world holds a reference to each page.
+    shared: [Frame; SHARED_PAGES],
+    contents: Rc<RefCell<[Content; SHARED_PAGES]>>,
     /// What bystanders do next; `None` while nobody else may act.
     pub chance: RefCell<Option<Random>>,
 }
@@ -47,8 +50,17 @@ macro_rules! ensure {
 
 impl<A: Architecture + 'static> World<A> {
     pub fn new(frames: usize, addresses: Vec<u64>) -> Rc<Self> {
+        let machine = Rc::new(Machine::new(frames, addresses));
+        let memory = Shared(machine.clone());
+        let shared = [(); SHARED_PAGES].map(|()| {
+            let frame = memory.allocate(Purpose::Page).expect("a new machine has memory");
+            memory.zero(frame);
+            frame
+        });
         let world = Rc::new(World {
-            machine: Rc::new(Machine::new(frames, addresses)),
+            machine,
+            shared,
+            contents: Rc::default(),
             processes: [const { RefCell::new(None) }; SPACES],
             next_asid: Cell::new(1),
             chance: RefCell::new(None),
@@ -67,7 +79,7 @@ impl<A: Architecture + 'static> World<A> {
         if self.process(slot).is_none()
             && let Ok(space) = AddressSpace::new(Shared(self.machine.clone()))
         {
-            self.install(slot, space, Oracle::default());
+            self.install(slot, space, Oracle { shared: self.contents.clone(), ..Oracle::default() });
         }
         Ok(())
     }
@@ -129,6 +141,65 @@ impl<A: Architecture + 'static> World<A> {
             Err(error) => return Err(format!("map_frames {range:?}: {error}")),
         }
         Ok(())
+    }
+
+    pub fn map_shared(&self, slot: usize, range: VirtRange, permissions: Permissions) -> Verdict {
+        let Some(process) = self.process(slot) else { return Ok(()) };
+        let tlb = self.tlb(&process);
+        let frame = |number| self.shared[number as usize];
+        let result = process.with(|space| space.map_pages(&tlb, range, permissions, Kind::Shared, frame));
+        let free = process.oracle.borrow().is_free(range);
+        match result {
+            Ok(()) => {
+                ensure!(free, "map_pages overwrote something in {range:?}");
+                process.oracle.borrow_mut().map(range, permissions, Kind::Shared);
+            }
+            Err(Error::Occupied(_)) => ensure!(!free, "map_pages refused {range:?}, which is free"),
+            Err(Error::OutOfMemory) => {}
+            Err(error) => return Err(format!("map_pages {range:?}: {error}")),
+        }
+        Ok(())
+    }
+
+    pub fn discard(&self, slot: usize, range: VirtRange) -> Verdict {
+        let Some(process) = self.process(slot) else { return Ok(()) };
+        let tlb = self.tlb(&process);
+        let allowed = process.oracle.borrow().may_discard(range);
+        match process.with(|space| space.discard(&tlb, range)) {
+            Ok(()) => {
+                ensure!(allowed, "discard {range:?} succeeded on memory that is not private");
+                process.oracle.borrow_mut().discard(range);
+            }
+            Err(Error::OutOfMemory) => {}
+            Err(error) => ensure!(!allowed, "discard {range:?}: {error}"),
+        }
+        Ok(())
+    }
+
+    pub fn relocate(&self, slot: usize, from: VirtRange, to: VirtRange) -> Verdict {
+        let Some(process) = self.process(slot) else { return Ok(()) };
+        let tlb = self.tlb(&process);
+        let apart = from.end() <= to.start() || to.end() <= from.start();
+        let free = apart && process.oracle.borrow().is_free(to);
+        match process.with(|space| space.relocate(&tlb, from, to)) {
+            Ok(()) => {
+                ensure!(free, "relocate {from:?} overwrote something in {to:?}");
+                process.oracle.borrow_mut().relocate(from, to);
+            }
+            Err(Error::Occupied(_)) => ensure!(!free, "relocate {from:?} refused {to:?}, which is free"),
+            Err(Error::OutOfMemory) => {}
+            Err(error) => return Err(format!("relocate {from:?} {to:?}: {error}")),
+        }
+        Ok(())
+    }
+
+    /// Gives the shared memory up; the last thing before the frames are counted.
+    pub fn close(&self) {
+        for frame in self.shared {
+            if self.machine.count(frame) == 1 {
+                Shared(self.machine.clone()).free(frame, Purpose::Page);
+            }
+        }
     }
 
     pub fn unmap(&self, slot: usize, range: VirtRange) -> Verdict {
@@ -264,7 +335,7 @@ impl<A: Architecture + 'static> World<A> {
         let word = (value & 1) as usize;
         let mut content = oracle.content(page);
         content[word] = value;
-        oracle.contents.insert(page, content);
+        oracle.set_content(page, content);
         self.machine.word(frame, WORDS[word]).set(value);
     }
 
@@ -317,7 +388,7 @@ impl<A: Architecture + 'static> World<A> {
 
     /// Counts what the tables themselves say, and compares it with every count that is kept.
     pub fn audit(&self) -> Verdict {
-        let mut references: BTreeMap<Frame, u32> = BTreeMap::new();
+        let mut references: BTreeMap<Frame, u32> = self.shared.iter().map(|&frame| (frame, 1)).collect();
         let mut seen = BTreeSet::new();
         for slot in 0..SPACES {
             let Some(process) = self.process(slot) else { continue };
@@ -346,7 +417,7 @@ impl<A: Architecture + 'static> World<A> {
                         if page.kind.is_counted() && first_time {
                             *references.entry(page.frame).or_default() += 1;
                         }
-                        let sole = visit.references == 1 || !page.kind.is_counted();
+                        let sole = visit.references == 1 || !page.kind.is_counted() || page.kind == Kind::Shared;
                         if page.writable && (!sole || page.kind == Kind::Zero) {
                             complaint = Some(format!("{visit:x?}: writable, and not its owner's alone"));
                         }

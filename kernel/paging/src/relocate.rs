@@ -1,0 +1,105 @@
+//! Moving a range to other addresses: fork within one space, then unmap.
+//!
+//! The new place adopts whole subtrees where old and new address agree below them, single pages elsewhere, and shares them with the old
+//! place for a moment; then the old place is unmapped and every count is what it was. Whatever else shares a table or a page
+//! goes on sharing it. No content is copied, and nothing below an adopted table is looked at.
+
+use core::marker::PhantomData;
+
+use crate::edit::{Decision, Edit, slots};
+use crate::gate::Stock;
+use crate::map::{Unmap, descend_or_refuse};
+use crate::{AddressSpace, Error, Format, Frame, Level, Memory, Tlb, VirtAddr, VirtRange};
+
+impl<F: Format, M: Memory> AddressSpace<F, M> {
+    /// Moves whatever is mapped or reserved in `from` to `to`, a free range of the same size. Holes move as holes.
+    ///
+    /// # Errors
+    /// [`Error::Occupied`] if anything is mapped or reserved in `to`, or the ranges overlap; [`Error::OutOfMemory`];
+    /// nothing has changed then.
+    ///
+    /// # Panics
+    /// If the ranges differ in size.
+    pub fn relocate(&mut self, tlb: &impl Tlb, from: VirtRange, to: VirtRange) -> Result<(), Error> {
+        assert!(from.pages() == to.pages(), "a range moves to one of its own size");
+        if let Some(overlap) = from.intersect(to) {
+            return Err(Error::Occupied(VirtAddr::new(overlap.start()).expect("ranges are of user addresses")));
+        }
+        let memory = self.memory.clone();
+        let adopt = Adopt::<F, M> { memory: &memory, root: self.root(), from, to, format: PhantomData };
+        let unmap = Unmap(PhantomData::<F>);
+        // Adopting frees nothing and shares only what lies wholly in `from`: the plan for the unmapping stays good.
+        let needed = self.plan(to, &adopt)? + self.plan(from, &unmap)?;
+        let mut stock = Stock::allocate(&memory, needed)?;
+        self.apply(tlb, to, &adopt, &mut stock);
+        self.apply(tlb, from, &unmap, &mut stock);
+        stock.give_back(&memory);
+        Ok(())
+    }
+}
+
+struct Adopt<'a, F, M> {
+    memory: &'a M,
+    root: Frame,
+    from: VirtRange,
+    to: VirtRange,
+    format: PhantomData<F>,
+}
+
+impl<F: Format, M: Memory> Edit<F> for Adopt<'_, F, M> {
+    fn decide(&self, raw: u64, level: Level, slot: VirtRange, whole: bool) -> Result<Decision, Error> {
+        if raw != 0 {
+            return descend_or_refuse::<F>(raw, level, slot);
+        }
+        let part = slot.intersect(self.to).expect("only slots in the range are asked about");
+        let source = VirtRange::new(part.start() - self.to.start() + self.from.start(), part.end() - part.start())
+            .expect("it lies in `from`");
+        match uniform::<F>(self.memory, self.root, Level::ROOT, 0, source) {
+            Some(0) => return Ok(Decision::Keep),
+            Some(reservation) if whole => return Ok(Decision::Store(reservation)),
+            _ => {}
+        }
+        if whole && source.start().is_multiple_of(level.span()) {
+            let (table, index, raw) = self.find(source, level);
+            if F::is_present(raw) && (level == Level::LAST || !self.memory.counts(F::output(raw)).has_unshareable()) {
+                return Ok(Decision::Adopt(table, index));
+            }
+        }
+        Ok(Decision::Descend)
+    }
+}
+
+impl<F: Format, M: Memory> Adopt<'_, F, M> {
+    /// The entry of `level` that covers exactly this range. There is one: something below it is present.
+    fn find(&self, range: VirtRange, level: Level) -> (Frame, usize, u64) {
+        let address = VirtAddr::new(range.start()).expect("ranges are of user addresses");
+        let (mut table, mut at) = (self.root, Level::ROOT);
+        loop {
+            let index = at.index(address);
+            let raw = self.memory.load(table, index);
+            if at == level {
+                return (table, index, raw);
+            }
+            (table, at) = (F::output(raw), at.below());
+        }
+    }
+}
+
+/// The one descriptor, empty or reserved, that stands for all of a range; `None` if anything in it is
+/// present or not all of it is alike.
+fn uniform<F: Format>(memory: &impl Memory, table: Frame, level: Level, base: u64, range: VirtRange) -> Option<u64> {
+    let mut common = None;
+    for (index, slot, _) in slots(level, base, range) {
+        let mut raw = memory.load(table, index);
+        if F::is_present(raw) {
+            if level == Level::LAST {
+                return None;
+            }
+            raw = uniform::<F>(memory, F::output(raw), level.below(), slot.start(), range)?;
+        }
+        if *common.get_or_insert(raw) != raw {
+            return None;
+        }
+    }
+    common
+}
