@@ -242,20 +242,18 @@ pub unsafe fn free_object(object: NonNull<u8>) {
     CACHES[arch::core_index()].free(address, Use::Object);
 }
 
-/// How many frames are used for what.
+/// How many frames are used for what. Exact while no other core allocates or frees; otherwise off by what it
+/// does meanwhile.
 pub fn figures() -> Figures {
     let sum = |used_for: Use| {
-        CACHES.iter().fold(0_u64, |sum, cache| sum.wrapping_add(cache.used[used_for as usize].load(Ordering::Relaxed)))
+        let used = |cache: &Cache| cache.used[used_for as usize].load(Ordering::Relaxed);
+        let sum = CACHES.iter().fold(0, |sum: u64, cache| sum.wrapping_add(used(cache)));
+        // A frame taken on one core and given back on another while this looks may be seen as given back only.
+        (sum as i64).max(0) as u64
     };
     let (tables, pages, objects) = (sum(Use::Table), sum(Use::Page), sum(Use::Object));
     let total = TOTAL.load(Ordering::Relaxed);
-    Figures {
-        total,
-        free: total.wrapping_sub(tables).wrapping_sub(pages).wrapping_sub(objects),
-        tables,
-        pages,
-        objects,
-    }
+    Figures { total, free: total.saturating_sub(tables + pages + objects), tables, pages, objects }
 }
 
 /// The machine's memory, as the translation tree sees it.

@@ -15,8 +15,11 @@ pub type Tree = AddressSpace<AArch64, KernelMemory>;
 static IDENTIFIERS: Allocator<MAX_CORES> = Allocator::new();
 
 /// Learns how many identifiers the cores have. Called once, before any process runs.
-pub fn initialise() {
-    IDENTIFIERS.set_bits(arch::mmu::asid_bits());
+///
+/// `limit` is for a test that wants to see them run out: use no more bits than that.
+pub fn initialise(limit: Option<u32>) {
+    let bits = arch::mmu::asid_bits();
+    IDENTIFIERS.set_bits(limit.map_or(bits, |limit| limit.min(bits)));
 }
 
 /// An address space that cores can run in.

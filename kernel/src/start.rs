@@ -9,7 +9,8 @@ use crate::process::{Process, System};
 use crate::terminal::Terminal;
 use crate::thread::Thread;
 use crate::{frames, scheduler, space};
-use graft_abi::{ARGUMENTS_MAX, Error, Handle, Rights};
+use graft_abi::{Error, Handle, Rights};
+use graft_core::program::Image;
 
 /// The program that the machine runs.
 const FIRST_PROGRAM: &str = "init";
@@ -19,12 +20,13 @@ const CONSOLE_RIGHTS: Rights = Rights::READ.or(Rights::WRITE).or(Rights::DUPLICA
 const ARCHIVE_RIGHTS: Rights = Rights::READ.or(Rights::DUPLICATE);
 const SYSTEM_RIGHTS: Rights = Rights::INSPECT.or(Rights::DUPLICATE);
 
-/// Starts the first process and lets this core run threads. For the first core, before the others.
+/// Starts the first process and lets this core run threads. For the first core; the others may be waiting
+/// for work already.
 pub fn start() -> ! {
     if frames::initialise(platform().free_memory).is_none() {
         give_up(format_args!("no memory is free"));
     }
-    space::initialise();
+    space::initialise(boot_number("graft.asid-bits="));
     let Some(range) = &platform().archive else {
         give_up(format_args!("there is no archive of programs (initrd)"));
     };
@@ -45,9 +47,7 @@ pub fn start_secondary() -> ! {
 }
 
 fn first_program(mut image: &[u8], archive: Ref<MemoryObject>) -> Result<Ref<Thread>, Error> {
-    let mut arguments = [0; ARGUMENTS_MAX];
-    let mut arguments = first_arguments(&mut arguments).ok_or(Error::BadLength)?;
-    let loaded = loader::load(&mut image, &mut arguments)?;
+    let loaded = loader::load(&mut image, &mut FirstArguments)?;
     let process = Process::new(0, loaded.name)?;
     let mut handles = process.handles.lock();
     let console = handles.insert(Terminal::initialise()?.erase(), CONSOLE_RIGHTS)?;
@@ -60,16 +60,34 @@ fn first_program(mut image: &[u8], archive: Ref<MemoryObject>) -> Result<Ref<Thr
     Ok(thread)
 }
 
-/// The program's name and the boot arguments, each ended by a zero byte.
-fn first_arguments(room: &mut [u8]) -> Option<&[u8]> {
-    let mut used = 0;
-    for argument in [FIRST_PROGRAM, platform().boot_arguments] {
-        // A zero byte within would end it early.
-        let text = argument.split('\0').next()?.as_bytes();
-        room.get_mut(used..used + text.len())?.copy_from_slice(text);
-        used += text.len() + 1;
+/// The first program's arguments: its name and the boot arguments, each ended by a zero byte.
+struct FirstArguments;
+
+impl FirstArguments {
+    fn bytes() -> impl Iterator<Item = u8> {
+        // A zero byte within would end the boot arguments early.
+        let boot = platform().boot_arguments.bytes().take_while(|&byte| byte != 0);
+        FIRST_PROGRAM.bytes().chain([0]).chain(boot).chain([0])
     }
-    room.get(..used)
+}
+
+impl Image for FirstArguments {
+    fn len(&self) -> u64 {
+        Self::bytes().count() as u64
+    }
+
+    fn read(&mut self, offset: u64, bytes: &mut [u8]) -> Result<(), Error> {
+        for (to, from) in bytes.iter_mut().zip(Self::bytes().skip(offset as usize)) {
+            *to = from;
+        }
+        Ok(())
+    }
+}
+
+/// The number behind `name` among the words of the boot arguments that come before the shell's line.
+fn boot_number(name: &str) -> Option<u32> {
+    let words = platform().boot_arguments.split_ascii_whitespace();
+    words.take_while(|word| !word.starts_with("graft.cmd=")).find_map(|word| word.strip_prefix(name)?.parse().ok())
 }
 
 /// Ends what cannot begin.
