@@ -37,7 +37,7 @@ pub enum Share {
 impl Share {
     /// Whether tables of this level are shared.
     #[inline(always)]
-    const fn includes(self, level: Level) -> bool {
+    pub(crate) const fn includes(self, level: Level) -> bool {
         let first = match self {
             Share::Pages => Level::COUNT,
             Share::Level3 => 3,
@@ -54,7 +54,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// # Errors
     /// If a table could not be allocated. The space is as it was then, and nothing is leaked.
     pub fn fork(&mut self, tlb: &impl Tlb, share: Share) -> Result<Self, OutOfMemory> {
-        let mut inheritance = Inheritance { memory: &self.memory, share, downgraded: false };
+        let mut inheritance = Inheritance::new(&self.memory, share);
         let root = inheritance.copy::<F>(self.root(), Level::ROOT, false);
         // Also after a failure: what lost its write permission keeps the mark, and the next fork trusts the
         // mark and skips this. Nothing lost it (a second fork without a write between)? Nothing to invalidate.
@@ -65,14 +65,18 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     }
 }
 
-struct Inheritance<'a, M> {
+pub(crate) struct Inheritance<'a, M> {
     memory: &'a M,
     share: Share,
     /// Whether a descriptor lost write permission that a TLB may still grant.
     downgraded: bool,
 }
 
-impl<M: Memory> Inheritance<'_, M> {
+impl<'a, M: Memory> Inheritance<'a, M> {
+    pub(crate) fn new(memory: &'a M, share: Share) -> Self {
+        Inheritance { memory, share, downgraded: false }
+    }
+
     /// What the child gets in the place of a table that is not shared itself: a table of its own, empty if it gets nothing.
     ///
     /// `read_only_above`: a descriptor above refuses stores already, so no TLB grants any.
@@ -137,7 +141,7 @@ impl<M: Memory> Inheritance<'_, M> {
     }
 
     /// What the child gets of one entry; 0 for nothing.
-    fn entry<F: Format>(
+    pub(crate) fn entry<F: Format>(
         &mut self,
         source: Frame,
         level: Level,

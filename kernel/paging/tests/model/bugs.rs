@@ -405,6 +405,41 @@ cases! {
         }
     }
 
+    /// Back to a snapshot again and again: its content each time, and nothing is allocated for it.
+    fn restore_brings_back_the_snapshot<A>() {
+        for share in DEPTHS {
+            let case = Case::<A>::new();
+            case.0.snapshot(0, 0, share).unwrap();
+            for round in 0..3 {
+                case.write(0, HERE + round * PAGE);
+                case.0.unmap(0, range(HERE + 2 * MIB, 2 * MIB)).unwrap();
+                case.0.reserve(0, range(8 * GIB, GIB), Permissions::ReadWrite, Inherit::Yes).unwrap();
+                case.0.protect(0, range(HERE, PAGE), Permissions::Read).unwrap();
+                (0..4).for_each(|core| case.0.access(core, 0, HERE + PAGE, Access::Write, round).unwrap());
+                let allocations = case.0.machine.allocations.get();
+                case.0.restore(0, 0).unwrap();
+                assert_eq!(case.0.machine.allocations.get(), allocations, "{share:?}");
+                case.check();
+                case.write(0, HERE + 2 * MIB);
+            }
+            case.0.fork(0, 1, share).unwrap();
+            case.0.restore(1, 0).unwrap();
+            case.finish();
+        }
+    }
+
+    /// Nothing has diverged: nothing is invalidated either.
+    fn restore_of_an_untouched_space_does_nothing<A>() {
+        for share in DEPTHS {
+            let case = Case::<A>::new();
+            case.0.snapshot(0, 0, share).unwrap();
+            let before = case.0.machine.invalidations.get();
+            case.0.restore(0, 0).unwrap();
+            assert_eq!(case.0.machine.invalidations.get(), before, "{share:?}");
+            case.finish();
+        }
+    }
+
     /// An exact end on a 2 MiB boundary: one of the peers walked one entry too far.
     fn regions_that_end_on_a_table_boundary<A>() {
         for share in DEPTHS {
@@ -479,6 +514,7 @@ fn every_allocation_fails_in_turn() {
             Operation::Fork(1, 2, Share::Pages),
             Operation::Fork(1, 2, Share::Level3),
             Operation::Fork(1, 2, Share::Level1),
+            Operation::Snapshot(1, 0, Share::Level3),
             Operation::Reserve(1, 512 * GIB, 513 * GIB + PAGE, rw, yes),
             Operation::Reserve(1, 0, PAGE, rw, yes),
             Operation::MapForeign(1, 0, 8 * KIB, Permissions::Read, Foreign::Normal),

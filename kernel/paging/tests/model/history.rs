@@ -7,7 +7,7 @@ use graft_paging::{Access, Foreign, Inherit, Permissions, Share, VirtRange};
 
 use crate::machine::CORES;
 use crate::mmu::Architecture;
-use crate::world::{SPACES, Verdict, World};
+use crate::world::{SNAPSHOTS, SPACES, Verdict, World};
 
 pub const KIB: u64 = 1 << 10;
 pub const MIB: u64 = 1 << 20;
@@ -44,6 +44,10 @@ pub enum Operation {
     Protect(usize, u64, u64, Permissions),
     Fork(usize, usize, Share),
     Exit(usize),
+    /// Process, snapshot.
+    Snapshot(usize, usize, Share),
+    Restore(usize, usize),
+    Forget(usize),
     /// Core, process, address, access, value.
     Access(usize, usize, u64, Access, u64),
     KernelAccess(usize, u64, Access, u64),
@@ -109,7 +113,14 @@ fn operation(random: &mut Random, addresses: &[u64]) -> Operation {
             let share = random.pick(&[Share::Pages, Share::Level3, Share::Level3, Share::Level2, Share::Level1]);
             Operation::Fork(slot, random.below(SPACES), share)
         }
-        41..=45 => Operation::Exit(slot),
+        41..=43 => Operation::Exit(slot),
+        44 => Operation::Snapshot(
+            slot,
+            random.below(SNAPSHOTS),
+            random.pick(&[Share::Pages, Share::Level3, Share::Level1]),
+        ),
+        45 if random.below(4) == 0 => Operation::Forget(random.below(SNAPSHOTS)),
+        45 => Operation::Restore(slot, random.below(SNAPSHOTS)),
         46..=48 => Operation::Discard(slot, address, bytes),
         49..=52 => Operation::Relocate(slot, address, random.pick(addresses), bytes),
         53..=89 => {
@@ -168,6 +179,8 @@ fn step<A: Architecture>(world: &World<A>, operation: &Operation, addresses: &[u
         | Operation::Relocate(slot, ..)
         | Operation::Protect(slot, ..)
         | Operation::Fork(slot, ..)
+        | Operation::Snapshot(slot, ..)
+        | Operation::Restore(slot, ..)
         | Operation::Access(_, slot, ..)
         | Operation::KernelAccess(slot, ..) => Some(slot),
         _ => None,
@@ -191,6 +204,12 @@ fn step<A: Architecture>(world: &World<A>, operation: &Operation, addresses: &[u
         Operation::Protect(slot, start, bytes, permissions) => world.protect(slot, range(start, bytes), permissions),
         Operation::Fork(from, to, share) => world.fork(from, to, share),
         Operation::Exit(slot) => world.exit(slot),
+        Operation::Snapshot(slot, number, share) => world.snapshot(slot, number, share),
+        Operation::Restore(slot, number) => world.restore(slot, number),
+        Operation::Forget(number) => {
+            world.forget(number);
+            Ok(())
+        }
         Operation::Access(core, slot, address, access, value) => world.access(core, slot, address, access, value),
         Operation::KernelAccess(slot, address, access, value) => world.kernel_access(slot, address, access, value),
         Operation::FailAfter(_) => Ok(()),

@@ -2,7 +2,7 @@
 
 use graft_paging::{
     Access, Action, AddressSpace, Entry, Error, Fault, Foreign, Frame, Inherit, Kind, Level, Memory, Permissions,
-    Purpose, Reservation, Share, VirtAddr, VirtRange,
+    Purpose, Reservation, Share, Snapshot, VirtAddr, VirtRange,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +15,7 @@ use crate::mmu::{Architecture, Rights};
 use crate::oracle::{Content, Oracle, SHARED_PAGES, WORDS};
 
 pub const SPACES: usize = 6;
+pub const SNAPSHOTS: usize = 2;
 
 pub struct Process<A: Architecture> {
     /// Behind a lock of its own, as in a kernel; no other lock is ever taken.
@@ -30,6 +31,9 @@ impl<A: Architecture> Process<A> {
     }
 }
 
+/// A snapshot beside its oracle.
+type Taken<A> = (Snapshot<A, Shared<A>>, Oracle);
+
 pub struct World<A: Architecture> {
     pub machine: Rc<Machine<A>>,
     processes: [RefCell<Option<Rc<Process<A>>>>; SPACES],
@@ -37,6 +41,10 @@ pub struct World<A: Architecture> {
     /// Memory that processes can map shared; the world holds a reference to each page.
     shared: [Frame; SHARED_PAGES],
     contents: Rc<RefCell<[Content; SHARED_PAGES]>>,
+    /// Snapshots, each with what it must hold.
+    snapshots: [RefCell<Option<Taken<A>>>; SNAPSHOTS],
+    /// The operation under way changes contents: what another core reads meanwhile may be old or new.
+    rewriting: Cell<bool>,
     /// What bystanders do next; `None` while nobody else may act.
     pub chance: RefCell<Option<Random>>,
 }
@@ -63,6 +71,8 @@ impl<A: Architecture + 'static> World<A> {
             contents: Rc::default(),
             processes: [const { RefCell::new(None) }; SPACES],
             next_asid: Cell::new(1),
+            snapshots: [const { RefCell::new(None) }; SNAPSHOTS],
+            rewriting: Cell::new(false),
             chance: RefCell::new(None),
         });
         let bystander: Weak<dyn Bystander> = Rc::downgrade(&(world.clone() as Rc<dyn Bystander>));
@@ -193,8 +203,9 @@ impl<A: Architecture + 'static> World<A> {
         Ok(())
     }
 
-    /// Gives the shared memory up; the last thing before the frames are counted.
+    /// Gives snapshots and the shared memory up; the last thing before the frames are counted.
     pub fn close(&self) {
+        (0..SNAPSHOTS).for_each(|number| self.forget(number));
         for frame in self.shared {
             if self.machine.count(frame) == 1 {
                 Shared(self.machine.clone()).free(frame, Purpose::Page);
@@ -239,6 +250,38 @@ impl<A: Architecture + 'static> World<A> {
             self.install(to, space, oracle);
         }
         Ok(())
+    }
+
+    /// Takes a snapshot in the place of an older one.
+    pub fn snapshot(&self, slot: usize, number: usize, share: Share) -> Verdict {
+        let Some(process) = self.process(slot) else { return Ok(()) };
+        if let Ok(snapshot) = process.with(|space| space.snapshot(&self.tlb(&process), share)) {
+            let oracle = process.oracle.borrow().fork();
+            self.forget(number);
+            *self.snapshots[number].borrow_mut() = Some((snapshot, oracle));
+        }
+        Ok(())
+    }
+
+    pub fn restore(&self, slot: usize, number: usize) -> Verdict {
+        let Some(process) = self.process(slot) else { return Ok(()) };
+        // Out of its place while it is used, as under a lock of its own.
+        let Some((mut snapshot, oracle)) = self.snapshots[number].take() else { return Ok(()) };
+        self.rewriting.set(true);
+        let result = process.with(|space| space.restore(&self.tlb(&process), &mut snapshot));
+        self.rewriting.set(false);
+        if result.is_ok() {
+            *process.oracle.borrow_mut() = oracle.clone();
+        }
+        *self.snapshots[number].borrow_mut() = Some((snapshot, oracle));
+        Ok(())
+    }
+
+    pub fn forget(&self, number: usize) {
+        let old = self.snapshots[number].take();
+        if let Some((snapshot, _)) = old {
+            snapshot.destroy();
+        }
     }
 
     pub fn exit(&self, slot: usize) -> Verdict {
@@ -394,52 +437,12 @@ impl<A: Architecture + 'static> World<A> {
             let Some(process) = self.process(slot) else { continue };
             let space = process.space.borrow();
             let space = space.as_ref().expect("a process in a slot has a space");
-            references.insert(space.root(), 1);
-            let (mut resident, mut waiting, mut tables) = (0, 0, BTreeSet::from([space.root()]));
-            let mut complaint = None;
-            let _: ControlFlow<()> = space.visit((0, Level::ROOT), 1 << 48, Level::LAST, |visit| {
-                let first_time = !seen.contains(&visit.table);
-                match visit.entry {
-                    Entry::Empty => {}
-                    Entry::Reserved(_) => waiting += visit.level.pages(),
-                    Entry::Table(table) => {
-                        tables.insert(table.frame);
-                        if first_time {
-                            *references.entry(table.frame).or_default() += 1;
-                        }
-                        if visit.references > 1 && !table.read_only {
-                            complaint = Some(format!("{visit:x?}: shared and not read-only on the way in"));
-                        }
-                    }
-                    Entry::Page(page) => {
-                        resident += u64::from(page.kind.is_counted());
-                        waiting += u64::from(page.kind == Kind::Zero);
-                        if page.kind.is_counted() && first_time {
-                            *references.entry(page.frame).or_default() += 1;
-                        }
-                        let sole = visit.references == 1 || !page.kind.is_counted() || page.kind == Kind::Shared;
-                        if page.writable && (!sole || page.kind == Kind::Zero) {
-                            complaint = Some(format!("{visit:x?}: writable, and not its owner's alone"));
-                        }
-                    }
-                }
-                ControlFlow::Continue(())
-            });
-            if let Some(complaint) = complaint {
-                return Err(complaint);
+            Self::audit_space(space, process.oracle.borrow().pages(), &mut references, &mut seen)?;
+        }
+        for snapshot in &self.snapshots {
+            if let Some((snapshot, oracle)) = &*snapshot.borrow() {
+                Self::audit_space(snapshot.space(), oracle.pages(), &mut references, &mut seen)?;
             }
-            let usage = space.usage();
-            let found = (resident, waiting, tables.len() as u64);
-            ensure!(
-                found == (usage.resident, usage.reserved, usage.tables),
-                "resident, reserved, tables are {found:?}, and accounted as {usage:?}"
-            );
-            ensure!(
-                usage.resident + usage.reserved == process.oracle.borrow().pages(),
-                "{usage:?} does not add up to {} pages",
-                process.oracle.borrow().pages()
-            );
-            seen.extend(tables);
         }
         for (&frame, &count) in &references {
             let kept = self.machine.count(frame);
@@ -448,6 +451,58 @@ impl<A: Architecture + 'static> World<A> {
         let in_use = self.machine.frames_in_use();
         ensure!(in_use == references.len(), "{in_use} frames in use, {} of them reachable", references.len());
         self.machine.verdict()
+    }
+
+    /// The part of [`audit`](Self::audit) that looks at one tree. Counts every descriptor in a table that has not been seen.
+    fn audit_space(
+        space: &AddressSpace<A, Shared<A>>,
+        pages: u64,
+        references: &mut BTreeMap<Frame, u32>,
+        seen: &mut BTreeSet<Frame>,
+    ) -> Verdict {
+        references.insert(space.root(), 1);
+        let (mut resident, mut waiting, mut tables) = (0, 0, BTreeSet::from([space.root()]));
+        let mut complaint = None;
+        let _: ControlFlow<()> = space.visit((0, Level::ROOT), 1 << 48, Level::LAST, |visit| {
+            let first_time = !seen.contains(&visit.table);
+            match visit.entry {
+                Entry::Empty => {}
+                Entry::Reserved(_) => waiting += visit.level.pages(),
+                Entry::Table(table) => {
+                    tables.insert(table.frame);
+                    if first_time {
+                        *references.entry(table.frame).or_default() += 1;
+                    }
+                    if visit.references > 1 && !table.read_only {
+                        complaint = Some(format!("{visit:x?}: shared and not read-only on the way in"));
+                    }
+                }
+                Entry::Page(page) => {
+                    resident += u64::from(page.kind.is_counted());
+                    waiting += u64::from(page.kind == Kind::Zero);
+                    if page.kind.is_counted() && first_time {
+                        *references.entry(page.frame).or_default() += 1;
+                    }
+                    let sole = visit.references == 1 || !page.kind.is_counted() || page.kind == Kind::Shared;
+                    if page.writable && (!sole || page.kind == Kind::Zero) {
+                        complaint = Some(format!("{visit:x?}: writable, and not its owner's alone"));
+                    }
+                }
+            }
+            ControlFlow::Continue(())
+        });
+        if let Some(complaint) = complaint {
+            return Err(complaint);
+        }
+        let usage = space.usage();
+        let found = (resident, waiting, tables.len() as u64);
+        ensure!(
+            found == (usage.resident, usage.reserved, usage.tables),
+            "resident, reserved, tables are {found:?}, and accounted as {usage:?}"
+        );
+        ensure!(usage.resident + usage.reserved == pages, "{usage:?} does not add up to {} pages", pages);
+        seen.extend(tables);
+        Ok(())
     }
 
     /// What a program can see of a process, and what the process costs: must not change when an operation fails.
@@ -509,6 +564,9 @@ impl<A: Architecture + 'static> Bystander for World<A> {
 
 impl<A: Architecture + 'static> World<A> {
     fn judge_locked(&self, addresses: &[u64]) -> Verdict {
+        if self.rewriting.get() {
+            return Ok(());
+        }
         for slot in 0..SPACES {
             let Some(process) = self.process(slot).filter(|process| process.space.try_borrow().is_err()) else {
                 continue;

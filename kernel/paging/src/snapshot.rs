@@ -1,0 +1,183 @@
+//! Snapshots: a fork that nobody runs, and the way back to it.
+//!
+//! Restoring compares the two trees from the root down. Where both lead to the same table or page nothing has diverged below, and nothing
+//! below is looked at; where they differ, the space drops its own and shares the snapshot's again. So the cost of a restore is that of what
+//! diverged, and it allocates nothing.
+
+use crate::exit::release_entry;
+use crate::fork::Inheritance;
+use crate::gate::{self, Exclusive};
+use crate::{AddressSpace, ENTRIES, Format, Frame, Level, Memory, OutOfMemory, Purpose, Reach, Share, Tlb, VirtRange};
+
+/// The content of an address space at one moment. No core ever runs in it.
+#[must_use = "a snapshot that is dropped instead of destroyed leaks its tables"]
+pub struct Snapshot<F: Format, M: Memory> {
+    space: AddressSpace<F, M>,
+    share: Share,
+}
+
+impl<F: Format, M: Memory> Snapshot<F, M> {
+    /// What it holds, for looking at.
+    pub fn space(&self) -> &AddressSpace<F, M> {
+        &self.space
+    }
+
+    /// A new space with this content.
+    ///
+    /// # Errors
+    /// If a table could not be allocated.
+    pub fn fork(&mut self) -> Result<AddressSpace<F, M>, OutOfMemory> {
+        self.space.fork(&NeverRan, self.share)
+    }
+
+    /// Gives the snapshot up.
+    pub fn destroy(self) {
+        self.space.destroy(&NeverRan);
+    }
+}
+
+/// TLB maintenance for tables that no core has walked from this root.
+struct NeverRan;
+
+impl Tlb for NeverRan {
+    fn publish(&self) {}
+
+    fn invalidate(&self, _range: VirtRange, _reach: Reach) {}
+}
+
+impl<F: Format, M: Memory> AddressSpace<F, M> {
+    /// A snapshot of the space; from `share` down its tables are the space's own.
+    ///
+    /// # Errors
+    /// As [`fork`](Self::fork).
+    pub fn snapshot(&mut self, tlb: &impl Tlb, share: Share) -> Result<Snapshot<F, M>, OutOfMemory> {
+        Ok(Snapshot { space: self.fork(tlb, share)?, share })
+    }
+
+    /// Brings the space back to a snapshot of it, or of any other space: afterwards it is what a fork of the snapshot would be.
+    /// The root stays where it is, so cores may go on running in the space.
+    ///
+    /// # Errors
+    /// Only if the snapshot holds shared mappings, whose tables cannot be shared: if one of those could not be allocated. Then nothing has changed.
+    pub fn restore(&mut self, tlb: &impl Tlb, snapshot: &mut Snapshot<F, M>) -> Result<(), OutOfMemory> {
+        let memory = &self.memory.clone();
+        let source = snapshot.space.root();
+        let mut root = self.exclusive_root();
+        if memory.counts(source).has_unshareable() {
+            let copy = snapshot.fork()?;
+            let rewind = Rewind { memory, share: Share::Level1 };
+            // Nothing is the same below the roots, so all of it goes; then the copy's entries move over.
+            rewind.retire(&mut root, copy.root());
+            tlb.invalidate(VirtRange::ALL, Reach::Tables);
+            rewind.take_over(&mut root, copy.root());
+        } else {
+            let rewind = Rewind { memory, share: snapshot.share };
+            if rewind.retire(&mut root, source) {
+                tlb.invalidate(VirtRange::ALL, Reach::Tables);
+            }
+            rewind.replace(&mut root, source);
+        }
+        tlb.publish();
+        Ok(())
+    }
+}
+
+struct Rewind<'a, M> {
+    memory: &'a M,
+    share: Share,
+}
+
+/// What is to be done about an entry.
+enum Divergence<F> {
+    /// Nothing has diverged.
+    None,
+    /// Something has, below: both have a table of their own here.
+    Below(Exclusive<F>, Frame),
+    /// The entries lead to different things.
+    Here,
+}
+
+impl<M: Memory> Rewind<'_, M> {
+    /// Compares one entry of the space with the snapshot's.
+    fn compare<F: Format>(&self, own: &Exclusive<F>, source: Frame, index: usize) -> Divergence<F> {
+        let (memory, level) = (self.memory, own.level());
+        let (mine, wanted) = (own.load(memory, index), memory.load(source, index));
+        if !F::is_present(mine) || !F::is_present(wanted) {
+            return if mine == wanted { Divergence::None } else { Divergence::Here };
+        }
+        if F::write_protect(mine, level) == F::write_protect(wanted, level) {
+            return Divergence::None;
+        }
+        if level != Level::LAST
+            && !self.share.includes(level.below())
+            && let Some(child) = own.child(memory, index)
+        {
+            return Divergence::Below(child, F::output(wanted));
+        }
+        Divergence::Here
+    }
+
+    /// Takes away what has diverged. `true` if there was anything.
+    fn retire<F: Format>(&self, own: &mut Exclusive<F>, source: Frame) -> bool {
+        let mut any = false;
+        for index in 0..ENTRIES {
+            match self.compare(own, source, index) {
+                Divergence::None => {}
+                Divergence::Below(mut child, source) => any |= self.retire(&mut child, source),
+                Divergence::Here => {
+                    let raw = own.load(self.memory, index);
+                    if F::is_present(raw) {
+                        own.store(self.memory, index, F::retire(raw));
+                        any = true;
+                    }
+                }
+            }
+        }
+        any
+    }
+
+    /// Puts the snapshot's entries where others were taken away. The TLBs have forgotten those.
+    fn replace<F: Format>(&self, own: &mut Exclusive<F>, source: Frame) {
+        let (memory, level) = (self.memory, own.level());
+        // Whatever the level: here sharing is all there is left to do, and it cannot fail.
+        let mut inheritance = Inheritance::new(memory, Share::Level1);
+        for index in 0..ENTRIES {
+            match self.compare(own, source, index) {
+                Divergence::None => {}
+                Divergence::Below(mut child, source) => self.replace(&mut child, source),
+                Divergence::Here => {
+                    let old = own.load(memory, index);
+                    let new = inheritance.entry::<F>(source, level, index, true).expect("sharing allocates nothing");
+                    own.put(memory, index, new);
+                    if F::is_retired(old) {
+                        release_entry::<F>(memory, F::restore(old), level);
+                    }
+                }
+            }
+        }
+        self.adopt_counts(own, source);
+    }
+
+    /// Moves the entries of a root that nobody runs into a root whose own are all retired.
+    fn take_over<F: Format>(&self, own: &mut Exclusive<F>, copy: Frame) {
+        let memory = self.memory;
+        for index in 0..ENTRIES {
+            let old = own.load(memory, index);
+            own.put(memory, index, memory.load(copy, index));
+            if F::is_retired(old) {
+                release_entry::<F>(memory, F::restore(old), Level::ROOT);
+            }
+        }
+        self.adopt_counts(own, copy);
+        if gate::release(memory, copy) {
+            memory.free(copy, Purpose::Table);
+        }
+    }
+
+    /// Same entries, same counts.
+    fn adopt_counts<F: Format>(&self, own: &mut Exclusive<F>, source: Frame) {
+        let counts = self.memory.counts(source);
+        own.set_live(self.memory, counts.live(), counts.bounds());
+        own.account(self.memory, counts.get() - self.memory.counts(own.frame()).get());
+    }
+}
