@@ -171,14 +171,16 @@ unsafe impl<T: Object> Pointer for Ref<T> {
     type Target = T;
 
     fn into_raw(self) -> NonNull<T> {
-        let raw = NonNull::from(&*self);
+        // Not through a plain reference: the address must be good for the whole frame again.
+        // SAFETY: inside the object that this reference keeps.
+        let raw = unsafe { self.0.byte_add(Self::OFFSET).cast() };
         core::mem::forget(self);
         raw
     }
 
     unsafe fn from_raw(raw: NonNull<T>) -> Self {
         // SAFETY: the address comes from `into_raw`, thus from a live reference.
-        Ref(Self::inner(unsafe { raw.as_ref() }), PhantomData)
+        Ref(unsafe { raw.byte_sub(Self::OFFSET).cast() }, PhantomData)
     }
 }
 

@@ -5,7 +5,7 @@ use crate::frames::KernelMemory;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 use graft_abi::Error;
-use graft_core::asid::{Allocator, Flush, Tag};
+use graft_core::asid::{Allocator, First, Tag};
 use graft_paging::{AArch64, Access, AddressSpace, Fault, Reach, Resolved, Tlb, VirtAddr, VirtRange};
 use spin::{Mutex, MutexGuard};
 
@@ -47,8 +47,10 @@ impl Space {
     #[inline(always)]
     pub fn activate(&self, core: usize) {
         let activation = IDENTIFIERS.activate(core, &self.tag);
-        if activation.flush == Flush::All {
-            arch::tlb::invalidate_all();
+        match activation.first {
+            First::Nothing => {}
+            First::Complete => arch::tlb::publish(),
+            First::Flush => arch::tlb::invalidate_all(),
         }
         arch::mmu::activate(self.root.load(Ordering::Relaxed), activation.asid);
     }
@@ -146,9 +148,7 @@ impl Tlb for Invalidator<'_> {
 
     #[inline(always)]
     fn invalidate(&self, range: VirtRange, reach: Reach) {
-        // The stores into the tables come before this look at the tag, in every core's eyes; a core that
-        // gives the space a new ASID does it the other way round. So either the new ASID is seen here, or
-        // that core's first walk sees the stores.
+        // The stores into the tables come before this look at the tag, as `Tag::asid` demands.
         fence(Ordering::SeqCst);
         let Some(asid) = self.0.asid() else {
             return arch::tlb::publish();

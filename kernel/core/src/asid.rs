@@ -39,8 +39,10 @@ impl Tag {
 
     /// The ASID under which a TLB may hold entries of this address space; `None` if it never ran.
     ///
-    /// An ASID of an older generation may belong to another process by now: an invalidation of it
-    /// is needless then, never wrong.
+    /// Whoever has changed the space's tables asks behind a full barrier. Either the answer is the identifier
+    /// that some core is about to use, or the first walk under that one finds the tables changed. An ASID
+    /// of an older generation may belong to another process by now: an invalidation of it is needless
+    /// then, never wrong.
     pub fn asid(&self) -> Option<u16> {
         match self.0.load(Ordering::Relaxed) {
             0 => None,
@@ -54,17 +56,20 @@ impl Tag {
 pub struct Activation {
     /// The identifier to put beside the table's address in the translation table base register.
     pub asid: u16,
-    /// Whether this core must empty its TLB first.
-    pub flush: Flush,
+    /// What comes first.
+    pub first: First,
 }
 
-/// Whether a core's TLB may hold entries of an earlier generation.
+/// What a core must do before it uses an identifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flush {
-    /// It cannot.
-    Needless,
-    /// It may: invalidate everything before the identifier is used.
-    All,
+pub enum First {
+    /// Nothing: the process has run under it before.
+    Nothing,
+    /// Complete its stores (Arm: `DSB`): that the process has this identifier must be visible before the first
+    /// walk under it, see [`Tag::asid`].
+    Complete,
+    /// Empty its TLB, which may hold entries of an earlier generation, and complete its stores.
+    Flush,
 }
 
 /// Hands out ASIDs to the address spaces that `CORES` cores run.
@@ -128,7 +133,7 @@ impl<const CORES: usize> Allocator<CORES> {
             && wanted & !(GENERATION - 1) == self.generation.load(Ordering::Acquire)
             && self.active[core].compare_exchange(active, wanted, Ordering::AcqRel, Ordering::Relaxed).is_ok()
         {
-            return Activation { asid: wanted as u16, flush: Flush::Needless };
+            return Activation { asid: wanted as u16, first: First::Nothing };
         }
         self.activate_slowly(core, tag)
     }
@@ -139,14 +144,11 @@ impl<const CORES: usize> Allocator<CORES> {
         let mut wanted = tag.0.load(Ordering::Relaxed);
         if wanted & !(GENERATION - 1) != self.generation.load(Ordering::Relaxed) {
             wanted = self.renew(&mut slow, wanted);
-            // Sequentially consistent with the load in `Tag::asid` behind a full barrier: whoever
-            // changes this space's tables sees the new identifier, or its change is seen by the
-            // first walk under the new identifier.
-            tag.0.store(wanted, Ordering::SeqCst);
+            tag.0.store(wanted, Ordering::Relaxed);
         }
         self.active[core].store(wanted, Ordering::Release);
-        let flush = if core::mem::take(&mut slow.stale[core]) { Flush::All } else { Flush::Needless };
-        Activation { asid: wanted as u16, flush }
+        let first = if core::mem::take(&mut slow.stale[core]) { First::Flush } else { First::Complete };
+        Activation { asid: wanted as u16, first }
     }
 
     /// A tag of the current generation for a space whose tag is older.
@@ -250,7 +252,7 @@ mod tests {
             }
             match pending[core].take() {
                 Some((activation, process)) => {
-                    if activation.flush == Flush::All {
+                    if activation.first == First::Flush {
                         cores[core].entries.clear();
                     }
                     cores[core].register = Some((activation.asid, process));
@@ -284,7 +286,7 @@ mod tests {
         let first = allocator.activate(0, &a);
         assert_ne!(first.asid, 0);
         assert_ne!(allocator.activate(0, &b).asid, first.asid);
-        assert_eq!(allocator.activate(0, &a), Activation { asid: first.asid, flush: Flush::Needless });
+        assert_eq!(allocator.activate(0, &a), Activation { asid: first.asid, first: First::Nothing });
     }
 
     #[test]
@@ -293,9 +295,9 @@ mod tests {
         allocator.set_bits(16);
         let tags: Vec<Tag> = (0..65_535).map(|_| Tag::new()).collect();
         for tag in &tags {
-            assert_eq!(allocator.activate(0, tag).flush, Flush::Needless);
+            assert_ne!(allocator.activate(0, tag).first, First::Flush);
         }
-        assert_eq!(allocator.activate(0, &Tag::new()).flush, Flush::All);
+        assert_eq!(allocator.activate(0, &Tag::new()).first, First::Flush);
     }
 
     #[test]

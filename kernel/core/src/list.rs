@@ -182,10 +182,12 @@ where
             Some(next) => Self::link(&next).previous.set(previous),
             None => self.last = previous,
         }
-        match previous {
-            Some(previous) => Self::link(&previous).next.set(next),
-            None => self.first = next,
+        // The address as `push_back` got it, which may be used for more than one of a plain reference may.
+        let member = match previous {
+            Some(previous) => Self::link(&previous).next.replace(next),
+            None => core::mem::replace(&mut self.first, next),
         }
+        .unwrap_or(member);
         link.list.set(0);
         self.length -= 1;
         // SAFETY: the member stands in this list, so its address came from `into_raw` in
