@@ -22,7 +22,7 @@ fn main(arguments: Arguments) -> i32 {
     let arguments = match line {
         Some(line) => &["sh", "-c", line][..],
         None => {
-            println!("`help` lists the programs.");
+            println!("`forkdemo` shows fork at work, `help` lists all programs.");
             &["sh"]
         }
     };
