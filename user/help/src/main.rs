@@ -16,7 +16,7 @@ graft_rt::program!(main);
 
 /// Programs that come with Graft; shown if the archive has them.
 const PROGRAMS: [(&str, &str, &str); 12] = [
-    ("forkdemo", "[--share copy|l3|l2|l1] [--plain]", "watch fork share translation tables and a write split them"),
+    ("forkdemo", "[--share copy|l3|l2|l1] [--plain]", "watch fork share tables and a write split them"),
     ("forkbench", "--mem SIZE --share copy|l3|l2|l1", "measure fork and the writes after it"),
     ("vmmap", "[--dump] [PID]", "the translation tables of a process"),
     ("ps", "", "the processes, their memory and their time"),

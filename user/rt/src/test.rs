@@ -47,11 +47,6 @@ impl Report {
         crate::println!("{held} claims held, {failed} failed");
         i32::from(failed > 0 || held == 0)
     }
-
-    /// How many claims have failed.
-    pub fn failures(&self) -> u32 {
-        self.failed.get()
-    }
 }
 
 /// Claims something: `claim!(report, condition, "what {}", should_hold)`.
