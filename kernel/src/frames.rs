@@ -17,8 +17,8 @@ use buddy_system_allocator::Heap;
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use graft_paging::{Frame, Memory, PAGE_SIZE, Purpose, TableCounts};
+use core::sync::atomic::{AtomicU64, Ordering};
+use graft_paging::PAGE_SIZE;
 use spin::Mutex;
 
 /// Frames that a core and the depot exchange at once.
@@ -28,9 +28,12 @@ const ORDERS: usize = 39;
 
 /// What a frame can be used for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Use {
+pub enum Use {
+    /// A translation table.
     Table = 0,
+    /// A page of a program.
     Page = 1,
+    /// A kernel object.
     Object = 2,
 }
 
@@ -211,7 +214,8 @@ pub fn initialise(memory: &[PhysRange]) -> Option<()> {
     }
     drop(depot);
     let zero_page = allocate_block(PAGE_SIZE)?;
-    KernelMemory.zero(Frame::containing(zero_page));
+    // SAFETY: a whole frame, just allocated.
+    unsafe { arch::memory::zero_page(direct(zero_page)) };
     ZERO_PAGE.store(zero_page, Ordering::Relaxed);
     Some(())
 }
@@ -242,6 +246,24 @@ pub unsafe fn free_object(object: NonNull<u8>) {
     CACHES[arch::core_index()].free(address, Use::Object);
 }
 
+/// A frame for a table or a page, by its physical address, content undefined.
+#[inline(always)]
+pub fn allocate(used_for: Use) -> Option<u64> {
+    CACHES[arch::core_index()].allocate(used_for)
+}
+
+/// Takes back a frame of [`allocate`]. Nobody uses it any more.
+#[inline(always)]
+pub fn free(address: u64, used_for: Use) {
+    CACHES[arch::core_index()].free(address, used_for);
+}
+
+/// The page of zeroes, by its physical address.
+#[inline(always)]
+pub fn zero_page() -> u64 {
+    ZERO_PAGE.load(Ordering::Relaxed)
+}
+
 /// How many frames are used for what. Exact while no other core allocates or frees; otherwise off by what it
 /// does meanwhile.
 pub fn figures() -> Figures {
@@ -254,87 +276,4 @@ pub fn figures() -> Figures {
     let (tables, pages, objects) = (sum(Use::Table), sum(Use::Page), sum(Use::Object));
     let total = TOTAL.load(Ordering::Relaxed);
     Figures { total, free: total.saturating_sub(tables + pages + objects), tables, pages, objects }
-}
-
-/// The machine's memory, as the translation tree sees it.
-#[derive(Clone, Copy, Debug)]
-pub struct KernelMemory;
-
-impl KernelMemory {
-    #[inline(always)]
-    fn used_for(purpose: Purpose) -> Use {
-        match purpose {
-            Purpose::Table => Use::Table,
-            Purpose::Page => Use::Page,
-        }
-    }
-
-    #[inline(always)]
-    fn descriptor<'a>(self, table: Frame, index: usize) -> &'a AtomicU64 {
-        debug_assert!(index < graft_paging::ENTRIES);
-        // SAFETY: a table is a frame of the direct map, 512 words that are accessed only as atomics,
-        // by us and by the hardware walker.
-        unsafe { AtomicU64::from_ptr(word(table.address(), index)) }
-    }
-}
-
-// SAFETY: frames come from the magazines, which hold each free frame once; descriptors are accessed as
-// aligned 64-bit atomics in Normal inner-shareable write-back memory, as which the walker reads them
-// (TCR_EL1.SH0, IRGN0, ORGN0); each frame has its own place in the two arrays that boot mapped for all
-// RAM.
-unsafe impl Memory for KernelMemory {
-    #[inline(always)]
-    fn allocate(&self, purpose: Purpose) -> Option<Frame> {
-        let address = CACHES[arch::core_index()].allocate(Self::used_for(purpose))?;
-        let frame = Frame::containing(address);
-        self.references(frame).store(1, Ordering::Relaxed);
-        Some(frame)
-    }
-
-    #[inline(always)]
-    fn free(&self, frame: Frame, purpose: Purpose) {
-        CACHES[arch::core_index()].free(frame.address(), Self::used_for(purpose));
-    }
-
-    #[inline(always)]
-    fn load(&self, table: Frame, index: usize) -> u64 {
-        self.descriptor(table, index).load(Ordering::Relaxed)
-    }
-
-    #[inline(always)]
-    fn store(&self, table: Frame, index: usize, raw: u64) {
-        self.descriptor(table, index).store(raw, Ordering::Relaxed);
-    }
-
-    #[inline(always)]
-    fn references(&self, frame: Frame) -> &AtomicU32 {
-        let array = arch::memory::REFERENCES_BASE as *mut u32;
-        // SAFETY: the array has a word for every frame of RAM, zeroed by boot, used as atomics only.
-        unsafe { AtomicU32::from_ptr(array.wrapping_add(frame.0 as usize)) }
-    }
-
-    #[inline(always)]
-    fn counts(&self, table: Frame) -> &TableCounts {
-        let array = arch::memory::COUNTS_BASE as *const TableCounts;
-        // SAFETY: the array has an element for every frame of RAM; all bits zero is a valid one, and
-        // its fields are atomics.
-        unsafe { &*array.wrapping_add(table.0 as usize) }
-    }
-
-    #[inline(always)]
-    fn zero(&self, frame: Frame) {
-        // SAFETY: the caller owns the frame: fresh, or its tree's alone.
-        unsafe { arch::memory::zero_page(direct(frame.address())) };
-    }
-
-    #[inline(always)]
-    fn copy(&self, from: Frame, to: Frame) {
-        // SAFETY: the caller owns `to`; `from` is another frame, of RAM, and stays for the call.
-        unsafe { arch::memory::copy_page(direct(to.address()), direct(from.address())) };
-    }
-
-    #[inline(always)]
-    fn zero_page(&self) -> Frame {
-        Frame::containing(ZERO_PAGE.load(Ordering::Relaxed))
-    }
 }

@@ -9,7 +9,7 @@
 
 use crate::arch::Context;
 use crate::arch::memory::{direct, synchronise_instructions};
-use crate::frames::KernelMemory;
+use crate::kernel_memory::KernelMemory;
 use crate::process::{NAME_SIZE, Process};
 use crate::space::{self, NeverRan, Tree};
 use crate::user_copy;

@@ -8,6 +8,7 @@ use crate::arch::{self, MAX_CORES};
 use crate::object::{AnyRef, Kind, Object, Ref};
 use crate::scheduler;
 use crate::space::Space;
+use crate::statistics::Statistics;
 use crate::thread::{OfProcess, Queued, State, Thread};
 use core::mem::{MaybeUninit, size_of};
 use core::ptr::NonNull;
@@ -15,7 +16,6 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use graft_abi::{Error, ExitStatus, Handle, ProcessInfo, ProcessState, Rights};
 use graft_core::handle::{Slot, Table};
 use graft_core::list::{Link, Linked, List, Pointer};
-use graft_paging::{Action, Resolved};
 use spin::Mutex;
 
 /// Bytes of a process's name.
@@ -48,49 +48,6 @@ struct End {
     /// The status, and the core that ended it.
     status: Option<(ExitStatus, usize)>,
     waiters: List<Ref<Thread>, Queued>,
-}
-
-/// What a process has used and suffered. Exact, but not a consistent snapshot while it runs.
-#[derive(Default)]
-pub struct Statistics {
-    processor_time: AtomicU64,
-    table_splits: AtomicU64,
-    page_copies: AtomicU64,
-    reuses: AtomicU64,
-    demand_zero: AtomicU64,
-    faults: AtomicU64,
-}
-
-impl Statistics {
-    /// Adds time in which a thread ran, in nanoseconds.
-    #[inline(always)]
-    pub fn add_time(&self, nanoseconds: u64) {
-        self.processor_time.fetch_add(nanoseconds, Ordering::Relaxed);
-    }
-
-    /// Counts a fault of the program's.
-    #[inline(always)]
-    pub fn count_fault(&self) {
-        self.faults.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Counts what was done about an access, by the program or for it. Under the space's lock.
-    #[inline(always)]
-    pub fn count(&self, resolved: &Resolved) {
-        // One writer at a time: no need for a read-modify-write instruction.
-        let add = |counter: &AtomicU64, more: u64| {
-            counter.store(counter.load(Ordering::Relaxed) + more, Ordering::Relaxed);
-        };
-        if resolved.table_splits != 0 {
-            add(&self.table_splits, resolved.table_splits.into());
-        }
-        match resolved.action {
-            Action::Nothing | Action::ZeroPage => {}
-            Action::Reuse => add(&self.reuses, 1),
-            Action::Copy => add(&self.page_copies, 1),
-            Action::DemandZero => add(&self.demand_zero, 1),
-        }
-    }
 }
 
 /// Every process that somebody can still name, in the order of identifiers, which is the order of their
@@ -345,8 +302,7 @@ impl Process {
             None if blocked == threads => ProcessState::Blocked,
             None => ProcessState::Ready,
         };
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        ProcessInfo {
+        let mut info = ProcessInfo {
             identifier: self.identifier,
             parent: self.parent,
             state: state as u32,
@@ -354,15 +310,12 @@ impl Process {
             resident_pages: usage.resident,
             reserved_pages: usage.reserved,
             tables: usage.tables,
-            processor_time: read(&self.statistics.processor_time),
-            table_splits: read(&self.statistics.table_splits),
-            page_copies: read(&self.statistics.page_copies),
-            reuses: read(&self.statistics.reuses),
-            demand_zero: read(&self.statistics.demand_zero),
-            faults: read(&self.statistics.faults),
             exit_status: status.map_or(0, ExitStatus::to_register),
             name: self.name(),
-        }
+            ..ProcessInfo::default()
+        };
+        self.statistics.report(&mut info);
+        info
     }
 }
 

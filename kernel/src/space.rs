@@ -1,7 +1,7 @@
 //! A process's address space: its translation tree, the lock on it, and the ASID it runs under.
 
 use crate::arch::{self, MAX_CORES};
-use crate::frames::KernelMemory;
+use crate::kernel_memory::KernelMemory;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 use graft_abi::Error;
