@@ -4,7 +4,9 @@
 //! copied, or flushed once too often: that is said here. `make miri` runs these tests under Miri, which watches every access to a page.
 
 mod addresses;
+mod bits;
 mod costs;
+mod inheritance;
 mod memory;
 mod threads;
 mod tours;

@@ -1,6 +1,6 @@
 //! Memory as a kernel has it: words that are descriptors or bytes of pages, and counts beside them.
 
-use std::cell::{RefCell, UnsafeCell};
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
@@ -16,7 +16,8 @@ pub const MIB: u64 = 1 << 20;
 pub const GIB: u64 = 1 << 30;
 
 struct Frames {
-    words: Box<[UnsafeCell<u64>]>,
+    /// The first of 512 words for each frame. A bare pointer, as the direct map of a kernel is.
+    words: *mut u64,
     references: Box<[AtomicU32]>,
     counts: Box<[TableCounts]>,
     free: Mutex<Vec<u64>>,
@@ -27,6 +28,19 @@ struct Frames {
 // SAFETY: descriptors are only accessed as atomics; page contents only by whoever the tree says may, which is what is tested.
 unsafe impl Sync for Frames {}
 
+#[expect(unsafe_code, reason = "as above")]
+// SAFETY: nothing in it belongs to a thread.
+unsafe impl Send for Frames {}
+
+impl Drop for Frames {
+    fn drop(&mut self) {
+        let words = std::ptr::slice_from_raw_parts_mut(self.words, (self.total + 1) * 512);
+        #[expect(unsafe_code, reason = "the counterpart of `into_raw`")]
+        // SAFETY: made by `Box::into_raw` of so many words in `Host::new`.
+        drop(unsafe { Box::from_raw(words) });
+    }
+}
+
 /// A handle on the frames, as every space holds one.
 #[derive(Clone)]
 pub struct Host(Arc<Frames>);
@@ -34,11 +48,9 @@ pub struct Host(Arc<Frames>);
 impl Host {
     /// So many frames, not counting the page of zeroes.
     pub fn new(frames: usize) -> Host {
-        let words = Box::into_raw(vec![0_u64; (frames + 1) * 512].into_boxed_slice());
+        let words = vec![0_u64; (frames + 1) * 512].into_boxed_slice();
         Host(Arc::new(Frames {
-            #[expect(unsafe_code, reason = "many words at once")]
-            // SAFETY: an `UnsafeCell<u64>` lies in memory as a `u64` does, and `words` is nobody else's.
-            words: unsafe { Box::from_raw(words as *mut [UnsafeCell<u64>]) },
+            words: Box::into_raw(words).cast(),
             references: (0..=frames).map(|_| AtomicU32::new(0)).collect(),
             counts: (0..=frames).map(|_| TableCounts::default()).collect(),
             free: Mutex::new((1..=frames as u64).rev().collect()),
@@ -50,14 +62,14 @@ impl Host {
         self.0.total - self.0.free.lock().unwrap().len()
     }
 
-    /// The first of a frame's 512 words.
-    fn first(&self, frame: Frame) -> *mut u64 {
-        let first = (frame.0 - BASE) as usize * 512;
-        self.0.words[first..first + 512].as_ptr() as *mut u64
-    }
-
     fn pointer(&self, frame: Frame, word: usize) -> *mut u64 {
-        self.0.words[(frame.0 - BASE) as usize * 512 + word].get()
+        let number = (frame.0 - BASE) as usize;
+        assert!(number <= self.0.total && word < 512);
+        #[expect(unsafe_code, reason = "a direct map is pointer arithmetic")]
+        // SAFETY: inside of the allocation, by the assertion.
+        unsafe {
+            self.0.words.add(number * 512 + word)
+        }
     }
 
     fn descriptor(&self, table: Frame, index: usize) -> &AtomicU64 {
@@ -120,7 +132,7 @@ unsafe impl Memory for Host {
         #[expect(unsafe_code, reason = "a frame at once")]
         // SAFETY: a frame is 512 words, and this one belongs to the caller alone.
         unsafe {
-            self.first(frame).write_bytes(0, 512);
+            self.pointer(frame, 0).write_bytes(0, 512);
         }
     }
 
@@ -128,7 +140,7 @@ unsafe impl Memory for Host {
         #[expect(unsafe_code, reason = "a frame at once")]
         // SAFETY: frames are 512 words each and do not overlap; nobody writes to the one, and the other belongs to the caller alone.
         unsafe {
-            self.first(to).copy_from_nonoverlapping(self.first(from), 512);
+            self.pointer(to, 0).copy_from_nonoverlapping(self.pointer(from, 0), 512);
         }
     }
 

@@ -13,7 +13,7 @@ const PAGES: [u64; 5] = [0, PAGE, 2 * PAGE, 2 * MIB, 2 * MIB + PAGE];
 
 /// As many rounds as the machine can take: Miri is a thousand times slower than a processor.
 fn rounds() -> u64 {
-    if cfg!(miri) { 6 } else { 400 }
+    if cfg!(miri) { 50 } else { 400 }
 }
 
 /// A space, and what its pages must hold.

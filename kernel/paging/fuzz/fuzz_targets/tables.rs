@@ -1,0 +1,106 @@
+//! Arbitrary bytes in tables: looking at them ends, and does not panic.
+#![no_main]
+
+use std::cell::Cell;
+use std::ops::ControlFlow;
+use std::rc::Rc;
+use std::sync::atomic::AtomicU32;
+
+use graft_paging::{AArch64, AddressSpace, ENTRIES, Format, Frame, Level, Memory, Purpose, TableCounts, VirtAddr, X86_64};
+use libfuzzer_sys::fuzz_target;
+
+const FRAMES: usize = 8;
+/// Descriptors of each table that the input fills.
+const FILLED: [usize; 4] = [0, 1, 255, 511];
+
+/// Memory in which every number names a frame, so that wherever a descriptor leads there is a table of the input's.
+#[derive(Clone)]
+struct Wild(Rc<Frames>);
+
+#[derive(Default)]
+struct Frames {
+    words: [[Cell<u64>; FILLED.len()]; FRAMES],
+    references: [AtomicU32; FRAMES],
+    counts: [TableCounts; FRAMES],
+}
+
+impl Wild {
+    fn word(&self, table: Frame, index: usize) -> Option<&Cell<u64>> {
+        let slot = FILLED.iter().position(|&filled| filled == index)?;
+        Some(&self.0.words[table.0 as usize % FRAMES][slot])
+    }
+}
+
+// SAFETY: one thread, and nothing but `new` allocates: the root is frame 0, once.
+unsafe impl Memory for Wild {
+    fn allocate(&self, _purpose: Purpose) -> Option<Frame> {
+        Some(Frame(0))
+    }
+
+    fn free(&self, _frame: Frame, _purpose: Purpose) {}
+
+    fn load(&self, table: Frame, index: usize) -> u64 {
+        assert!(index < ENTRIES);
+        self.word(table, index).map_or(0, Cell::get)
+    }
+
+    fn store(&self, table: Frame, index: usize, raw: u64) {
+        assert!(index < ENTRIES);
+        if let Some(word) = self.word(table, index) {
+            word.set(raw);
+        }
+    }
+
+    fn references(&self, frame: Frame) -> &AtomicU32 {
+        &self.0.references[frame.0 as usize % FRAMES]
+    }
+
+    fn counts(&self, table: Frame) -> &TableCounts {
+        &self.0.counts[table.0 as usize % FRAMES]
+    }
+
+    fn zero(&self, _frame: Frame) {}
+
+    fn copy(&self, _from: Frame, _to: Frame) {}
+
+    fn zero_page(&self) -> Frame {
+        Frame(1)
+    }
+}
+
+fuzz_target!(|input: (u64, u64, u8, Vec<u64>)| {
+    look::<AArch64>(&input);
+    look::<X86_64>(&input);
+});
+
+fn look<F: Format>((from, bytes, deepest, words): &(u64, u64, u8, Vec<u64>)) {
+    let memory = Wild(Rc::new(Frames::default()));
+    let space = AddressSpace::<F, Wild>::new(memory.clone()).expect("there is a frame");
+    for (word, value) in memory.0.words.iter().flatten().zip(words) {
+        word.set(*value);
+    }
+    let deepest = Level::new(deepest % 4).expect("0 to 3");
+    let address = VirtAddr::new(from >> 16).expect("48 bits");
+    for start in [0, 1 << 39, address.get(), (1 << 48) - 1] {
+        let mut last = None;
+        let mut visits = 0;
+        let _: ControlFlow<()> = space.visit((start, deepest), 1 << 48, Level::LAST, |visit| {
+            let place = (visit.address, visit.level);
+            assert!(last.is_none_or(|last| last < place) && (visit.address.get(), visit.level) >= (start, deepest));
+            assert_eq!(F::decode(visit.raw, visit.level), visit.entry);
+            last = Some(place);
+            visits += 1;
+            assert!(visits <= 4 + 16 + 64 + 256);
+            ControlFlow::Continue(())
+        });
+        let start = VirtAddr::new(start).expect("48 bits");
+        if let Some(found) = space.translate(start) {
+            assert!(!found.writable_now || found.page.writable);
+        }
+    }
+    let whole_pages = (bytes >> 16 & !4095).max(4096);
+    if let Some(gap) = space.find_gap(address.page(), whole_pages) {
+        assert!(gap >= address.page() && gap.get() + whole_pages <= 1 << 48);
+        assert!(space.translate(gap).is_none());
+    }
+}

@@ -1,0 +1,124 @@
+//! What a child gets, and that a table which once could not be shared can be again.
+
+use graft_paging::{
+    AArch64, AddressSpace, Error, Foreign, Format, Frame, Inherit, Kind, Permissions, Reach, Reservation, Share, Usage,
+    X86_64,
+};
+
+use crate::memory::{GIB, Host, MEMORY, MIB, Notes, PAGE, Told, at, range, space, write};
+
+const OURS: Reservation = Reservation { permissions: Permissions::ReadWrite, inherit: Inherit::No };
+
+/// A test of both formats.
+macro_rules! cases {
+    ($($(#[$doc:meta])* fn $name:ident<$format:ident>() $body:block)*) => { $(
+        $(#[$doc])*
+        #[test]
+        fn $name() {
+            fn case<$format: Format>() $body
+            case::<AArch64>();
+            case::<X86_64>();
+        }
+    )* };
+}
+
+cases! {
+    /// Neither reserved nor touched, and a table that would be empty is not made.
+    fn memory_that_is_not_inherited_leaves_no_trace_in_a_child<F>() {
+        for touched in [false, true] {
+            let (host, tlb) = (Host::new(64), Notes::default());
+            let mut parent = space::<F>(&host, &[(GIB, PAGE)]);
+            parent.reserve(&tlb, range(GIB + 2 * MIB, 2 * PAGE), OURS).unwrap();
+            parent.reserve(&tlb, range(512 * GIB, PAGE), OURS).unwrap();
+            if touched {
+                write(&mut parent, GIB + 2 * MIB);
+                assert_eq!(parent.translate(at(GIB + 2 * MIB)).unwrap().page.kind, Kind::NoInherit);
+            }
+            assert_eq!(parent.usage().tables, 8);
+            for share in [Share::Pages, Share::Level3, Share::Level2, Share::Level1] {
+                let child = parent.fork(&tlb, share).unwrap();
+                assert_eq!(child.usage(), Usage { resident: 1, reserved: 0, tables: 4 }, "{share:?}");
+                assert_eq!(child.translate(at(GIB + 2 * MIB)), None);
+                child.destroy(&tlb);
+            }
+            // It never lost its permission to write: nobody else has it.
+            assert!(!touched || parent.translate(at(GIB + 2 * MIB)).unwrap().writable_now);
+            parent.destroy(&tlb);
+            assert_eq!(host.in_use(), 0);
+        }
+    }
+
+    /// Gone is gone, page by page: only the last of them makes the tables above shareable again.
+    fn tables_are_shared_again_when_the_last_obstacle_goes<F>() {
+        let (host, tlb) = (Host::new(64), Notes::default());
+        let mut parent = space::<F>(&host, &[(GIB, PAGE)]);
+        parent.reserve(&tlb, range(GIB + PAGE, 2 * PAGE), OURS).unwrap();
+        write(&mut parent, GIB + PAGE);
+        parent.map_frames(&tlb, range(GIB + 4 * PAGE, PAGE), Frame(7), Permissions::ReadWrite, Foreign::Device).unwrap();
+        for (page, copied) in [(1, 4), (2, 4), (4, 4), (5, 1)] {
+            let before = host.in_use();
+            let child = parent.fork(&tlb, Share::Level1).unwrap();
+            assert_eq!(host.in_use() - before, copied, "before page {page} goes");
+            child.destroy(&tlb);
+            parent.unmap(&tlb, range(GIB + page * PAGE, PAGE)).unwrap();
+        }
+        parent.destroy(&tlb);
+        assert_eq!(host.in_use(), 0);
+    }
+
+    fn foreign_memory_cannot_be_made_writable<F>() {
+        let (host, tlb) = (Host::new(64), Notes::default());
+        let mut space = AddressSpace::<F, Host>::new(host.clone()).unwrap();
+        for (start, foreign) in [(0, Foreign::Normal), (MIB, Foreign::Device)] {
+            space.map_frames(&tlb, range(start, PAGE), Frame(7), Permissions::ReadWrite, foreign).unwrap();
+            let page = range(start, PAGE);
+            space.protect(&tlb, page, Permissions::ReadWrite).unwrap();
+            space.protect(&tlb, page, Permissions::Read).unwrap();
+            space.protect(&tlb, page, Permissions::Read).unwrap();
+            let refused = Error::Unsuitable(at(start), Permissions::ReadWrite);
+            assert_eq!(space.protect(&tlb, page, Permissions::ReadWrite), Err(refused));
+            assert_eq!(space.translate(at(start)).unwrap().page.permissions, Permissions::Read);
+        }
+        space.destroy(&tlb);
+        assert_eq!(host.in_use(), 0);
+    }
+
+    /// The last owner of a table that still shares its pages: the mark comes off a table descriptor on the way.
+    fn a_copy_below_a_mark_that_comes_off_reaches_the_walk_caches<F>() {
+        let (host, tlb) = (Host::new(64), Notes::default());
+        let mut parent = space::<F>(&host, &[(GIB, 2 * PAGE)]);
+        write(&mut parent, GIB + PAGE);
+        let mut child = parent.fork(&tlb, Share::Level3).unwrap();
+        write(&mut parent, GIB);
+        tlb.take();
+        let resolved = child.resolve(&tlb, at(GIB + PAGE), graft_paging::Access::Write).unwrap();
+        assert_eq!(resolved.table_splits, 0);
+        assert!(tlb.take().contains(&Told::Invalidated(range(GIB + PAGE, PAGE), Reach::Tables)));
+        child.destroy(&tlb);
+        parent.destroy(&tlb);
+        assert_eq!(host.in_use(), 0);
+    }
+
+    fn what_is_mapped_already_is_not_mapped_again<F>() {
+        let (host, tlb) = (Host::new(64), Notes::default());
+        let mut space = space::<F>(&host, &[(GIB, PAGE)]);
+        space.reserve(&tlb, range(GIB + 2 * MIB, 2 * MIB), MEMORY).unwrap();
+        let before = (host.in_use(), space.usage());
+        for (start, bytes, occupied) in
+            [(GIB, PAGE, GIB), (0, 2 * GIB, GIB), (GIB + PAGE, 4 * MIB, GIB + 2 * MIB), (GIB + 3 * MIB, PAGE, GIB + 2 * MIB)]
+        {
+            let error = space.reserve(&tlb, range(start, bytes), MEMORY);
+            assert_eq!(error, Err(Error::Occupied(at(occupied))));
+            let error = space.map_frames(&tlb, range(start, PAGE), Frame(7), Permissions::Read, Foreign::Normal);
+            assert_eq!(error.is_err(), start != 0 && start != GIB + PAGE);
+            let _ = space.unmap(&tlb, range(GIB + PAGE, PAGE));
+            let _ = space.unmap(&tlb, range(0, PAGE));
+            assert_eq!((host.in_use(), space.usage()), before);
+        }
+        assert_eq!(space.protect(&tlb, range(0, PAGE), Permissions::Read), Err(Error::NotMapped(at(0))));
+        let hole = Err(Error::NotMapped(at(GIB + PAGE)));
+        assert_eq!(space.protect(&tlb, range(GIB, 2 * PAGE), Permissions::Read), hole);
+        space.destroy(&tlb);
+        assert_eq!(host.in_use(), 0);
+    }
+}
