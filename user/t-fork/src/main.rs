@@ -68,9 +68,9 @@ fn main(arguments: Arguments) -> Result<i32, Error> {
     };
     let report = Report::new();
     for share in Share::ALL.into_iter().filter(|share| chosen.is_none_or(|chosen| chosen == *share)) {
-        let frames = FreeFrames::now();
         let test = Test { report: &report, share };
         for (what, part) in PARTS {
+            let frames = FreeFrames::now();
             part(test)?;
             frames.claim_same(&report, format_args!("--share {}: {what}", share.name()));
             report.done(format_args!("--share {}: {what}", share.name()));
