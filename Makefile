@@ -68,6 +68,9 @@ help: ## this text
 	@echo '  JOBS=N           emulators at a time (one per core)'
 	@echo 'Variables of image:'
 	@echo '  FIRMWARE=DIR     firmware of the Raspberry Pi 4, for a whole SD card'
+	@echo 'Variables of soak and fuzz:'
+	@echo '  OPERATIONS=N     how many operations soak runs (10000000)'
+	@echo '  SECONDS=N        how long each fuzz target runs (60)'
 	@echo 'Variables of the set-up, which run, test and image start themselves:'
 	@echo '  NO_INSTALL=1     install nothing, say what is missing'
 	@echo '  DTB=FILE         device tree of the Raspberry Pi 4, instead of the one of Debian'"'"'s kernel'
@@ -112,3 +115,75 @@ doctor: ## tools found here, against those known to work
 clean: ## remove what was built; the downloaded device tree stays
 	$(CARGO) clean
 	@find $(BUILD) -mindepth 1 -maxdepth 1 ! -name '*.dtb' -exec rm -rf {} + 2>/dev/null || true
+
+# --- the proof of kernel/paging, beyond `make test` ---------------------------------------------------------------
+
+.PHONY: loom miri fuzz mutants soak
+
+OPERATIONS ?= 10000000
+SECONDS ?= 60
+# Of one history, and of both formats in one step of `soak`.
+HISTORY := 400
+STEP := 50
+FUZZ := kernel/paging/fuzz
+NIGHTLY := rustup run nightly cargo
+
+# A cargo subcommand out of the registry, installed when it is missing.
+define subcommand
+@command -v $(1) >/dev/null || if [ "$(NO_INSTALL)" = 1 ]; then \
+	echo 'missing: $(1): cargo install --locked $(1)' >&2; exit 1; \
+else $(CARGO) install --locked $(1); fi
+endef
+# The nightly toolchain with these components, which Miri and the fuzzer need.
+define nightly
+@rustup component list --toolchain nightly --installed 2>/dev/null | grep -q '^$(firstword $(1))' || \
+	if [ "$(NO_INSTALL)" = 1 ]; then \
+		echo 'missing: rustup toolchain install nightly --profile minimal -c $(firstword $(1))' >&2; exit 1; \
+	else \
+		rustup toolchain install nightly --profile minimal --no-self-update && \
+		rustup component add --toolchain nightly $(1); \
+	fi
+endef
+
+loom: ## the tree's protocols between cores, in every order that a model checker finds
+	@tests/setup.sh build
+	RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=$(TARGET_DIR)/loom $(CARGO) test -p graft-paging --test loom
+
+miri: ## the tree's tests under Miri, with few random histories
+	@tests/setup.sh build
+	$(call nightly,miri rust-src)
+	CARGO_TARGET_DIR=$(TARGET_DIR)/miri $(NIGHTLY) miri test -p graft-paging --lib --test host
+	CARGO_TARGET_DIR=$(TARGET_DIR)/miri MIRIFLAGS=-Zmiri-env-forward=GRAFT_HISTORIES \
+		GRAFT_HISTORIES=$(or $(GRAFT_HISTORIES),1) $(NIGHTLY) miri test -p graft-paging --test model random
+
+fuzz: ## arbitrary descriptors, tables and histories, SECONDS each
+	@tests/setup.sh build
+	$(call nightly,rustc)
+	$(call subcommand,cargo-fuzz)
+	@for target in descriptors tables histories; do \
+		$(NIGHTLY) fuzz run --fuzz-dir $(FUZZ) $$target -- \
+			-max_total_time=$(SECONDS) -max_len=800 -len_control=0 -print_final_stats=1 || exit 1; \
+	done
+
+mutants: ## change the tree bit by bit: does a test notice? (hours; a part with SHARD=K/N)
+	@tests/setup.sh build
+	$(call subcommand,cargo-mutants)
+	@mkdir -p $(BUILD)
+	GRAFT_HISTORIES=$(or $(GRAFT_HISTORIES),20) \
+		$(CARGO) mutants --jobs 1 --output $(BUILD) $(if $(SHARD),--shard $(SHARD)) || [ $$? -le 3 ]
+	@cd $(BUILD)/mutants.out && missed=$$(wc -l <missed.txt) && caught=$$(cat caught.txt timeout.txt | wc -l) && \
+		echo "mutants: $$caught caught, $$missed survived; see docs/mutants.md" && \
+		[ $$((missed * 100)) -le $$(((missed + caught) * 5)) ]
+
+soak: ## OPERATIONS random operations on the model, half of them in each format
+	@tests/setup.sh build
+	@mkdir -p $(BUILD)
+	@$(CARGO) test --quiet -p graft-paging --test model --no-run
+	@steps=$$(( ($(OPERATIONS) + 2 * $(HISTORY) * $(STEP) - 1) / (2 * $(HISTORY) * $(STEP)) )); step=0; \
+	while [ $$step -lt $$steps ]; do \
+		GRAFT_FIRST_SEED=$$((step * $(STEP) + 1)) GRAFT_HISTORIES=$(STEP) \
+			$(CARGO) test --quiet -p graft-paging --test model random >$(BUILD)/soak.log 2>&1 || \
+			{ echo; cat $(BUILD)/soak.log; exit 1; }; \
+		step=$$((step + 1)); \
+		printf '\rsoak: %d of %d operations' $$((step * 2 * $(HISTORY) * $(STEP))) $(OPERATIONS); \
+	done; echo; echo 'soak: every history matched the oracle, and no frame was lost'
