@@ -6,7 +6,7 @@ mod x86_64;
 pub use aarch64::AArch64;
 pub use x86_64::X86_64;
 
-use crate::{Entry, Frame, Level};
+use crate::{Entry, Frame, Inherit, Kind, Level, Permissions, Reservation};
 
 /// A descriptor format: bits only, no policy.
 ///
@@ -70,10 +70,53 @@ pub trait Format: 'static {
     fn restore(raw: u64) -> u64;
 }
 
+/// What software keeps in a page descriptor beside the permissions: three adjacent bits, the highest of
+/// them set for kinds whose frames are counted. Where they are is the format's business.
+const fn kind_bits(kind: Kind) -> u64 {
+    match kind {
+        Kind::Zero => 0b000,
+        Kind::Foreign => 0b001,
+        Kind::Device => 0b010,
+        Kind::Private => 0b100,
+        Kind::Shared => 0b101,
+        Kind::NoInherit => 0b110,
+    }
+}
+
+/// The kind in the lowest three bits.
+#[inline(always)]
+const fn kind_of(bits: u64) -> Kind {
+    match bits & 0b111 {
+        0b000 => Kind::Zero,
+        0b001 => Kind::Foreign,
+        0b010 | 0b011 => Kind::Device,
+        0b100 => Kind::Private,
+        0b101 => Kind::Shared,
+        _ => Kind::NoInherit,
+    }
+}
+
+/// A reservation in three bits of an invalid descriptor: bit 0 keeps it from a child, bits 2 and 1 are its permissions.
+const fn reservation_bits(reservation: Reservation) -> u64 {
+    matches!(reservation.inherit, Inherit::No) as u64 | (reservation.permissions as u64) << 1
+}
+
+/// The reservation in the lowest three bits.
+#[inline(always)]
+const fn reservation_of(bits: u64) -> Reservation {
+    let permissions = match bits >> 1 & 3 {
+        0 => Permissions::None,
+        1 => Permissions::Read,
+        2 => Permissions::ReadWrite,
+        _ => Permissions::ReadExecute,
+    };
+    Reservation { permissions, inherit: if bits & 1 == 1 { Inherit::No } else { Inherit::Yes } }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Inherit, Kind, Page, Permissions, Reservation, Table};
+    use crate::{Page, Table};
     use std::vec::Vec;
 
     const PERMISSIONS: [Permissions; 4] =

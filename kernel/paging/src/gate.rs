@@ -7,15 +7,18 @@
 //! a reference while they hold `&mut` to one of the spaces above it), so a path on which every count is 1
 //! cannot become shared while the space above it is held by `&mut`.
 
+mod path;
+mod stock;
+
+pub(crate) use path::Path;
+pub(crate) use stock::{Fresh, Stock};
+
 use core::marker::PhantomData;
 use core::ops::Range;
 
 use crate::memory::Counts;
 use crate::sync::{Ordering, fence};
-use crate::{
-    AddressSpace, ENTRIES, Entry, Format, Frame, Kind, Level, Memory, OutOfMemory, Purpose, Reach, Tlb, VirtAddr,
-    VirtRange,
-};
+use crate::{ENTRIES, Entry, Format, Frame, Kind, Level, Memory, Reach, Tlb, VirtRange};
 
 /// A table that only its holder reaches.
 ///
@@ -164,102 +167,6 @@ impl<F: Format> Exclusive<F> {
     }
 }
 
-/// A path from the root down to the descriptor that decides about an address, and who shares it.
-///
-/// Holds the space by `&mut`, so that its findings stay true: a count of 1 below a path of ones cannot rise.
-pub(crate) struct Path<'a, F: Format, M: Memory> {
-    pub(crate) memory: &'a M,
-    /// The tables by level, meaningful down to `level`.
-    pub(crate) tables: [Frame; Level::COUNT],
-    /// Level of the table that holds the descriptor.
-    pub(crate) level: Level,
-    /// The descriptor: a page, a reservation or empty.
-    pub(crate) raw: u64,
-    /// Whether a table descriptor on the path refuses stores.
-    pub(crate) read_only: bool,
-    /// First level whose table has other references; it and everything below are frozen.
-    pub(crate) shared: Option<Level>,
-    pub(crate) address: VirtAddr,
-    space: PhantomData<(&'a mut (), F)>,
-}
-
-impl<'a, F: Format, M: Memory> Path<'a, F, M> {
-    #[inline(always)]
-    pub(crate) fn new(space: &'a mut AddressSpace<F, M>, address: VirtAddr) -> Self {
-        Self::descend(&space.memory, space.root(), address)
-    }
-
-    /// For looking only: the caller holds the space by `&`, and gets no proof of anything.
-    #[inline(always)]
-    pub(crate) fn peek(space: &'a AddressSpace<F, M>, address: VirtAddr) -> (u64, Level, bool) {
-        let path = Self::descend(&space.memory, space.root(), address);
-        (path.raw, path.level, path.read_only)
-    }
-
-    #[inline(always)]
-    fn descend(memory: &'a M, root: Frame, address: VirtAddr) -> Self {
-        let mut tables = [root; Level::COUNT];
-        let (mut read_only, mut shared) = (false, None);
-        for number in 0..Level::LAST.number() {
-            let level = Level::new(number as u8).expect("a level of the tree");
-            let raw = memory.load(tables[number], level.index(address));
-            if !F::is_present(raw) {
-                return Path { memory, tables, level, raw, read_only, shared, address, space: PhantomData };
-            }
-            tables[number + 1] = F::output(raw);
-            read_only |= F::is_read_only_table(raw);
-            if shared.is_none() && !is_sole(memory, F::output(raw)) {
-                shared = Some(level.below());
-            }
-        }
-        let level = Level::LAST;
-        let raw = memory.load(tables[level.number()], level.index(address));
-        Path { memory, tables, level, raw, read_only, shared, address, space: PhantomData }
-    }
-
-    /// Which entry of the path's table of this level is on the path.
-    #[inline(always)]
-    pub(crate) fn index(&self, level: Level) -> usize {
-        level.index(self.address)
-    }
-
-    /// The lowest table that nobody shares.
-    #[inline(always)]
-    pub(crate) fn lowest(&mut self) -> Exclusive<F> {
-        let level = match self.shared {
-            Some(shared) => shared.above(),
-            None => self.level,
-        };
-        Exclusive { frame: self.tables[level.number()], level, format: PhantomData }
-    }
-
-    /// Takes the read-only marks off the descriptors that lead to tables which nobody shares.
-    #[inline(always)]
-    pub(crate) fn open(&mut self) {
-        if !self.read_only {
-            return;
-        }
-        let lowest = self.lowest().level;
-        let mut level = Level::ROOT;
-        while level < lowest {
-            let (table, index) = (self.tables[level.number()], self.index(level));
-            let raw = self.memory.load(table, index);
-            if F::is_read_only_table(raw) {
-                self.memory.store(table, index, F::write_enable(raw, level));
-            }
-            level = level.below();
-        }
-    }
-
-    /// Adds a change to the counts of every table that nobody shares.
-    #[inline(always)]
-    pub(crate) fn account(&mut self, change: Counts) {
-        for number in 0..=self.lowest().level.number() {
-            self.memory.counts(self.tables[number]).add(change);
-        }
-    }
-}
-
 /// Takes write permission from an entry of a table that others may share, and returns the entry without it.
 ///
 /// One of the two stores that a frozen table permits. The table is read-only from above wherever it is shared, so nobody can
@@ -355,72 +262,6 @@ pub(crate) fn release(memory: &impl Memory, frame: Frame) -> bool {
     }
     fence(Ordering::Acquire);
     true
-}
-
-/// A frame fresh from the allocator, linked nowhere. Must be used or given back.
-#[must_use]
-pub(crate) struct Fresh(Frame);
-
-impl Fresh {
-    pub(crate) fn allocate(memory: &impl Memory, purpose: Purpose) -> Result<Fresh, OutOfMemory> {
-        memory.allocate(purpose).map(Fresh).ok_or(OutOfMemory)
-    }
-
-    /// Gives up the token: the frame is about to be mapped as a page.
-    pub(crate) fn into_frame(self) -> Frame {
-        self.0
-    }
-}
-
-/// Tables set aside before an operation's first store, so that nothing can fail after it.
-///
-/// A list threaded through the frames themselves, first word of each: any number, no other memory.
-pub(crate) struct Stock {
-    first: Option<Frame>,
-}
-
-impl Stock {
-    /// Sets `count` frames aside, or none.
-    pub(crate) fn allocate(memory: &impl Memory, count: usize) -> Result<Stock, OutOfMemory> {
-        let mut stock = Stock { first: None };
-        for _ in 0..count {
-            match memory.allocate(Purpose::Table) {
-                Some(frame) => {
-                    memory.store(frame, 0, stock.first.map_or(u64::MAX, |next| next.0));
-                    stock.first = Some(frame);
-                }
-                None => {
-                    stock.give_back(memory);
-                    return Err(OutOfMemory);
-                }
-            }
-        }
-        Ok(stock)
-    }
-
-    /// One of the frames.
-    ///
-    /// # Panics
-    /// If the operation counted too few: a bug in its planning, better than half a tree.
-    pub(crate) fn take(&mut self, memory: &impl Memory) -> Fresh {
-        let frame = self.first.expect("an operation set too few tables aside");
-        let next = memory.load(frame, 0);
-        self.first = (next != u64::MAX).then_some(Frame(next));
-        Fresh(frame)
-    }
-
-    /// Whether all have been taken.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.first.is_none()
-    }
-
-    /// Gives back what was not needed.
-    pub(crate) fn give_back(mut self, memory: &impl Memory) {
-        while self.first.is_some() {
-            let Fresh(frame) = self.take(memory);
-            memory.free(frame, Purpose::Table);
-        }
-    }
 }
 
 /// What a descriptor adds to the counts of the tables above it.

@@ -10,8 +10,8 @@
 //! `APTable[1]` (bit 62) removes write permission from everything below ("Hierarchical control of
 //! data access permissions"); `AP[2]` (bit 7) from one page. Needs `TCR_EL1.HPD0 = 0`.
 
-use super::Format;
-use crate::{Entry, Frame, Inherit, Kind, Level, Page, Permissions, Reservation, Table};
+use super::{Format, kind_bits, kind_of, reservation_bits, reservation_of};
+use crate::{Entry, Frame, Kind, Level, Page, Permissions, Table};
 
 const VALID: u64 = 1 << 0;
 /// Table at levels 0–2, page at level 3; clear would be a block, which the tree does not use.
@@ -39,8 +39,7 @@ const COUNTED: u64 = 1 << 58;
 
 // An invalid descriptor with bit 1 set is a retired one; with bit 2 set and bit 1 clear, a reservation.
 const RESERVED: u64 = 1 << 2;
-const RESERVED_NO_INHERIT: u64 = 1 << 3;
-const RESERVED_PERMISSIONS_SHIFT: u32 = 4;
+const RESERVATION_SHIFT: u32 = 3;
 
 /// The AArch64 format.
 #[derive(Clone, Copy, Debug)]
@@ -59,10 +58,7 @@ impl Format for AArch64 {
     fn encode(entry: Entry, level: Level) -> u64 {
         match entry {
             Entry::Empty => 0,
-            Entry::Reserved(Reservation { permissions, inherit }) => {
-                let inherit = if inherit == Inherit::No { RESERVED_NO_INHERIT } else { 0 };
-                RESERVED | inherit | (permissions as u64) << RESERVED_PERMISSIONS_SHIFT
-            }
+            Entry::Reserved(reservation) => RESERVED | reservation_bits(reservation) << RESERVATION_SHIFT,
             Entry::Table(table) => {
                 debug_assert!(level != Level::LAST);
                 let read_only = if table.read_only { AP_TABLE_READ_ONLY } else { 0 };
@@ -76,14 +72,7 @@ impl Format for AArch64 {
                     Permissions::ReadWrite => AP_USER | EXECUTE_NEVER | MAY_WRITE,
                     Permissions::ReadExecute => AP_USER,
                 };
-                let kind = match page.kind {
-                    Kind::Private => COUNTED,
-                    Kind::Shared => COUNTED | 1 << KIND_SHIFT,
-                    Kind::NoInherit => COUNTED | 2 << KIND_SHIFT,
-                    Kind::Zero => 0,
-                    Kind::Foreign => 1 << KIND_SHIFT,
-                    Kind::Device => 2 << KIND_SHIFT,
-                };
+                let kind = kind_bits(page.kind) << KIND_SHIFT;
                 let read_only = if page.writable { 0 } else { AP_READ_ONLY };
                 let memory = if page.kind == Kind::Device { ATTRIBUTE_DEVICE } else { ATTRIBUTE_NORMAL };
                 let common =
@@ -99,14 +88,7 @@ impl Format for AArch64 {
             if raw & (RESERVED | TABLE_OR_PAGE) != RESERVED {
                 return Entry::Empty;
             }
-            let permissions = match raw >> RESERVED_PERMISSIONS_SHIFT & 3 {
-                0 => Permissions::None,
-                1 => Permissions::Read,
-                2 => Permissions::ReadWrite,
-                _ => Permissions::ReadExecute,
-            };
-            let inherit = if raw & RESERVED_NO_INHERIT != 0 { Inherit::No } else { Inherit::Yes };
-            return Entry::Reserved(Reservation { permissions, inherit });
+            return Entry::Reserved(reservation_of(raw >> RESERVATION_SHIFT));
         }
         let frame = Self::output(raw);
         if level != Level::LAST {
@@ -121,14 +103,7 @@ impl Format for AArch64 {
         } else {
             Permissions::Read
         };
-        let kind = match (raw & COUNTED != 0, raw >> KIND_SHIFT & 3) {
-            (true, 0) => Kind::Private,
-            (true, 1) => Kind::Shared,
-            (true, _) => Kind::NoInherit,
-            (false, 0) => Kind::Zero,
-            (false, 1) => Kind::Foreign,
-            (false, _) => Kind::Device,
-        };
+        let kind = kind_of(raw >> KIND_SHIFT);
         Entry::Page(Page { frame, permissions, kind, writable: raw & AP_READ_ONLY == 0 })
     }
 

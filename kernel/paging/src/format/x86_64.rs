@@ -11,8 +11,8 @@
 //! write permission from everything below: what `APTable` does on Armv8. Accessed and dirty flags are set
 //! in advance, so that the processor never writes into a shared table on its own.
 
-use super::Format;
-use crate::{Entry, Frame, Inherit, Kind, Level, Page, Permissions, Reservation, Table};
+use super::{Format, kind_bits, kind_of, reservation_bits, reservation_of};
+use crate::{Entry, Frame, Kind, Level, Page, Permissions, Table};
 
 const PRESENT: u64 = 1 << 0;
 const WRITE: u64 = 1 << 1;
@@ -32,8 +32,7 @@ const COUNTED: u64 = 1 << 55;
 const RETIRED: u64 = 1 << 56;
 const RESERVED: u64 = 1 << 57;
 
-const RESERVED_NO_INHERIT: u64 = 1 << 3;
-const RESERVED_PERMISSIONS_SHIFT: u32 = 4;
+const RESERVATION_SHIFT: u32 = 3;
 
 /// The x86_64 format.
 #[derive(Clone, Copy, Debug)]
@@ -46,10 +45,7 @@ impl Format for X86_64 {
     fn encode(entry: Entry, level: Level) -> u64 {
         match entry {
             Entry::Empty => 0,
-            Entry::Reserved(Reservation { permissions, inherit }) => {
-                let inherit = if inherit == Inherit::No { RESERVED_NO_INHERIT } else { 0 };
-                RESERVED | inherit | (permissions as u64) << RESERVED_PERMISSIONS_SHIFT
-            }
+            Entry::Reserved(reservation) => RESERVED | reservation_bits(reservation) << RESERVATION_SHIFT,
             Entry::Table(table) => {
                 debug_assert!(level != Level::LAST);
                 let write = if table.read_only { 0 } else { WRITE };
@@ -63,14 +59,7 @@ impl Format for X86_64 {
                     Permissions::ReadWrite => USER | EXECUTE_DISABLE | MAY_WRITE,
                     Permissions::ReadExecute => USER,
                 };
-                let kind = match page.kind {
-                    Kind::Private => COUNTED,
-                    Kind::Shared => COUNTED | 1 << KIND_SHIFT,
-                    Kind::NoInherit => COUNTED | 2 << KIND_SHIFT,
-                    Kind::Zero => 0,
-                    Kind::Foreign => 1 << KIND_SHIFT,
-                    Kind::Device => 2 << KIND_SHIFT,
-                };
+                let kind = kind_bits(page.kind) << KIND_SHIFT;
                 let write = if page.writable { WRITE } else { 0 };
                 let memory = if page.kind == Kind::Device { UNCACHEABLE } else { 0 };
                 page.frame.address() | permissions | kind | write | memory | ACCESSED | DIRTY | PRESENT
@@ -84,14 +73,7 @@ impl Format for X86_64 {
             if raw & (RESERVED | RETIRED) != RESERVED {
                 return Entry::Empty;
             }
-            let permissions = match raw >> RESERVED_PERMISSIONS_SHIFT & 3 {
-                0 => Permissions::None,
-                1 => Permissions::Read,
-                2 => Permissions::ReadWrite,
-                _ => Permissions::ReadExecute,
-            };
-            let inherit = if raw & RESERVED_NO_INHERIT != 0 { Inherit::No } else { Inherit::Yes };
-            return Entry::Reserved(Reservation { permissions, inherit });
+            return Entry::Reserved(reservation_of(raw >> RESERVATION_SHIFT));
         }
         let frame = Self::output(raw);
         if level != Level::LAST {
@@ -106,14 +88,7 @@ impl Format for X86_64 {
         } else {
             Permissions::Read
         };
-        let kind = match (raw & COUNTED != 0, raw >> KIND_SHIFT & 3) {
-            (true, 0) => Kind::Private,
-            (true, 1) => Kind::Shared,
-            (true, _) => Kind::NoInherit,
-            (false, 0) => Kind::Zero,
-            (false, 1) => Kind::Foreign,
-            (false, _) => Kind::Device,
-        };
+        let kind = kind_of(raw >> KIND_SHIFT);
         Entry::Page(Page { frame, permissions, kind, writable: raw & WRITE != 0 })
     }
 

@@ -1,0 +1,103 @@
+//! A path down the tree, and which of its tables nobody else sees.
+
+use core::marker::PhantomData;
+
+use super::{Exclusive, is_sole};
+use crate::memory::Counts;
+use crate::{AddressSpace, Format, Frame, Level, Memory, VirtAddr};
+
+/// A path from the root down to the descriptor that decides about an address, and who shares it.
+///
+/// Holds the space by `&mut`, so that its findings stay true: a count of 1 below a path of ones cannot rise.
+pub(crate) struct Path<'a, F: Format, M: Memory> {
+    pub(crate) memory: &'a M,
+    /// The tables by level, meaningful down to `level`.
+    pub(crate) tables: [Frame; Level::COUNT],
+    /// Level of the table that holds the descriptor.
+    pub(crate) level: Level,
+    /// The descriptor: a page, a reservation or empty.
+    pub(crate) raw: u64,
+    /// Whether a table descriptor on the path refuses stores.
+    pub(crate) read_only: bool,
+    /// First level whose table has other references; it and everything below are frozen.
+    pub(crate) shared: Option<Level>,
+    pub(crate) address: VirtAddr,
+    space: PhantomData<(&'a mut (), F)>,
+}
+
+impl<'a, F: Format, M: Memory> Path<'a, F, M> {
+    #[inline(always)]
+    pub(crate) fn new(space: &'a mut AddressSpace<F, M>, address: VirtAddr) -> Self {
+        Self::descend(&space.memory, space.root(), address)
+    }
+
+    /// For looking only: the caller holds the space by `&`, and gets no proof of anything.
+    #[inline(always)]
+    pub(crate) fn peek(space: &'a AddressSpace<F, M>, address: VirtAddr) -> (u64, Level, bool) {
+        let path = Self::descend(&space.memory, space.root(), address);
+        (path.raw, path.level, path.read_only)
+    }
+
+    #[inline(always)]
+    fn descend(memory: &'a M, root: Frame, address: VirtAddr) -> Self {
+        let mut tables = [root; Level::COUNT];
+        let (mut read_only, mut shared) = (false, None);
+        for number in 0..Level::LAST.number() {
+            let level = Level::new(number as u8).expect("a level of the tree");
+            let raw = memory.load(tables[number], level.index(address));
+            if !F::is_present(raw) {
+                return Path { memory, tables, level, raw, read_only, shared, address, space: PhantomData };
+            }
+            tables[number + 1] = F::output(raw);
+            read_only |= F::is_read_only_table(raw);
+            if shared.is_none() && !is_sole(memory, F::output(raw)) {
+                shared = Some(level.below());
+            }
+        }
+        let level = Level::LAST;
+        let raw = memory.load(tables[level.number()], level.index(address));
+        Path { memory, tables, level, raw, read_only, shared, address, space: PhantomData }
+    }
+
+    /// Which entry of the path's table of this level is on the path.
+    #[inline(always)]
+    pub(crate) fn index(&self, level: Level) -> usize {
+        level.index(self.address)
+    }
+
+    /// The lowest table that nobody shares.
+    #[inline(always)]
+    pub(crate) fn lowest(&mut self) -> Exclusive<F> {
+        let level = match self.shared {
+            Some(shared) => shared.above(),
+            None => self.level,
+        };
+        Exclusive { frame: self.tables[level.number()], level, format: PhantomData }
+    }
+
+    /// Takes the read-only marks off the descriptors that lead to tables which nobody shares.
+    #[inline(always)]
+    pub(crate) fn open(&mut self) {
+        if !self.read_only {
+            return;
+        }
+        let lowest = self.lowest().level;
+        let mut level = Level::ROOT;
+        while level < lowest {
+            let (table, index) = (self.tables[level.number()], self.index(level));
+            let raw = self.memory.load(table, index);
+            if F::is_read_only_table(raw) {
+                self.memory.store(table, index, F::write_enable(raw, level));
+            }
+            level = level.below();
+        }
+    }
+
+    /// Adds a change to the counts of every table that nobody shares.
+    #[inline(always)]
+    pub(crate) fn account(&mut self, change: Counts) {
+        for number in 0..=self.lowest().level.number() {
+            self.memory.counts(self.tables[number]).add(change);
+        }
+    }
+}

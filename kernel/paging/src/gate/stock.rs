@@ -1,0 +1,69 @@
+//! Frames that are linked nowhere yet: one, or as many as an operation will need.
+
+use crate::{Frame, Memory, OutOfMemory, Purpose};
+
+/// A frame fresh from the allocator, linked nowhere. Must be used or given back.
+#[must_use]
+pub(crate) struct Fresh(pub(super) Frame);
+
+impl Fresh {
+    pub(crate) fn allocate(memory: &impl Memory, purpose: Purpose) -> Result<Fresh, OutOfMemory> {
+        memory.allocate(purpose).map(Fresh).ok_or(OutOfMemory)
+    }
+
+    /// Gives up the token: the frame is about to be mapped as a page.
+    pub(crate) fn into_frame(self) -> Frame {
+        self.0
+    }
+}
+
+/// Tables set aside before an operation's first store, so that nothing can fail after it.
+///
+/// A list threaded through the frames themselves, first word of each: any number, no other memory.
+pub(crate) struct Stock {
+    first: Option<Frame>,
+}
+
+impl Stock {
+    /// Sets `count` frames aside, or none.
+    pub(crate) fn allocate(memory: &impl Memory, count: usize) -> Result<Stock, OutOfMemory> {
+        let mut stock = Stock { first: None };
+        for _ in 0..count {
+            match memory.allocate(Purpose::Table) {
+                Some(frame) => {
+                    memory.store(frame, 0, stock.first.map_or(u64::MAX, |next| next.0));
+                    stock.first = Some(frame);
+                }
+                None => {
+                    stock.give_back(memory);
+                    return Err(OutOfMemory);
+                }
+            }
+        }
+        Ok(stock)
+    }
+
+    /// One of the frames.
+    ///
+    /// # Panics
+    /// If the operation counted too few: a bug in its planning, better than half a tree.
+    pub(crate) fn take(&mut self, memory: &impl Memory) -> Fresh {
+        let frame = self.first.expect("an operation set too few tables aside");
+        let next = memory.load(frame, 0);
+        self.first = (next != u64::MAX).then_some(Frame(next));
+        Fresh(frame)
+    }
+
+    /// Whether all have been taken.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// Gives back what was not needed.
+    pub(crate) fn give_back(mut self, memory: &impl Memory) {
+        while self.first.is_some() {
+            let Fresh(frame) = self.take(memory);
+            memory.free(frame, Purpose::Table);
+        }
+    }
+}
