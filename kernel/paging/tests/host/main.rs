@@ -5,6 +5,7 @@
 
 mod addresses;
 mod bits;
+mod books;
 mod costs;
 mod inheritance;
 mod memory;

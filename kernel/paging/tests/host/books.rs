@@ -1,0 +1,128 @@
+//! The books: sizes, flushes and obstacles to sharing after less ordinary sequences.
+
+use graft_paging::{
+    AArch64, Access, Action, AddressSpace, Fault, Format, Inherit, Permissions, Reach, Reservation, Share, Usage,
+    VirtRange, X86_64,
+};
+
+use crate::memory::{GIB, Host, MEMORY, MIB, Notes, PAGE, Told, at, range, space, write};
+
+/// A test of both formats.
+macro_rules! cases {
+    ($($(#[$doc:meta])* fn $name:ident<$format:ident>() $body:block)*) => { $(
+        $(#[$doc])*
+        #[test]
+        fn $name() {
+            fn case<$format: Format>() $body
+            case::<AArch64>();
+            case::<X86_64>();
+        }
+    )* };
+}
+
+cases! {
+    fn what_is_not_permitted_is_denied_touched_or_not<F>() {
+        use Permissions::{None, Read, ReadExecute, ReadWrite};
+        let (host, tlb) = (Host::new(64), Notes::default());
+        let mut space = AddressSpace::<F, Host>::new(host.clone()).unwrap();
+        for (number, permissions) in (0..).zip([None, Read, ReadWrite, ReadExecute]) {
+            space.reserve(&tlb, range(number * PAGE, PAGE), Reservation { permissions, ..MEMORY }).unwrap();
+            let accesses = [Access::Read, Access::Write, Access::Execute];
+            let allowed = match permissions {
+                None => [false; 3],
+                Read => [true, false, false],
+                ReadWrite => [true, true, false],
+                ReadExecute => [true, false, true],
+            };
+            // Twice: the first access that is allowed changes a reservation into a page.
+            for (access, allowed) in accesses.into_iter().zip(allowed).chain(accesses.into_iter().zip(allowed)) {
+                let resolved = space.resolve(&tlb, at(number * PAGE), access).map(|_| ());
+                assert_eq!(resolved, if allowed { Ok(()) } else { Err(Fault::Denied(permissions)) }, "{access:?}");
+            }
+        }
+        assert_eq!(space.resolve(&tlb, at(4 * PAGE), Access::Read), Err(Fault::Unmapped));
+        space.destroy(&tlb);
+        assert_eq!(host.in_use(), 0);
+    }
+
+    fn a_page_of_zeroes_counts_as_reserved_until_it_is_written<F>() {
+        for share in [Share::Pages, Share::Level3, Share::Level2, Share::Level1] {
+            let (host, tlb) = (Host::new(64), Notes::default());
+            let mut parent = space::<F>(&host, &[(GIB, 4 * PAGE)]);
+            parent.resolve(&tlb, at(GIB + PAGE), Access::Read).unwrap();
+            assert_eq!(parent.usage(), Usage { resident: 1, reserved: 3, tables: 4 });
+            let mut child = parent.fork(&tlb, share).unwrap();
+            for (space, pages) in [(&mut child, [1, 2]), (&mut parent, [1, 3])] {
+                for (page, resident) in pages.into_iter().zip(2..) {
+                    assert_eq!(write(space, GIB + page * PAGE).action, Action::DemandZero);
+                    assert_eq!(space.usage(), Usage { resident, reserved: 4 - resident, tables: 4 }, "{share:?}");
+                }
+            }
+            child.destroy(&tlb);
+            parent.destroy(&tlb);
+            assert_eq!(host.in_use(), 0);
+        }
+    }
+
+    /// A table that goes and a page after it: the stronger of the two invalidations.
+    fn one_invalidation_serves_tables_and_pages<F>() {
+        let (host, tlb) = (Host::new(64), Notes::default());
+        let mut space = space::<F>(&host, &[(GIB, 2 * MIB), (GIB + 2 * MIB, 2 * MIB)]);
+        space.unmap(&tlb, range(GIB, 2 * MIB + PAGE)).unwrap();
+        assert_eq!(tlb.take(), [Told::Invalidated(range(GIB, 2 * MIB + PAGE), Reach::Tables)]);
+        space.destroy(&tlb);
+        assert_eq!(host.in_use(), 0);
+    }
+
+    /// Below a mark that has been flushed nothing can be cached as writable, whatever the pages say.
+    fn a_deeper_fork_after_a_shallow_one_flushes_nothing<F>() {
+        for (first, second) in [(Share::Level3, Share::Pages), (Share::Level1, Share::Level2), (Share::Level1, Share::Pages)] {
+            let (host, tlb) = (Host::new(64), Notes::default());
+            let mut parent = space::<F>(&host, &[(GIB, PAGE), (512 * GIB, PAGE)]);
+            let one = parent.fork(&tlb, first).unwrap();
+            assert_eq!(tlb.take(), [Told::Invalidated(VirtRange::ALL, Reach::Tables)]);
+            let two = parent.fork(&tlb, second).unwrap();
+            assert_eq!(tlb.take(), [], "{first:?}, then {second:?}");
+            [one, two, parent].into_iter().for_each(|space| space.destroy(&tlb));
+            assert_eq!(host.in_use(), 0);
+        }
+    }
+
+    /// A reservation of a whole table that is not inherited, taken apart page by page.
+    fn a_table_of_obstacles_is_shared_when_all_are_gone<F>() {
+        let (host, tlb) = (Host::new(64), Notes::default());
+        let mut parent = AddressSpace::<F, Host>::new(host.clone()).unwrap();
+        parent.reserve(&tlb, range(GIB, 2 * MIB), Reservation { inherit: Inherit::No, ..MEMORY }).unwrap();
+        write(&mut parent, GIB + PAGE);
+        parent.unmap(&tlb, range(GIB, PAGE)).unwrap();
+        parent.reserve(&tlb, range(GIB, PAGE), MEMORY).unwrap();
+        parent.unmap(&tlb, range(GIB + PAGE, 2 * MIB - 2 * PAGE)).unwrap();
+        for copied in [4, 1] {
+            let before = host.in_use();
+            let child = parent.fork(&tlb, Share::Level1).unwrap();
+            assert_eq!((host.in_use() - before, child.usage().reserved), (copied, 1));
+            child.destroy(&tlb);
+            parent.unmap(&tlb, range(GIB + 2 * MIB - PAGE, PAGE)).unwrap();
+        }
+        parent.destroy(&tlb);
+        assert_eq!(host.in_use(), 0);
+    }
+
+    /// Tables move as they are, untouched memory stays a descriptor, and a hole costs nothing.
+    fn relocating_moves_tables_and_not_pages<F>() {
+        let (host, tlb) = (Host::new(64), Notes::default());
+        let mut space = space::<F>(&host, &[(GIB, 2 * MIB), (GIB + 64 * MIB, PAGE)]);
+        space.reserve(&tlb, range(GIB + 4 * MIB, 2 * MIB), MEMORY).unwrap();
+        let (frame, before) = (space.translate(at(GIB)).unwrap().page.frame, (host.in_use(), space.usage()));
+        space.relocate(&tlb, range(GIB, 6 * MIB), range(GIB + 128 * MIB, 6 * MIB)).unwrap();
+        assert_eq!((host.in_use(), space.usage()), before);
+        assert_eq!(space.translate(at(GIB)), None);
+        assert_eq!(space.translate(at(GIB + 128 * MIB)).unwrap().page.frame, frame);
+        for (offset, mapped) in [(PAGE, true), (2 * MIB, false), (4 * MIB, true), (6 * MIB, false)] {
+            let found = space.resolve(&tlb, at(GIB + 128 * MIB + offset), Access::Read);
+            assert_eq!(found.is_ok(), mapped, "{offset:#x}");
+        }
+        space.destroy(&tlb);
+        assert_eq!(host.in_use(), 0);
+    }
+}
