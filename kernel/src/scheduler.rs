@@ -101,6 +101,8 @@ fn claim_idle(index: usize) -> Option<usize> {
 pub fn give_way(context: *mut Context) -> *mut Context {
     let (_, core) = this();
     if core.queued.load(Ordering::Relaxed) == 0 {
+        // Somebody took the work away. The timer that brought us here may be needed for a sleeper.
+        core.set_timer();
         return context;
     }
     let Some(thread) = core.leave() else { return context };
@@ -138,9 +140,10 @@ pub fn sleep_until(deadline: u64) -> *mut Context {
     let current = core.leave();
     if let Some(thread) = current {
         let watched = thread.clone();
+        // Locked first: whoever sees the thread blocked and takes it out to end it must find it here.
+        let mut sleepers = core.sleepers.lock();
         // SAFETY: the current thread is this core's own.
         unsafe { thread.block(Wait::Sleep(index)) };
-        let mut sleepers = core.sleepers.lock();
         sleepers.push(thread, deadline);
         core.first_wake.store(sleepers.first_key().unwrap_or(NEVER), Ordering::Relaxed);
         fence(Ordering::SeqCst);

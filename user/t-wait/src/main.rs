@@ -22,6 +22,7 @@ fn main(_arguments: Arguments) -> Result<i32, Error> {
     let frames = FreeFrames::now();
     codes(&report)?;
     kills(&report)?;
+    kills_at_the_door(&report)?;
     waiters(&report)?;
     rights(&report)?;
     table(&report)?;
@@ -47,6 +48,24 @@ fn codes(report: &Report) -> Result<(), Error> {
         claim_eq!(report, info.parent, process::identify(), "the parent after exit {code}");
     }
     report.done(format_args!("exit codes arrive, as often as one asks"));
+    Ok(())
+}
+
+/// Kills that meet their victim in every moment of falling asleep, on another core if there is one. One that is
+/// missed would sleep on, and this would wait for ever.
+fn kills_at_the_door(report: &Report) -> Result<(), Error> {
+    for round in 0..1000 {
+        let victim = child(|| {
+            sleep(Duration::from_secs(3600));
+            1
+        })?;
+        for _ in 0..round * 20 {
+            core::hint::spin_loop();
+        }
+        claim_eq!(report, victim.kill(7), Ok(()), "kill number {round}");
+        claim_end(report, &victim, ExitStatus::Killed(7), format_args!("number {round}, which falls asleep"));
+    }
+    report.done(format_args!("a process that falls asleep can be killed at any moment of it"));
     Ok(())
 }
 
