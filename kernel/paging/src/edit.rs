@@ -237,10 +237,12 @@ impl<M: Memory, T: Tlb, E> Apply<'_, M, T, E> {
             let fresh = self.stock.take(memory);
             let child = if raw == 0 {
                 let child = Exclusive::fresh(memory, fresh, level.below());
+                gate::complete();
                 table.insert(memory, index, child.descriptor());
                 child
             } else {
                 let child = Exclusive::filled(memory, fresh, level.below(), raw);
+                gate::complete();
                 table.store(memory, index, child.descriptor());
                 child
             };
@@ -251,6 +253,7 @@ impl<M: Memory, T: Tlb, E> Apply<'_, M, T, E> {
             return (child, Counts::ZERO);
         }
         let child = copy_table::<F>(memory, F::output(raw), self.stock.take(memory), level.below(), None);
+        gate::complete();
         table.redirect(memory, self.tlb, index, child.descriptor(), (slot, Reach::Tables));
         release_entry::<F>(memory, raw, level);
         (child, Counts::ZERO)

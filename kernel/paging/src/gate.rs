@@ -237,6 +237,14 @@ pub(crate) fn show_zero_page(memory: &impl Memory, table: Frame, index: usize, r
     memory.store(table, index, raw);
 }
 
+/// Before the store that links a fresh table or page: whoever follows the link, a walker on another core included, sees what was stored
+/// into the frame before. Without it the descriptor may become visible first, and with it what the frame held for somebody else
+/// (the walker follows a dependency, so its own reads are in order).
+#[inline(always)]
+pub(crate) fn complete() {
+    fence(Ordering::Release);
+}
+
 /// Whether this is the only reference to a frame.
 ///
 /// Acquire pairs with the release in [`release`]: whoever sees 1 also sees everything that former sharers did

@@ -161,6 +161,7 @@ impl<M: Memory> Rewind<'_, M> {
     /// Moves the entries of a root that nobody runs into a root whose own are all retired.
     fn take_over<F: Format>(&self, own: &mut Exclusive<F>, copy: Frame) {
         let memory = self.memory;
+        gate::complete();
         for index in 0..ENTRIES {
             let old = own.load(memory, index);
             own.put(memory, index, memory.load(copy, index));

@@ -218,6 +218,7 @@ fn back_page<F: Format, M: Memory>(tlb: &impl Tlb, mut path: Path<'_, F, M>, pag
     path.open();
     path.account(Counts { pages: 1, reserved: -1, ..Counts::ZERO });
     let index = path.index(Level::LAST);
+    gate::complete();
     path.lowest().store(memory, index, F::encode(Entry::Page(Page { frame, ..page }), Level::LAST));
     if path.read_only {
         // Marks came off on the way: see `reuse`.
@@ -267,6 +268,7 @@ fn replace<F: Format, M: Memory>(
     }
     debug_assert!(stock.is_empty());
 
+    gate::complete();
     path.open();
     path.account(change);
     if !F::is_present(old) {

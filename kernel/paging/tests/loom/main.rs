@@ -13,7 +13,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use graft_paging::{
-    AArch64, AddressSpace, Entry, Frame, Inherit, Level, Permissions, Reservation, Share, VirtRange, X86_64,
+    AArch64, AddressSpace, Entry, Fault, Frame, Inherit, Level, Permissions, Reservation, Share, VirtRange, X86_64,
 };
 use loom::thread;
 
@@ -197,6 +197,18 @@ protocols! {
         finish(&machine, &[&parent, &child, &second]);
     }
 
+    /// The second thread finds the page copied already, or meets the break before the make, and tries again.
+    fn two_threads_fault_on_one_page<A>(share: Share) {
+        let (machine, parent) = parent::<A>();
+        let child = fork(&machine, &parent, share);
+        let other = thread::spawn({ let child = child.clone(); move || child.write(1, 0, 1, 21) });
+        child.write(0, 0, 0, 20);
+        other.join().unwrap();
+        assert_eq!([child.read(0, 0, 0), child.read(0, 0, 1)], [20, 21]);
+        assert_eq!([parent.read(0, 0, 0), parent.read(0, 0, 1)], [1, 1]);
+        finish(&machine, &[&parent, &child]);
+    }
+
     /// A core of the child still reads through its TLB what another has copied, while the parent takes the original over.
     fn reuse_against_a_stale_reader<A>(share: Share) {
         let (machine, parent) = parent::<A>();
@@ -216,6 +228,41 @@ protocols! {
         assert_eq!([parent.read(0, 0, 0), parent.read(0, 0, 1)], [10, 1]);
         assert_eq!([child.read(0, 0, 0), child.read(0, 0, 1)], [1, 20]);
         finish(&machine, &[&parent, &child]);
+    }
+
+    /// The page's zeroes, and the tables above it, are there before another core can reach them.
+    fn read_against_first_touch<A>(share: Share) {
+        let (machine, parent) = reserved::<A>(2 * PAGE);
+        let other = thread::spawn({ let parent = parent.clone(); move || parent.read(1, 0, 1) });
+        parent.write(0, 0, 0, 10);
+        assert_eq!(other.join().unwrap(), 0);
+        let child = fork(&machine, &parent, share);
+        finish(&machine, &[&parent, &child]);
+    }
+
+    /// A reservation of a whole table becomes a table full of reservations while another core looks.
+    fn read_against_expansion<A>(share: Share) {
+        let (machine, parent) = reserved::<A>(2 << 20);
+        let other = thread::spawn({ let parent = parent.clone(); move || parent.read(1, 0, 1) });
+        parent.write(0, PAGE, 0, 10);
+        assert_eq!(other.join().unwrap(), 0);
+        let child = fork(&machine, &parent, share);
+        parent.exit();
+        child.exit();
+        assert_eq!(machine.0.frames_in_use(), 0, "frames leaked");
+    }
+
+    /// A table comes into being beside one that another core walks through.
+    fn read_against_map<A>(share: Share) {
+        let (machine, parent) = parent::<A>();
+        let child = fork(&machine, &parent, share);
+        let other = thread::spawn({ let child = child.clone(); move || child.try_read(1, 2 << 20, 0) });
+        child.with(|space, tlb| space.reserve(tlb, range(2 << 20, PAGE), RESERVATION)).unwrap();
+        let read = other.join().unwrap();
+        assert!([Ok(0), Err(Fault::Unmapped)].contains(&read), "{read:?}");
+        parent.exit();
+        child.exit();
+        assert_eq!(machine.0.frames_in_use(), 0, "frames leaked");
     }
 
     fn unmap_against_split<A>(share: Share) {
