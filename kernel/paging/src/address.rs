@@ -129,6 +129,11 @@ impl VirtRange {
         (start < end).then_some(VirtRange { start, end })
     }
 
+    /// The smallest range that holds both.
+    pub(crate) fn hull(self, other: VirtRange) -> VirtRange {
+        VirtRange { start: self.start.min(other.start), end: self.end.max(other.end) }
+    }
+
     /// What entry `index` covers, in a table of `level` whose own first address is `base`.
     pub(crate) const fn slot(base: u64, level: Level, index: usize) -> VirtRange {
         let start = base + index as u64 * level.span();

@@ -65,7 +65,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         apply.table(&mut root, 0);
         let outcome = apply.outcome;
         match outcome.weakened {
-            Some(reach) => tlb.invalidate(range, reach),
+            Some(reach) => tlb.invalidate(outcome.reached.map_or(range, |reached| reached.hull(range)), reach),
             None => tlb.publish(),
         }
         if outcome.retired {
@@ -127,6 +127,8 @@ fn plan<F: Format>(
 struct Outcome {
     /// Something that a TLB may hold lost permissions or went away.
     weakened: Option<Reach>,
+    /// What retired tables covered: more than the range, where the last entry of a table went and the table with it.
+    reached: Option<VirtRange>,
     /// Retired descriptors wait for the sweep.
     retired: bool,
     /// They are pages that leave reservations behind.
@@ -193,12 +195,12 @@ impl<M: Memory, T: Tlb, E> Apply<'_, M, T, E> {
                 Decision::Forget => {
                     change +=
                         gate::weight::<F>(memory, forgotten::<F>(old), level) - gate::weight::<F>(memory, old, level);
-                    self.retire(table, index, old);
+                    self.retire(table, index, old, slot);
                     self.outcome.forgotten = true;
                 }
                 Decision::Remove => {
                     change += Counts::ZERO - gate::weight::<F>(memory, old, level);
-                    retired += u32::from(self.retire(table, index, old));
+                    retired += u32::from(self.retire(table, index, old, slot));
                 }
                 Decision::Descend => {
                     let (mut child, expanded) = self.own(table, index, slot);
@@ -207,7 +209,7 @@ impl<M: Memory, T: Tlb, E> Apply<'_, M, T, E> {
                     if below.hollow {
                         let link = table.load(memory, index);
                         change += Counts::ZERO - gate::weight::<F>(memory, link, level);
-                        retired += u32::from(self.retire(table, index, link));
+                        retired += u32::from(self.retire(table, index, link, slot));
                     }
                 }
             }
@@ -217,13 +219,14 @@ impl<M: Memory, T: Tlb, E> Apply<'_, M, T, E> {
     }
 
     /// Takes a descriptor away. `true` if it was present and now waits for the sweep.
-    fn retire<F: Format>(&mut self, table: &mut Exclusive<F>, index: usize, raw: u64) -> bool {
+    fn retire<F: Format>(&mut self, table: &mut Exclusive<F>, index: usize, raw: u64, slot: VirtRange) -> bool {
         if !F::is_present(raw) {
             table.remove(self.memory, index);
             return false;
         }
         table.store(self.memory, index, F::retire(raw));
         self.outcome.weaken(table.level());
+        self.outcome.reached = Some(self.outcome.reached.map_or(slot, |reached| reached.hull(slot)));
         self.outcome.retired = true;
         true
     }

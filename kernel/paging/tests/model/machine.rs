@@ -19,7 +19,8 @@ pub const CORES: usize = 4;
 /// What a core remembers of a walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cached {
-    /// First address it covers.
+    /// The page it was walked for. Also a walk is kept for this page alone: a walk cache may hold a table's descriptor
+    /// many times over, and an invalidation of one page need not reach what was cached for its neighbours.
     start: u64,
     /// Level of the table it leads to; 4 for a page.
     level: usize,
@@ -33,18 +34,16 @@ pub struct Cached {
 
 impl Cached {
     fn covers(&self, address: u64) -> bool {
-        self.start <= address && address - self.start < span(self.level)
+        self.start <= address && address - self.start < PAGE
     }
 
     fn overlaps(&self, range: VirtRange) -> bool {
-        self.start < range.end() && range.start() < self.start + span(self.level)
+        self.start < range.end() && range.start() < self.start + PAGE
     }
 }
 
-/// Bytes that a table of this level, or a page (4), covers.
-fn span(level: usize) -> u64 {
-    1 << (48 - 9 * level)
-}
+/// Bytes in a page.
+const PAGE: u64 = 4096;
 
 fn index(address: u64, level: usize) -> usize {
     (address >> (39 - 9 * level)) as usize % 512
@@ -196,7 +195,7 @@ impl<A: Architecture> Machine<A> {
                 Step::Table(frame, rights) | Step::Page(frame, rights) => (frame, rights),
             };
             let level = from.level + 1;
-            let start = address & !(span(level) - 1);
+            let start = address & !(PAGE - 1);
             let found = Cached { start, level, frame, rights: from.rights.and(rights), source: slot };
             if !cached.contains(&(asid, found)) {
                 cached.push((asid, found));
