@@ -10,6 +10,12 @@
 //! with the depot, which all cores share, one lock for 64 frames. Only when the depot is empty is the
 //! buddy allocator asked; it gets nothing back, because its merging takes time that grows with the
 //! number of free blocks. Bonwick, Adams: "Magazines and Vmem" (2001).
+//!
+//! A core that finds nothing left asks the others to bring their magazines back ([`gather`]), so that the last
+//! frame of the machine can be had on any core.
+//!
+//! Frames that are committed (`graft_paging::Memory::commit`) never leave the depot but for those who have committed
+//! them: the check is made where a magazine is filled, and costs an ordinary allocation nothing.
 
 use crate::arch::{self, MAX_CORES, memory::direct};
 use crate::platform::PhysRange;
@@ -17,7 +23,7 @@ use buddy_system_allocator::Heap;
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use graft_paging::PAGE_SIZE;
 use spin::Mutex;
 
@@ -94,12 +100,95 @@ struct Depot {
     heap: Heap<ORDERS>,
     /// Full magazines: the second word of each one's first frame holds the address of the next one's.
     full: u64,
+    /// Frames that fill no magazine.
+    loose: Magazine,
+    /// Frames in all of these.
+    stored: u64,
+    /// How many of them are kept for copies to come. Below zero for a moment when what a copy has taken already is dropped by a relative
+    /// who shared it: the copy brings it back.
+    committed: i64,
+}
+
+impl Depot {
+    /// Frames for whoever has committed none.
+    fn available(&self) -> u64 {
+        (self.stored as i64 - self.committed).max(0) as u64
+    }
+
+    /// Fills an empty magazine with at most `most` frames.
+    fn fill(&mut self, magazine: &mut Magazine, most: u64) {
+        let most = most.min(MAGAZINE);
+        if self.full != 0 && most == MAGAZINE {
+            *magazine = self.take_full();
+        } else if self.loose.count != 0 || self.full != 0 {
+            while magazine.count < most
+                && let Some(address) = self.loose_frame()
+            {
+                magazine.push(address);
+            }
+        } else if most != 0 {
+            // Fewer and fewer at once: the last frame of the machine can be had.
+            let block = (0..=most.ilog2()).rev().find_map(|order| {
+                let bytes = (PAGE_SIZE << order) as usize;
+                Some((take_block(&mut self.heap, bytes)?, 1 << order))
+            });
+            if let Some((start, count)) = block {
+                (0..count).rev().for_each(|index| magazine.push(start + index * PAGE_SIZE));
+            }
+        }
+        self.stored -= magazine.count;
+    }
+
+    fn take_full(&mut self) -> Magazine {
+        let magazine = Magazine { first: self.full, count: MAGAZINE };
+        // SAFETY: `put_full` wrote the word; the frame is the depot's.
+        self.full = unsafe { word(magazine.first, 1).read() };
+        magazine
+    }
+
+    fn put_full(&mut self, magazine: Magazine) {
+        // SAFETY: the frame is free and leaves a core's magazine for the depot.
+        unsafe { word(magazine.first, 1).write(self.full) };
+        self.full = magazine.first;
+        self.stored += MAGAZINE;
+    }
+
+    /// A frame from the magazines here; the caller accounts for it.
+    fn loose_frame(&mut self) -> Option<u64> {
+        if self.loose.count == 0 && self.full != 0 {
+            self.loose = self.take_full();
+        }
+        self.loose.pop()
+    }
+
+    /// Takes a magazine's frames back, however many.
+    fn put(&mut self, magazine: Magazine) {
+        if magazine.count == MAGAZINE {
+            return self.put_full(magazine);
+        }
+        let mut rest = magazine;
+        while let Some(address) = rest.pop() {
+            self.loose.push(address);
+        }
+        self.stored += magazine.count;
+    }
+
+    /// One frame, whoever it is kept for.
+    fn take_one(&mut self) -> Option<u64> {
+        let address = match self.loose_frame() {
+            Some(address) => address,
+            None => take_block(&mut self.heap, PAGE_SIZE as usize)?,
+        };
+        self.stored -= 1;
+        Some(address)
+    }
 }
 
 // SAFETY: the heap's lists lead through free memory that belongs to it alone.
 unsafe impl Send for Depot {}
 
-static DEPOT: Mutex<Depot> = Mutex::new(Depot { heap: Heap::empty(), full: 0 });
+static DEPOT: Mutex<Depot> =
+    Mutex::new(Depot { heap: Heap::empty(), full: 0, loose: Magazine::EMPTY, stored: 0, committed: 0 });
 static TOTAL: AtomicU64 = AtomicU64::new(0);
 static ZERO_PAGE: AtomicU64 = AtomicU64::new(0);
 
@@ -160,22 +249,9 @@ fn refill(magazines: &mut [Magazine; 2]) -> Option<u64> {
         return magazines[0].pop();
     }
     let mut depot = DEPOT.lock();
-    if depot.full != 0 {
-        magazines[0] = Magazine { first: depot.full, count: MAGAZINE };
-        // SAFETY: `make_room` wrote the word; the frame is the depot's.
-        depot.full = unsafe { word(depot.full, 1).read() };
-        return magazines[0].pop();
-    }
-    // Fewer and fewer at once: the last frame of the machine can be had.
-    let block = (0..=MAGAZINE.trailing_zeros()).rev().find_map(|order| {
-        let bytes = (PAGE_SIZE << order) as usize;
-        Some((take_block(&mut depot.heap, bytes)?, 1 << order))
-    });
+    let available = depot.available();
+    depot.fill(&mut magazines[0], available);
     drop(depot);
-    let (start, count) = block?;
-    for index in (0..count).rev() {
-        magazines[0].push(start + index * PAGE_SIZE);
-    }
     magazines[0].pop()
 }
 
@@ -183,10 +259,7 @@ fn refill(magazines: &mut [Magazine; 2]) -> Option<u64> {
 #[cold]
 fn make_room(magazines: &mut [Magazine; 2]) {
     if magazines[1].count == MAGAZINE {
-        let mut depot = DEPOT.lock();
-        // SAFETY: the frame is free and leaves this core's magazine for the depot.
-        unsafe { word(magazines[1].first, 1).write(depot.full) };
-        depot.full = magazines[1].first;
+        DEPOT.lock().put_full(magazines[1]);
     }
     magazines[1] = core::mem::replace(&mut magazines[0], Magazine::EMPTY);
 }
@@ -209,7 +282,9 @@ pub fn initialise(memory: &[PhysRange]) -> Option<()> {
         if start < end {
             // SAFETY: the range is RAM that nobody uses, mapped in the direct map for good.
             unsafe { depot.heap.add_to_heap(direct(start).addr(), direct(end).addr()) };
-            TOTAL.fetch_add((end - start) / PAGE_SIZE, Ordering::Relaxed);
+            let frames = (end - start) / PAGE_SIZE;
+            depot.stored += frames;
+            TOTAL.fetch_add(frames, Ordering::Relaxed);
         }
     }
     drop(depot);
@@ -224,7 +299,10 @@ pub fn initialise(memory: &[PhysRange]) -> Option<()> {
 /// power of two. For the kernel's own use at start.
 pub fn allocate_block(bytes: u64) -> Option<u64> {
     let bytes = bytes.max(PAGE_SIZE).next_power_of_two();
-    let address = take_block(&mut DEPOT.lock().heap, bytes as usize)?;
+    let mut depot = DEPOT.lock();
+    let address = take_block(&mut depot.heap, bytes as usize)?;
+    depot.stored -= bytes / PAGE_SIZE;
+    drop(depot);
     CACHES[arch::core_index()].count(Use::Object, bytes / PAGE_SIZE);
     Some(address)
 }
@@ -256,6 +334,91 @@ pub fn allocate(used_for: Use) -> Option<u64> {
 #[inline(always)]
 pub fn free(address: u64, used_for: Use) {
     CACHES[arch::core_index()].free(address, used_for);
+}
+
+/// Keeps that many more frames for [`allocate_committed`]. `false` if there are not so many: nothing has changed then.
+pub fn commit(frames: u64) -> bool {
+    let mut depot = DEPOT.lock();
+    let enough = depot.available() >= frames;
+    if enough {
+        depot.committed += frames as i64;
+    }
+    enough
+}
+
+/// Keeps that many fewer.
+pub fn uncommit(frames: u64) {
+    DEPOT.lock().committed -= frames as i64;
+}
+
+/// As [`allocate`], out of what is committed.
+pub fn allocate_committed(used_for: Use) -> Option<u64> {
+    let mut depot = DEPOT.lock();
+    if depot.committed <= 0 {
+        return None;
+    }
+    // There is one: nothing else takes what is committed out of the depot.
+    let address = depot.take_one()?;
+    depot.committed -= 1;
+    drop(depot);
+    CACHES[arch::core_index()].count(used_for, 1);
+    Some(address)
+}
+
+/// As [`free`], and commits the frame again.
+pub fn free_committed(address: u64, used_for: Use) {
+    let mut depot = DEPOT.lock();
+    depot.loose.push(address);
+    depot.stored += 1;
+    depot.committed += 1;
+    drop(depot);
+    CACHES[arch::core_index()].count(used_for, u64::MAX);
+}
+
+/// One bit for each core that is asked to bring its magazines to the depot.
+static ASKED: AtomicU32 = AtomicU32::new(0);
+
+/// Has every core bring what is in its magazines to the depot. `true` if this core can allocate more afterwards than before.
+///
+/// Not while a lock is held: another core may be waiting for it, with interrupts masked, and would never be asked.
+pub fn gather() -> bool {
+    let index = arch::core_index();
+    let others = crate::scheduler::online_cores() & !(1 << index);
+    // SAFETY: see `Sync`: this core's, and the borrow ends with the statement.
+    let own: u64 = unsafe { &*CACHES[index].magazines.get() }.iter().map(|magazine| magazine.count).sum();
+    let before = own + DEPOT.lock().available();
+    ASKED.fetch_or(others, Ordering::Release);
+    (0..MAX_CORES).filter(|core| others & 1 << core != 0).for_each(arch::interrupts::wake);
+    put_back(index);
+    while ASKED.load(Ordering::Acquire) & others != 0 {
+        // Another core may be waiting for this one in the same way.
+        bring_if_asked();
+        core::hint::spin_loop();
+    }
+    DEPOT.lock().available() > before
+}
+
+/// Brings this core's magazines to the depot if another core has asked for them. Called for every interrupt.
+pub fn bring_if_asked() {
+    let index = arch::core_index();
+    if ASKED.load(Ordering::Relaxed) & 1 << index != 0 {
+        put_back(index);
+        ASKED.fetch_and(!(1 << index), Ordering::Release);
+    }
+}
+
+fn put_back(index: usize) {
+    // SAFETY: see `Sync`: this core's, and the borrow ends before this function does.
+    let magazines = unsafe { &mut *CACHES[index].magazines.get() };
+    let mut depot = DEPOT.lock();
+    for magazine in magazines {
+        depot.put(core::mem::replace(magazine, Magazine::EMPTY));
+    }
+}
+
+/// Frames that are committed now.
+pub fn committed() -> u64 {
+    DEPOT.lock().committed.max(0) as u64
 }
 
 /// The page of zeroes, by its physical address.

@@ -3,7 +3,7 @@
 use crate::arch::{self, memory::direct};
 use crate::frames::{self, Use};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use graft_paging::{Frame, Memory, Purpose, TableCounts};
+use graft_paging::{Frame, Memory, OutOfMemory, Purpose, TableCounts};
 
 /// Frames from the kernel's allocator, reached through the direct map.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +79,24 @@ unsafe impl Memory for KernelMemory {
     fn copy(&self, from: Frame, to: Frame) {
         // SAFETY: the caller owns `to`; `from` is another frame, of RAM, and stays for the call.
         unsafe { arch::memory::copy_page(direct(to.address()), direct(from.address())) };
+    }
+
+    fn commit(&self, frames: u64) -> Result<(), OutOfMemory> {
+        frames::commit(frames).then_some(()).ok_or(OutOfMemory)
+    }
+
+    fn uncommit(&self, frames: u64) {
+        frames::uncommit(frames);
+    }
+
+    fn allocate_committed(&self, purpose: Purpose) -> Option<Frame> {
+        let frame = Frame::containing(frames::allocate_committed(Self::used_for(purpose))?);
+        self.references(frame).store(1, Ordering::Relaxed);
+        Some(frame)
+    }
+
+    fn free_committed(&self, frame: Frame, purpose: Purpose) {
+        frames::free_committed(frame.address(), Self::used_for(purpose));
     }
 
     #[inline(always)]

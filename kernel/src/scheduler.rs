@@ -29,6 +29,7 @@ pub use floating_point::{copy_floating_point, reset_floating_point, use_floating
 use self::local::{CORES, Core};
 use crate::arch::interrupts::{self, Source};
 use crate::arch::{self, Context, MAX_CORES, timer};
+use crate::frames;
 use crate::object::Ref;
 use crate::platform::platform;
 use crate::process::Process;
@@ -56,6 +57,11 @@ fn this() -> (usize, &'static Core) {
 /// How many cores run.
 pub fn online() -> u64 {
     u64::from(ONLINE.load(Ordering::Relaxed).count_ones())
+}
+
+/// One bit for each of them.
+pub fn online_cores() -> u32 {
+    ONLINE.load(Ordering::Relaxed)
 }
 
 /// Lets the calling core run threads, for good.
@@ -240,8 +246,8 @@ fn handle_interrupts(core: &Core) {
                 core.wake_sleepers();
             }
             Source::Console => Terminal::receive(),
-            // It has done its work by ending the wait, or by bringing a running thread here.
-            Source::Wakeup => {}
+            // Mostly it has done its work by ending the wait, or by bringing a running thread here.
+            Source::Wakeup => frames::bring_if_asked(),
             // Nothing else was ever enabled.
             Source::Other(_) => {}
         }

@@ -110,14 +110,35 @@ impl<'a> Locked<'a> {
     #[inline(always)]
     pub fn fault(&mut self, address: VirtAddr, access: Access) -> Result<Resolved, Fault> {
         let tlb = self.tlb();
-        self.deref_mut().fault(&tlb, address, access)
+        persist(|| self.deref_mut().fault(&tlb, address, access), |fault| *fault == Fault::Contended)
     }
 
     /// Makes an address accessible for the kernel, as long as the lock is held.
     #[inline(always)]
     pub fn resolve(&mut self, address: VirtAddr, access: Access) -> Result<Resolved, Fault> {
         let tlb = self.tlb();
-        self.deref_mut().resolve(&tlb, address, access)
+        persist(|| self.deref_mut().resolve(&tlb, address, access), |fault| *fault == Fault::Contended)
+    }
+
+    /// Changes the tree; a refusal as the call interface says it.
+    pub fn edit<R>(
+        &mut self,
+        mut change: impl FnMut(&mut Tree, &Invalidator<'_>) -> Result<R, graft_paging::Error>,
+    ) -> Result<R, Error> {
+        let tlb = self.tlb();
+        persist(|| change(self.deref_mut(), &tlb), |error| *error == graft_paging::Error::Contended).map_err(refusal)
+    }
+}
+
+/// Tries again for as long as another core holds a frame that this one is promised. That core is in the middle of a
+/// copy in another space, for which it needs no lock but that space's: it ends without us.
+#[inline(always)]
+fn persist<R, E>(mut operation: impl FnMut() -> Result<R, E>, is_contended: impl Fn(&E) -> bool) -> Result<R, E> {
+    loop {
+        match operation() {
+            Err(error) if is_contended(&error) => core::hint::spin_loop(),
+            result => return result,
+        }
     }
 }
 
@@ -191,7 +212,8 @@ pub fn refusal(error: graft_paging::Error) -> Error {
         graft_paging::Error::Occupied(_) => Error::Occupied,
         graft_paging::Error::NotMapped(_) => Error::NotMapped,
         graft_paging::Error::Unsuitable(..) => Error::NotAllowed,
-        graft_paging::Error::OutOfMemory => Error::OutOfMemory,
+        graft_paging::Error::OutOfMemory | graft_paging::Error::Contended => Error::OutOfMemory,
+        graft_paging::Error::Unguaranteed => Error::NotAllowed,
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::arch::{self, Abort, AbortCause, Context, Trap};
 use crate::process::Process;
 use crate::thread::Thread;
-use crate::{call, scheduler};
+use crate::{call, frames, scheduler};
 use core::{fmt, ptr};
 use graft_abi::{ExitStatus, FaultKind, STACK_SIZE, STACK_TOP};
 use graft_core::program::STACK_GUARD;
@@ -13,6 +13,8 @@ use graft_paging::{Access, Fault, VirtAddr};
 pub enum Next {
     /// The thread goes on. A call has changed none of its registers but `x0` to `x17`.
     Resume,
+    /// The call was refused for want of memory. Nothing has changed, its arguments are still in the registers.
+    WantMemory,
     /// The thread goes on with other registers.
     Restart,
     /// The thread has been put somewhere else; whoever is next runs.
@@ -60,6 +62,11 @@ extern "C" fn trap_from_user(context: *mut Context, syndrome: u64, fault_address
 fn carry_out(next: Next, context: *mut Context) -> *mut Context {
     match next {
         Next::Resume | Next::Restart => context,
+        Next::WantMemory => {
+            // SAFETY: as in `call_from_user`; the borrow of the registers there has ended.
+            call::want_memory(unsafe { &mut *context });
+            context
+        }
         Next::Switch => scheduler::next(),
         Next::End => scheduler::end_current(),
         Next::GiveWay => scheduler::give_way(context),
@@ -84,6 +91,10 @@ fn answer_abort(thread: &Thread, pc: u64, abort: Abort) -> Next {
             }
             Err(fault) => {
                 drop(tree);
+                // The same fault comes again, and finds what other cores have given back.
+                if fault == Fault::OutOfMemory && frames::gather() {
+                    return Next::Resume;
+                }
                 return end(thread, pc, kind_of_fault(abort, fault), Some(abort.address));
             }
         }
@@ -120,7 +131,7 @@ fn kind_of_fault(abort: Abort, fault: Fault) -> FaultKind {
             Access::Write => FaultKind::WriteDenied,
             Access::Execute => FaultKind::ExecuteDenied,
         },
-        Fault::OutOfMemory => FaultKind::OutOfMemory,
+        Fault::OutOfMemory | Fault::Contended => FaultKind::OutOfMemory,
     }
 }
 

@@ -138,7 +138,7 @@ fn next_piece(address: u64, length: usize, done: usize) -> Result<(VirtAddr, usi
 
 fn refusal(fault: Fault) -> Error {
     match fault {
-        Fault::OutOfMemory => Error::OutOfMemory,
+        Fault::OutOfMemory | Fault::Contended => Error::OutOfMemory,
         Fault::Unmapped | Fault::Denied(_) => Error::BadAddress,
     }
 }

@@ -10,6 +10,7 @@
 //! The plan holds when it is applied: the space is held by `&mut`, and the counts of tables that it alone reaches cannot rise. Others may
 //! drop their references meanwhile; then some frames were set aside for nothing and go back.
 
+use crate::commit::{Commit, Ledger, Shortage, Source};
 use crate::exit::release_entry;
 use crate::gate::{self, Exclusive, Stock};
 use crate::memory::Counts;
@@ -45,23 +46,42 @@ pub(crate) trait Edit<F: Format> {
 
 impl<F: Format, M: Memory> AddressSpace<F, M> {
     pub(crate) fn edit(&mut self, tlb: &impl Tlb, range: VirtRange, edit: &impl Edit<F>) -> Result<(), Error> {
-        let needed = self.plan(range, edit)?;
-        let mut stock = Stock::allocate(&self.memory, needed)?;
-        self.apply(tlb, range, edit, &mut stock);
+        let needed = self.plan(range, edit, None)?;
+        let mut stock = Stocks::allocate(&self.memory, needed, self.commit)?;
+        let ledger = self.commit.ledger();
+        self.apply(tlb, range, edit, &mut stock, &ledger);
+        ledger.settle(&self.memory);
         stock.give_back(&self.memory);
         Ok(())
     }
 
     /// Asks the operation about the range; how many tables [`apply`](Self::apply) can need at most.
-    pub(crate) fn plan(&self, range: VirtRange, edit: &impl Edit<F>) -> Result<usize, Error> {
-        plan::<F>(&self.memory, Below::Table(self.root()), Level::ROOT, 0, range, false, edit)
+    ///
+    /// `counted`: a plan for that range, which is carried out before, descends to the same tables where both ranges meet in one, and has
+    /// counted them.
+    pub(crate) fn plan(
+        &self,
+        range: VirtRange,
+        edit: &impl Edit<F>,
+        counted: Option<VirtRange>,
+    ) -> Result<Needed, Error> {
+        let plan = Plan { memory: &self.memory, edit, range, counted };
+        plan.table::<F>(Below::Table(self.root()), Level::ROOT, 0, false)
     }
 
     /// Carries out what was planned, and cannot fail.
-    pub(crate) fn apply(&mut self, tlb: &impl Tlb, range: VirtRange, edit: &impl Edit<F>, stock: &mut Stock) {
+    pub(crate) fn apply(
+        &mut self,
+        tlb: &impl Tlb,
+        range: VirtRange,
+        edit: &impl Edit<F>,
+        stock: &mut Stocks,
+        ledger: &Ledger,
+    ) {
         let memory = &self.memory.clone();
+        let commit = self.commit;
         let mut root = self.exclusive_root();
-        let mut apply = Apply { memory, tlb, stock, edit, range, outcome: Outcome::default() };
+        let mut apply = Apply { memory, tlb, stock, edit, range, commit, ledger, outcome: Outcome::default() };
         apply.table(&mut root, 0);
         let outcome = apply.outcome;
         match outcome.weakened {
@@ -69,8 +89,48 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
             None => tlb.publish(),
         }
         if outcome.retired {
-            sweep(memory, &mut root, 0, range, outcome.forgotten);
+            sweep(memory, &mut root, 0, range, outcome.forgotten, ledger);
         }
+    }
+}
+
+/// Tables that applying an edit can need at most.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Needed {
+    /// To copy shared ones.
+    splits: usize,
+    /// Where there were none.
+    new: usize,
+}
+
+impl core::ops::AddAssign for Needed {
+    fn add_assign(&mut self, other: Needed) {
+        self.splits += other.splits;
+        self.new += other.new;
+    }
+}
+
+/// The frames for them.
+pub(crate) struct Stocks {
+    splits: Stock,
+    new: Stock,
+}
+
+impl Stocks {
+    pub(crate) fn allocate(memory: &impl Memory, needed: Needed, commit: Commit) -> Result<Stocks, Shortage> {
+        let splits = Stock::allocate(memory, needed.splits, commit.source())?;
+        match Stock::allocate(memory, needed.new, Source::Free) {
+            Ok(new) => Ok(Stocks { splits, new }),
+            Err(shortage) => {
+                splits.give_back(memory);
+                Err(shortage)
+            }
+        }
+    }
+
+    pub(crate) fn give_back(self, memory: &impl Memory) {
+        self.splits.give_back(memory);
+        self.new.give_back(memory);
     }
 }
 
@@ -93,33 +153,41 @@ pub(crate) fn slots(level: Level, base: u64, range: VirtRange) -> impl Iterator<
     })
 }
 
-/// Counts the tables that applying the edit can need at most.
-fn plan<F: Format>(
-    memory: &impl Memory,
-    below: Below,
-    level: Level,
-    base: u64,
+/// Counts the tables that applying an edit can need at most.
+struct Plan<'a, M, E> {
+    memory: &'a M,
+    edit: &'a E,
     range: VirtRange,
-    frozen: bool,
-    edit: &impl Edit<F>,
-) -> Result<usize, Error> {
-    let mut needed = 0;
-    for (index, slot, whole) in slots(level, base, range) {
-        let raw = match below {
-            Below::Table(table) => memory.load(table, index),
-            Below::Uniform(raw) => raw,
-        };
-        let Decision::Descend = edit.decide(raw, level, slot, whole)? else { continue };
-        let (below, frozen) = if F::is_present(raw) {
-            let child = F::output(raw);
-            (Below::Table(child), frozen || !gate::is_sole(memory, child))
-        } else {
-            (Below::Uniform(raw), false)
-        };
-        needed += usize::from(frozen || matches!(below, Below::Uniform(_)));
-        needed += plan(memory, below, level.below(), slot.start(), range, frozen, edit)?;
+    /// Another plan, carried out before this one, has counted the tables on the way to this range.
+    counted: Option<VirtRange>,
+}
+
+impl<M: Memory, E> Plan<'_, M, E> {
+    fn table<F: Format>(&self, below: Below, level: Level, base: u64, frozen: bool) -> Result<Needed, Error>
+    where
+        E: Edit<F>,
+    {
+        let mut needed = Needed::default();
+        for (index, slot, whole) in slots(level, base, self.range) {
+            let raw = match below {
+                Below::Table(table) => self.memory.load(table, index),
+                Below::Uniform(raw) => raw,
+            };
+            let Decision::Descend = self.edit.decide(raw, level, slot, whole)? else { continue };
+            let (below, frozen) = if F::is_present(raw) {
+                let child = F::output(raw);
+                let frozen = frozen || !gate::is_sole(self.memory, child);
+                let counted = self.counted.is_some_and(|range| range.intersect(slot).is_some());
+                needed.splits += usize::from(frozen && !counted);
+                (Below::Table(child), frozen)
+            } else {
+                needed.new += 1;
+                (Below::Uniform(raw), false)
+            };
+            needed += self.table::<F>(below, level.below(), slot.start(), frozen)?;
+        }
+        Ok(needed)
     }
-    Ok(needed)
 }
 
 /// What applying an edit did.
@@ -146,9 +214,11 @@ impl Outcome {
 struct Apply<'a, M, T, E> {
     memory: &'a M,
     tlb: &'a T,
-    stock: &'a mut Stock,
+    stock: &'a mut Stocks,
     edit: &'a E,
     range: VirtRange,
+    commit: Commit,
+    ledger: &'a Ledger,
     outcome: Outcome,
 }
 
@@ -189,6 +259,7 @@ impl<M: Memory, T: Tlb, E> Apply<'_, M, T, E> {
                 }
                 Decision::Adopt(source, entry) => {
                     let new = adopt::<F>(memory, source, entry, level);
+                    self.ledger.adopt::<F>(memory, new, level);
                     table.insert(memory, index, new);
                     change += gate::weight::<F>(memory, new, level);
                 }
@@ -237,7 +308,7 @@ impl<M: Memory, T: Tlb, E> Apply<'_, M, T, E> {
         let level = table.level();
         let raw = table.load(memory, index);
         if !F::is_present(raw) {
-            let fresh = self.stock.take(memory);
+            let fresh = self.stock.new.take(memory);
             let child = if raw == 0 {
                 let child = Exclusive::fresh(memory, fresh, level.below());
                 gate::complete();
@@ -255,10 +326,10 @@ impl<M: Memory, T: Tlb, E> Apply<'_, M, T, E> {
         if let Some(child) = table.child(memory, index) {
             return (child, Counts::ZERO);
         }
-        let child = copy_table::<F>(memory, F::output(raw), self.stock.take(memory), level.below(), None);
+        let child = copy_table::<F>(memory, F::output(raw), self.stock.splits.take(memory), level.below(), None);
         gate::complete();
         table.redirect(memory, self.tlb, index, child.descriptor(), (slot, Reach::Tables));
-        release_entry::<F>(memory, raw, level);
+        release_entry::<F>(memory, raw, level, &self.commit.source().repaid());
         (child, Counts::ZERO)
     }
 }
@@ -286,7 +357,14 @@ fn forgotten<F: Format>(raw: u64) -> u64 {
 }
 
 /// Empties every retired slot in the range, or restores its reservation, and drops the reference that it held. The TLBs have forgotten them.
-fn sweep<F: Format>(memory: &impl Memory, table: &mut Exclusive<F>, base: u64, range: VirtRange, forget: bool) {
+fn sweep<F: Format>(
+    memory: &impl Memory,
+    table: &mut Exclusive<F>,
+    base: u64,
+    range: VirtRange,
+    forget: bool,
+    ledger: &Ledger,
+) {
     let level = table.level();
     for (index, slot, _) in slots(level, base, range) {
         let raw = table.load(memory, index);
@@ -297,12 +375,12 @@ fn sweep<F: Format>(memory: &impl Memory, table: &mut Exclusive<F>, base: u64, r
             } else {
                 table.remove(memory, index);
             }
-            release_entry::<F>(memory, raw, level);
+            release_entry::<F>(memory, raw, level, ledger);
         } else if level != Level::LAST
             && F::is_present(raw)
             && let Some(mut child) = table.child(memory, index)
         {
-            sweep(memory, &mut child, slot.start(), range, forget);
+            sweep(memory, &mut child, slot.start(), range, forget, ledger);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Exit: dropping references, and what nobody refers to any more.
 
+use crate::commit::{Entries, Ledger, Repaid, Unpaid, frames_behind};
 use crate::gate;
 use crate::{AddressSpace, Format, Frame, Level, Memory, Purpose, Reach, Tlb, VirtRange};
 
@@ -10,44 +11,68 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     pub fn destroy(self, tlb: &impl Tlb) {
         // Drop after flush: a walk cache may still lead into these tables.
         tlb.invalidate(VirtRange::ALL, Reach::Tables);
-        if gate::release(&self.memory, self.root()) {
-            free_table::<F>(&self.memory, self.root(), Level::ROOT);
-        }
+        // Nobody shares a root.
+        let ledger = self.commit.ledger();
+        free_table::<F>(&self.memory, self.root(), Level::ROOT, &ledger);
+        ledger.settle(&self.memory);
     }
 }
 
 /// Drops the reference that a present descriptor of this level held. Every TLB has forgotten the descriptor.
-pub(crate) fn release_entry<F: Format>(memory: &impl Memory, raw: u64, level: Level) {
-    let frame = F::output(raw);
-    if level != Level::LAST {
-        if gate::release(memory, frame) {
-            free_table::<F>(memory, frame, level.below());
-        }
-    } else if F::is_counted(raw) && gate::release(memory, frame) {
-        memory.free(frame, Purpose::Page);
+#[inline(always)]
+pub(crate) fn release_entry<F: Format>(memory: &impl Memory, raw: u64, level: Level, ledger: &Ledger) {
+    match ledger {
+        Ledger::Unpaid => release::<F>(memory, raw, level, &Unpaid),
+        paid => release_paid_entry::<F>(memory, raw, level, paid),
     }
 }
 
-/// Frees a table whose last reference is gone, after the references that its entries hold.
-///
-/// The children's counts decide, not this table's: a child may have gained another owner when a table above it was split.
-pub(crate) fn free_table<F: Format>(memory: &impl Memory, table: Frame, level: Level) {
-    let bounds = memory.counts(table).bounds();
-    if level == Level::LAST {
-        for index in bounds {
-            // Also where it has been retired: it still holds its reference.
-            let raw = memory.load(table, index);
-            if F::is_counted(raw) && gate::release(memory, F::output(raw)) {
-                memory.free(F::output(raw), Purpose::Page);
-            }
-        }
+#[cold]
+fn release_paid_entry<F: Format>(memory: &impl Memory, raw: u64, level: Level, ledger: &Ledger) {
+    match ledger {
+        Ledger::Unpaid => {}
+        Ledger::Paid(dropped) => release::<F>(memory, raw, level, dropped),
+        Ledger::Repaid => release::<F>(memory, raw, level, &Repaid),
+    }
+}
+
+/// Frees a table that its holder alone reaches, after the references that its entries hold.
+pub(crate) fn free_table<F: Format>(memory: &impl Memory, table: Frame, level: Level, ledger: &Ledger) {
+    match ledger {
+        Ledger::Unpaid => free::<F>(memory, table, level, &Unpaid),
+        Ledger::Paid(dropped) => free::<F>(memory, table, level, dropped),
+        Ledger::Repaid => free::<F>(memory, table, level, &Repaid),
+    }
+}
+
+#[inline(always)]
+fn release<F: Format>(memory: &impl Memory, raw: u64, level: Level, entries: &impl Entries) {
+    if level == Level::LAST && !F::is_counted(raw) {
+        return;
+    }
+    let frame = F::output(raw);
+    // Asked while this reference stands, and what hangs below is frozen: afterwards it is somebody else's.
+    let frames = entries.weigh(|| {
+        let present = if F::is_retired(raw) { F::restore(raw) } else { raw };
+        frames_behind::<F>(memory, present, level)
+    });
+    if !gate::release(memory, frame) {
+        entries.dropped(frames);
+    } else if level == Level::LAST {
+        entries.free(memory, frame, Purpose::Page);
     } else {
-        for index in bounds {
-            let raw = memory.load(table, index);
-            if (F::is_present(raw) || F::is_retired(raw)) && gate::release(memory, F::output(raw)) {
-                free_table::<F>(memory, F::output(raw), level.below());
-            }
+        free::<F>(memory, frame, level.below(), entries);
+    }
+}
+
+/// The children's counts decide, not this table's: a child may have gained another owner when a table above it was split.
+fn free<F: Format>(memory: &impl Memory, table: Frame, level: Level, entries: &impl Entries) {
+    for index in memory.counts(table).bounds() {
+        let raw = memory.load(table, index);
+        // Also where it has been retired: it still holds its reference.
+        if level == Level::LAST || F::is_present(raw) || F::is_retired(raw) {
+            release::<F>(memory, raw, level, entries);
         }
     }
-    memory.free(table, Purpose::Table);
+    entries.free(memory, table, Purpose::Table);
 }

@@ -14,11 +14,13 @@
 //! Entries that a child must not get, or that must stay writable, make their table, and the tables above
 //! it, copied; their neighbours stay shared.
 
+use crate::commit::{Commit, Source};
 use crate::exit::free_table;
 use crate::gate::{self, Exclusive, Fresh};
 use crate::memory::Counts;
 use crate::{
-    AddressSpace, Entry, Format, Frame, Inherit, Kind, Level, Memory, OutOfMemory, Purpose, Reach, Tlb, VirtRange,
+    AddressSpace, Entry, Error, Format, Frame, Inherit, Kind, Level, Memory, OutOfMemory, Purpose, Reach, Tlb, Usage,
+    VirtRange,
 };
 
 /// From which level down `fork` shares tables.
@@ -51,17 +53,77 @@ impl Share {
 impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// A copy of the space that shares whatever it can, from the given level down.
     ///
+    /// Copies that the sharing causes later are made for as long as there is memory, unless the space is under a guarantee
+    /// [already](Self::fork_guaranteed).
+    ///
     /// # Errors
-    /// If a table could not be allocated. The space is as it was then, and nothing is leaked.
+    /// If a table could not be allocated, or the guarantee not be given. The space is as it was then, and nothing is leaked.
+    #[inline]
     pub fn fork(&mut self, tlb: &impl Tlb, share: Share) -> Result<Self, OutOfMemory> {
-        let mut inheritance = Inheritance::new(&self.memory, share);
+        match self.commit {
+            Commit::Undecided | Commit::BestEffort => {
+                let child = self.share(tlb, share, Source::Free, |_, _| {})?;
+                self.commit = Commit::BestEffort;
+                Ok(child)
+            }
+            Commit::Guaranteed => self.share_paid(tlb, share),
+        }
+    }
+
+    /// As [`fork`](Self::fork), with a guarantee: every split and every page copy that the fork can ever cause, in parent and child, will find
+    /// memory. Parent and child stay under the guarantee, and so do the further forks of both. What is touched
+    /// for the first time is not covered: that is no consequence of the fork.
+    ///
+    /// Costs O(1) beyond the fork: the root knows how many frames there are to copy. See [`Memory::commit`].
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] if there is not that much memory; [`Error::Unguaranteed`] if the space has been part of a fork without
+    /// a guarantee. The space is as it was then.
+    pub fn fork_guaranteed(&mut self, tlb: &impl Tlb, share: Share) -> Result<Self, Error> {
+        if self.commit == Commit::BestEffort {
+            return Err(Error::Unguaranteed);
+        }
+        let child = self.share_paid(tlb, share)?;
+        self.commit = Commit::Guaranteed;
+        Ok(child)
+    }
+
+    /// The fork, and what it costs later paid in advance.
+    #[cold]
+    fn share_paid(&mut self, tlb: &impl Tlb, share: Share) -> Result<Self, OutOfMemory> {
+        // What the child has, each frame for itself: the tables that are copied at once come out of it, the others are owed.
+        let usage = self.usage();
+        let all = usage.resident + usage.tables;
+        self.memory.commit(all)?;
+        let mut left = all;
+        let child = self.share(tlb, share, Source::Committed, |inheritance, child| {
+            left -= child.resident - inheritance.shared_pages + child.tables;
+        });
+        self.memory.uncommit(left);
+        let mut child = child?;
+        child.commit = Commit::Guaranteed;
+        Ok(child)
+    }
+
+    /// The fork itself; `account` learns what it did.
+    #[inline(always)]
+    fn share(
+        &mut self,
+        tlb: &impl Tlb,
+        share: Share,
+        source: Source,
+        account: impl FnOnce(&Inheritance<'_, M>, Usage),
+    ) -> Result<Self, OutOfMemory> {
+        let mut inheritance = Inheritance::new(&self.memory, share, source);
         let root = inheritance.copy::<F>(self.root(), Level::ROOT, false);
         // Also after a failure: what lost its write permission keeps the mark, and the next fork trusts the
         // mark and skips this. Nothing lost it (a second fork without a write between)? Nothing to invalidate.
         if inheritance.downgraded {
             tlb.invalidate(VirtRange::ALL, Reach::Tables);
         }
-        Ok(Self::with_root(self.memory.clone(), root?))
+        let child = Self::with_root(self.memory.clone(), root?, Commit::BestEffort);
+        account(&inheritance, child.usage());
+        Ok(child)
     }
 }
 
@@ -70,11 +132,15 @@ pub(crate) struct Inheritance<'a, M> {
     share: Share,
     /// Whether a descriptor lost write permission that a TLB may still grant.
     downgraded: bool,
+    /// Where the child's own tables come from.
+    source: Source,
+    /// Pages of the child's that are mapped shared, and never copied.
+    shared_pages: u64,
 }
 
 impl<'a, M: Memory> Inheritance<'a, M> {
-    pub(crate) fn new(memory: &'a M, share: Share) -> Self {
-        Inheritance { memory, share, downgraded: false }
+    pub(crate) fn new(memory: &'a M, share: Share, source: Source) -> Self {
+        Inheritance { memory, share, downgraded: false, source, shared_pages: 0 }
     }
 
     /// What the child gets in the place of a table that is not shared itself: a table of its own, empty if it gets nothing.
@@ -87,7 +153,7 @@ impl<'a, M: Memory> Inheritance<'a, M> {
         read_only_above: bool,
     ) -> Result<Exclusive<F>, OutOfMemory> {
         let memory = self.memory;
-        let fresh = Fresh::allocate(memory, Purpose::Table)?;
+        let fresh = Fresh::allocate(memory, Purpose::Table, self.source).map_err(|_| OutOfMemory)?;
         let counts = memory.counts(source);
         let last = level == Level::LAST;
         if counts.has_unshareable() || !(last || self.share.includes(level.below())) {
@@ -134,7 +200,7 @@ impl<'a, M: Memory> Inheritance<'a, M> {
         target.set_live(memory, live, bounds);
         target.account(memory, sum);
         if let Err(error) = result {
-            free_table::<F>(memory, target.frame(), level);
+            free_table::<F>(memory, target.frame(), level, &self.source.repaid());
             return Err(error);
         }
         Ok(target)
@@ -157,6 +223,7 @@ impl<'a, M: Memory> Inheritance<'a, M> {
                 Kind::NoInherit | Kind::Device => return Ok(0),
                 Kind::Zero | Kind::Foreign => return Ok(raw),
                 Kind::Shared => {
+                    self.shared_pages += 1;
                     gate::retain(memory, page.frame);
                     return Ok(raw);
                 }
@@ -169,7 +236,7 @@ impl<'a, M: Memory> Inheritance<'a, M> {
                     if memory.counts(copy.frame()).live() > 0 {
                         return Ok(copy.descriptor());
                     }
-                    free_table::<F>(memory, copy.frame(), level.below());
+                    free_table::<F>(memory, copy.frame(), level.below(), &self.source.repaid());
                     return Ok(0);
                 }
                 table.frame

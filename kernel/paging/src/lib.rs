@@ -19,6 +19,7 @@
 #![deny(missing_docs)]
 
 mod address;
+mod commit;
 mod edit;
 mod entry;
 mod exit;
@@ -28,6 +29,7 @@ mod gate;
 mod map;
 mod memory;
 mod relocate;
+mod sizes;
 mod snapshot;
 mod space;
 mod split;
@@ -40,6 +42,7 @@ pub use fork::Share;
 pub use format::{AArch64, Format, X86_64};
 pub use map::Foreign;
 pub use memory::{Memory, OutOfMemory, Purpose, Reach, TableCounts, Tlb};
+pub use sizes::Sizes;
 pub use snapshot::Snapshot;
 pub use space::{AddressSpace, Error, Translation, Usage};
 pub use split::{Action, Fault, Resolved};

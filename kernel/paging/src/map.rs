@@ -2,6 +2,7 @@
 
 use core::marker::PhantomData;
 
+use crate::commit::Commit;
 use crate::edit::{Decision, Edit, first};
 use crate::{
     AddressSpace, Entry, Error, Format, Frame, Kind, Level, Memory, Page, Permissions, Reservation, Tlb, VirtRange,
@@ -58,7 +59,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// at the first write, unless this is the only reference by then.
     ///
     /// # Errors
-    /// As [`reserve`](Self::reserve).
+    /// As [`reserve`](Self::reserve); [`Error::Unguaranteed`] for memory other than shared, if the space is under a guarantee.
     ///
     /// # Panics
     /// For a kind whose frames are not counted.
@@ -71,6 +72,10 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         frame: impl Fn(u64) -> Frame,
     ) -> Result<(), Error> {
         assert!(kind.is_counted(), "{kind:?} memory has no counted frames");
+        // Whoever else has the frames, nobody has paid for copies of them.
+        if kind != Kind::Shared && self.commit == Commit::Guaranteed {
+            return Err(Error::Unguaranteed);
+        }
         let writable = kind == Kind::Shared && permissions == Permissions::ReadWrite;
         let page = |slot: VirtRange| Page {
             frame: frame((slot.start() - range.start()) / Level::LAST.span()),
@@ -78,7 +83,11 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
             kind,
             writable,
         };
-        self.edit(tlb, range, &Map { page })
+        self.edit(tlb, range, &Map { page })?;
+        if kind != Kind::Shared {
+            self.commit = Commit::BestEffort;
+        }
+        Ok(())
     }
 
     /// Gives up the content of private memory and keeps the reservation: the next touch finds zeroes. Holes are no error.

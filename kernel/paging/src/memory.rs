@@ -18,6 +18,14 @@ pub enum Purpose {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfMemory;
 
+impl core::fmt::Display for OutOfMemory {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("out of memory")
+    }
+}
+
+impl core::error::Error for OutOfMemory {}
+
 /// Physical memory: frames, their reference counts, and access to those that are tables.
 ///
 /// # Safety
@@ -54,6 +62,31 @@ pub unsafe trait Memory: Clone {
 
     /// The page of zeroes that stands in for untouched memory; never freed, never written.
     fn zero_page(&self) -> Frame;
+
+    /// Commits that many more frames: from now on [`allocate`](Memory::allocate) leaves them alone, and
+    /// [`allocate_committed`](Memory::allocate_committed) finds them. A number, not a list: O(1).
+    ///
+    /// The four functions of the commit charge are there for [guaranteed forks](crate::AddressSpace::fork_guaranteed). A memory that
+    /// leaves them out refuses every guarantee.
+    ///
+    /// # Errors
+    /// If fewer frames than that are free and not committed yet; nothing has changed then.
+    fn commit(&self, _frames: u64) -> Result<(), OutOfMemory> {
+        Err(OutOfMemory)
+    }
+
+    /// Takes back that part of what was committed.
+    fn uncommit(&self, _frames: u64) {}
+
+    /// As [`allocate`](Memory::allocate), out of what is committed, which becomes one frame less. `None` if nothing is.
+    fn allocate_committed(&self, _purpose: Purpose) -> Option<Frame> {
+        None
+    }
+
+    /// As [`free`](Memory::free), and in the same instant commits the frame again.
+    fn free_committed(&self, frame: Frame, purpose: Purpose) {
+        self.free(frame, purpose);
+    }
 }
 
 /// What the hardware may have cached of a changed range.

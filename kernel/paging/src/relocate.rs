@@ -6,8 +6,7 @@
 
 use core::marker::PhantomData;
 
-use crate::edit::{Decision, Edit, slots};
-use crate::gate::Stock;
+use crate::edit::{Decision, Edit, Stocks, slots};
 use crate::map::{Unmap, descend_or_refuse};
 use crate::{AddressSpace, Error, Format, Frame, Level, Memory, Tlb, VirtAddr, VirtRange};
 
@@ -29,10 +28,13 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         let adopt = Adopt::<F, M> { memory: &memory, root: self.root(), from, to, format: PhantomData };
         let unmap = Unmap(PhantomData::<F>);
         // Adopting frees nothing and shares only what lies wholly in `from`: the plan for the unmapping stays good.
-        let needed = self.plan(to, &adopt)? + self.plan(from, &unmap)?;
-        let mut stock = Stock::allocate(&memory, needed)?;
-        self.apply(tlb, to, &adopt, &mut stock);
-        self.apply(tlb, from, &unmap, &mut stock);
+        let mut needed = self.plan(to, &adopt, None)?;
+        needed += self.plan(from, &unmap, Some(to))?;
+        let mut stock = Stocks::allocate(&memory, needed, self.commit)?;
+        let ledger = self.commit.ledger();
+        self.apply(tlb, to, &adopt, &mut stock, &ledger);
+        self.apply(tlb, from, &unmap, &mut stock, &ledger);
+        ledger.settle(&memory);
         stock.give_back(&memory);
         Ok(())
     }

@@ -4,6 +4,9 @@
 //! below is looked at; where they differ, the space drops its own and shares the snapshot's again. So the cost of a restore is that of what
 //! diverged, and it allocates nothing.
 
+use core::cell::Cell;
+
+use crate::commit::{Commit, Ledger, Source, frames_behind};
 use crate::exit::release_entry;
 use crate::fork::Inheritance;
 use crate::gate::{self, Exclusive};
@@ -57,26 +60,43 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// Brings the space back to a snapshot of it, or of any other space: afterwards it is what a fork of the snapshot would be.
     /// The root stays where it is, so cores may go on running in the space.
     ///
+    /// A space restored to a snapshot that is under a guarantee is under it afterwards.
+    ///
     /// # Errors
-    /// Only if the snapshot holds shared mappings, whose tables cannot be shared: if one of those could not be allocated. Then nothing has changed.
+    /// If the snapshot holds shared mappings, whose tables cannot be shared, and one of those could not be allocated; if a
+    /// guarantee could not be given for what the space comes to share. Nothing has changed then.
     pub fn restore(&mut self, tlb: &impl Tlb, snapshot: &mut Snapshot<F, M>) -> Result<(), OutOfMemory> {
         let memory = &self.memory.clone();
         let source = snapshot.space.root();
+        let ledger = self.commit.ledger();
         let mut root = self.exclusive_root();
         if memory.counts(source).has_unshareable() {
             let copy = snapshot.fork()?;
-            let rewind = Rewind { memory, share: Share::Level1 };
-            // Nothing is the same below the roots, so all of it goes; then the copy's entries move over.
+            let rewind = Rewind { memory, share: Share::Level1, ledger: &ledger, adopted: Cell::new(0) };
+            // What is not the same in both roots goes; then the copy's entries move over.
             rewind.retire(&mut root, copy.root());
             tlb.invalidate(VirtRange::ALL, Reach::Tables);
             rewind.take_over(&mut root, copy.root());
         } else {
-            let rewind = Rewind { memory, share: snapshot.share };
+            let rewind = Rewind { memory, share: snapshot.share, ledger: &ledger, adopted: Cell::new(0) };
+            let most = match snapshot.space.commit {
+                Commit::Undecided | Commit::BestEffort => 0,
+                Commit::Guaranteed => rewind.owed(&root, source),
+            };
+            if most > 0 {
+                memory.commit(most)?;
+            }
             if rewind.retire(&mut root, source) {
                 tlb.invalidate(VirtRange::ALL, Reach::Tables);
             }
             rewind.replace(&mut root, source);
+            if most > 0 {
+                // Less, if a relative has let a table go meanwhile: then only what has diverged below it was adopted.
+                memory.uncommit(most - rewind.adopted.get());
+            }
         }
+        ledger.settle(memory);
+        self.commit = snapshot.space.commit;
         tlb.publish();
         Ok(())
     }
@@ -85,6 +105,10 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
 struct Rewind<'a, M> {
     memory: &'a M,
     share: Share,
+    /// For what the space lets go.
+    ledger: &'a Ledger,
+    /// Frames that the space has come to share.
+    adopted: Cell<u64>,
 }
 
 /// What is to be done about an entry.
@@ -117,6 +141,16 @@ impl<M: Memory> Rewind<'_, M> {
         Divergence::Here
     }
 
+    /// How many frames the space will come to share, at most.
+    fn owed<F: Format>(&self, own: &Exclusive<F>, source: Frame) -> u64 {
+        let owed = |index| match self.compare(own, source, index) {
+            Divergence::None => 0,
+            Divergence::Below(child, source) => self.owed(&child, source),
+            Divergence::Here => frames_behind::<F>(self.memory, self.memory.load(source, index), own.level()),
+        };
+        (0..ENTRIES).map(owed).sum()
+    }
+
     /// Takes away what has diverged. `true` if there was anything.
     fn retire<F: Format>(&self, own: &mut Exclusive<F>, source: Frame) -> bool {
         let mut any = false;
@@ -140,7 +174,7 @@ impl<M: Memory> Rewind<'_, M> {
     fn replace<F: Format>(&self, own: &mut Exclusive<F>, source: Frame) {
         let (memory, level) = (self.memory, own.level());
         // Whatever the level: here sharing is all there is left to do, and it cannot fail.
-        let mut inheritance = Inheritance::new(memory, Share::Level1);
+        let mut inheritance = Inheritance::new(memory, Share::Level1, Source::Free);
         for index in 0..ENTRIES {
             match self.compare(own, source, index) {
                 Divergence::None => {}
@@ -149,8 +183,9 @@ impl<M: Memory> Rewind<'_, M> {
                     let old = own.load(memory, index);
                     let new = inheritance.entry::<F>(source, level, index, true).expect("sharing allocates nothing");
                     own.put(memory, index, new);
+                    self.adopted.set(self.adopted.get() + frames_behind::<F>(memory, new, level));
                     if F::is_retired(old) {
-                        release_entry::<F>(memory, F::restore(old), level);
+                        release_entry::<F>(memory, F::restore(old), level, self.ledger);
                     }
                 }
             }
@@ -165,8 +200,10 @@ impl<M: Memory> Rewind<'_, M> {
         for index in 0..ENTRIES {
             let old = own.load(memory, index);
             own.put(memory, index, memory.load(copy, index));
-            if F::is_retired(old) {
-                release_entry::<F>(memory, F::restore(old), Level::ROOT);
+            // Retired; or the same as the copy's, so that two references have become one.
+            let held = if F::is_retired(old) { F::restore(old) } else { old };
+            if F::is_present(held) {
+                release_entry::<F>(memory, held, Level::ROOT, self.ledger);
             }
         }
         self.adopt_counts(own, copy);

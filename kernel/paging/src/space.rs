@@ -2,6 +2,7 @@
 
 use core::marker::PhantomData;
 
+use crate::commit::{Commit, Source};
 use crate::gate::{Exclusive, Fresh, Path};
 use crate::{Entry, Format, Frame, Level, Memory, OutOfMemory, Page, Permissions, Purpose, VirtAddr};
 
@@ -16,6 +17,7 @@ use crate::{Entry, Format, Frame, Level, Memory, OutOfMemory, Page, Permissions,
 pub struct AddressSpace<F: Format, M: Memory> {
     pub(crate) memory: M,
     root: Frame,
+    pub(crate) commit: Commit,
     format: PhantomData<fn() -> F>,
 }
 
@@ -50,6 +52,11 @@ pub enum Error {
     Unsuitable(VirtAddr, Permissions),
     /// No frame was left.
     OutOfMemory,
+    /// The space, under a guarantee, needs a frame that is paid for and that another core holds for a moment, because it
+    /// copies the same table at the same time. Try again.
+    Contended,
+    /// The space shares, or would come to share, memory that no guarantee has paid for.
+    Unguaranteed,
 }
 
 impl From<OutOfMemory> for Error {
@@ -67,6 +74,8 @@ impl core::fmt::Display for Error {
                 write!(f, "the page at {address:?} cannot become {permissions:?}")
             }
             Error::OutOfMemory => f.write_str("out of memory"),
+            Error::Contended => f.write_str("another core copies the same table: try again"),
+            Error::Unguaranteed => f.write_str("memory is shared without a guarantee"),
         }
     }
 }
@@ -79,14 +88,14 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// # Errors
     /// If there is no frame for the root.
     pub fn new(memory: M) -> Result<Self, OutOfMemory> {
-        let root = Fresh::allocate(&memory, Purpose::Table)?;
+        let root = Fresh::allocate(&memory, Purpose::Table, Source::Free).map_err(|_| OutOfMemory)?;
         let root = Exclusive::fresh(&memory, root, Level::ROOT);
-        Ok(Self::with_root(memory, root))
+        Ok(Self::with_root(memory, root, Commit::Undecided))
     }
 
     /// A space of its own for a root that nobody else has.
-    pub(crate) fn with_root(memory: M, root: Exclusive<F>) -> Self {
-        AddressSpace { memory, root: root.frame(), format: PhantomData }
+    pub(crate) fn with_root(memory: M, root: Exclusive<F>, commit: Commit) -> Self {
+        AddressSpace { memory, root: root.frame(), commit, format: PhantomData }
     }
 
     /// The level-0 table: what `TTBR0_EL1` or `CR3` points to.

@@ -16,6 +16,7 @@
 //!
 //! Where nobody shares any more, the last owner takes the read-only marks off and copies nothing.
 
+use crate::commit::Source;
 use crate::exit::release_entry;
 use crate::gate::{self, Exclusive, Fresh, Path, Stock};
 use crate::memory::Counts;
@@ -60,6 +61,9 @@ pub enum Fault {
     Denied(Permissions),
     /// It would be allowed, but there is no frame for it. The tree is as it was.
     OutOfMemory,
+    /// The space, under a guarantee, needs a frame that is paid for and that another core holds for a moment, because it
+    /// copies the same table or page at the same time. Try again.
+    Contended,
 }
 
 impl From<OutOfMemory> for Fault {
@@ -131,12 +135,19 @@ fn reuse<F: Format, M: Memory>(tlb: &impl Tlb, mut path: Path<'_, F, M>, page: P
 }
 
 /// A write to a page, or below a table, that somebody else shares.
-fn copy<F: Format, M: Memory>(tlb: &impl Tlb, path: Path<'_, F, M>, page: Page) -> Result<Resolved, Fault> {
+#[inline(always)]
+fn copy<F: Format, M: Memory>(tlb: &impl Tlb, mut path: Path<'_, F, M>, page: Page) -> Result<Resolved, Fault> {
     let memory = path.memory;
-    let stock = Stock::allocate(memory, frozen_tables(&path))?;
-    let Ok(fresh) = Fresh::allocate(memory, Purpose::Page) else {
-        stock.give_back(memory);
-        return Err(Fault::OutOfMemory);
+    let source = path.commit.source();
+    let stock = Stock::allocate(memory, frozen_tables(&path), source)?;
+    // The first write to a page of zeroes is no copy that a fork has caused.
+    let page_source = if page.kind == Kind::Zero { Source::Free } else { source };
+    let fresh = match Fresh::allocate(memory, Purpose::Page, page_source) {
+        Ok(fresh) => fresh,
+        Err(shortage) => {
+            stock.give_back(memory);
+            return Err(shortage.into());
+        }
     };
     let frame = fresh.into_frame();
     let (kind, action, change) = if page.kind == Kind::Zero {
@@ -149,14 +160,14 @@ fn copy<F: Format, M: Memory>(tlb: &impl Tlb, path: Path<'_, F, M>, page: Page) 
         (page.kind, Action::Copy, Counts::ZERO)
     };
     let raw = F::encode(Entry::Page(Page { frame, kind, writable: true, ..page }), Level::LAST);
-    let table_splits = replace(tlb, path, raw, change, stock);
+    let table_splits = replace(tlb, &mut path, raw, change, stock);
     Ok(Resolved { frame, table_splits, action })
 }
 
 /// The first touch of reserved memory.
 fn back<F: Format, M: Memory>(
     tlb: &impl Tlb,
-    path: Path<'_, F, M>,
+    mut path: Path<'_, F, M>,
     access: Access,
     reservation: Reservation,
 ) -> Result<Resolved, Fault> {
@@ -181,13 +192,24 @@ fn back<F: Format, M: Memory>(
         return back_page(tlb, path, Page { frame: memory.zero_page(), permissions, kind, writable });
     }
     let tables_between = Level::LAST.number() - path.level.number();
-    let mut stock = Stock::allocate(memory, frozen_tables(&path) + tables_between)?;
+    let splits = Stock::allocate(memory, frozen_tables(&path), path.commit.source())?;
+    let mut between = match Stock::allocate(memory, tables_between, Source::Free) {
+        Ok(stock) => stock,
+        Err(shortage) => {
+            splits.give_back(memory);
+            return Err(shortage.into());
+        }
+    };
     let (frame, action) = if kind == Kind::Zero {
         (memory.zero_page(), Action::ZeroPage)
     } else {
-        let Ok(fresh) = Fresh::allocate(memory, Purpose::Page) else {
-            stock.give_back(memory);
-            return Err(Fault::OutOfMemory);
+        let fresh = match Fresh::allocate(memory, Purpose::Page, Source::Free) {
+            Ok(fresh) => fresh,
+            Err(shortage) => {
+                splits.give_back(memory);
+                between.give_back(memory);
+                return Err(shortage.into());
+            }
         };
         let frame = fresh.into_frame();
         memory.zero(frame);
@@ -197,7 +219,7 @@ fn back<F: Format, M: Memory>(
     let mut raw = F::encode(Entry::Page(Page { frame, permissions, kind, writable }), Level::LAST);
     let mut level = Level::LAST;
     while level > path.level {
-        let mut table = Exclusive::<F>::filled(memory, stock.take(memory), level, path.raw);
+        let mut table = Exclusive::<F>::filled(memory, between.take(memory), level, path.raw);
         let index = path.index(level);
         let change = gate::weight::<F>(memory, raw, level) - gate::weight::<F>(memory, path.raw, level);
         table.store(memory, index, raw);
@@ -206,14 +228,14 @@ fn back<F: Format, M: Memory>(
         level = level.above();
     }
     let change = gate::weight::<F>(memory, raw, level) - gate::weight::<F>(memory, path.raw, level);
-    let table_splits = replace(tlb, path, raw, change, stock);
+    let table_splits = replace(tlb, &mut path, raw, change, splits);
     Ok(Resolved { frame, table_splits, action })
 }
 
 /// The first touch of a page whose table is there and nobody else's: the common case of [`back`].
 fn back_page<F: Format, M: Memory>(tlb: &impl Tlb, mut path: Path<'_, F, M>, page: Page) -> Result<Resolved, Fault> {
     let memory = path.memory;
-    let frame = Fresh::allocate(memory, Purpose::Page)?.into_frame();
+    let frame = Fresh::allocate(memory, Purpose::Page, Source::Free)?.into_frame();
     memory.zero(frame);
     path.open();
     path.account(Counts { pages: 1, reserved: -1, ..Counts::ZERO });
@@ -238,7 +260,7 @@ fn frozen_tables<F: Format, M: Memory>(path: &Path<'_, F, M>) -> usize {
 /// how many. Nothing can fail: the stock holds a frame for each.
 fn replace<F: Format, M: Memory>(
     tlb: &impl Tlb,
-    mut path: Path<'_, F, M>,
+    path: &mut Path<'_, F, M>,
     raw: u64,
     change: Counts,
     mut stock: Stock,
@@ -248,7 +270,7 @@ fn replace<F: Format, M: Memory>(
     let (level, address) = (lowest.level(), path.address);
     let index = path.index(level);
     let old = lowest.load(memory, index);
-    let splits = frozen_tables(&path) as u32;
+    let splits = frozen_tables(path) as u32;
 
     // Copies, bottom up, each leading to the one below and sharing everything else.
     let mut raw = raw;
@@ -283,7 +305,7 @@ fn replace<F: Format, M: Memory>(
         // A table descriptor covers more than the page; and where marks came off, walk caches know of them.
         let reach = if level == Level::LAST && !path.read_only { Reach::Pages } else { Reach::Tables };
         lowest.redirect(memory, tlb, index, raw, (VirtRange::entry(address, level), reach));
-        release_entry::<F>(memory, old, level);
+        release_entry::<F>(memory, old, level, &path.commit.source().repaid());
     }
     splits
 }

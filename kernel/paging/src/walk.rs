@@ -26,6 +26,8 @@ pub struct Visit {
     pub pages_below: u32,
     /// For a table: tables below it.
     pub tables_below: u32,
+    /// In how many ways the roots reach the table that holds the descriptor: the product of the references of all tables on this path.
+    pub paths: u64,
 }
 
 impl<F: Format, M: Memory> AddressSpace<F, M> {
@@ -41,7 +43,8 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         mut visitor: impl FnMut(Visit) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
         let tour = Tour { memory: &self.memory, from, end, deepest };
-        tour.table::<F, B>(self.root(), Level::ROOT, 0, true, &mut visitor)
+        let above = Above { writable: true, paths: 1 };
+        tour.table::<F, B>(self.root(), Level::ROOT, 0, above, &mut visitor)
     }
 
     /// The lowest address at or above `from` from which `bytes` bytes are neither mapped nor reserved.
@@ -92,6 +95,13 @@ impl Gap {
     }
 }
 
+/// What the way to a table says about all of it.
+#[derive(Clone, Copy)]
+struct Above {
+    writable: bool,
+    paths: u64,
+}
+
 struct Tour<'a, M> {
     memory: &'a M,
     from: (u64, Level),
@@ -105,7 +115,7 @@ impl<M: Memory> Tour<'_, M> {
         table: Frame,
         level: Level,
         base: u64,
-        writable_above: bool,
+        above: Above,
         visitor: &mut impl FnMut(Visit) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
         let first = self.from.0.saturating_sub(base) / level.span();
@@ -123,7 +133,7 @@ impl<M: Memory> Tour<'_, M> {
                 Entry::Page(page) if page.kind.is_counted() => (None, self.references(page.frame), page.writable),
                 Entry::Page(page) => (None, 0, page.writable),
             };
-            let writable_now = writable_above && writable;
+            let writable_now = above.writable && writable;
             if (start, level) >= self.from {
                 let counts = below.map(|below| self.memory.counts(below).get()).unwrap_or_default();
                 visitor(Visit {
@@ -136,12 +146,16 @@ impl<M: Memory> Tour<'_, M> {
                     writable_now,
                     pages_below: counts.pages as u32,
                     tables_below: counts.tables as u32,
+                    paths: above.paths,
                 })?;
             }
             if let Some(below) = below
                 && level < self.deepest
             {
-                self.table::<F, B>(below, level.below(), start, writable_now, visitor)?;
+                // No more than there are frames, at every level: arbitrary tables may say anything, so saturate.
+                let paths = above.paths.saturating_mul(references.max(1).into());
+                let above = Above { writable: writable_now, paths };
+                self.table::<F, B>(below, level.below(), start, above, visitor)?;
             }
         }
         ControlFlow::Continue(())

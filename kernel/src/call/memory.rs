@@ -15,8 +15,7 @@ pub(super) fn map(process: &Process, address: u64, bytes: u64, permissions: u64)
     let mut tree = process.space.lock()?;
     let range = place(&tree, address, bytes)?;
     let reservation = Reservation { permissions: space::permissions(permissions), inherit: Inherit::Yes };
-    let tlb = tree.tlb();
-    tree.reserve(&tlb, range, reservation).map_err(space::refusal)?;
+    tree.edit(|tree, tlb| tree.reserve(tlb, range, reservation))?;
     Ok(range.start())
 }
 
@@ -24,8 +23,7 @@ pub(super) fn map(process: &Process, address: u64, bytes: u64, permissions: u64)
 pub(super) fn unmap(process: &Process, address: u64, bytes: u64) -> Result<u64, Error> {
     let range = checked(address, bytes)?;
     let mut tree = process.space.lock()?;
-    let tlb = tree.tlb();
-    tree.unmap(&tlb, range).map_err(space::refusal)?;
+    tree.edit(|tree, tlb| tree.unmap(tlb, range))?;
     Ok(0)
 }
 
@@ -34,8 +32,7 @@ pub(super) fn protect(process: &Process, address: u64, bytes: u64, permissions: 
     let permissions = Permissions::from_number(permissions).ok_or(Error::BadArgument)?;
     let range = checked(address, bytes)?;
     let mut tree = process.space.lock()?;
-    let tlb = tree.tlb();
-    tree.protect(&tlb, range, space::permissions(permissions)).map_err(space::refusal)?;
+    tree.edit(|tree, tlb| tree.protect(tlb, range, space::permissions(permissions)))?;
     if permissions == Permissions::ReadExecute {
         // What the program wrote there before, it may mean to run.
         loader::make_fetchable(&tree, range);
@@ -58,9 +55,8 @@ pub(super) fn map_object(
     }
     let mut tree = process.space.lock()?;
     let range = place(&tree, address, memory.mapped_length())?;
-    let tlb = tree.tlb();
-    tree.map_frames(&tlb, range, memory.first(), space::permissions(permissions), Foreign::Normal)
-        .map_err(space::refusal)?;
+    let (first, permissions) = (memory.first(), space::permissions(permissions));
+    tree.edit(|tree, tlb| tree.map_frames(tlb, range, first, permissions, Foreign::Normal))?;
     Ok((range.start(), memory.length()))
 }
 

@@ -13,6 +13,7 @@ mod statistics;
 pub use process::complete_wait;
 
 use crate::arch::{Context, timer};
+use crate::frames;
 use crate::object::Ref;
 use crate::process::Process;
 use crate::thread::Thread;
@@ -65,6 +66,15 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
     }
 }
 
+/// Lets a thread make its call again that was refused for want of memory, if other cores have given some back.
+pub fn want_memory(registers: &mut Context) {
+    if frames::gather() {
+        process::rewind(registers);
+    } else {
+        registers.x[0] = Error::OutOfMemory.to_register();
+    }
+}
+
 /// The handle in a register. One that does not fit its 32 bits names nothing.
 #[inline(always)]
 fn handle(register: u64) -> Handle {
@@ -73,8 +83,13 @@ fn handle(register: u64) -> Handle {
 
 #[inline(always)]
 fn answer(registers: &mut Context, result: Result<u64, Error>) -> Next {
-    registers.x[0] = result.unwrap_or_else(Error::to_register);
-    Next::Resume
+    match result {
+        Ok(first) => {
+            registers.x[0] = first;
+            Next::Resume
+        }
+        Err(error) => refuse(registers, error),
+    }
 }
 
 #[inline(always)]
@@ -84,8 +99,18 @@ fn answer_two(registers: &mut Context, result: Result<(u64, u64), Error>) -> Nex
             registers.x[0] = first;
             registers.x[1] = second;
         }
-        Err(error) => registers.x[0] = error.to_register(),
+        Err(error) => return refuse(registers, error),
     }
+    Next::Resume
+}
+
+/// What is refused has changed nothing: for want of memory it may be tried again.
+#[cold]
+fn refuse(registers: &mut Context, error: Error) -> Next {
+    if error == Error::OutOfMemory {
+        return Next::WantMemory;
+    }
+    registers.x[0] = error.to_register();
     Next::Resume
 }
 

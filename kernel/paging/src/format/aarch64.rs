@@ -55,6 +55,7 @@ impl Format for AArch64 {
     const NAME: &'static str = "AArch64";
     const BREAK_BEFORE_MAKE: bool = true;
 
+    #[inline(always)]
     fn encode(entry: Entry, level: Level) -> u64 {
         match entry {
             Entry::Empty => 0,

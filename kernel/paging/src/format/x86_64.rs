@@ -42,6 +42,7 @@ impl Format for X86_64 {
     const NAME: &'static str = "x86_64";
     const BREAK_BEFORE_MAKE: bool = false;
 
+    #[inline(always)]
     fn encode(entry: Entry, level: Level) -> u64 {
         match entry {
             Entry::Empty => 0,

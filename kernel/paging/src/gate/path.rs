@@ -3,6 +3,7 @@
 use core::marker::PhantomData;
 
 use super::{Exclusive, is_sole};
+use crate::commit::Commit;
 use crate::memory::Counts;
 use crate::{AddressSpace, Format, Frame, Level, Memory, VirtAddr};
 
@@ -22,31 +23,33 @@ pub(crate) struct Path<'a, F: Format, M: Memory> {
     /// First level whose table has other references; it and everything below are frozen.
     pub(crate) shared: Option<Level>,
     pub(crate) address: VirtAddr,
+    /// Whether the space is under a guarantee.
+    pub(crate) commit: Commit,
     space: PhantomData<(&'a mut (), F)>,
 }
 
 impl<'a, F: Format, M: Memory> Path<'a, F, M> {
     #[inline(always)]
     pub(crate) fn new(space: &'a mut AddressSpace<F, M>, address: VirtAddr) -> Self {
-        Self::descend(&space.memory, space.root(), address)
+        Self::descend(&space.memory, space.root(), address, space.commit)
     }
 
     /// For looking only: the caller holds the space by `&`, and gets no proof of anything.
     #[inline(always)]
     pub(crate) fn peek(space: &'a AddressSpace<F, M>, address: VirtAddr) -> (u64, Level, bool) {
-        let path = Self::descend(&space.memory, space.root(), address);
+        let path = Self::descend(&space.memory, space.root(), address, space.commit);
         (path.raw, path.level, path.read_only)
     }
 
     #[inline(always)]
-    fn descend(memory: &'a M, root: Frame, address: VirtAddr) -> Self {
+    fn descend(memory: &'a M, root: Frame, address: VirtAddr, commit: Commit) -> Self {
         let mut tables = [root; Level::COUNT];
         let (mut read_only, mut shared) = (false, None);
         for number in 0..Level::LAST.number() {
             let level = Level::new(number as u8).expect("a level of the tree");
             let raw = memory.load(tables[number], level.index(address));
             if !F::is_present(raw) {
-                return Path { memory, tables, level, raw, read_only, shared, address, space: PhantomData };
+                return Path { memory, tables, level, raw, read_only, shared, address, commit, space: PhantomData };
             }
             tables[number + 1] = F::output(raw);
             read_only |= F::is_read_only_table(raw);
@@ -56,7 +59,7 @@ impl<'a, F: Format, M: Memory> Path<'a, F, M> {
         }
         let level = Level::LAST;
         let raw = memory.load(tables[level.number()], level.index(address));
-        Path { memory, tables, level, raw, read_only, shared, address, space: PhantomData }
+        Path { memory, tables, level, raw, read_only, shared, address, commit, space: PhantomData }
     }
 
     /// Which entry of the path's table of this level is on the path.

@@ -1,14 +1,16 @@
 //! Frames that are linked nowhere yet: one, or as many as an operation will need.
 
-use crate::{Frame, Memory, OutOfMemory, Purpose};
+use crate::commit::{Shortage, Source};
+use crate::{Frame, Memory, Purpose};
 
 /// A frame fresh from the allocator, linked nowhere. Must be used or given back.
 #[must_use]
 pub(crate) struct Fresh(pub(super) Frame);
 
 impl Fresh {
-    pub(crate) fn allocate(memory: &impl Memory, purpose: Purpose) -> Result<Fresh, OutOfMemory> {
-        memory.allocate(purpose).map(Fresh).ok_or(OutOfMemory)
+    #[inline(always)]
+    pub(crate) fn allocate(memory: &impl Memory, purpose: Purpose, source: Source) -> Result<Fresh, Shortage> {
+        source.allocate(memory, purpose).map(Fresh)
     }
 
     /// Gives up the token: the frame is about to be mapped as a page.
@@ -22,21 +24,23 @@ impl Fresh {
 /// A list threaded through the frames themselves, first word of each: any number, no other memory.
 pub(crate) struct Stock {
     first: Option<Frame>,
+    source: Source,
 }
 
 impl Stock {
     /// Sets `count` frames aside, or none.
-    pub(crate) fn allocate(memory: &impl Memory, count: usize) -> Result<Stock, OutOfMemory> {
-        let mut stock = Stock { first: None };
+    #[inline(always)]
+    pub(crate) fn allocate(memory: &impl Memory, count: usize, source: Source) -> Result<Stock, Shortage> {
+        let mut stock = Stock { first: None, source };
         for _ in 0..count {
-            match memory.allocate(Purpose::Table) {
-                Some(frame) => {
+            match source.allocate(memory, Purpose::Table) {
+                Ok(frame) => {
                     memory.store(frame, 0, stock.first.map_or(u64::MAX, |next| next.0));
                     stock.first = Some(frame);
                 }
-                None => {
+                Err(shortage) => {
                     stock.give_back(memory);
-                    return Err(OutOfMemory);
+                    return Err(shortage);
                 }
             }
         }
@@ -63,7 +67,7 @@ impl Stock {
     pub(crate) fn give_back(mut self, memory: &impl Memory) {
         while self.first.is_some() {
             let Fresh(frame) = self.take(memory);
-            memory.free(frame, Purpose::Table);
+            self.source.free(memory, frame, Purpose::Table);
         }
     }
 }

@@ -6,6 +6,7 @@
 mod addresses;
 mod bits;
 mod books;
+mod commit;
 mod costs;
 mod inheritance;
 mod memory;

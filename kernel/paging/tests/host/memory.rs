@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use graft_paging::{
-    AddressSpace, Format, Frame, Inherit, Memory, Permissions, Purpose, Reach, Reservation, TableCounts, Tlb, VirtAddr,
-    VirtRange,
+    AddressSpace, Format, Frame, Inherit, Memory, OutOfMemory, Permissions, Purpose, Reach, Reservation, TableCounts,
+    Tlb, VirtAddr, VirtRange,
 };
 
 /// Number of the first frame, which is the page of zeroes.
@@ -20,8 +20,14 @@ struct Frames {
     words: *mut u64,
     references: Box<[AtomicU32]>,
     counts: Box<[TableCounts]>,
-    free: Mutex<Vec<u64>>,
+    free: Mutex<Free>,
     total: usize,
+}
+
+struct Free {
+    numbers: Vec<u64>,
+    /// May be below zero for a moment: what a copy has taken, while a relative who shared it drops it.
+    committed: isize,
 }
 
 #[expect(unsafe_code, reason = "page contents are plain memory, as in a kernel")]
@@ -53,13 +59,17 @@ impl Host {
             words: Box::into_raw(words).cast(),
             references: (0..=frames).map(|_| AtomicU32::new(0)).collect(),
             counts: (0..=frames).map(|_| TableCounts::default()).collect(),
-            free: Mutex::new((1..=frames as u64).rev().collect()),
+            free: Mutex::new(Free { numbers: (1..=frames as u64).rev().collect(), committed: 0 }),
             total: frames,
         }))
     }
 
     pub fn in_use(&self) -> usize {
-        self.0.total - self.0.free.lock().unwrap().len()
+        self.0.total - self.0.free.lock().unwrap().numbers.len()
+    }
+
+    pub fn committed(&self) -> isize {
+        self.0.free.lock().unwrap().committed
     }
 
     fn pointer(&self, frame: Frame, word: usize) -> *mut u64 {
@@ -103,13 +113,47 @@ impl Host {
 // SAFETY: frames come from a free list behind a lock; descriptors are atomics; references and counts are distinct and never move.
 unsafe impl Memory for Host {
     fn allocate(&self, _purpose: Purpose) -> Option<Frame> {
-        let number = self.0.free.lock().unwrap().pop()?;
+        let mut free = self.0.free.lock().unwrap();
+        if free.numbers.len() as isize <= free.committed {
+            return None;
+        }
+        let number = free.numbers.pop()?;
         self.0.references[number as usize].store(1, Relaxed);
         Some(Frame(BASE + number))
     }
 
     fn free(&self, frame: Frame, _purpose: Purpose) {
-        self.0.free.lock().unwrap().push(frame.0 - BASE);
+        self.0.free.lock().unwrap().numbers.push(frame.0 - BASE);
+    }
+
+    fn commit(&self, frames: u64) -> Result<(), OutOfMemory> {
+        let mut free = self.0.free.lock().unwrap();
+        if free.numbers.len() as isize - free.committed < frames as isize {
+            return Err(OutOfMemory);
+        }
+        free.committed += frames as isize;
+        Ok(())
+    }
+
+    fn uncommit(&self, frames: u64) {
+        self.0.free.lock().unwrap().committed -= frames as isize;
+    }
+
+    fn allocate_committed(&self, _purpose: Purpose) -> Option<Frame> {
+        let mut free = self.0.free.lock().unwrap();
+        if free.committed <= 0 {
+            return None;
+        }
+        let number = free.numbers.pop().expect("what is committed is there");
+        free.committed -= 1;
+        self.0.references[number as usize].store(1, Relaxed);
+        Some(Frame(BASE + number))
+    }
+
+    fn free_committed(&self, frame: Frame, _purpose: Purpose) {
+        let mut free = self.0.free.lock().unwrap();
+        free.numbers.push(frame.0 - BASE);
+        free.committed += 1;
     }
 
     fn load(&self, table: Frame, index: usize) -> u64 {

@@ -10,17 +10,17 @@ use crate::history::{GIB, KIB, MIB, Operation, run, universe};
 use crate::mmu::Architecture;
 use crate::world::World;
 
-const DEPTHS: [Share; 4] = [Share::Pages, Share::Level3, Share::Level2, Share::Level1];
-const PAGE: u64 = 4 * KIB;
+pub const DEPTHS: [Share; 4] = [Share::Pages, Share::Level3, Share::Level2, Share::Level1];
+pub const PAGE: u64 = 4 * KIB;
 /// Where the tests map their memory: 4 MiB, two level-3 tables.
-const HERE: u64 = GIB;
-const SIZE: u64 = 4 * MIB;
+pub const HERE: u64 = GIB;
+pub const SIZE: u64 = 4 * MIB;
 
-struct Case<A: Architecture>(Rc<World<A>>);
+pub struct Case<A: Architecture>(pub Rc<World<A>>);
 
 impl<A: Architecture + 'static> Case<A> {
     /// Process 0 with [`SIZE`] bytes at [`HERE`], the first pages of both tables written.
-    fn new() -> Self {
+    pub fn new() -> Self {
         let world = World::new(400, universe());
         world.create(0).unwrap();
         let case = Case(world);
@@ -38,7 +38,7 @@ impl<A: Architecture + 'static> Case<A> {
         case
     }
 
-    fn write(&self, slot: usize, address: u64) {
+    pub fn write(&self, slot: usize, address: u64) {
         self.0.access(slot % 4, slot, address, Access::Write, 0x1000 + address + slot as u64).unwrap();
     }
 
@@ -58,7 +58,7 @@ impl<A: Architecture + 'static> Case<A> {
         self.0.audit().unwrap();
     }
 
-    fn finish(self) {
+    pub fn finish(self) {
         self.check();
         for slot in 0..crate::world::SPACES {
             self.0.exit(slot).unwrap();
@@ -69,7 +69,7 @@ impl<A: Architecture + 'static> Case<A> {
     }
 }
 
-fn range(start: u64, bytes: u64) -> VirtRange {
+pub fn range(start: u64, bytes: u64) -> VirtRange {
     VirtRange::new(start, bytes).unwrap()
 }
 
@@ -425,6 +425,35 @@ cases! {
             case.0.fork(0, 1, share).unwrap();
             case.0.restore(1, 0).unwrap();
             case.finish();
+        }
+    }
+
+    /// Tables with shared mappings are the snapshot's own; the others beside them are still shared, and counted as often as they are.
+    fn restore_of_a_snapshot_with_shared_mappings<A>() {
+        for share in DEPTHS {
+            for guaranteed in [false, true] {
+                let case = Case::<A>::new();
+                case.0.map_shared(0, range(512 * GIB, 2 * PAGE), Permissions::ReadWrite).unwrap();
+                match guaranteed {
+                    true => case.0.fork_guaranteed(0, 1, share).unwrap(),
+                    false => case.0.fork(0, 1, share).unwrap(),
+                }
+                case.0.snapshot(0, 0, share).unwrap();
+                for dirty in [false, true, true] {
+                    if dirty {
+                        case.write(0, HERE);
+                        case.write(0, 512 * GIB);
+                        case.0.unmap(0, range(512 * GIB + PAGE, PAGE)).unwrap();
+                    }
+                    case.0.restore(0, 0).unwrap();
+                    case.check();
+                    case.write(1, 512 * GIB);
+                    case.read(0, 512 * GIB);
+                }
+                case.0.revive(0, 2).unwrap();
+                case.write(2, HERE + PAGE);
+                case.finish();
+            }
         }
     }
 

@@ -43,16 +43,21 @@ pub enum Operation {
     Relocate(usize, u64, u64, u64),
     Protect(usize, u64, u64, Permissions),
     Fork(usize, usize, Share),
+    ForkGuaranteed(usize, usize, Share),
     Exit(usize),
     /// Process, snapshot.
     Snapshot(usize, usize, Share),
     Restore(usize, usize),
+    /// Snapshot, process.
+    Revive(usize, usize),
     Forget(usize),
     /// Core, process, address, access, value.
     Access(usize, usize, u64, Access, u64),
     KernelAccess(usize, u64, Access, u64),
     /// The next operation that allocates fails after this many frames.
     FailAfter(u32),
+    /// So many frames are left for whoever has committed none; `None` for all.
+    Squeeze(Option<usize>),
 }
 
 /// An operation, and the seed of what other cores do in the middle of it (0: nothing).
@@ -82,7 +87,7 @@ impl Random {
     }
 }
 
-fn operation(random: &mut Random, addresses: &[u64]) -> Operation {
+fn operation(random: &mut Random, addresses: &[u64], guaranteed: bool) -> Operation {
     use Permissions::{None, Read, ReadExecute, ReadWrite};
     let slot = random.below(SPACES);
     let address = random.pick(addresses);
@@ -111,7 +116,8 @@ fn operation(random: &mut Random, addresses: &[u64]) -> Operation {
         24..=30 => Operation::Protect(slot, address, bytes, permissions),
         31..=40 => {
             let share = random.pick(&[Share::Pages, Share::Level3, Share::Level3, Share::Level2, Share::Level1]);
-            Operation::Fork(slot, random.below(SPACES), share)
+            let fork = if guaranteed { Operation::ForkGuaranteed } else { Operation::Fork };
+            fork(slot, random.below(SPACES), share)
         }
         41..=43 => Operation::Exit(slot),
         44 => Operation::Snapshot(
@@ -120,6 +126,7 @@ fn operation(random: &mut Random, addresses: &[u64]) -> Operation {
             random.pick(&[Share::Pages, Share::Level3, Share::Level1]),
         ),
         45 if random.below(4) == 0 => Operation::Forget(random.below(SNAPSHOTS)),
+        45 if random.below(3) == 0 => Operation::Revive(random.below(SNAPSHOTS), slot),
         45 => Operation::Restore(slot, random.below(SNAPSHOTS)),
         46..=48 => Operation::Discard(slot, address, bytes),
         49..=52 => Operation::Relocate(slot, address, random.pick(addresses), bytes),
@@ -128,6 +135,7 @@ fn operation(random: &mut Random, addresses: &[u64]) -> Operation {
             Operation::Access(random.below(CORES), slot, address, access, random.next())
         }
         90..=95 => Operation::KernelAccess(slot, address, random.pick(&[Access::Read, Access::Write]), random.next()),
+        96 => Operation::Squeeze(random.pick(&[Some(0), Some(3), Some(20), Option::None, Option::None])),
         _ => Operation::FailAfter(random.below(8) as u32),
     }
 }
@@ -136,7 +144,9 @@ pub fn history(seed: u64, length: usize) -> Vec<Step> {
     let mut random = Random::new(seed);
     let addresses = universe();
     let mut all = vec![(Operation::Create(0), 0)];
-    all.extend((1..length).map(|_| (operation(&mut random, &addresses), random.next())));
+    // Whole histories, because a process is under a guarantee from its first fork on or never.
+    let guaranteed = seed.is_multiple_of(3);
+    all.extend((1..length).map(|_| (operation(&mut random, &addresses, guaranteed), random.next())));
     all
 }
 
@@ -179,6 +189,7 @@ fn step<A: Architecture>(world: &World<A>, operation: &Operation, addresses: &[u
         | Operation::Relocate(slot, ..)
         | Operation::Protect(slot, ..)
         | Operation::Fork(slot, ..)
+        | Operation::ForkGuaranteed(slot, ..)
         | Operation::Snapshot(slot, ..)
         | Operation::Restore(slot, ..)
         | Operation::Access(_, slot, ..)
@@ -203,9 +214,15 @@ fn step<A: Architecture>(world: &World<A>, operation: &Operation, addresses: &[u
         Operation::Relocate(slot, from, to, bytes) => world.relocate(slot, range(from, bytes), range(to, bytes)),
         Operation::Protect(slot, start, bytes, permissions) => world.protect(slot, range(start, bytes), permissions),
         Operation::Fork(from, to, share) => world.fork(from, to, share),
+        Operation::ForkGuaranteed(from, to, share) => world.fork_guaranteed(from, to, share),
         Operation::Exit(slot) => world.exit(slot),
         Operation::Snapshot(slot, number, share) => world.snapshot(slot, number, share),
         Operation::Restore(slot, number) => world.restore(slot, number),
+        Operation::Revive(number, slot) => world.revive(number, slot),
+        Operation::Squeeze(left) => {
+            world.machine.squeeze(left);
+            Ok(())
+        }
         Operation::Forget(number) => {
             world.forget(number);
             Ok(())

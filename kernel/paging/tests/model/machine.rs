@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use graft_paging::{Frame, Memory, Purpose, Reach, TableCounts, Tlb, VirtRange};
+use graft_paging::{Frame, Memory, OutOfMemory, Purpose, Reach, TableCounts, Tlb, VirtRange};
 
 use crate::mmu::{Architecture, Rights, Step};
 
@@ -80,6 +80,10 @@ pub struct Machine<A> {
     /// Allocations so far.
     pub allocations: Cell<u32>,
     pub invalidations: Cell<u32>,
+    /// Frames set aside for copies to come, less those that copies under way have taken out already.
+    pub committed: Cell<isize>,
+    /// Frames that nobody gets who has not committed them: memory is short.
+    withheld: Cell<usize>,
     /// Who acts at every allocation, store and invalidation.
     bystander: RefCell<Option<Weak<dyn Bystander>>>,
     /// What went wrong first.
@@ -109,6 +113,8 @@ impl<A: Architecture> Machine<A> {
             refused: Cell::new(false),
             allocations: Cell::new(0),
             invalidations: Cell::new(0),
+            committed: Cell::new(0),
+            withheld: Cell::new(0),
             bystander: RefCell::new(None),
             violation: RefCell::new(None),
             architecture: std::marker::PhantomData,
@@ -138,6 +144,28 @@ impl<A: Architecture> Machine<A> {
     /// References to a frame, as they are counted.
     pub fn count(&self, frame: Frame) -> u32 {
         self.references[self.number(frame)].load(Ordering::Relaxed)
+    }
+
+    /// Frames that are free and promised to nobody.
+    pub fn available(&self) -> usize {
+        let free = self.free.borrow().len() as isize - self.committed.get();
+        (free.max(0) as usize).saturating_sub(self.withheld.get())
+    }
+
+    /// Leaves so many frames available, or all of them.
+    pub fn squeeze(&self, left: Option<usize>) {
+        self.withheld.set(0);
+        self.withheld.set(left.map_or(0, |left| self.available().saturating_sub(left)));
+    }
+
+    fn take(&self, purpose: Purpose) -> Option<Frame> {
+        let number = self.free.borrow_mut().pop()? as usize;
+        self.in_use[number].set(Some(purpose));
+        self.references[number].store(1, Ordering::Relaxed);
+        for word in 0..512 {
+            self.words[number * 512 + word].set(0xdead_dead_dead_dead);
+        }
+        Some(Frame(BASE + number as u64))
     }
 
     pub fn frames_in_use(&self) -> usize {
@@ -303,13 +331,42 @@ unsafe impl<A: Architecture> Memory for Shared<A> {
             }
             self.fail_after.set(Some(left - 1));
         }
-        let number = self.free.borrow_mut().pop()? as usize;
-        self.in_use[number].set(Some(purpose));
-        self.references[number].store(1, Ordering::Relaxed);
-        for word in 0..512 {
-            self.words[number * 512 + word].set(0xdead_dead_dead_dead);
+        if self.available() == 0 {
+            return None;
         }
-        Some(Frame(BASE + number as u64))
+        self.take(purpose)
+    }
+
+    fn commit(&self, frames: u64) -> Result<(), OutOfMemory> {
+        self.interleave();
+        if self.available() < frames as usize {
+            return Err(OutOfMemory);
+        }
+        self.committed.set(self.committed.get() + frames as isize);
+        Ok(())
+    }
+
+    fn uncommit(&self, frames: u64) {
+        self.interleave();
+        self.committed.set(self.committed.get() - frames as isize);
+    }
+
+    fn allocate_committed(&self, purpose: Purpose) -> Option<Frame> {
+        self.interleave();
+        if self.committed.get() <= 0 {
+            return None;
+        }
+        self.committed.set(self.committed.get() - 1);
+        let frame = self.take(purpose);
+        if frame.is_none() {
+            self.violate("a committed frame was not there".into());
+        }
+        frame
+    }
+
+    fn free_committed(&self, frame: Frame, purpose: Purpose) {
+        self.free(frame, purpose);
+        self.committed.set(self.committed.get() + 1);
     }
 
     fn free(&self, frame: Frame, purpose: Purpose) {

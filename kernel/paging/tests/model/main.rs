@@ -5,6 +5,7 @@ mod history;
 mod machine;
 mod mmu;
 mod oracle;
+mod points;
 mod world;
 
 use graft_paging::{AArch64, X86_64};

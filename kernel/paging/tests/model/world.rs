@@ -2,7 +2,7 @@
 
 use graft_paging::{
     Access, Action, AddressSpace, Entry, Error, Fault, Foreign, Frame, Inherit, Kind, Level, Memory, Permissions,
-    Purpose, Reservation, Share, Snapshot, VirtAddr, VirtRange,
+    Purpose, Reservation, Share, Sizes, Snapshot, VirtAddr, VirtRange,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +23,18 @@ pub struct Process<A: Architecture> {
     pub oracle: RefCell<Oracle>,
     asid: u16,
     root: Frame,
+    sharing: Cell<Sharing>,
+}
+
+/// What is known about copies that a process may have to make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// It shares nothing yet.
+    Undecided,
+    /// Nobody has paid for them.
+    BestEffort,
+    /// They must not want for memory.
+    Guaranteed,
 }
 
 impl<A: Architecture> Process<A> {
@@ -32,7 +44,10 @@ impl<A: Architecture> Process<A> {
 }
 
 /// A snapshot beside its oracle.
-type Taken<A> = (Snapshot<A, Shared<A>>, Oracle);
+type Taken<A> = (Snapshot<A, Shared<A>>, Oracle, Sharing);
+
+/// Often enough for everybody else to finish a copy.
+const PATIENCE: usize = 10;
 
 pub struct World<A: Architecture> {
     pub machine: Rc<Machine<A>>,
@@ -45,6 +60,8 @@ pub struct World<A: Architecture> {
     snapshots: [RefCell<Option<Taken<A>>>; SNAPSHOTS],
     /// The operation under way changes contents: what another core reads meanwhile may be old or new.
     rewriting: Cell<bool>,
+    /// Another core acts in the middle of an operation.
+    nested: Cell<bool>,
     /// What bystanders do next; `None` while nobody else may act.
     pub chance: RefCell<Option<Random>>,
 }
@@ -73,6 +90,7 @@ impl<A: Architecture + 'static> World<A> {
             next_asid: Cell::new(1),
             snapshots: [const { RefCell::new(None) }; SNAPSHOTS],
             rewriting: Cell::new(false),
+            nested: Cell::new(false),
             chance: RefCell::new(None),
         });
         let bystander: Weak<dyn Bystander> = Rc::downgrade(&(world.clone() as Rc<dyn Bystander>));
@@ -89,21 +107,47 @@ impl<A: Architecture + 'static> World<A> {
         if self.process(slot).is_none()
             && let Ok(space) = AddressSpace::new(Shared(self.machine.clone()))
         {
-            self.install(slot, space, Oracle { shared: self.contents.clone(), ..Oracle::default() });
+            let oracle = Oracle { shared: self.contents.clone(), ..Oracle::default() };
+            self.install(slot, space, oracle, Sharing::Undecided);
         }
         Ok(())
     }
 
-    fn install(&self, slot: usize, space: AddressSpace<A, Shared<A>>, oracle: Oracle) {
+    fn install(&self, slot: usize, space: AddressSpace<A, Shared<A>>, oracle: Oracle, sharing: Sharing) {
         if self.process(slot).is_some() {
             // A bystander took the slot meanwhile.
             space.destroy(&AsidTlb { machine: self.machine.clone(), asid: u16::MAX });
             return;
         }
         let (root, asid) = (space.root(), self.next_asid.get());
-        let process = Process { space: RefCell::new(Some(space)), oracle: RefCell::new(oracle), asid, root };
+        let (space, oracle) = (RefCell::new(Some(space)), RefCell::new(oracle));
+        let process = Process { space, oracle, asid, root, sharing: Cell::new(sharing) };
         *self.processes[slot].borrow_mut() = Some(Rc::new(process));
         self.next_asid.set(asid + 1);
+    }
+
+    /// Another core does something in the middle of an operation.
+    pub fn while_nested(&self, action: impl FnOnce()) {
+        self.nested.set(true);
+        action();
+        self.nested.set(false);
+    }
+
+    /// Carries out an operation on a range, again for as long as another core holds the frame that it needs. `None`: that core
+    /// cannot go on before this one has finished.
+    fn attempt<R>(
+        &self,
+        process: &Process<A>,
+        operation: impl Fn(&mut AddressSpace<A, Shared<A>>) -> Result<R, Error>,
+    ) -> Option<Result<R, Error>> {
+        for _ in 0..PATIENCE {
+            match process.with(&operation) {
+                Err(Error::Contended) if self.nested.get() => return None,
+                Err(Error::Contended) => {}
+                result => return Some(result),
+            }
+        }
+        Some(Err(Error::Contended))
     }
 
     fn tlb(&self, process: &Process<A>) -> AsidTlb<A> {
@@ -119,7 +163,11 @@ impl<A: Architecture + 'static> World<A> {
     pub fn reserve(&self, slot: usize, range: VirtRange, permissions: Permissions, inherit: Inherit) -> Verdict {
         let Some(process) = self.process(slot) else { return Ok(()) };
         let tlb = self.tlb(&process);
-        let result = process.with(|space| space.reserve(&tlb, range, Reservation { permissions, inherit }));
+        let Some(result) =
+            self.attempt(&process, |space| space.reserve(&tlb, range, Reservation { permissions, inherit }))
+        else {
+            return Ok(());
+        };
         let free = process.oracle.borrow().is_free(range);
         match result {
             Ok(()) => {
@@ -138,7 +186,10 @@ impl<A: Architecture + 'static> World<A> {
         let first = self.machine.foreign_frame();
         let Some(process) = self.process(slot) else { return Ok(()) };
         let tlb = self.tlb(&process);
-        let result = process.with(|space| space.map_frames(&tlb, range, first, permissions, kind));
+        let Some(result) = self.attempt(&process, |space| space.map_frames(&tlb, range, first, permissions, kind))
+        else {
+            return Ok(());
+        };
         let free = process.oracle.borrow().is_free(range);
         match result {
             Ok(()) => {
@@ -157,7 +208,11 @@ impl<A: Architecture + 'static> World<A> {
         let Some(process) = self.process(slot) else { return Ok(()) };
         let tlb = self.tlb(&process);
         let frame = |number| self.shared[number as usize];
-        let result = process.with(|space| space.map_pages(&tlb, range, permissions, Kind::Shared, frame));
+        let Some(result) =
+            self.attempt(&process, |space| space.map_pages(&tlb, range, permissions, Kind::Shared, frame))
+        else {
+            return Ok(());
+        };
         let free = process.oracle.borrow().is_free(range);
         match result {
             Ok(()) => {
@@ -175,13 +230,14 @@ impl<A: Architecture + 'static> World<A> {
         let Some(process) = self.process(slot) else { return Ok(()) };
         let tlb = self.tlb(&process);
         let allowed = process.oracle.borrow().may_discard(range);
-        match process.with(|space| space.discard(&tlb, range)) {
-            Ok(()) => {
+        match self.attempt(&process, |space| space.discard(&tlb, range)) {
+            None => {}
+            Some(Ok(())) => {
                 ensure!(allowed, "discard {range:?} succeeded on memory that is not private");
                 process.oracle.borrow_mut().discard(range);
             }
-            Err(Error::OutOfMemory) => {}
-            Err(error) => ensure!(!allowed, "discard {range:?}: {error}"),
+            Some(Err(Error::OutOfMemory)) => {}
+            Some(Err(error)) => ensure!(!allowed, "discard {range:?}: {error}"),
         }
         Ok(())
     }
@@ -191,14 +247,15 @@ impl<A: Architecture + 'static> World<A> {
         let tlb = self.tlb(&process);
         let apart = from.end() <= to.start() || to.end() <= from.start();
         let free = apart && process.oracle.borrow().is_free(to);
-        match process.with(|space| space.relocate(&tlb, from, to)) {
-            Ok(()) => {
+        match self.attempt(&process, |space| space.relocate(&tlb, from, to)) {
+            None => {}
+            Some(Ok(())) => {
                 ensure!(free, "relocate {from:?} overwrote something in {to:?}");
                 process.oracle.borrow_mut().relocate(from, to);
             }
-            Err(Error::Occupied(_)) => ensure!(!free, "relocate {from:?} refused {to:?}, which is free"),
-            Err(Error::OutOfMemory) => {}
-            Err(error) => return Err(format!("relocate {from:?} {to:?}: {error}")),
+            Some(Err(Error::Occupied(_))) => ensure!(!free, "relocate {from:?} refused {to:?}, which is free"),
+            Some(Err(Error::OutOfMemory)) => {}
+            Some(Err(error)) => return Err(format!("relocate {from:?} {to:?}: {error}")),
         }
         Ok(())
     }
@@ -216,10 +273,10 @@ impl<A: Architecture + 'static> World<A> {
     pub fn unmap(&self, slot: usize, range: VirtRange) -> Verdict {
         let Some(process) = self.process(slot) else { return Ok(()) };
         let tlb = self.tlb(&process);
-        match process.with(|space| space.unmap(&tlb, range)) {
-            Ok(()) => process.oracle.borrow_mut().unmap(range),
-            Err(Error::OutOfMemory) => {}
-            Err(error) => return Err(format!("unmap {range:?}: {error}")),
+        match self.attempt(&process, |space| space.unmap(&tlb, range)) {
+            None | Some(Err(Error::OutOfMemory)) => {}
+            Some(Ok(())) => process.oracle.borrow_mut().unmap(range),
+            Some(Err(error)) => return Err(format!("unmap {range:?}: {error}")),
         }
         Ok(())
     }
@@ -228,13 +285,13 @@ impl<A: Architecture + 'static> World<A> {
         let Some(process) = self.process(slot) else { return Ok(()) };
         let tlb = self.tlb(&process);
         let allowed = process.oracle.borrow().may_protect(range, permissions);
-        match process.with(|space| space.protect(&tlb, range, permissions)) {
-            Ok(()) => {
+        match self.attempt(&process, |space| space.protect(&tlb, range, permissions)) {
+            None | Some(Err(Error::OutOfMemory)) => {}
+            Some(Ok(())) => {
                 ensure!(allowed, "protect {range:?} succeeded across a hole or on foreign memory");
                 process.oracle.borrow_mut().protect(range, permissions);
             }
-            Err(Error::OutOfMemory) => {}
-            Err(error) => ensure!(!allowed, "protect {range:?} {permissions:?}: {error}"),
+            Some(Err(error)) => ensure!(!allowed, "protect {range:?} {permissions:?}: {error}"),
         }
         Ok(())
     }
@@ -246,19 +303,54 @@ impl<A: Architecture + 'static> World<A> {
         let Some(process) = self.process(from) else { return Ok(()) };
         // The only error is want of memory.
         if let Ok(space) = process.with(|space| space.fork(&self.tlb(&process), share)) {
-            let oracle = process.oracle.borrow().fork();
-            self.install(to, space, oracle);
+            self.install_child(&process, to, space, Sharing::BestEffort);
         }
         Ok(())
+    }
+
+    /// A fork whose copies must find memory, whatever happens.
+    pub fn fork_guaranteed(&self, from: usize, to: usize, share: Share) -> Verdict {
+        if self.process(to).is_some() {
+            return Ok(());
+        }
+        let Some(process) = self.process(from) else { return Ok(()) };
+        let (usage, undisturbed) = (process.with(|space| space.usage()), self.chance.borrow().is_none());
+        let enough = self.machine.available() as u64 >= usage.resident + usage.tables;
+        let failing = self.machine.fail_after.get().is_some();
+        match process.with(|space| space.fork_guaranteed(&self.tlb(&process), share)) {
+            Ok(space) => {
+                ensure!(process.sharing.get() != Sharing::BestEffort, "a guarantee for what nobody has paid for");
+                self.install_child(&process, to, space, Sharing::Guaranteed);
+            }
+            Err(Error::OutOfMemory) => {
+                ensure!(failing || !enough || !undisturbed, "a guarantee was refused, and there is memory");
+            }
+            Err(error) => ensure!(
+                error == Error::Unguaranteed && process.sharing.get() == Sharing::BestEffort,
+                "a guaranteed fork: {error}"
+            ),
+        }
+        Ok(())
+    }
+
+    fn install_child(&self, parent: &Process<A>, to: usize, space: AddressSpace<A, Shared<A>>, sharing: Sharing) {
+        if parent.sharing.get() == Sharing::Undecided {
+            parent.sharing.set(sharing);
+        }
+        let oracle = parent.oracle.borrow().fork();
+        self.install(to, space, oracle, parent.sharing.get());
     }
 
     /// Takes a snapshot in the place of an older one.
     pub fn snapshot(&self, slot: usize, number: usize, share: Share) -> Verdict {
         let Some(process) = self.process(slot) else { return Ok(()) };
         if let Ok(snapshot) = process.with(|space| space.snapshot(&self.tlb(&process), share)) {
+            if process.sharing.get() == Sharing::Undecided {
+                process.sharing.set(Sharing::BestEffort);
+            }
             let oracle = process.oracle.borrow().fork();
             self.forget(number);
-            *self.snapshots[number].borrow_mut() = Some((snapshot, oracle));
+            *self.snapshots[number].borrow_mut() = Some((snapshot, oracle, process.sharing.get()));
         }
         Ok(())
     }
@@ -266,20 +358,34 @@ impl<A: Architecture + 'static> World<A> {
     pub fn restore(&self, slot: usize, number: usize) -> Verdict {
         let Some(process) = self.process(slot) else { return Ok(()) };
         // Out of its place while it is used, as under a lock of its own.
-        let Some((mut snapshot, oracle)) = self.snapshots[number].take() else { return Ok(()) };
+        let Some((mut snapshot, oracle, sharing)) = self.snapshots[number].take() else { return Ok(()) };
         self.rewriting.set(true);
         let result = process.with(|space| space.restore(&self.tlb(&process), &mut snapshot));
         self.rewriting.set(false);
         if result.is_ok() {
             *process.oracle.borrow_mut() = oracle.clone();
+            process.sharing.set(sharing);
         }
-        *self.snapshots[number].borrow_mut() = Some((snapshot, oracle));
+        *self.snapshots[number].borrow_mut() = Some((snapshot, oracle, sharing));
+        Ok(())
+    }
+
+    /// A process out of a snapshot.
+    pub fn revive(&self, number: usize, slot: usize) -> Verdict {
+        if self.process(slot).is_some() {
+            return Ok(());
+        }
+        let Some((mut snapshot, oracle, sharing)) = self.snapshots[number].take() else { return Ok(()) };
+        if let Ok(space) = snapshot.fork() {
+            self.install(slot, space, oracle.fork(), sharing);
+        }
+        *self.snapshots[number].borrow_mut() = Some((snapshot, oracle, sharing));
         Ok(())
     }
 
     pub fn forget(&self, number: usize) {
         let old = self.snapshots[number].take();
-        if let Some((snapshot, _)) = old {
+        if let Some((snapshot, ..)) = old {
             snapshot.destroy();
         }
     }
@@ -304,7 +410,9 @@ impl<A: Architecture + 'static> World<A> {
         let page = address & !4095;
         let allowed = process.oracle.borrow().region(address).is_some_and(|region| region.permissions.allow(access));
         let mut answered = None;
-        for _ in 0..3 {
+        let mut patience = PATIENCE;
+        while patience > 0 {
+            patience -= if answered.is_some() { 3 } else { 1 };
             self.machine.activate(core, Some((process.asid, process.root)));
             let answers = self.machine.answers(core, address);
             self.judge(&process, slot, address, &answers)?;
@@ -334,7 +442,9 @@ impl<A: Architecture + 'static> World<A> {
                     );
                     answered = Some(resolved.action);
                 }
-                Err(Fault::OutOfMemory) => return Ok(()),
+                Err(Fault::Contended) if self.nested.get() => return Ok(()),
+                Err(Fault::Contended) => continue,
+                Err(Fault::OutOfMemory) => return self.may_want_memory(&process, slot, address, access),
                 Err(fault) => {
                     ensure!(!allowed, "{access:?} of {address:#x} is allowed and was refused: {fault:?}");
                     return Ok(());
@@ -351,7 +461,16 @@ impl<A: Architecture + 'static> World<A> {
         let tlb = self.tlb(&process);
         let allowed = process.oracle.borrow().region(address).is_some_and(|region| region.permissions.allow(access));
         let virtual_address = VirtAddr::new(address).expect("the universe is in the lower half");
-        match process.with(|space| space.resolve(&tlb, virtual_address, access)) {
+        let resolve = || process.with(|space| space.resolve(&tlb, virtual_address, access));
+        let mut resolved = resolve();
+        for _ in 0..PATIENCE {
+            match resolved {
+                Err(Fault::Contended) if self.nested.get() => return Ok(()),
+                Err(Fault::Contended) => resolved = resolve(),
+                _ => break,
+            }
+        }
+        match resolved {
             Ok(resolved) => {
                 ensure!(allowed, "the kernel may {access:?} {address:#x}, and must not");
                 let (frame, page) = (resolved.frame, address & !4095);
@@ -361,12 +480,23 @@ impl<A: Architecture + 'static> World<A> {
                 }
                 Ok(())
             }
-            Err(Fault::OutOfMemory) => Ok(()),
+            Err(Fault::OutOfMemory) => self.may_want_memory(&process, slot, address, access),
             Err(fault) => {
                 ensure!(!allowed, "the kernel's {access:?} of {address:#x} was refused: {fault:?}");
                 Ok(())
             }
         }
+    }
+
+    /// Want of memory is no excuse where a guarantee has paid for the copy.
+    fn may_want_memory(&self, process: &Process<A>, slot: usize, address: u64, access: Access) -> Verdict {
+        let page = process.with(|space| space.translate(VirtAddr::new(address)?));
+        let there = page.is_some_and(|translation| translation.page.kind != Kind::Zero);
+        ensure!(
+            !(there && process.sharing.get() == Sharing::Guaranteed),
+            "{access:?} of {address:#x} by {slot} wants memory, and was guaranteed to find it"
+        );
+        Ok(())
     }
 
     /// Carries out a store to a page, in memory and in the oracle.
@@ -433,35 +563,75 @@ impl<A: Architecture + 'static> World<A> {
     pub fn audit(&self) -> Verdict {
         let mut references: BTreeMap<Frame, u32> = self.shared.iter().map(|&frame| (frame, 1)).collect();
         let mut seen = BTreeSet::new();
+        let (mut separate, mut paid) = (0, BTreeSet::new());
+        let (mut parts, mut roots) = (0, BTreeSet::new());
         for slot in 0..SPACES {
             let Some(process) = self.process(slot) else { continue };
             let space = process.space.borrow();
             let space = space.as_ref().expect("a process in a slot has a space");
-            Self::audit_space(space, process.oracle.borrow().pages(), &mut references, &mut seen)?;
-        }
-        for snapshot in &self.snapshots {
-            if let Some((snapshot, oracle)) = &*snapshot.borrow() {
-                Self::audit_space(snapshot.space(), oracle.pages(), &mut references, &mut seen)?;
+            let own = Self::audit_space(space, process.oracle.borrow().pages(), &mut references, &mut seen)?;
+            parts += Self::audit_sizes(space)?;
+            roots.insert(space.root());
+            if process.sharing.get() == Sharing::Guaranteed {
+                separate += own.len();
+                paid.extend(own);
             }
         }
+        for snapshot in &self.snapshots {
+            if let Some((snapshot, oracle, sharing)) = &*snapshot.borrow() {
+                let own = Self::audit_space(snapshot.space(), oracle.pages(), &mut references, &mut seen)?;
+                parts += Self::audit_sizes(snapshot.space())?;
+                roots.insert(snapshot.space().root());
+                if *sharing == Sharing::Guaranteed {
+                    separate += own.len();
+                    paid.extend(own);
+                }
+            }
+        }
+        let (owed, committed) = ((separate - paid.len()) as isize, self.machine.committed.get());
+        ensure!(owed == committed, "{owed} frames would be needed to share nothing, {committed} are committed");
         for (&frame, &count) in &references {
             let kept = self.machine.count(frame);
             ensure!(kept == count, "{frame:?} has {count} references and a count of {kept}");
         }
+        // Everybody's parts are the whole, but for the world's own of the memory that processes map shared.
+        let whole: f64 = references
+            .iter()
+            .filter(|(frame, _)| !roots.contains(frame))
+            .map(|(frame, &count)| 1.0 - if self.shared.contains(frame) { 1.0 / f64::from(count) } else { 0.0 })
+            .sum();
+        let parts = parts as f64 / (1_u64 << Sizes::PART_BITS) as f64;
+        ensure!((whole - parts).abs() < 0.01, "proportional sizes add up to {parts} frames of {whole}");
         let in_use = self.machine.frames_in_use();
         ensure!(in_use == references.len(), "{in_use} frames in use, {} of them reachable", references.len());
         self.machine.verdict()
     }
 
+    /// The parts that a space has, counted in steps of three descriptors; all that it reaches is in its sizes.
+    fn audit_sizes(space: &AddressSpace<A, Shared<A>>) -> Result<u64, String> {
+        let (mut sizes, mut from) = (Sizes::default(), Some((0, Level::ROOT)));
+        while let Some(place) = from {
+            let (more, next) = space.sizes(place, 3);
+            sizes += more;
+            from = next;
+        }
+        let (pages, tables) = (sizes.private_pages + sizes.shared_pages, sizes.private_tables + sizes.shared_tables);
+        let usage = space.usage();
+        ensure!((pages, tables + 1) == (usage.resident, usage.tables), "{sizes:?} of {usage:?}");
+        Ok(sizes.parts)
+    }
+
     /// The part of [`audit`](Self::audit) that looks at one tree. Counts every descriptor in a table that has not been seen.
+    /// Returns the frames that a write would copy if all were shared.
     fn audit_space(
         space: &AddressSpace<A, Shared<A>>,
         pages: u64,
         references: &mut BTreeMap<Frame, u32>,
         seen: &mut BTreeSet<Frame>,
-    ) -> Verdict {
+    ) -> Result<BTreeSet<Frame>, String> {
         references.insert(space.root(), 1);
         let (mut resident, mut waiting, mut tables) = (0, 0, BTreeSet::from([space.root()]));
+        let mut copied = BTreeSet::new();
         let mut complaint = None;
         let _: ControlFlow<()> = space.visit((0, Level::ROOT), 1 << 48, Level::LAST, |visit| {
             let first_time = !seen.contains(&visit.table);
@@ -470,6 +640,7 @@ impl<A: Architecture + 'static> World<A> {
                 Entry::Reserved(_) => waiting += visit.level.pages(),
                 Entry::Table(table) => {
                     tables.insert(table.frame);
+                    copied.insert(table.frame);
                     if first_time {
                         *references.entry(table.frame).or_default() += 1;
                     }
@@ -479,6 +650,9 @@ impl<A: Architecture + 'static> World<A> {
                 }
                 Entry::Page(page) => {
                     resident += u64::from(page.kind.is_counted());
+                    if page.kind == Kind::Private {
+                        copied.insert(page.frame);
+                    }
                     waiting += u64::from(page.kind == Kind::Zero);
                     if page.kind.is_counted() && first_time {
                         *references.entry(page.frame).or_default() += 1;
@@ -502,7 +676,7 @@ impl<A: Architecture + 'static> World<A> {
         );
         ensure!(usage.resident + usage.reserved == pages, "{usage:?} does not add up to {} pages", pages);
         seen.extend(tables);
-        Ok(())
+        Ok(copied)
     }
 
     /// What a program can see of a process, and what the process costs: must not change when an operation fails.
@@ -545,13 +719,16 @@ impl<A: Architecture + 'static> Bystander for World<A> {
         let slot = random.below(SPACES);
         let free = self.process(slot).is_some_and(|process| process.space.try_borrow().is_ok());
         let (address, value) = (addresses[random.below(addresses.len())], random.next());
-        let verdict = match random.below(10) {
-            _ if !free => Ok(()),
-            0 => self.exit(slot),
-            1 => self.fork(slot, random.below(SPACES), Share::Level3),
-            2 => self.fork(slot, random.below(SPACES), Share::Level1),
-            _ => self.access(random.below(CORES), slot, address, Access::Write, value),
-        };
+        let mut verdict = Ok(());
+        self.while_nested(|| {
+            verdict = match random.below(10) {
+                _ if !free => Ok(()),
+                0 => self.exit(slot),
+                1 => self.fork(slot, random.below(SPACES), Share::Level3),
+                2 => self.fork(slot, random.below(SPACES), Share::Level1),
+                _ => self.access(random.below(CORES), slot, address, Access::Write, value),
+            };
+        });
         let verdict = verdict.and_then(|()| self.judge_locked(&addresses));
         if let Err(what) = verdict {
             self.machine.violate(format!("in the middle of it, on another core: {what}"));

@@ -1,0 +1,202 @@
+//! The commit charge: whether the copies that a fork may cause one day have their memory set aside.
+//!
+//! Fork shares everything; each shared frame may have to be copied later, when no memory is left. Under a guarantee the copies are paid for
+//! in advance. Let every table and page of a tree count once for each reference to it beyond the first, together with all that hangs below:
+//!
+//! ```text
+//!   charge  =  sum over all frames of (references - 1) x (1 + tables below + private pages below)
+//!           =  frames of all spaces, each counted as if it shared nothing,  -  frames in use
+//! ```
+//!
+//! That is exactly how many frames it takes to copy all that is shared, and it moves in O(1):
+//! a fork adds the child's totals, which its root knows, less the tables that it copied at once; a split or a page copy takes its frame out of
+//! the charge; a reference that is dropped while others stay takes out what hung on it (`exit.rs`). So when the last
+//! space of a family is gone, nothing is committed any more.
+//!
+//! A space is under a guarantee from its first fork on or never: what it had shared before without one, nobody has paid for.
+
+use core::cell::Cell;
+
+use crate::{Entry, Error, Fault, Format, Frame, Kind, Level, Memory, Purpose};
+
+/// Whether a space is under a guarantee.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Commit {
+    /// It has shared nothing yet.
+    Undecided,
+    /// It shares, and copies are made for as long as there is memory.
+    BestEffort,
+    /// Whatever it shares is paid for.
+    Guaranteed,
+}
+
+impl Commit {
+    /// Where the frames for splits and page copies come from.
+    #[inline(always)]
+    pub(crate) fn source(self) -> Source {
+        match self {
+            Commit::Undecided | Commit::BestEffort => Source::Free,
+            Commit::Guaranteed => Source::Committed,
+        }
+    }
+
+    /// For references that are about to be dropped.
+    pub(crate) fn ledger(self) -> Ledger {
+        match self {
+            Commit::Undecided | Commit::BestEffort => Ledger::Unpaid,
+            Commit::Guaranteed => Ledger::Paid(Cell::new(0)),
+        }
+    }
+}
+
+/// Where frames come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// From what is free and not committed.
+    Free,
+    /// From what this space or a relative has committed.
+    Committed,
+}
+
+impl Source {
+    #[inline(always)]
+    pub(crate) fn allocate(self, memory: &impl Memory, purpose: Purpose) -> Result<Frame, Shortage> {
+        match self {
+            Source::Free => memory.allocate(purpose).ok_or(Shortage::OutOfMemory),
+            Source::Committed => Self::allocate_committed(memory, purpose),
+        }
+    }
+
+    #[cold]
+    fn allocate_committed(memory: &impl Memory, purpose: Purpose) -> Result<Frame, Shortage> {
+        memory.allocate_committed(purpose).ok_or(Shortage::Contended)
+    }
+
+    /// For what was allocated from here and goes again, or pays back something that was.
+    pub(crate) fn repaid(self) -> Ledger {
+        match self {
+            Source::Free => Ledger::Unpaid,
+            Source::Committed => Ledger::Repaid,
+        }
+    }
+
+    /// Takes back what was allocated and not needed.
+    pub(crate) fn free(self, memory: &impl Memory, frame: Frame, purpose: Purpose) {
+        match self {
+            Source::Free => memory.free(frame, purpose),
+            Source::Committed => memory.free_committed(frame, purpose),
+        }
+    }
+}
+
+/// Why there is no frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shortage {
+    /// None is free.
+    OutOfMemory,
+    /// One was committed, and another core, which copies the same thing at this moment, holds it.
+    Contended,
+}
+
+impl From<Shortage> for Fault {
+    fn from(shortage: Shortage) -> Fault {
+        match shortage {
+            Shortage::OutOfMemory => Fault::OutOfMemory,
+            Shortage::Contended => Fault::Contended,
+        }
+    }
+}
+
+impl From<Shortage> for Error {
+    fn from(shortage: Shortage) -> Error {
+        match shortage {
+            Shortage::OutOfMemory => Error::OutOfMemory,
+            Shortage::Contended => Error::Contended,
+        }
+    }
+}
+
+/// What becomes of the charge while references are dropped.
+pub(crate) enum Ledger {
+    /// Nothing was paid for.
+    Unpaid,
+    /// What is dropped need not be paid for any more: so many frames.
+    Paid(Cell<i64>),
+    /// For the original of something that has just been copied out of the charge. Others keep it: the copy was needed and took what it
+    /// cost. It is the last reference: the others went meanwhile, and the frames of the original pay back those of the copy; what hangs
+    /// below has one reference from the copy in the place of one from the original.
+    Repaid,
+}
+
+impl Ledger {
+    /// Notes that the space shares with itself what this descriptor leads to, until the original is dropped.
+    pub(crate) fn adopt<F: Format>(&self, memory: &impl Memory, raw: u64, level: Level) {
+        if let Ledger::Paid(dropped) = self {
+            dropped.set(dropped.get() - frames_behind::<F>(memory, raw, level) as i64);
+        }
+    }
+
+    /// Takes what was dropped out of the charge.
+    pub(crate) fn settle(self, memory: &impl Memory) {
+        if let Ledger::Paid(dropped) = self {
+            memory.uncommit(dropped.get() as u64);
+        }
+    }
+}
+
+/// A [`Ledger`] whose kind the compiler knows: dropping a tree is a hot loop.
+pub(crate) trait Entries {
+    /// What a reference counts for, if anybody wants to know.
+    #[inline(always)]
+    fn weigh(&self, _frames: impl FnOnce() -> u64) -> u64 {
+        0
+    }
+
+    /// A reference that counts for `frames` was dropped, and others to the same stay.
+    #[inline(always)]
+    fn dropped(&self, _frames: u64) {}
+
+    /// The last reference to a frame is gone.
+    #[inline(always)]
+    fn free(&self, memory: &impl Memory, frame: Frame, purpose: Purpose) {
+        memory.free(frame, purpose);
+    }
+}
+
+/// [`Ledger::Unpaid`].
+pub(crate) struct Unpaid;
+
+impl Entries for Unpaid {}
+
+/// [`Ledger::Paid`].
+impl Entries for Cell<i64> {
+    fn weigh(&self, frames: impl FnOnce() -> u64) -> u64 {
+        frames()
+    }
+
+    fn dropped(&self, frames: u64) {
+        self.set(self.get() + frames as i64);
+    }
+}
+
+/// [`Ledger::Repaid`].
+pub(crate) struct Repaid;
+
+impl Entries for Repaid {
+    fn free(&self, memory: &impl Memory, frame: Frame, purpose: Purpose) {
+        memory.free_committed(frame, purpose);
+    }
+}
+
+/// What the reference in a present descriptor counts for in the charge: the frames that it leads to and that are copied at a write.
+pub(crate) fn frames_behind<F: Format>(memory: &impl Memory, raw: u64, level: Level) -> u64 {
+    match F::decode(raw, level) {
+        Entry::Table(table) => {
+            let below = memory.counts(table.frame).get();
+            // Where a table is shared, all pages below are private.
+            1 + below.tables as u64 + below.pages as u64
+        }
+        Entry::Page(page) => (page.kind == Kind::Private).into(),
+        Entry::Empty | Entry::Reserved(_) => 0,
+    }
+}

@@ -1,0 +1,114 @@
+//! A relative acts at every single point of every operation, one point after the other: no chance decides whether it is met.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use graft_paging::{AArch64, Access, Inherit, Permissions, Share, X86_64};
+
+use crate::bugs::{Case, HERE, PAGE, SIZE, range};
+use crate::history::{GIB, MIB};
+use crate::machine::Bystander;
+use crate::mmu::Architecture;
+
+type Action<'a, A> = dyn Fn(&Case<A>) + 'a;
+
+/// Lets an action happen when the operation under way has come to a point.
+struct At<A: Architecture + 'static> {
+    case: Rc<Case<A>>,
+    left: Cell<Option<u32>>,
+    action: fn(&Case<A>),
+    busy: RefCell<()>,
+}
+
+impl<A: Architecture + 'static> Bystander for At<A> {
+    fn act(&self) {
+        // What the action does has points, too.
+        let Ok(_busy) = self.busy.try_borrow_mut() else { return };
+        match self.left.get() {
+            None => {}
+            Some(0) => {
+                self.left.set(None);
+                self.case.0.while_nested(|| (self.action)(&self.case));
+            }
+            Some(left) => self.left.set(Some(left - 1)),
+        }
+    }
+}
+
+/// Two relatives of process 1, a snapshot of it, and process 1 itself somewhat apart from all three.
+fn family<A: Architecture + 'static>(share: Share, guaranteed: bool) -> Case<A> {
+    let case = Case::<A>::new();
+    case.0.reserve(0, range(8 * GIB, PAGE), Permissions::ReadWrite, Inherit::Yes).unwrap();
+    let fork = |from, to| match guaranteed {
+        true => case.0.fork_guaranteed(from, to, share).unwrap(),
+        false => case.0.fork(from, to, share).unwrap(),
+    };
+    fork(0, 1);
+    case.0.snapshot(1, 0, share).unwrap();
+    case.write(1, HERE + 2 * MIB + PAGE);
+    case.0.unmap(1, range(HERE + PAGE, PAGE)).unwrap();
+    fork(1, 2);
+    case
+}
+
+fn at_every_point<A: Architecture + 'static>(operation: &Action<A>, action: fn(&Case<A>)) {
+    for share in [Share::Level3, Share::Level1] {
+        for guaranteed in [false, true] {
+            for point in 0.. {
+                let case = Rc::new(family::<A>(share, guaranteed));
+                let at =
+                    Rc::new(At { case: case.clone(), left: Cell::new(Some(point)), action, busy: RefCell::default() });
+                let bystander: Rc<dyn Bystander> = at.clone();
+                case.0.machine.set_bystander(Rc::downgrade(&bystander));
+                operation(&case);
+                let happened = at.left.take().is_none();
+                drop((at, bystander));
+                case.0
+                    .audit()
+                    .unwrap_or_else(|what| panic!("{share:?}, guaranteed: {guaranteed}, point {point}: {what}"));
+                Rc::into_inner(case).expect("nobody else has it").finish();
+                if !happened {
+                    assert!(point > 0, "an operation without a point");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Every operation against one thing that a relative does.
+fn whatever_happens<A: Architecture + 'static>(action: fn(&Case<A>)) {
+    let operations: [&Action<A>; 10] = [
+        &|case| case.0.access(1, 1, HERE, Access::Write, 7).unwrap(),
+        &|case| case.0.access(1, 1, HERE + 2 * MIB, Access::Write, 7).unwrap(),
+        &|case| case.0.kernel_access(1, HERE + 4 * PAGE, Access::Write, 7).unwrap(),
+        &|case| case.0.unmap(1, range(HERE, PAGE)).unwrap(),
+        &|case| case.0.unmap(1, range(HERE + PAGE, 2 * MIB)).unwrap(),
+        &|case| case.0.protect(1, range(HERE + 2 * MIB, PAGE), Permissions::Read).unwrap(),
+        &|case| case.0.discard(1, range(HERE + 2 * MIB, 2 * PAGE)).unwrap(),
+        &|case| case.0.relocate(1, range(HERE, SIZE), range(4 * GIB + PAGE, SIZE)).unwrap(),
+        &|case| case.0.restore(1, 0).unwrap(),
+        &|case| case.0.fork(1, 3, Share::Level3).unwrap(),
+    ];
+    operations.iter().for_each(|operation| at_every_point(operation, action));
+}
+
+macro_rules! actions {
+    ($($name:ident: $action:expr;)*) => { $(
+        #[test]
+        fn $name() {
+            whatever_happens::<AArch64>($action);
+            whatever_happens::<X86_64>($action);
+        }
+    )* };
+}
+
+actions! {
+    a_parent_exits_at_every_point_of_every_operation: |case| case.0.exit(0).unwrap();
+    a_child_exits_at_every_point_of_every_operation: |case| case.0.exit(2).unwrap();
+    a_whole_family_exits_at_every_point_of_every_operation: |case| (case.0.exit(0).unwrap(), case.0.exit(2).unwrap()).0;
+    a_parent_writes_at_every_point_of_every_operation: |case| case.0.access(0, 0, HERE, Access::Write, 9).unwrap();
+    a_child_writes_at_every_point_of_every_operation: |case| case.0.access(2, 2, HERE + 2 * MIB, Access::Write, 9).unwrap();
+    a_child_unmaps_at_every_point_of_every_operation: |case| case.0.unmap(2, range(HERE, 2 * MIB + PAGE)).unwrap();
+    a_parent_forks_at_every_point_of_every_operation: |case| case.0.fork(0, 4, Share::Level1).unwrap();
+}
