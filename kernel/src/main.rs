@@ -22,6 +22,7 @@ mod panic;
 mod platform;
 mod process;
 mod scheduler;
+mod snapshot;
 mod space;
 mod start;
 mod statistics;

@@ -31,6 +31,8 @@ pub enum Kind {
     Memory,
     /// The whole system: what its holder may look at.
     System,
+    /// A process's memory and registers at one moment.
+    Snapshot,
 }
 
 /// Something that handles and [`Ref`]s can lead to.
@@ -234,6 +236,7 @@ impl Drop for AnyRef {
             Kind::Console => drop_as::<crate::terminal::Terminal>(self.0),
             Kind::Memory => drop_as::<crate::archive::MemoryObject>(self.0),
             Kind::System => drop_as::<crate::process::System>(self.0),
+            Kind::Snapshot => drop_as::<crate::snapshot::Snapshot>(self.0),
         }
     }
 }

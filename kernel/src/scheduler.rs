@@ -24,7 +24,9 @@
 mod floating_point;
 mod local;
 
-pub use floating_point::{copy_floating_point, reset_floating_point, use_floating_point};
+pub use floating_point::{
+    copy_floating_point, floating_point, give_floating_point, replace_floating_point, use_floating_point,
+};
 
 use self::local::{CORES, Core};
 use crate::arch::interrupts::{self, Source};

@@ -239,6 +239,26 @@ impl Thread {
         }
     }
 
+    /// Its saved floating-point state; `None` if it has not used any.
+    ///
+    /// # Safety
+    /// The caller owns the thread, whose state has been saved if it was in the registers.
+    pub unsafe fn saved_floating_point(&self) -> Option<&floating_point::State> {
+        // SAFETY: initialised when it was saved.
+        (self.floating_point.get() != FloatingPoint::Unused).then(|| unsafe { &*self.floating_point_registers() })
+    }
+
+    /// Replaces the floating-point state, which is in no core's registers.
+    ///
+    /// # Safety
+    /// The caller owns the thread.
+    pub unsafe fn set_floating_point(&self, state: Option<&floating_point::State>) {
+        let Some(state) = state else { return self.floating_point.set(FloatingPoint::Unused) };
+        // SAFETY: room for a state, this thread's alone.
+        unsafe { self.floating_point_registers().write(state.clone()) };
+        self.floating_point.set(FloatingPoint::Saved);
+    }
+
     /// Gives this thread, which has not run yet, a copy of another's saved state.
     ///
     /// # Safety
@@ -251,13 +271,5 @@ impl Thread {
             };
             self.floating_point.set(FloatingPoint::Saved);
         }
-    }
-
-    /// Forgets the floating-point state, for a thread that begins another program.
-    ///
-    /// # Safety
-    /// The caller owns the thread, whose registers are no longer in any core.
-    pub unsafe fn reset_floating_point(&self) {
-        self.floating_point.set(FloatingPoint::Unused);
     }
 }

@@ -28,6 +28,8 @@ unsafe impl Plain for graft_abi::ProcessInfo {}
 unsafe impl Plain for graft_abi::SystemInfo {}
 // SAFETY: as above.
 unsafe impl Plain for graft_abi::EntryRecord {}
+// SAFETY: as above.
+unsafe impl Plain for graft_abi::MemorySizes {}
 // SAFETY: an integer.
 unsafe impl Plain for u32 {}
 

@@ -28,7 +28,15 @@ calls! {
     Exit = 0,
     /// `fork(process, share, flags)`: a copy of the process, the caller's own with
     /// [`Handle::SELF`](crate::Handle::SELF). Returns the child's handle and, in `x1`, its
-    /// identifier; the child itself sees `x0 = 0` and its own identifier in `x1`. `flags` must be 0.
+    /// identifier; the child itself sees `x0 = 0` and its own identifier in `x1`.
+    ///
+    /// With a snapshot in the place of a process: a process with the snapshot's memory and registers and the
+    /// caller's handles. It returns from the call that took the snapshot, with `x0 = 0` and its identifier in `x1`; the
+    /// depth of sharing is the snapshot's.
+    ///
+    /// `flags` is 0 or [`FORK_GUARANTEED`](crate::FORK_GUARANTEED): every copy that the fork may cause will find memory, or the fork is
+    /// refused with [`Error::OutOfMemory`](crate::Error::OutOfMemory). Parent, child and all their further children
+    /// stay under the guarantee. [`Error::NotAllowed`](crate::Error::NotAllowed) if the caller has been part of a fork without one.
     Fork = 1,
     /// `spawn(&SpawnRequest)`: a new process from an ELF image in the caller's memory. Returns its
     /// handle and, in `x1`, its identifier.
@@ -49,6 +57,13 @@ calls! {
     Clock = 8,
     /// `identify()`: the caller's process identifier.
     Identify = 9,
+    /// `snapshot(process, share, flags)`: keeps the caller's memory and the calling thread's registers as they are.
+    /// Returns a handle, and 0 in `x1`. `process` is the caller's own; `flags` must be 0.
+    Snapshot = 13,
+    /// `restore(process, snapshot, value)`: brings memory and registers back to a snapshot. The call that took it returns once
+    /// more, with `snapshot` in `x0` and `value`, which must not be 0, in `x1`. Handles stay as they are.
+    /// `process` is the caller's own, and has no other thread. Returns only on failure, and then nothing has changed.
+    Restore = 14,
 
     /// `map(address, bytes, permissions)`: reserves demand-zero memory. Address 0 lets the kernel
     /// choose. Address and length are multiples of the page size. Returns the address.
@@ -77,6 +92,8 @@ calls! {
     /// `tables(process, &mut TablesRequest)`: descriptors of a process's translation tables.
     /// Returns the number of records stored.
     Tables = 49,
+    /// `memory_sizes(process, &mut MemorySizes)`: adds up the next part of a process's memory by whose it is.
+    MemorySizes = 52,
     /// `system_info(system, &mut SystemInfo)`.
     SystemInfo = 50,
     /// `next_process(system, identifier)`: a handle, with the right to inspect only, to the live or

@@ -176,6 +176,8 @@ pub struct SystemInfo {
     pub page_frames: u64,
     /// Frames in use for kernel objects: processes, threads and the like.
     pub object_frames: u64,
+    /// Of the free frames, those that are kept for the copies which guaranteed forks may cause.
+    pub committed_frames: u64,
     /// Processor cores that run.
     pub cores: u64,
     /// Processes that have not ended.
@@ -184,6 +186,39 @@ pub struct SystemInfo {
     pub clock: u64,
     /// What the device tree calls the machine, padded with zero bytes.
     pub machine: [u8; 32],
+}
+
+/// As `flags` of `fork`: every split and every page copy that the fork can ever cause must find memory; refuse it otherwise.
+pub const FORK_GUARANTEED: u64 = 1 << 0;
+
+/// Argument of `memory_sizes`: how much of a process's memory is its own. What several processes share belongs to each of
+/// them in part, so that the proportional sizes of all add up to what is in use.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct MemorySizes {
+    /// In: 0 to begin with. Out: where the next call goes on; at or past [`USER_END`](crate::USER_END) when it is complete.
+    /// Give the value back as it is.
+    pub cursor: u64,
+    /// Pages that no other process reaches are added here, in pages.
+    pub private_pages: u64,
+    /// Pages that others reach as well, by themselves or through a shared table, in pages.
+    pub shared_pages: u64,
+    /// Tables below the root that no other process reaches, in frames.
+    pub private_tables: u64,
+    /// Tables that others reach, too, in frames.
+    pub shared_tables: u64,
+    /// The process's own part of all of these, in units of one frame divided by 2^[`PART_BITS`](MemorySizes::PART_BITS).
+    pub parts: u64,
+}
+
+impl MemorySizes {
+    /// log2 of the parts of one frame.
+    pub const PART_BITS: u32 = 24;
+
+    /// The process's own part in bytes, rounded down: its proportional size.
+    pub const fn proportional_bytes(&self) -> u64 {
+        ((self.parts as u128 * crate::PAGE_SIZE as u128) >> MemorySizes::PART_BITS) as u64
+    }
 }
 
 /// As [`TablesRequest::deepest`]: descend to the pages.

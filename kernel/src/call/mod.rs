@@ -8,6 +8,7 @@ mod console;
 mod handle;
 mod memory;
 mod process;
+mod snapshot;
 mod statistics;
 
 pub use process::complete_wait;
@@ -36,6 +37,14 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
             let result = process::fork(thread, registers, handle(x0), x1, x2);
             answer_two(registers, result)
         }
+        Call::Snapshot => {
+            let result = snapshot::take(thread, registers, handle(x0), x1, x2);
+            answer_two(registers, result)
+        }
+        Call::Restore => match snapshot::restore(thread, registers, handle(x0), handle(x1), x2) {
+            Ok(()) => Next::Restart,
+            Err(error) => answer(registers, Err(error)),
+        },
         Call::Spawn => answer_two(registers, process::spawn(process, x0)),
         Call::Exec => match process::exec(thread, registers, x0) {
             Ok(()) => Next::Restart,
@@ -61,6 +70,7 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
         Call::Duplicate => answer(registers, handle::duplicate(thread, handle(x0), Rights(x1 as u32))),
         Call::ProcessInfo => answer(registers, statistics::process_info(thread, handle(x0), x1)),
         Call::Tables => answer(registers, statistics::tables(thread, handle(x0), x1)),
+        Call::MemorySizes => answer(registers, statistics::memory_sizes(thread, handle(x0), x1)),
         Call::SystemInfo => answer(registers, statistics::system_info(process, handle(x0), x1)),
         Call::NextProcess => answer_two(registers, statistics::next_process(process, handle(x0), x1)),
     }

@@ -2,22 +2,24 @@
 
 #![forbid(unsafe_code)]
 
-use super::{answer, end, named_process};
+use super::{answer, end, named_process, snapshot};
 use crate::arch::Context;
 use crate::loader::{self, UserText};
 use crate::object::{AnyRef, Ref};
-use crate::process::Process;
+use crate::process::{NAME_SIZE, Process};
+use crate::snapshot::Snapshot;
+use crate::space::Tree;
 use crate::thread::{Thread, Wait};
 use crate::trap::Next;
 use crate::{scheduler, space, user_copy};
-use graft_abi::{Error, ExitStatus, Handle, Rights, Share, SpawnRequest};
+use graft_abi::{Error, ExitStatus, FORK_GUARANTEED, Handle, Rights, Share, SpawnRequest};
 
 /// What whoever makes a process may do with it.
 const PROCESS_RIGHTS: Rights = Rights::WAIT.or(Rights::KILL).or(Rights::INSPECT).or(Rights::FORK).or(Rights::DUPLICATE);
 /// Bytes of an instruction: how far before the program counter the call is that has just been made.
 const INSTRUCTION: u64 = 4;
 
-/// `fork`: a copy of the calling process, with a copy of the calling thread.
+/// `fork`: a copy of the calling process, with a copy of the calling thread; or a process out of a snapshot.
 pub(super) fn fork(
     thread: &Thread,
     registers: &Context,
@@ -25,38 +27,76 @@ pub(super) fn fork(
     share: u64,
     flags: u64,
 ) -> Result<(u64, u64), Error> {
-    let share = match Share::from_number(share).ok_or(Error::BadArgument)? {
+    let share = share_of(share)?;
+    let guaranteed = match flags {
+        0 => false,
+        FORK_GUARANTEED => true,
+        _ => return Err(Error::BadArgument),
+    };
+    let parent = &thread.process;
+    if handle != Handle::SELF {
+        match parent.object::<Snapshot>(handle, Rights::FORK) {
+            // The guarantee, like the depth of sharing, is the snapshot's.
+            Ok(_) if guaranteed => return Err(Error::BadArgument),
+            Ok(snapshot) => return snapshot::fork(thread, &snapshot),
+            Err(Error::WrongObject) => _ = own(thread, handle)?,
+            Err(error) => return Err(error),
+        }
+    }
+    let tree = || {
+        let mut tree = parent.space.lock()?;
+        let tlb = tree.tlb();
+        if guaranteed {
+            tree.fork_guaranteed(&tlb, share).map_err(space::refusal)
+        } else {
+            tree.fork(&tlb, share).map_err(|_| Error::OutOfMemory)
+        }
+    };
+    make_child(thread, parent.name(), registers, tree, |child| scheduler::copy_floating_point(thread, child))
+}
+
+/// The caller's own process. Another's threads may be running at this moment: only the caller's registers are known.
+pub(super) fn own(thread: &Thread, handle: Handle) -> Result<&Ref<Process>, Error> {
+    let process = &thread.process;
+    let is_own = handle == Handle::SELF || process.object::<Process>(handle, Rights::FORK)?.is(process);
+    if is_own { Ok(process) } else { Err(Error::NotAllowed) }
+}
+
+/// The depth of sharing with this number.
+pub(super) fn share_of(number: u64) -> Result<graft_paging::Share, Error> {
+    Ok(match Share::from_number(number).ok_or(Error::BadArgument)? {
         Share::Copy => graft_paging::Share::Pages,
         Share::L3 => graft_paging::Share::Level3,
         Share::L2 => graft_paging::Share::Level2,
         Share::L1 => graft_paging::Share::Level1,
-    };
-    if flags != 0 {
-        return Err(Error::BadArgument);
-    }
+    })
+}
+
+/// Makes a child with the caller's handles, a tree from `tree` and one thread with these registers and what `floating_point`
+/// gives it. Returns the child's handle and identifier.
+#[inline(always)]
+pub(super) fn make_child(
+    thread: &Thread,
+    name: [u8; NAME_SIZE],
+    registers: &Context,
+    tree: impl FnOnce() -> Result<Tree, Error>,
+    floating_point: impl FnOnce(&Thread),
+) -> Result<(u64, u64), Error> {
     let parent = &thread.process;
-    // Another process's threads may be running at this moment: only the caller's registers are known.
-    if handle != Handle::SELF && !parent.object::<Process>(handle, Rights::FORK)?.is(parent) {
-        return Err(Error::NotAllowed);
-    }
     // Locked to the end: the room that there is now is there when the child is complete.
     let mut handles = parent.handles.lock();
     if !handles.has_room() {
         return Err(Error::HandlesExhausted);
     }
-    let child = Process::new(parent.identifier, parent.name())?;
+    let child = Process::new(parent.identifier, name)?;
     child.handles.lock().copy_from(&handles)?;
     let identifier = child.identifier;
     let child_thread = Thread::new(child.clone(), registers, |registers| {
         registers.x[0] = 0;
         registers.x[1] = identifier;
     })?;
-    let mut tree = parent.space.lock()?;
-    let tlb = tree.tlb();
-    let child_tree = tree.fork(&tlb, share).map_err(|_| Error::OutOfMemory)?;
-    drop(tree);
-    child.space.install(child_tree);
-    scheduler::copy_floating_point(thread, &child_thread);
+    child.space.install(tree()?);
+    floating_point(&child_thread);
     let handle = handles.insert(child.erase(), PROCESS_RIGHTS)?;
     drop(handles);
     Process::start(child_thread);
@@ -117,7 +157,7 @@ pub(super) fn exec(thread: &Thread, registers: &mut Context, request: u64) -> Re
     let tree = loaded.tree.take().ok_or(Error::OutOfMemory)?;
     space::change_current(&process.space, tree);
     process.set_name(loaded.name);
-    scheduler::reset_floating_point(thread);
+    scheduler::replace_floating_point(thread, None);
     *registers = loaded.context;
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::{frames, scheduler, user_copy};
 use core::mem::size_of;
 use core::ops::ControlFlow;
 use graft_abi::{
-    EntryKind, EntryRecord, Error, Handle, PAGE_SIZE, Permissions, Rights, SystemInfo, TablesRequest, USER_END,
+    EntryKind, EntryRecord, Error, Handle, MemorySizes, PAGE_SIZE, Permissions, Rights, SystemInfo, TablesRequest, USER_END,
 };
 use graft_paging::{Entry, Kind, Level, Visit};
 
@@ -19,6 +19,9 @@ use graft_paging::{Entry, Kind, Level, Visit};
 const BATCH: usize = 16;
 /// Most records of one call, so that it ends soon; the caller goes on with another.
 const RECORDS_MAX: usize = 512;
+/// Most descriptors that one call adds up, likewise.
+const DESCRIPTORS_MAX: usize = 4096;
+const _: () = assert!(graft_paging::Sizes::PART_BITS == MemorySizes::PART_BITS);
 
 /// `process_info`.
 pub(super) fn process_info(thread: &Thread, handle: Handle, result: u64) -> Result<u64, Error> {
@@ -41,12 +44,36 @@ pub(super) fn system_info(process: &Process, handle: Handle, result: u64) -> Res
         table_frames: frames.tables,
         page_frames: frames.pages,
         object_frames: frames.objects,
+        committed_frames: frames::committed(),
         cores: scheduler::online(),
         processes: Process::alive(),
         clock: timer::now(),
         machine,
     };
     user_copy::write(process, result, &[info])?;
+    Ok(0)
+}
+
+/// `memory_sizes`: how much of a process's memory is its own, step by step.
+pub(super) fn memory_sizes(thread: &Thread, handle: Handle, request: u64) -> Result<u64, Error> {
+    let caller = &*thread.process;
+    let target = named_process(thread, handle, Rights::INSPECT)?;
+    let mut wanted: MemorySizes = user_copy::read(caller, request)?;
+    let level = Level::new((wanted.cursor % 16) as u8).ok_or(Error::BadArgument)?;
+    let from = (wanted.cursor & !(PAGE_SIZE as u64 - 1), level);
+    // Unlocked before the answer is stored: the caller may be looking at itself.
+    let (sizes, next) = target.space.lock()?.sizes(from, DESCRIPTORS_MAX);
+    wanted.cursor = next.map_or(USER_END as u64, |(address, level)| address | level.number() as u64);
+    for (sum, more) in [
+        (&mut wanted.private_pages, sizes.private_pages),
+        (&mut wanted.shared_pages, sizes.shared_pages),
+        (&mut wanted.private_tables, sizes.private_tables),
+        (&mut wanted.shared_tables, sizes.shared_tables),
+        (&mut wanted.parts, sizes.parts),
+    ] {
+        *sum = sum.wrapping_add(more);
+    }
+    user_copy::write(caller, request, &[wanted])?;
     Ok(0)
 }
 

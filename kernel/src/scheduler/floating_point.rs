@@ -5,7 +5,7 @@
 //! nothing, and none ever sees another's.
 
 use super::this;
-use crate::arch::floating_point;
+use crate::arch::floating_point::{self, State};
 use crate::thread::{FloatingPoint, Thread};
 
 /// Switches floating point on for the current thread, at its first use since it began to run.
@@ -34,13 +34,30 @@ pub fn copy_floating_point(current: &Thread, new: &Thread) {
     unsafe { new.copy_floating_point(current) };
 }
 
-/// Forgets the floating-point state of the current thread, which begins another program.
-pub fn reset_floating_point(current: &Thread) {
+/// The floating-point state of the current thread; `None` if it has not used any.
+pub fn floating_point(current: &Thread) -> Option<&State> {
+    let (index, core) = this();
+    if core.own.floating_point.get() {
+        // SAFETY: the current thread is this core's own, and the registers are its.
+        unsafe { current.save_floating_point(index) };
+    }
+    // SAFETY: as above.
+    unsafe { current.saved_floating_point() }
+}
+
+/// Gives a new thread this floating-point state.
+pub fn give_floating_point(new: &Thread, state: Option<&State>) {
+    // SAFETY: nobody runs it yet.
+    unsafe { new.set_floating_point(state) };
+}
+
+/// Replaces the floating-point state of the current thread, which goes on with other registers.
+pub fn replace_floating_point(current: &Thread, state: Option<&State>) {
     let (_, core) = this();
     if core.own.floating_point.replace(false) {
         floating_point::disable();
     }
     core.own.floating_point_owner.set(core::ptr::null());
     // SAFETY: the current thread is this core's own.
-    unsafe { current.reset_floating_point() };
+    unsafe { current.set_floating_point(state) };
 }

@@ -3,9 +3,9 @@
 //! ```text
 //!   program          main(Arguments) -> i32 | Result<_, impl Display>
 //!   ───────────────────────────────────────────────────────────────────
-//!   process  memory  archive  gate       objects with typed results
-//!   system   tables  time     console    what can be looked at
-//!   heap     start   panic               what a program needs to be Rust
+//!   process  snapshot  memory  archive  gate    objects with typed results
+//!   system   tables    time    console          what can be looked at
+//!   heap     start     panic                    what a program needs to be Rust
 //!   ───────────────────────────────────────────────────────────────────
 //!   call             the only `svc` of ordinary programs
 //! ```
@@ -40,6 +40,7 @@ pub mod memory;
 mod panic;
 pub mod process;
 pub mod size;
+pub mod snapshot;
 mod start;
 pub mod system;
 pub mod tables;

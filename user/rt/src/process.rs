@@ -3,7 +3,9 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use graft_abi::{Call, Error, ExitStatus, Handle, ProcessInfo, Rights, Share, SpawnRequest, Text};
+use graft_abi::{
+    Call, Error, ExitStatus, FORK_GUARANTEED, Handle, MemorySizes, ProcessInfo, Rights, Share, SpawnRequest, Text, USER_END,
+};
 
 use crate::archive::{Archive, FileError};
 use crate::call::call;
@@ -69,13 +71,33 @@ pub enum Fork {
 
 /// Makes a copy of the calling process, with this much of its tables shared.
 pub fn fork(share: Share) -> Result<Fork, Error> {
+    fork_with(share, 0)
+}
+
+/// As [`fork`], with a guarantee: every copy that the fork may cause will find memory. Refused with [`Error::OutOfMemory`]
+/// if there is too little, with [`Error::NotAllowed`] if this process has been part of a fork without one.
+pub fn fork_guaranteed(share: Share) -> Result<Fork, Error> {
+    fork_with(share, FORK_GUARANTEED)
+}
+
+fn fork_with(share: Share, flags: u64) -> Result<Fork, Error> {
     // SAFETY: the child runs in a copy of this memory and the parent's does not change, so
     // both may go on with every object they have.
-    let answer = unsafe { call(Call::Fork, [Handle::SELF.0.into(), share as u64, 0]) }?;
+    let answer = unsafe { call(Call::Fork, [Handle::SELF.0.into(), share as u64, flags]) }?;
     Ok(match answer.handle() {
         Handle::NONE => Fork::Child,
         handle => Fork::Parent(Process { handle, identifier: answer.x1 }),
     })
+}
+
+/// How much of a process's memory is its own.
+pub fn memory_sizes(process: Handle) -> Result<MemorySizes, Error> {
+    let mut sizes = MemorySizes::default();
+    while sizes.cursor & !0xf < USER_END as u64 {
+        // SAFETY: the kernel reads and stores a MemorySizes in a variable that is borrowed mutably.
+        unsafe { call(Call::MemorySizes, [process.0.into(), (&raw mut sizes).addr() as u64]) }?;
+    }
+    Ok(sizes)
 }
 
 impl Process {

@@ -10,8 +10,9 @@ extern crate alloc;
 
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
-use graft_rt::abi::{EntryRecord, PAGE_SIZE, ProcessInfo};
+use graft_rt::abi::{EntryRecord, MemorySizes, PAGE_SIZE, ProcessInfo};
 use graft_rt::size::Size;
 use graft_rt::{Arguments, Error, Handle, eprintln, println, process, system, tables};
 use graft_table_view::dump::Line;
@@ -37,7 +38,7 @@ fn main(arguments: Arguments) -> Result<i32, String> {
             }
         }
     }
-    let (info, records) = look(identifier)?;
+    let Looked { info, sizes, records } = look(identifier)?;
     if dump {
         println!("process {} {}", info.identifier, system::name(&info.name));
         for record in records {
@@ -46,13 +47,20 @@ fn main(arguments: Arguments) -> Result<i32, String> {
     } else {
         let tree =
             Tree::new(&records).map_err(|error| format!("the kernel's records are not those of a tree: {error}"))?;
-        show(&info, &tree, palette);
+        show(&info, &sizes, &tree, palette);
     }
     Ok(0)
 }
 
-/// Statistics and records of the process with this identifier, or of this program.
-fn look(identifier: Option<u64>) -> Result<(ProcessInfo, alloc::vec::Vec<EntryRecord>), String> {
+/// What there is to know of a process's memory.
+struct Looked {
+    info: ProcessInfo,
+    sizes: MemorySizes,
+    records: Vec<EntryRecord>,
+}
+
+/// Looks at the process with this identifier, or at this program.
+fn look(identifier: Option<u64>) -> Result<Looked, String> {
     let refused = |error: Error| format!("{error}");
     let named = match identifier {
         Some(identifier) => {
@@ -62,10 +70,14 @@ fn look(identifier: Option<u64>) -> Result<(ProcessInfo, alloc::vec::Vec<EntryRe
         None => None,
     };
     let handle = named.as_ref().map_or(Handle::SELF, |process| process.handle());
-    Ok((process::info(handle).map_err(refused)?, tables::all_entries(handle).map_err(refused)?))
+    Ok(Looked {
+        info: process::info(handle).map_err(refused)?,
+        sizes: process::memory_sizes(handle).map_err(refused)?,
+        records: tables::all_entries(handle).map_err(refused)?,
+    })
 }
 
-fn show(info: &ProcessInfo, tree: &Tree, palette: Palette) {
+fn show(info: &ProcessInfo, sizes: &MemorySizes, tree: &Tree, palette: Palette) {
     println!("process {} {}", info.identifier, system::name(&info.name));
     for line in listing::list(tree, palette) {
         println!("{line}");
@@ -81,5 +93,11 @@ fn show(info: &ProcessInfo, tree: &Tree, palette: Palette) {
         size(summary.pages),
         summary.shared_pages,
         size(summary.reserved_pages),
+    );
+    println!(
+        "private {}, shared {}, proportional {}",
+        size(sizes.private_pages + sizes.private_tables),
+        size(sizes.shared_pages + sizes.shared_tables),
+        Size(sizes.proportional_bytes()),
     );
 }

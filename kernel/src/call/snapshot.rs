@@ -1,0 +1,77 @@
+//! Calls about snapshots: taking one, going back to it, making a process of it.
+
+#![forbid(unsafe_code)]
+
+use super::process::{make_child, own, share_of};
+use crate::arch::Context;
+use crate::scheduler;
+use crate::snapshot::Snapshot;
+use crate::thread::Thread;
+use graft_abi::{Error, Handle, Rights};
+
+/// What whoever takes a snapshot may do with it.
+const SNAPSHOT_RIGHTS: Rights = Rights::FORK.or(Rights::DUPLICATE);
+
+/// `snapshot`: keeps the caller's memory and the calling thread's registers.
+pub(super) fn take(
+    thread: &Thread,
+    registers: &Context,
+    handle: Handle,
+    share: u64,
+    flags: u64,
+) -> Result<(u64, u64), Error> {
+    let share = share_of(share)?;
+    if flags != 0 {
+        return Err(Error::BadArgument);
+    }
+    let process = own(thread, handle)?;
+    // Locked to the end: the room that there is now is there when the snapshot is complete.
+    let mut handles = process.handles.lock();
+    if !handles.has_room() {
+        return Err(Error::HandlesExhausted);
+    }
+    let snapshot = Snapshot::new(registers, scheduler::floating_point(thread), process.name())?;
+    let mut tree = process.space.lock()?;
+    let tlb = tree.tlb();
+    snapshot.fill(tree.snapshot(&tlb, share).map_err(|_| Error::OutOfMemory)?);
+    drop(tree);
+    let handle = handles.insert(snapshot.erase(), SNAPSHOT_RIGHTS)?;
+    Ok((handle.0.into(), 0))
+}
+
+/// `restore`: brings memory and registers back; the call that took the snapshot returns once more.
+pub(super) fn restore(
+    thread: &Thread,
+    registers: &mut Context,
+    handle: Handle,
+    snapshot: Handle,
+    value: u64,
+) -> Result<(), Error> {
+    let process = own(thread, handle)?;
+    let object = process.object::<Snapshot>(snapshot, Rights::FORK)?;
+    // 0 is what the call returned when it took the snapshot.
+    if value == 0 {
+        return Err(Error::BadArgument);
+    }
+    // The other threads would lose the ground under their feet.
+    if process.has_other_threads() {
+        return Err(Error::NotAllowed);
+    }
+    object.restore(&mut process.space.lock()?)?;
+    scheduler::replace_floating_point(thread, object.floating_point());
+    registers.clone_from(object.registers());
+    registers.x[0] = snapshot.0.into();
+    registers.x[1] = value;
+    Ok(())
+}
+
+/// `fork` of a snapshot: a process that goes on where the snapshot was taken.
+pub(super) fn fork(thread: &Thread, snapshot: &Snapshot) -> Result<(u64, u64), Error> {
+    make_child(
+        thread,
+        snapshot.name,
+        snapshot.registers(),
+        || snapshot.fork(),
+        |child| scheduler::give_floating_point(child, snapshot.floating_point()),
+    )
+}
