@@ -33,8 +33,8 @@ pub use call::{Call, SVC_IMMEDIATE};
 pub use error::Error;
 pub use handle::{Handle, Rights};
 pub use layout::{
-    ENTRY_ANY_LEVEL, EntryKind, EntryRecord, FORK_GUARANTEED, MemorySizes, Permissions, ProcessInfo, ProcessState, Share, SpawnRequest, SystemInfo,
-    TablesRequest, Text,
+    ENTRY_ANY_LEVEL, EntryKind, EntryRecord, FORK_GUARANTEED, MemorySizes, Permissions, ProcessInfo, ProcessState,
+    Share, SpawnRequest, SystemInfo, TablesRequest, Text,
 };
 pub use status::{ExitStatus, FaultKind};
 

@@ -11,7 +11,8 @@ use crate::{frames, scheduler, user_copy};
 use core::mem::size_of;
 use core::ops::ControlFlow;
 use graft_abi::{
-    EntryKind, EntryRecord, Error, Handle, MemorySizes, PAGE_SIZE, Permissions, Rights, SystemInfo, TablesRequest, USER_END,
+    EntryKind, EntryRecord, Error, Handle, MemorySizes, PAGE_SIZE, Permissions, Rights, SystemInfo, TablesRequest,
+    USER_END,
 };
 use graft_paging::{Entry, Kind, Level, Visit};
 

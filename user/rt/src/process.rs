@@ -4,7 +4,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use graft_abi::{
-    Call, Error, ExitStatus, FORK_GUARANTEED, Handle, MemorySizes, ProcessInfo, Rights, Share, SpawnRequest, Text, USER_END,
+    Call, Error, ExitStatus, FORK_GUARANTEED, Handle, MemorySizes, ProcessInfo, Rights, Share, SpawnRequest, Text,
+    USER_END,
 };
 
 use crate::archive::{Archive, FileError};

@@ -41,11 +41,16 @@ impl Report {
         crate::println!("{}: {what}", if self.failed.get() == 0 { "ok" } else { "with failures" });
     }
 
+    /// The exit code of [`finish`](Report::finish), without a count: for a part of a program that counts as one claim.
+    pub fn finish_quietly(&self) -> i32 {
+        i32::from(self.failed.get() > 0 || self.held.get() == 0)
+    }
+
     /// Prints the count. Returns the exit code: 0 if every claim held and there was one.
     pub fn finish(&self) -> i32 {
         let (held, failed) = (self.held.get(), self.failed.get());
         crate::println!("{held} claims held, {failed} failed");
-        i32::from(failed > 0 || held == 0)
+        self.finish_quietly()
     }
 }
 

@@ -27,11 +27,7 @@ fn main(_arguments: Arguments) -> Result<i32, FileError> {
     crowd(&report)?;
     let archive = Archive::open()?;
     let image = archive.file("true")?;
-    // Each core keeps some free frames at hand, which are out of reach of another that needs them:
-    // only with one can memory be taken to the last frame.
-    if system::info()?.cores == 1 {
-        squeezed(&report, image)?;
-    }
+    squeezed(&report, image)?;
     scramble(&report, image)?;
     heap(&report);
     drop(archive);

@@ -601,7 +601,8 @@ impl<A: Architecture + 'static> World<A> {
             .map(|(frame, &count)| 1.0 - if self.shared.contains(frame) { 1.0 / f64::from(count) } else { 0.0 })
             .sum();
         let parts = parts as f64 / (1_u64 << Sizes::PART_BITS) as f64;
-        ensure!((whole - parts).abs() < 0.01, "proportional sizes add up to {parts} frames of {whole}");
+        let add_up = (whole - parts).abs() < 0.01;
+        ensure!(add_up, "proportional sizes add up to {parts} frames of {whole}");
         let in_use = self.machine.frames_in_use();
         ensure!(in_use == references.len(), "{in_use} frames in use, {} of them reachable", references.len());
         self.machine.verdict()
