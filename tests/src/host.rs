@@ -16,6 +16,7 @@ pub fn cases() -> Vec<Case> {
     let make = || env::var("MAKE").unwrap_or_else(|_| "make".into());
     vec![
         step("host: tests of the crates", cargo(), &["test", "--no-fail-fast"], count),
+        step("host: protocols between cores, under loom", make(), &["--no-print-directory", "loom"], count),
         step("host: formatting and lints", make(), &["--no-print-directory", "check"], one),
         step("host: documentation", make(), &["--no-print-directory", "doc"], one),
     ]

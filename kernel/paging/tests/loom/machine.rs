@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64 as Plain, AtomicUsize};
 use std::sync::{Arc, OnceLock};
 
-use graft_paging::{Frame, Memory, Purpose, TableCounts};
+use graft_paging::{Frame, Memory, OutOfMemory, Purpose, TableCounts};
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::Ordering::{Acquire, Relaxed};
 use loom::sync::atomic::{AtomicU32, AtomicU64};
@@ -43,6 +43,8 @@ pub struct Machine<A> {
     frames: [OnceLock<State>; FRAMES],
     used: AtomicUsize,
     freed: AtomicUsize,
+    /// Frames committed, as a signed number: below zero for a moment when a copy under way has taken what a relative drops.
+    committed: AtomicU64,
     architecture: PhantomData<A>,
 }
 
@@ -78,6 +80,11 @@ impl<A: Architecture> Machine<A> {
     /// Frames in use, the page of zeroes aside.
     pub fn frames_in_use(&self) -> usize {
         self.used.load(Relaxed) - 1 - self.freed.load(Relaxed)
+    }
+
+    /// Frames committed.
+    pub fn committed(&self) -> i64 {
+        self.committed.load(Relaxed) as i64
     }
 
     /// References to a frame, as counted.
@@ -120,6 +127,7 @@ impl<A: Architecture> Shared<A> {
             frames: [const { OnceLock::new() }; FRAMES],
             used: AtomicUsize::new(0),
             freed: AtomicUsize::new(0),
+            committed: AtomicU64::new(0),
             architecture: PhantomData,
         };
         let zeroes = machine.allocate(Purpose::Page);
@@ -147,6 +155,26 @@ unsafe impl<A: Architecture> Memory for Shared<A> {
         assert_eq!(state.purpose, purpose);
         state.life.with_mut(|_| ());
         self.0.freed.fetch_add(1, Relaxed);
+    }
+
+    fn commit(&self, frames: u64) -> Result<(), OutOfMemory> {
+        self.0.committed.fetch_add(frames, Relaxed);
+        Ok(())
+    }
+
+    fn uncommit(&self, frames: u64) {
+        self.0.committed.fetch_sub(frames, Relaxed);
+    }
+
+    fn allocate_committed(&self, purpose: Purpose) -> Option<Frame> {
+        let one_less = |committed| (committed as i64 > 0).then(|| committed - 1);
+        self.0.committed.fetch_update(Relaxed, Relaxed, one_less).ok()?;
+        Some(self.0.allocate(purpose))
+    }
+
+    fn free_committed(&self, frame: Frame, purpose: Purpose) {
+        self.free(frame, purpose);
+        self.0.committed.fetch_add(1, Relaxed);
     }
 
     fn load(&self, table: Frame, index: usize) -> u64 {

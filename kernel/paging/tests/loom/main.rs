@@ -52,6 +52,10 @@ fn fork<A: Architecture>(machine: &Shared<A>, parent: &Process<A>, share: Share)
     Process::new(machine, parent.with(|space, tlb| space.fork(tlb, share)).unwrap())
 }
 
+fn fork_guaranteed<A: Architecture>(machine: &Shared<A>, parent: &Process<A>, share: Share) -> Arc<Process<A>> {
+    Process::new(machine, parent.with(|space, tlb| space.fork_guaranteed(tlb, share)).unwrap())
+}
+
 /// Every count is the number of descriptors that lead there, and every shared table is read-only on the way in.
 fn audit<A: Architecture>(machine: &Shared<A>, processes: &[&Process<A>]) {
     let mut found: BTreeMap<Frame, u32> = BTreeMap::new();
@@ -263,6 +267,31 @@ protocols! {
         parent.exit();
         child.exit();
         assert_eq!(machine.0.frames_in_use(), 0, "frames leaked");
+    }
+
+    /// Both copy the same under a guarantee: each frame is paid for once, and what was paid in vain comes back.
+    fn two_cores_split_what_is_paid_for_once<A>(share: Share) {
+        let (machine, parent) = parent::<A>();
+        let child = fork_guaranteed(&machine, &parent, share);
+        let other = thread::spawn({ let child = child.clone(); move || child.write(0, 0, 0, 20) });
+        parent.write(0, 0, 0, 10);
+        other.join().unwrap();
+        assert_eq!([parent.read(0, 0, 0), parent.read(0, PAGE, 0)], [10, 2]);
+        assert_eq!([child.read(0, 0, 0), child.read(0, PAGE, 0)], [20, 2]);
+        finish(&machine, &[&parent, &child]);
+        assert_eq!(machine.0.committed(), 0);
+    }
+
+    /// What the one is about to pay for, the other drops.
+    fn exit_against_split_under_a_guarantee<A>(share: Share) {
+        let (machine, parent) = parent::<A>();
+        let child = fork_guaranteed(&machine, &parent, share);
+        let other = thread::spawn(move || child.exit());
+        parent.write(0, 0, 0, 10);
+        other.join().unwrap();
+        assert_eq!(machine.0.committed(), 0);
+        finish(&machine, &[&parent]);
+        assert_eq!(machine.0.committed(), 0);
     }
 
     fn unmap_against_split<A>(share: Share) {

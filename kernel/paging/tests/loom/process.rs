@@ -108,7 +108,13 @@ impl<A: Architecture> Process<A> {
             }
             drop(translations);
             let address = VirtAddr::new(address).unwrap();
-            self.with(|space, tlb| space.fault(tlb, address, access))?;
+            loop {
+                match self.with(|space, tlb| space.fault(tlb, address, access)) {
+                    // Another core holds the frame: it goes on now, and gives it back or has no more use for sharing.
+                    Err(Fault::Contended) => loom::thread::yield_now(),
+                    answer => break answer.map(drop)?,
+                }
+            }
         }
         panic!("{address:#x} faults for ever");
     }
