@@ -32,7 +32,7 @@ STAMP := $(BUILD)/.compiled
 CHANGED = $(shell find Cargo.lock Cargo.toml link.ld kernel boot user tests -newer $(STAMP) -type f -print -quit)
 QUIET := $(if $(wildcard $(STAMP)),$(if $(CHANGED),,--quiet))
 
-.PHONY: build help run test image gdb check doc size doctor clean
+.PHONY: build help run test image gdb check doc size profile doctor clean
 
 # What run, test and the others start with.
 define compile
@@ -66,6 +66,9 @@ help: ## this text
 	@echo 'Variables of test:'
 	@echo '  ONLY=TEXT        only tests whose names contain it'
 	@echo '  JOBS=N           emulators at a time (one per core)'
+	@echo 'Variables of profile:'
+	@echo '  TOUCH=SIZE       memory that forkbench touches (4M)'
+	@echo '  SHARE=DEPTHS     copy, l3, l2, l1 (l3 l1)'
 	@echo 'Variables of image:'
 	@echo '  FIRMWARE=DIR     firmware of the Raspberry Pi 4, for a whole SD card'
 	@echo 'Variables of soak and fuzz:'
@@ -108,6 +111,9 @@ doc: ## the documentation of every crate
 
 size: build ## bytes of kernel and programs in memory
 	@$(TOOL) size
+
+profile: build ## where the instructions of forkbench's figures go, by function
+	@$(TOOL) profile --icount --smp 1 --mem 1G --memory $(or $(TOUCH),4M) $(or $(SHARE),l3 l1)
 
 doctor: ## tools found here, against those known to work
 	@tests/setup.sh doctor

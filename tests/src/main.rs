@@ -6,7 +6,7 @@ use graft_tests::foreground::{self, Outcome};
 use graft_tests::machine::{Board, Console, Machine};
 use graft_tests::runner::{self, Options};
 use graft_tests::session::shell_words;
-use graft_tests::{cases, host};
+use graft_tests::{cases, host, profile};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -55,6 +55,16 @@ enum Action {
     GdbCommand {
         #[command(flatten)]
         machine: MachineArguments,
+    },
+    /// Shows where the instructions of forkbench's figures go, by function.
+    Profile {
+        #[command(flatten)]
+        machine: MachineArguments,
+        /// How much memory forkbench touches.
+        #[arg(long)]
+        memory: String,
+        /// Depths of sharing.
+        shares: Vec<String>,
     },
     /// Runs every test; the last line is the count.
     Test {
@@ -168,6 +178,12 @@ fn perform(build: &Build, action: Action) -> Result<ExitCode, String> {
             let console = Console::File(build.logs().join("gdb-console.log"));
             let mut command = machine.machine(build)?.command(console);
             println!("{}", shell_words(command.args(["-gdb", "stdio", "-S"])));
+        }
+        Action::Profile { machine, memory, shares } => {
+            let machine = machine.machine(build)?;
+            for share in shares {
+                println!("{}", profile::run(build, &machine, &memory, &share)?);
+            }
         }
         Action::Test { jobs, only } => {
             let jobs = jobs.or_else(|| std::thread::available_parallelism().ok().map(Into::into)).unwrap_or(1);

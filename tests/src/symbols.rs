@@ -18,14 +18,8 @@ pub fn embed(file: &[u8], image: &mut [u8]) -> Result<(), Unfit> {
         return Err(unfit("has no sections in memory".into()));
     };
 
-    let mut functions: Vec<_> = parsed
-        .symbols()
-        .filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.address() >= base)
-        .filter_map(|symbol| Some(((symbol.address() - base) as u32, readable(symbol.name().ok()?))))
-        .collect();
-    functions.sort();
-    functions.dedup_by_key(|(offset, _)| *offset);
-
+    let functions = functions(file, &[SymbolKind::Text])?.into_iter().filter(|(address, _)| *address >= base);
+    let functions: Vec<_> = functions.map(|(address, name)| ((address - base) as u32, name)).collect();
     let table = table(&functions);
     let start = (room.address() - base) as usize;
     if table.len() as u64 > room.size() {
@@ -40,6 +34,21 @@ pub fn embed(file: &[u8], image: &mut [u8]) -> Result<(), Unfit> {
         None => return Err(unfit("has its section .symbols outside of the image".into())),
     }
     Ok(())
+}
+
+/// The symbols of these kinds in a file by address, names as they are in the source.
+pub fn functions(file: &[u8], kinds: &[SymbolKind]) -> Result<Vec<(u64, String)>, Unfit> {
+    let parsed = object::File::parse(file).map_err(|error| Unfit(format!("cannot be read: {error}")))?;
+    let mut functions: Vec<_> = parsed
+        .symbols()
+        .filter(|symbol| kinds.contains(&symbol.kind()))
+        .filter_map(|symbol| Some((symbol.address(), readable(symbol.name().ok()?))))
+        // Marks of what is code and what is data (ELF for the Arm 64-bit Architecture, "Mapping symbols"), and local labels.
+        .filter(|(_, name)| !name.starts_with(['$', '.']))
+        .collect();
+    functions.sort();
+    functions.dedup_by_key(|(address, _)| *address);
+    Ok(functions)
 }
 
 /// The name as it is written in the source, without the compiler's hash.
