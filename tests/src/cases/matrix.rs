@@ -30,6 +30,8 @@ pub(super) fn cases(build: &Build) -> Result<Vec<Case>, String> {
         for program in &programs {
             cases.push(line(&machine, program, Expected::success(), PROGRAM_LIMIT));
         }
+        // Four processes and all their children on four cores, for a minute.
+        cases.push(line(&machine, "t-stress 60", Expected::success(), PROGRAM_LIMIT));
         cases.push(line(&machine, "true", Expected::success(), LIMIT));
         cases.push(line(&machine, "false", Expected::status(Status::Is(1)), LIMIT));
         cases.push(line(&machine, "nosuch", Expected::status(Status::Is(127)).saying("nosuch"), LIMIT));
