@@ -284,7 +284,7 @@ pub(crate) fn weight<F: Format>(memory: &impl Memory, raw: u64, level: Level) ->
             Counts { tables: below.tables + 1, ..below }
         }
         Entry::Page(page) if page.kind.is_counted() => Counts { pages: 1, unshareable, ..Counts::ZERO },
-        Entry::Page(page) if page.kind == Kind::Zero => Counts { reserved: 1, unshareable, ..Counts::ZERO },
+        Entry::Page(page) if page.kind == Kind::Zero => Counts { reserved: 1, ..Counts::ZERO },
         Entry::Page(_) => Counts { unshareable, ..Counts::ZERO },
     }
 }

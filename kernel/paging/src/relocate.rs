@@ -63,7 +63,8 @@ impl<F: Format, M: Memory> Edit<F> for Adopt<'_, F, M> {
         }
         if whole && source.start().is_multiple_of(level.span()) {
             let (table, index, raw) = self.find(source, level);
-            if F::is_present(raw) && (level == Level::LAST || !self.memory.counts(F::output(raw)).has_unshareable()) {
+            // Something below is present, so this is. What may not be shared moves page by page, and stays as writable as it was.
+            if level == Level::LAST || !self.memory.counts(F::output(raw)).has_unshareable() {
                 return Ok(Decision::Adopt(table, index));
             }
         }

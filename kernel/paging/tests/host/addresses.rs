@@ -81,6 +81,14 @@ fn addresses_are_shown_as_numbers() {
 }
 
 #[test]
+fn errors_say_what_is_wrong() {
+    assert_eq!(OutOfMemory.to_string(), "out of memory");
+    for error in [Error::Contended, Error::Unguaranteed, Error::OutOfMemory] {
+        assert!(error.to_string().len() > 10, "{error:?}");
+    }
+}
+
+#[test]
 fn errors_name_their_address() {
     let shown = [
         Error::Occupied(at(0x5000)),

@@ -276,7 +276,12 @@ fn a_memory_without_commitments_promises_nothing() {
     space.reserve(&tlb, range(GIB, PAGE), MEMORY).unwrap();
     assert_eq!(space.fork_guaranteed(&tlb, Share::Level3).err(), Some(Error::OutOfMemory));
     space.fork(&tlb, Share::Level3).unwrap().destroy(&tlb);
+    let mut snapshot = space.snapshot(&tlb, Share::Level3).unwrap();
+    space.resolve(&tlb, at(GIB), graft_paging::Access::Write).unwrap();
+    assert_eq!(space.restore(&tlb, &mut snapshot), Ok(()));
+    snapshot.destroy();
     space.destroy(&tlb);
+    assert_eq!(plain.commit(1), Err(OutOfMemory));
     assert_eq!(plain.allocate_committed(Purpose::Page), None);
     let frame = plain.allocate(Purpose::Page).unwrap();
     plain.free_committed(frame, Purpose::Page);

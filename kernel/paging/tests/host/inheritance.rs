@@ -1,8 +1,8 @@
 //! What a child gets, and that a table which once could not be shared can be again.
 
 use graft_paging::{
-    AArch64, AddressSpace, Error, Foreign, Format, Frame, Inherit, Kind, Permissions, Reach, Reservation, Share, Usage,
-    X86_64,
+    AArch64, AddressSpace, Error, Foreign, Format, Frame, Inherit, Kind, Memory, Permissions, Purpose, Reach,
+    Reservation, Share, Usage, X86_64,
 };
 
 use crate::memory::{GIB, Host, MEMORY, MIB, Notes, PAGE, Told, at, range, space, write};
@@ -44,6 +44,46 @@ cases! {
             // It never lost its permission to write: nobody else has it.
             assert!(!touched || parent.translate(at(GIB + 2 * MIB)).unwrap().writable_now);
             parent.destroy(&tlb);
+            assert_eq!(host.in_use(), 0);
+        }
+    }
+
+    /// Shared memory moves without losing its permission to be written, however it lies to the tables.
+    fn shared_memory_moves_as_writable_as_it_was<F>() {
+        for (from, to) in [(GIB, 4 * GIB), (GIB, 4 * GIB + PAGE), (GIB, GIB + 8 * PAGE)] {
+            let (host, tlb) = (Host::new(64), Notes::default());
+            let mut space = space::<F>(&host, &[(from + PAGE, PAGE)]);
+            let frame = host.allocate(Purpose::Page).unwrap();
+            space.map_pages(&tlb, range(from, PAGE), Permissions::ReadWrite, Kind::Shared, |_| frame).unwrap();
+            let bytes = if to.is_multiple_of(2 * MIB) { 2 * MIB } else { 2 * PAGE };
+            space.relocate(&tlb, range(from, bytes), range(to, bytes)).unwrap();
+            let moved = space.translate(at(to)).unwrap();
+            assert!(moved.writable_now && moved.page.frame == frame, "{to:#x}");
+            assert_eq!(space.translate(at(from)), None);
+            // Its private neighbour waits for a write, like any last owner's page.
+            assert!(!space.translate(at(to + PAGE)).unwrap().writable_now);
+            space.destroy(&tlb);
+            assert_eq!(host.in_use(), 1);
+        }
+    }
+
+    /// What keeps its table from being shared does not keep a second fork from finding nothing to take away.
+    fn a_fork_around_an_obstacle_flushes_once<F>() {
+        for share in [Share::Pages, Share::Level3, Share::Level2, Share::Level1] {
+            let (host, tlb) = (Host::new(64), Notes::default());
+            let mut parent = space::<F>(&host, &[(GIB, PAGE), (2 * GIB, PAGE)]);
+            parent.reserve(&tlb, range(GIB + PAGE, PAGE), OURS).unwrap();
+            write(&mut parent, GIB + PAGE);
+            tlb.take();
+            let first = parent.fork(&tlb, share).unwrap();
+            assert_eq!(tlb.take(), [Told::Invalidated(graft_paging::VirtRange::ALL, Reach::Tables)], "{share:?}");
+            let second = parent.fork(&tlb, share).unwrap();
+            assert_eq!(tlb.take(), [], "{share:?}");
+            // A child that forks without having written finds every mark in place above.
+            let mut first = first;
+            let third = first.fork(&tlb, Share::Pages).unwrap();
+            assert_eq!(tlb.take(), [], "{share:?}");
+            [first, second, third, parent].into_iter().for_each(|space| space.destroy(&tlb));
             assert_eq!(host.in_use(), 0);
         }
     }

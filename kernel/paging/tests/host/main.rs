@@ -10,5 +10,6 @@ mod commit;
 mod costs;
 mod inheritance;
 mod memory;
+mod sizes;
 mod threads;
 mod tours;

@@ -100,6 +100,11 @@ fn a_gap_is_found_beside_and_between() {
     assert_eq!(gap(&space, 0, (1 << 48) - PAGE), Some(0));
     assert_eq!(gap(&space, 0, 1 << 48), None);
     assert_eq!(gap(&space, (1 << 48) - PAGE, PAGE), None);
+    // A level-2 table without an empty entry, and a hole below one of them.
+    space.reserve(&tlb, range(4 * GIB, GIB), MEMORY).unwrap();
+    space.unmap(&tlb, range(4 * GIB + 6 * PAGE, PAGE)).unwrap();
+    assert_eq!(gap(&space, 4 * GIB, PAGE), Some(4 * GIB + 6 * PAGE));
+    assert_eq!(gap(&space, 4 * GIB, 2 * PAGE), Some(5 * GIB));
     space.reserve(&tlb, range(GIB, PAGE), MEMORY).unwrap();
     assert_eq!(gap(&space, GIB - PAGE, PAGE), Some(GIB - PAGE));
     assert_eq!(gap(&space, GIB - PAGE, 2 * PAGE), Some(GIB + PAGE));

@@ -51,30 +51,48 @@ fn family<A: Architecture + 'static>(share: Share, guaranteed: bool) -> Case<A> 
     case
 }
 
-fn at_every_point<A: Architecture + 'static>(operation: &Action<A>, action: fn(&Case<A>)) {
-    for share in [Share::Level3, Share::Level1] {
-        for guaranteed in [false, true] {
-            for point in 0.. {
-                let case = Rc::new(family::<A>(share, guaranteed));
-                let at =
-                    Rc::new(At { case: case.clone(), left: Cell::new(Some(point)), action, busy: RefCell::default() });
-                let bystander: Rc<dyn Bystander> = at.clone();
-                case.0.machine.set_bystander(Rc::downgrade(&bystander));
-                operation(&case);
-                let happened = at.left.take().is_none();
-                drop((at, bystander));
-                case.0
-                    .audit()
-                    .unwrap_or_else(|what| panic!("{share:?}, guaranteed: {guaranteed}, point {point}: {what}"));
-                case.read_everything(1..2);
-                Rc::into_inner(case).expect("nobody else has it").end();
-                if !happened {
-                    assert!(point > 0, "an operation without a point");
-                    break;
-                }
-            }
+/// Lets a family come to the operation again and again, and the action happen one point later each time.
+fn at_every_point<A: Architecture + 'static>(
+    what: &str,
+    begin: impl Fn() -> Case<A>,
+    operation: &Action<A>,
+    action: fn(&Case<A>),
+) {
+    for point in 0.. {
+        let case = Rc::new(begin());
+        let at = Rc::new(At { case: case.clone(), left: Cell::new(Some(point)), action, busy: RefCell::default() });
+        let bystander: Rc<dyn Bystander> = at.clone();
+        case.0.machine.set_bystander(Rc::downgrade(&bystander));
+        operation(&case);
+        let happened = at.left.take().is_none();
+        drop((at, bystander));
+        case.0.audit().unwrap_or_else(|wrong| panic!("{what}, point {point}: {wrong}"));
+        case.read_everything(1..2);
+        Rc::into_inner(case).expect("nobody else has it").end();
+        if !happened {
+            assert!(point > 0, "an operation without a point");
+            break;
         }
     }
+}
+
+/// A relative that shared upper tables goes while a restore is under way: less is taken back than was paid for.
+#[test]
+fn a_sharer_of_upper_tables_exits_at_every_point_of_a_restore() {
+    fn case<A: Architecture + 'static>() {
+        let begin = || {
+            let case = Case::<A>::new();
+            case.0.fork_guaranteed(0, 1, Share::Level3).unwrap();
+            case.0.snapshot(1, 0, Share::Level3).unwrap();
+            case.write(1, HERE);
+            case.0.fork_guaranteed(1, 2, Share::Level1).unwrap();
+            case
+        };
+        let exit = |case: &Case<A>| case.0.exit(2).unwrap();
+        at_every_point("restore", begin, &|case: &Case<A>| case.0.restore(1, 0).unwrap(), exit);
+    }
+    case::<AArch64>();
+    case::<X86_64>();
 }
 
 /// Every operation against one thing that a relative does.
@@ -91,7 +109,14 @@ fn whatever_happens<A: Architecture + 'static>(action: fn(&Case<A>)) {
         &|case| case.0.restore(1, 0).unwrap(),
         &|case| case.0.fork(1, 3, Share::Level3).unwrap(),
     ];
-    operations.iter().for_each(|operation| at_every_point(operation, action));
+    for share in [Share::Level3, Share::Level1] {
+        for guaranteed in [false, true] {
+            let what = format!("{share:?}, guaranteed: {guaranteed}");
+            for operation in operations {
+                at_every_point(&what, || family::<A>(share, guaranteed), operation, action);
+            }
+        }
+    }
 }
 
 macro_rules! actions {
