@@ -11,6 +11,7 @@ pub mod figures;
 pub mod foreground;
 pub mod host;
 pub mod machine;
+pub mod plot;
 pub mod profile;
 pub mod runner;
 pub mod scratch;

@@ -1,0 +1,282 @@
+//! Charts as SVG: lines over two axes, and bars in groups.
+//!
+//! ```text
+//!   title
+//!   y ┤    a ───●        ● a      what is drawn, then the legend beside it, never over it
+//!     │  b ──■           ■ b
+//!     └──────────── x
+//!   notes: how it was measured
+//! ```
+//!
+//! Colours are those of Okabe and Ito, which the colour-blind can tell apart; markers differ as well, so that a
+//! chart survives a black-and-white printer. Text stays text.
+
+mod axis;
+mod page;
+
+use axis::Ruler;
+use page::{Key, Page};
+use std::fmt;
+
+pub use axis::{Axis, Notation, Scale};
+
+/// Lines over two axes.
+#[derive(Clone, Debug)]
+pub struct LineChart {
+    /// What the chart shows.
+    pub title: String,
+    /// The horizontal axis.
+    pub x: Axis,
+    /// The vertical axis.
+    pub y: Axis,
+    /// The lines, in the order of the legend.
+    pub lines: Vec<Line>,
+    /// How it was measured, a line each.
+    pub notes: Vec<String>,
+}
+
+/// One line.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// Its name in the legend.
+    pub name: String,
+    /// How it looks.
+    pub look: Look,
+    /// Its points in the order in which they are connected.
+    pub points: Vec<(f64, f64)>,
+}
+
+/// Bars in groups: one group for each thing, one bar in it for each of those compared.
+#[derive(Clone, Debug)]
+pub struct BarChart {
+    /// What the chart shows.
+    pub title: String,
+    /// The vertical axis.
+    pub y: Axis,
+    /// Names of the groups.
+    pub groups: Vec<String>,
+    /// What is compared, in the order of the legend.
+    pub bars: Vec<Bars>,
+    /// How it was measured, a line each.
+    pub notes: Vec<String>,
+}
+
+/// One colour of bars.
+#[derive(Clone, Debug)]
+pub struct Bars {
+    /// Its name in the legend.
+    pub name: String,
+    /// Its colour.
+    pub colour: Colour,
+    /// One value for each group; where there is none, there is no bar.
+    pub values: Vec<Option<f64>>,
+}
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// Its colour.
+    pub colour: Colour,
+    /// What stands at each point.
+    pub marker: Marker,
+    /// How points are connected.
+    pub stroke: Stroke,
+}
+
+/// Colours that can be told apart without seeing red or green.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Colour {
+    Black,
+    Grey,
+    Orange,
+    SkyBlue,
+    Green,
+    Blue,
+    Vermilion,
+    Purple,
+}
+
+/// What stands at a point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Marker {
+    Circle,
+    Square,
+    Triangle,
+    Diamond,
+    /// For lines of so many points that marks would hide them.
+    None,
+}
+
+/// How points are connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stroke {
+    /// By a line; markers are filled.
+    Solid,
+    /// By dashes; markers are hollow.
+    Dashed,
+}
+
+/// Why there is no chart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlotError {
+    /// There is nothing to draw.
+    Empty,
+    /// The axis has no place for a value.
+    OffScale {
+        /// The axis's label.
+        axis: String,
+        /// The value.
+        value: String,
+    },
+}
+
+impl fmt::Display for PlotError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PlotError::Empty => f.write_str("there is nothing to draw"),
+            PlotError::OffScale { axis, value } => write!(f, "the axis {axis:?} has no place for {value}"),
+        }
+    }
+}
+
+impl std::error::Error for PlotError {}
+
+impl LineChart {
+    /// The chart as an SVG document.
+    pub fn svg(&self) -> Result<String, PlotError> {
+        let all = || self.lines.iter().flat_map(|line| &line.points);
+        let x = self.x.ruler(all().map(|point| point.0))?;
+        let y = self.y.ruler(all().map(|point| point.1))?;
+        let legend: Vec<_> = self.lines.iter().map(|line| (line.name.as_str(), Key::Line(line.look))).collect();
+        let page = Page { title: &self.title, x: &self.x.label, y: &self.y.label, legend: &legend, notes: &self.notes };
+        page.draw(&x, &y, |root, place| {
+            for line in &self.lines {
+                let points: Vec<_> = line
+                    .points
+                    .iter()
+                    .map(|&(x, y)| Ok(place(self.x.position(x)?, self.y.position(y)?)))
+                    .collect::<Result<_, PlotError>>()?;
+                page::stroke(root, &points, line.look);
+                points.iter().for_each(|&point| page::mark(root, point, line.look));
+            }
+            Ok(())
+        })
+    }
+}
+
+impl BarChart {
+    /// The chart as an SVG document.
+    pub fn svg(&self) -> Result<String, PlotError> {
+        let values = self.bars.iter().flat_map(|bars| bars.values.iter().flatten().copied());
+        let mut y = self.y.ruler(values)?;
+        // A bar of the least value is still a bar, and there is room for the figure above the highest.
+        if self.y.scale != Scale::Linear {
+            y.start -= 0.15;
+        }
+        y.end += (y.end - y.start) * 0.08;
+        let centre = |group: usize| group as f64 + 0.5;
+        let names = self.groups.iter().enumerate().map(|(group, name)| (centre(group), name.clone()));
+        let x = Ruler { start: 0.0, end: self.groups.len() as f64, major: names.collect(), minor: Vec::new() };
+        let legend: Vec<_> = self.bars.iter().map(|bars| (bars.name.as_str(), Key::Bar(bars.colour))).collect();
+        let page = Page { title: &self.title, x: "", y: &self.y.label, legend: &legend, notes: &self.notes };
+        let width = 0.84 / self.bars.len() as f64;
+        page.draw(&x, &y, |root, place| {
+            for (number, bars) in self.bars.iter().enumerate() {
+                for (group, value) in bars.values.iter().enumerate() {
+                    let Some(value) = *value else { continue };
+                    let left = group as f64 + 0.08 + width * number as f64;
+                    let top = place(left, self.y.position(value)?);
+                    let bottom = place(left + width, y.start);
+                    page::bar(root, top, (bottom.0 - 1, bottom.1), bars.colour);
+                    page::figure(root, &self.y.write(value), (top.0, bottom.0), top.1);
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chart(points: Vec<(f64, f64)>) -> LineChart {
+        let look = |colour, marker, stroke| Look { colour, marker, stroke };
+        LineChart {
+            title: "fork & wait".into(),
+            x: Axis::new("touched memory", Scale::Doublings).written(Notation::Bytes),
+            y: Axis::new("instructions", Scale::Decades),
+            lines: vec![
+                Line { name: "ours".into(), look: look(Colour::Blue, Marker::Square, Stroke::Solid), points },
+                Line {
+                    name: "theirs".into(),
+                    look: look(Colour::Vermilion, Marker::Circle, Stroke::Dashed),
+                    points: vec![(1024.0, 10.0), (4096.0, 1000.0)],
+                },
+            ],
+            notes: vec!["one core".into()],
+        }
+    }
+
+    /// The numbers of an attribute of every element that has `with` in it.
+    fn numbers(svg: &str, with: &str, attribute: &str) -> Vec<i32> {
+        let value = |line: &str| line.split_once(&format!(" {attribute}=\""))?.1.split('"').next()?.parse().ok();
+        svg.lines().filter(|line| line.contains(with)).filter_map(value).collect()
+    }
+
+    #[test]
+    fn text_stays_text_and_is_escaped() {
+        let svg = chart(vec![(1024.0, 100.0), (2048.0, 200.0)]).svg().unwrap();
+        for text in ["fork &amp; wait", "touched memory", "instructions", "4 KiB", "1 k", "theirs", "one core"] {
+            assert!(svg.lines().any(|line| line.trim() == text), "{text} is not in:\n{svg}");
+        }
+    }
+
+    #[test]
+    fn the_legend_is_beside_what_is_drawn() {
+        let svg = chart(vec![(1024.0, 100.0), (2048.0, 200.0)]).svg().unwrap();
+        let circles = numbers(&svg, "<circle", "cx");
+        // Each marker is a filled and an outlined circle: two points, then the legend's sample.
+        assert_eq!(circles.len(), 6);
+        let lines = svg.lines().collect::<Vec<_>>();
+        let name = lines.iter().position(|line| line.trim() == "theirs").unwrap();
+        let legend = numbers(lines[name - 1], "<text", "x")[0];
+        assert!(circles[..4].iter().all(|x| x + 30 < legend), "{circles:?} {legend}");
+        assert!(legend + page::text_width("theirs", 14) <= numbers(&svg, "<svg", "width")[0]);
+    }
+
+    #[test]
+    fn larger_values_are_higher_and_further_right() {
+        let svg = chart(vec![(1024.0, 100.0), (2048.0, 200.0)]).svg().unwrap();
+        let (x, y) = (numbers(&svg, "<circle", "cx"), numbers(&svg, "<circle", "cy"));
+        assert!(x[0] < x[2] && y[0] > y[2]);
+    }
+
+    #[test]
+    fn a_value_that_a_logarithm_has_no_place_for_is_an_error() {
+        let error = chart(vec![(0.0, 100.0)]).svg().unwrap_err();
+        assert_eq!(error.to_string(), "the axis \"touched memory\" has no place for 0");
+        let empty = LineChart { lines: Vec::new(), ..chart(Vec::new()) };
+        assert_eq!(empty.svg().unwrap_err(), PlotError::Empty);
+    }
+
+    #[test]
+    fn a_missing_value_has_no_bar_and_a_small_one_is_seen() {
+        let bars = |values: Vec<Option<f64>>| BarChart {
+            title: String::new(),
+            y: Axis::new("instructions", Scale::Decades),
+            groups: vec!["null call".into(), "fork".into()],
+            bars: vec![Bars { name: "ours".into(), colour: Colour::Blue, values }],
+            notes: Vec::new(),
+        };
+        let blue = |svg: &str| numbers(svg, "#0072B2", "height");
+        let both = bars(vec![Some(10.0), Some(10_000.0)]).svg().unwrap();
+        let one = bars(vec![Some(10.0), None]).svg().unwrap();
+        // One of them is in the legend.
+        assert_eq!((blue(&both).len(), blue(&one).len()), (3, 2));
+        assert!(blue(&both)[0] > 5 && blue(&both)[1] > 20 * blue(&both)[0], "{:?}", blue(&both));
+        assert!(both.contains("10 k\n"));
+    }
+}
