@@ -24,6 +24,8 @@ const READ_COUNTER: u32 = 0xd53b_e040;
 const NESTED: usize = 4;
 /// Functions that each figure is shown with.
 const SHOWN: usize = 10;
+/// The figure that is half of what was measured: from one process to another and back.
+const HALF: &str = "context_switch";
 /// What the program itself executes.
 const PROGRAM: &str = "(the program)";
 /// Where programs are; everything above is the kernel.
@@ -160,15 +162,16 @@ fn matching(stretches: &[Functions], length: u64) -> Option<Functions> {
 
 fn paragraph(figure: &Figure, stretches: &[Functions]) -> Result<String, String> {
     let Figure { metric, share, bytes, median: total, .. } = figure;
+    let (length, both) = if metric == HALF { (2 * total, "; there and back") } else { (*total, "") };
     let functions =
-        matching(stretches, *total).ok_or_else(|| format!("no stretch of the trace is {metric}'s {total} long"))?;
+        matching(stretches, length).ok_or_else(|| format!("no stretch of the trace is {metric}'s {length} long"))?;
     let mut sorted: Vec<_> = functions.into_iter().collect();
     sorted.sort_by(|(a, more), (b, less)| less.cmp(more).then(a.cmp(b)));
-    let mut text = format!("{metric}, --share {share}, {} MiB: {total} instructions\n", bytes >> 20);
+    let mut text = format!("{metric}, --share {share}, {} MiB: {total} instructions{both}\n", bytes >> 20);
     let rest: u64 = sorted.iter().skip(SHOWN).map(|(_, count)| count).sum();
     let rest = (rest > 0).then(|| ("(others)".to_string(), rest));
     for (name, count) in sorted.into_iter().take(SHOWN).chain(rest) {
-        let _ = writeln!(text, "{count:>9}  {:>3} %  {name}", (count * 100 + total / 2) / total);
+        let _ = writeln!(text, "{count:>9}  {:>3} %  {name}", (count * 100 + length / 2) / length);
     }
     Ok(text)
 }
@@ -195,6 +198,18 @@ mod tests {
         assert_eq!(matching(&stretches, 5), Some(between));
         assert_eq!(matching(&stretches, 7).map(|sum| sum[PROGRAM]), Some(4));
         assert_eq!(matching(&stretches, 3), None);
+    }
+
+    #[test]
+    fn a_switch_is_half_of_its_stretch() {
+        let row = |metric: &str| figures::parse(&format!("forkbench,l3,0,{metric},ns,5,5,5,1")).remove(0);
+        let stretches = vec![Functions::new(), Functions::from([("yield".to_string(), 10)])];
+        assert!(
+            paragraph(&row(HALF), &stretches)
+                .unwrap()
+                .contains("5 instructions; there and back\n       10  100 %  yield")
+        );
+        assert!(paragraph(&row("fork"), &stretches).unwrap_err().contains("fork's 5 long"));
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub(crate) enum Unit {
     /// Counts of the machine's counter, shown as nanoseconds.
     Time,
     Frames,
+    Bytes,
 }
 
 /// All figures of a run, in the order in which they are shown.
@@ -89,6 +90,7 @@ impl Figure {
                 "ns"
             }
             Unit::Frames => "frames",
+            Unit::Bytes => "bytes",
         };
         values.sort_unstable();
         let at = |index: usize| values.get(index).copied().unwrap_or(0);

@@ -1,8 +1,9 @@
-//! Measures fork and the writes after it: `forkbench --mem SIZE --share copy|l3|l2|l1 [--reps N] [--csv]`.
+//! Measures fork, the writes after it, and calls to compare with: `forkbench --mem SIZE --share copy|l3|l2|l1 [--reps N] [--csv]`.
 //!
 //! Every figure is taken N times from the same state: SIZE bytes of memory, each page written
 //! since the last fork. Times are of the machine's counter and thus of the whole way from the
-//! program into the kernel and back; frames are those that the allocator has fewer.
+//! program into the kernel and back; frames are those that the allocator has fewer. A switch between
+//! processes (`context_switch`) is measured on machines with one core.
 //!
 //! With `--csv` a row is `forkbench,SHARE,BYTES,METRIC,UNIT,MIN,MEDIAN,MAX,N`.
 
@@ -12,6 +13,8 @@
 
 extern crate alloc;
 
+#[allow(unsafe_code)]
+mod calls;
 mod figures;
 mod options;
 mod run;

@@ -3,10 +3,14 @@
 use alloc::format;
 use alloc::string::String;
 
+use core::fmt::Display;
+
 use graft_rt::abi::PAGE_SIZE;
+use graft_rt::archive::Archive;
 use graft_rt::size::Size;
 use graft_rt::{Error, Region, system};
 
+use crate::calls;
 use crate::figures::{Figures, Unit};
 use crate::options::Options;
 use crate::sequences::{self, Before, ChildWork};
@@ -20,7 +24,7 @@ const FRESH: usize = 0x800_0000;
 const RESERVE: u64 = 2048;
 
 /// Times and frames in the order in which they are shown.
-const TIMES: [&str; 11] = [
+const TIMES: [&str; 15] = [
     "fork",
     "fork_exit_wait",
     "exit",
@@ -32,7 +36,15 @@ const TIMES: [&str; 11] = [
     "last_owner_write",
     "demand_zero",
     "null_call",
+    "child_unmap",
+    "unmap",
+    "spawn",
+    "spawn_exit_wait",
 ];
+/// Half of the way to another process and back; with one core only.
+const SWITCH: &str = "context_switch";
+/// Bytes of translation tables that a fork takes.
+const TABLES: &str = "table_bytes_fork";
 const FRAMES: [&str; 2] = ["frames_fork", "frames_first_write"];
 
 /// Takes all figures.
@@ -45,6 +57,11 @@ pub(crate) fn run(options: &Options) -> Result<Figures, String> {
     for metric in FRAMES {
         figures.prepare(metric, Unit::Frames, options.repetitions);
     }
+    figures.prepare(TABLES, Unit::Bytes, options.repetitions);
+    let has_one_core = system::info().map_err(|error| refused("look at the system", error))?.cores == 1;
+    if has_one_core {
+        figures.prepare(SWITCH, Unit::Time, options.repetitions);
+    }
     // Two pages are written even if no memory was asked for.
     let memory = Region::at(MEMORY, options.bytes.max(2 * PAGE_SIZE)).map_err(|error| refused("map", error))?;
     let fresh = Region::at(FRESH, (options.repetitions + 1) * PAGE_SIZE).map_err(|error| refused("map", error))?;
@@ -54,13 +71,27 @@ pub(crate) fn run(options: &Options) -> Result<Figures, String> {
     repetition(options, &memory, &mut warm_up).map_err(|error| refused("fork", error))?;
     for number in 1..=options.repetitions {
         repetition(options, &memory, &mut figures).map_err(|error| refused("fork", error))?;
-        figures.note("demand_zero", sequences::write(fresh.address() + number * PAGE_SIZE));
-        figures.note("null_call", sequences::null_call());
+        figures.note("demand_zero", calls::write(fresh.address() + number * PAGE_SIZE));
+        figures.note("null_call", calls::null_call());
+    }
+    for _ in 1..=options.repetitions {
+        touch(&memory);
+        figures.note("unmap", calls::unmap(&memory).map_err(|error| refused("unmap", error))?);
+    }
+    // At the end: the archive would add to what every fork finds mapped.
+    let archive = Archive::open().map_err(|error| refused("open the archive", error))?;
+    for _ in 1..=options.repetitions {
+        let start = calls::spawn(&archive).map_err(|error| refused("spawn", error))?;
+        figures.note("spawn", start.spawn);
+        figures.note("spawn_exit_wait", start.spawn_exit_wait);
+        if has_one_core {
+            figures.note(SWITCH, calls::yield_and_back().map_err(|error| refused("yield", error))? / 2);
+        }
     }
     Ok(figures)
 }
 
-fn refused(what: &str, error: Error) -> String {
+fn refused(what: &str, error: impl Display) -> String {
     format!("cannot {what}: {error}")
 }
 
@@ -91,9 +122,10 @@ fn repetition(options: &Options, memory: &Region, figures: &mut Figures) -> Resu
         ("child_read", ChildWork::Read),
         ("child_first_write", ChildWork::FirstWrite),
         ("child_next_write", ChildWork::NextWrite),
+        ("child_unmap", ChildWork::Unmap),
     ] {
         touch(memory);
-        let times = sequences::child(share, work, first, next)?;
+        let times = sequences::child(share, work, memory)?;
         figures.note(metric, times.child);
         if work == ChildWork::Read {
             figures.note("last_owner_write", times.last_owner_write);
@@ -108,12 +140,16 @@ fn repetition(options: &Options, memory: &Region, figures: &mut Figures) -> Resu
 
     let taken = |before: Before| {
         touch(memory);
-        let free = system::free_frames()?;
-        Ok(free.saturating_sub(sequences::frames(share, before, first)?.free_frames))
+        let earlier = system::info()?;
+        let after = sequences::frames(share, before, first)?;
+        let tables = after.table_frames.saturating_sub(earlier.table_frames);
+        Ok::<_, Error>((earlier.free_frames.saturating_sub(after.free_frames), tables))
     };
-    let (fork, with_write): (u64, u64) = (taken(Before::Looking)?, taken(Before::Writing)?);
+    let (fork, tables) = taken(Before::Looking)?;
+    let (with_write, _) = taken(Before::Writing)?;
     figures.note("frames_fork", fork);
     figures.note("frames_first_write", with_write.saturating_sub(fork));
+    figures.note(TABLES, tables * PAGE_SIZE as u64);
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! The measured sequences, in registers from before the fork to the last reading of the counter.
+//! The measured forks, in registers from before the fork to the last reading of the counter.
 //!
 //! With tables shared at level 1 or 2, a single store to the stack after the fork splits them. So
 //! neither process stores anywhere but where a figure says so, and what the child has measured
@@ -6,8 +6,8 @@
 
 use core::arch::asm;
 
-use graft_rt::abi::{Call, SVC_IMMEDIATE, SystemInfo};
-use graft_rt::{Error, Handle, Share};
+use graft_rt::abi::{Call, PAGE_SIZE, SVC_IMMEDIATE, SystemInfo};
+use graft_rt::{Error, Handle, Region, Share};
 
 /// Counts of the machine's counter that a child and its parent have measured.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +80,8 @@ pub(crate) enum ChildWork {
     FirstWrite,
     /// A write to `next`, after the one to `first`.
     NextWrite,
+    /// Unmapping all that it has of the measured memory.
+    Unmap,
 }
 
 /// Counts that a child has measured, and its parent after the child's end.
@@ -91,11 +93,13 @@ pub(crate) struct ChildTimes {
     pub(crate) last_owner_write: u64,
 }
 
-/// Forks a child that does its work and ends; when it is gone, the parent writes.
-pub(crate) fn child(share: Share, work: ChildWork, first: usize, next: usize) -> Result<ChildTimes, Error> {
+/// Forks a child that does its work on the first two pages of `memory`, or on all of it, and ends;
+/// when it is gone, the parent writes.
+pub(crate) fn child(share: Share, work: ChildWork, memory: &Region) -> Result<ChildTimes, Error> {
+    let (first, next) = (memory.address(), memory.address() + PAGE_SIZE);
     let (status, begin, end, handle): (u64, u64, u64, u64);
     // SAFETY: as in `life`; stores go to `first` and `next`, pages that the caller owns and that no
-    // Rust object lives in.
+    // Rust object lives in. What is unmapped is the child's alone.
     unsafe {
         asm!(
             "mov     w0, {this}",
@@ -117,7 +121,9 @@ pub(crate) fn child(share: Share, work: ChildWork, first: usize, next: usize) ->
             "2:",
             "cmp     x24, {first_write}",
             "b.eq    4f",
-            "b.hi    5f",
+            "cmp     x24, {next_write}",
+            "b.eq    5f",
+            "b.hi    7f",
             "isb",
             "mrs     x9, cntvct_el0",
             "ldrb    w10, [x25]",
@@ -138,6 +144,18 @@ pub(crate) fn child(share: Share, work: ChildWork, first: usize, next: usize) ->
             "strb    wzr, [x26]",
             "isb",
             "mrs     x11, cntvct_el0",
+            "b       6f",
+            // The call preserves x27; x9 it does not.
+            "7:",
+            "mov     x0, x25",
+            "mov     x1, x27",
+            "mov     x8, {unmap}",
+            "isb",
+            "mrs     x27, cntvct_el0",
+            "svc     {svc}",
+            "isb",
+            "mrs     x11, cntvct_el0",
+            "mov     x9, x27",
             "6:",
             "sub     w0, w11, w9",
             "mov     x8, {exit}",
@@ -148,7 +166,9 @@ pub(crate) fn child(share: Share, work: ChildWork, first: usize, next: usize) ->
             fork = const Call::Fork as u64,
             wait = const Call::Wait as u64,
             exit = const Call::Exit as u64,
+            unmap = const Call::Unmap as u64,
             first_write = const ChildWork::FirstWrite as u64,
+            next_write = const ChildWork::NextWrite as u64,
             inout("x1") share as u64 => status,
             out("x21") begin,
             out("x22") end,
@@ -156,6 +176,7 @@ pub(crate) fn child(share: Share, work: ChildWork, first: usize, next: usize) ->
             in("x24") work as u64,
             in("x25") first,
             in("x26") next,
+            inout("x27") memory.bytes() => _,
             clobber_abi("C"),
             options(nostack),
         );
@@ -305,47 +326,4 @@ fn end_child(handle: Handle) -> Result<(), Error> {
     graft_rt::process::kill(handle, 0)?;
     graft_rt::process::wait(handle)?;
     graft_rt::process::close(handle)
-}
-
-/// Counts of one write to `address`.
-pub(crate) fn write(address: usize) -> u64 {
-    let (begin, end): (u64, u64);
-    // SAFETY: the caller owns the page, and no Rust object lives in it.
-    unsafe {
-        asm!(
-            "isb",
-            "mrs     {begin}, cntvct_el0",
-            "strb    wzr, [{address}]",
-            "isb",
-            "mrs     {end}, cntvct_el0",
-            address = in(reg) address,
-            begin = out(reg) begin,
-            end = out(reg) end,
-            options(nostack),
-        );
-    }
-    end - begin
-}
-
-/// Counts of a call that does next to nothing.
-pub(crate) fn null_call() -> u64 {
-    let (begin, end): (u64, u64);
-    // SAFETY: the call touches no memory.
-    unsafe {
-        asm!(
-            "mov     x8, {identify}",
-            "isb",
-            "mrs     x20, cntvct_el0",
-            "svc     {svc}",
-            "isb",
-            "mrs     x21, cntvct_el0",
-            svc = const SVC_IMMEDIATE,
-            identify = const Call::Identify as u64,
-            out("x20") begin,
-            out("x21") end,
-            clobber_abi("C"),
-            options(nostack),
-        );
-    }
-    end - begin
 }

@@ -1,0 +1,135 @@
+//! The measured calls and faults of a process that shares nothing.
+
+use core::arch::asm;
+use core::time::Duration;
+
+use graft_rt::abi::{Call, SVC_IMMEDIATE, SpawnRequest, Text};
+use graft_rt::archive::{Archive, FileError};
+use graft_rt::process::{Process, STANDARD_HANDLES, close, sleep, yield_now};
+use graft_rt::{Error, Handle, Region, Share};
+
+/// The program that is started to measure a start.
+const PROGRAM: &str = "true";
+/// Yields until both processes have all that they write to.
+const WARM_UP: usize = 4;
+
+/// A call that was made, between two readings of the machine's counter.
+struct Timed {
+    begin: u64,
+    end: u64,
+    /// What the call has left in `x0`, or why it has failed.
+    x0: Result<u64, Error>,
+}
+
+/// Makes a call.
+///
+/// # Safety
+///
+/// As [`graft_rt::call::raw`].
+unsafe fn timed(call: Call, [x0, x1]: [u64; 2]) -> Timed {
+    let (begin, end, result): (u64, u64, u64);
+    // SAFETY: what the kernel does not preserve is declared; the rest is the caller's contract.
+    unsafe {
+        asm!(
+            "isb",
+            "mrs     x20, cntvct_el0",
+            "svc     {svc}",
+            "isb",
+            "mrs     x21, cntvct_el0",
+            svc = const SVC_IMMEDIATE,
+            inout("x0") x0 => result,
+            inout("x1") x1 => _,
+            inout("x8") call as u64 => _,
+            out("x20") begin,
+            out("x21") end,
+            clobber_abi("C"),
+            options(nostack),
+        );
+    }
+    Timed { begin, end, x0: Error::from_register(result) }
+}
+
+/// Counts of one write to `address`.
+pub(crate) fn write(address: usize) -> u64 {
+    let (begin, end): (u64, u64);
+    // SAFETY: the caller owns the page, and no Rust object lives in it.
+    unsafe {
+        asm!(
+            "isb",
+            "mrs     {begin}, cntvct_el0",
+            "strb    wzr, [{address}]",
+            "isb",
+            "mrs     {end}, cntvct_el0",
+            address = in(reg) address,
+            begin = out(reg) begin,
+            end = out(reg) end,
+            options(nostack),
+        );
+    }
+    end - begin
+}
+
+/// Counts of a call that does next to nothing.
+pub(crate) fn null_call() -> u64 {
+    // SAFETY: the call touches no memory.
+    let call = unsafe { timed(Call::Identify, [0, 0]) };
+    call.end - call.begin
+}
+
+/// Counts of unmapping a region, which is mapped again, without a page, afterwards.
+pub(crate) fn unmap(region: &Region) -> Result<u64, Error> {
+    // SAFETY: nobody has a reference into the region, and it is mapped again at once.
+    let call = unsafe { timed(Call::Unmap, [region.address() as u64, region.bytes() as u64]) };
+    call.x0?;
+    region.remap(0..region.bytes())?;
+    Ok(call.end - call.begin)
+}
+
+/// Counts from one process to another and back, by a yield of each. There must be one core:
+/// on a second, neither would have to give way.
+pub(crate) fn yield_and_back() -> Result<u64, Error> {
+    let other = Process::fork_into(Share::default(), || {
+        loop {
+            yield_now();
+        }
+    })?;
+    // SAFETY: the call touches no memory.
+    let back = || unsafe { timed(Call::Yield, [0, 0]) };
+    for _ in 0..WARM_UP {
+        back();
+    }
+    let call = back();
+    other.kill(0)?;
+    other.wait()?;
+    Ok(call.end - call.begin)
+}
+
+/// Counts that it takes to start a program.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Start {
+    /// The call that makes the process.
+    pub(crate) spawn: u64,
+    /// From before that call until the process has ended, which it does at once.
+    pub(crate) spawn_exit_wait: u64,
+}
+
+/// Starts a program that ends at once, and waits for its end.
+pub(crate) fn spawn(archive: &Archive) -> Result<Start, FileError> {
+    // With its time used up, the caller would have to give way to the new process at once.
+    sleep(Duration::from_nanos(1));
+    let text = |bytes: &[u8]| Text { address: bytes.as_ptr().addr() as u64, length: bytes.len() as u64 };
+    let request = SpawnRequest {
+        image: text(archive.file(PROGRAM)?),
+        arguments: text(b"true\0"),
+        handles: STANDARD_HANDLES.as_ptr().addr() as u64,
+        handle_count: STANDARD_HANDLES.len() as u64,
+    };
+    // SAFETY: the kernel only reads the request and what it points to.
+    let made = unsafe { timed(Call::Spawn, [(&raw const request).addr() as u64, 0]) };
+    let handle = made.x0?;
+    // SAFETY: the call touches no memory.
+    let ended = unsafe { timed(Call::Wait, [handle, 0]) };
+    ended.x0?;
+    close(Handle(handle as u32))?;
+    Ok(Start { spawn: made.end - made.begin, spawn_exit_wait: ended.end - made.begin })
+}
