@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!   title
-//!   y ┤    a ───●        ● a      what is drawn, then the legend beside it, never over it
-//!     │  b ──■           ■ b
+//!   ● a   ■ b                     the legend stands above what is drawn, never over it
+//!   y ┤    ───●
+//!     │  ──■
 //!     └──────────── x
 //!   notes: how it was measured
 //! ```
@@ -175,14 +176,17 @@ impl BarChart {
         if self.y.scale != Scale::Linear {
             y.start -= 0.15;
         }
-        y.end += (y.end - y.start) * 0.08;
-        let centre = |group: usize| group as f64 + 0.5;
-        let names = self.groups.iter().enumerate().map(|(group, name)| (centre(group), name.clone()));
-        let x = Ruler { start: 0.0, end: self.groups.len() as f64, major: names.collect(), minor: Vec::new() };
+        y.end += (y.end - y.start) * 0.13;
+        let middles = (0..self.groups.len()).map(|group| (group as f64 + 0.5, String::new()));
+        let x = Ruler { start: 0.0, end: self.groups.len() as f64, major: middles.collect(), minor: Vec::new() };
         let legend: Vec<_> = self.bars.iter().map(|bars| (bars.name.as_str(), Key::Bar(bars.colour))).collect();
         let page = Page { title: &self.title, x: "", y: &self.y.label, legend: &legend, notes: &self.notes };
         let width = 0.84 / self.bars.len() as f64;
         page.draw(&x, &y, |root, place| {
+            for (group, name) in self.groups.iter().enumerate() {
+                let (left, bottom) = place(group as f64, y.start);
+                page::name(root, name, (left, place(group as f64 + 1.0, y.start).0), bottom);
+            }
             for (number, bars) in self.bars.iter().enumerate() {
                 for (group, value) in bars.values.iter().enumerate() {
                     let Some(value) = *value else { continue };
@@ -235,23 +239,30 @@ mod tests {
     }
 
     #[test]
-    fn the_legend_is_beside_what_is_drawn() {
-        let svg = chart(vec![(1024.0, 100.0), (2048.0, 200.0)]).svg().unwrap();
-        let circles = numbers(&svg, "<circle", "cx");
-        // Each marker is a filled and an outlined circle: two points, then the legend's sample.
+    fn the_legend_is_above_what_is_drawn_and_none_of_it_leaves_the_page() {
+        let mut chart = chart(vec![(1024.0, 100.0), (2048.0, 200.0)]);
+        let circles = numbers(&chart.svg().unwrap(), "<circle", "cy");
+        // Each marker is a filled and an outlined circle; the legend's comes first.
         assert_eq!(circles.len(), 6);
-        let lines = svg.lines().collect::<Vec<_>>();
-        let name = lines.iter().position(|line| line.trim() == "theirs").unwrap();
-        let legend = numbers(lines[name - 1], "<text", "x")[0];
-        assert!(circles[..4].iter().all(|x| x + 30 < legend), "{circles:?} {legend}");
-        assert!(legend + page::text_width("theirs", 14) <= numbers(&svg, "<svg", "width")[0]);
+        assert!(circles[2..].iter().all(|y| y - 15 > circles[0]), "{circles:?}");
+
+        let name = "a name so long that two of them do not fit into one row of the legend";
+        chart.lines.iter_mut().for_each(|line| line.name = name.into());
+        let svg = chart.svg().unwrap();
+        let lines: Vec<_> = svg.lines().collect();
+        let named = lines.windows(2).filter(|pair| pair[1].trim() == name).map(|pair| pair[0]);
+        let places: Vec<_> = named.map(|tag| (numbers(tag, "<text", "x")[0], numbers(tag, "<text", "y")[0])).collect();
+        assert!(places.len() == 2 && places[0].0 == places[1].0 && places[0].1 + 14 < places[1].1, "{places:?}");
+        let widest = numbers(&svg, "<svg", "width")[0];
+        assert!(places.iter().all(|(x, _)| x + page::text_width(name, 14) <= widest), "{places:?}");
     }
 
     #[test]
     fn larger_values_are_higher_and_further_right() {
         let svg = chart(vec![(1024.0, 100.0), (2048.0, 200.0)]).svg().unwrap();
+        // The legend's two are the first.
         let (x, y) = (numbers(&svg, "<circle", "cx"), numbers(&svg, "<circle", "cy"));
-        assert!(x[0] < x[2] && y[0] > y[2]);
+        assert!(x[2] < x[4] && y[2] > y[4]);
     }
 
     #[test]
@@ -274,9 +285,11 @@ mod tests {
         let blue = |svg: &str| numbers(svg, "#0072B2", "height");
         let both = bars(vec![Some(10.0), Some(10_000.0)]).svg().unwrap();
         let one = bars(vec![Some(10.0), None]).svg().unwrap();
-        // One of them is in the legend.
+        // The first of them is in the legend.
         assert_eq!((blue(&both).len(), blue(&one).len()), (3, 2));
-        assert!(blue(&both)[0] > 5 && blue(&both)[1] > 20 * blue(&both)[0], "{:?}", blue(&both));
-        assert!(both.contains("10 k\n"));
+        assert!(blue(&both)[1] > 5 && blue(&both)[2] > 10 * blue(&both)[1], "{:?}", blue(&both));
+        assert!(both.contains("10 k\n") && both.contains("null call\n"));
+        let many = BarChart { groups: vec!["a long name of a group".into(); 9], ..bars(vec![Some(10.0); 9]) };
+        assert!(many.svg().unwrap().contains("\na long\n"));
     }
 }

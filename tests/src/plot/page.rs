@@ -59,7 +59,8 @@ const GRID: RGBColor = RGBColor(214, 214, 214);
 const FINE_GRID: RGBColor = RGBColor(240, 240, 240);
 /// Pixels of the page and of its parts.
 const WIDTH: i32 = 840;
-const PLOT_HEIGHT: i32 = 400;
+const PLOT_HEIGHT: i32 = 410;
+const MARGIN: i32 = 14;
 const LINE_HEIGHT: i32 = 22;
 const NOTE_HEIGHT: i32 = 17;
 /// Sizes of letters in pixels.
@@ -77,6 +78,15 @@ pub(super) type Root<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 pub(super) enum Key {
     Line(Look),
     Bar(Colour),
+}
+
+impl Key {
+    const fn width(self) -> i32 {
+        match self {
+            Key::Line(_) => SAMPLE,
+            Key::Bar(_) => 14,
+        }
+    }
 }
 
 /// What both kinds of charts have around what they draw.
@@ -97,22 +107,21 @@ impl Page<'_> {
         content: impl FnOnce(&Root<'_>, &dyn Fn(f64, f64) -> (i32, i32)) -> Result<(), PlotError>,
     ) -> Result<String, PlotError> {
         let mut svg = String::new();
-        let top = if self.title.is_empty() { 10 } else { 38 };
-        let height = top + PLOT_HEIGHT + NOTE_HEIGHT * self.notes.len() as i32 + 20;
-        let names = self.legend.iter().map(|(name, _)| text_width(name, NORMAL)).max().unwrap_or(0);
-        let legend = WIDTH - names - SAMPLE - 24;
+        let keys = self.keys(if self.title.is_empty() { 18 } else { 52 });
+        let above = keys.last().map_or(10, |(_, y)| y + 20);
+        let below = NOTE_HEIGHT * self.notes.len() as i32 + 20;
+        let height = above + PLOT_HEIGHT + below;
         {
             let root = SVGBackend::with_string(&mut svg, (WIDTH as u32, height as u32)).into_drawing_area();
             draw(root.fill(&WHITE));
-            draw(root.draw_text(self.title, &font(LARGE).style(FontStyle::Bold).color(&INK), (14, 8)));
-            let below = height - top - PLOT_HEIGHT;
-            let chart = self.frame(&root, x, y, [top, below, WIDTH - legend + 16]);
-            content(&root, &|x, y| chart.backend_coord(&(x, y)))?;
-            for (number, (name, key)) in self.legend.iter().enumerate() {
-                self.key(&root, (legend, top + 12 + LINE_HEIGHT * number as i32), name, *key);
+            draw(root.draw_text(self.title, &font(LARGE).style(FontStyle::Bold).color(&INK), (MARGIN, 8)));
+            for ((name, key), place) in self.legend.iter().zip(keys) {
+                self.key(&root, place, name, *key);
             }
+            let chart = self.frame(&root, x, y, [above, below]);
+            content(&root, &|x, y| chart.backend_coord(&(x, y)))?;
             for (number, note) in self.notes.iter().enumerate() {
-                let place = (14, top + PLOT_HEIGHT + 12 + NOTE_HEIGHT * number as i32);
+                let place = (MARGIN, above + PLOT_HEIGHT + 12 + NOTE_HEIGHT * number as i32);
                 draw(root.draw_text(note, &font(SMALL).color(&FAINT), place));
             }
             draw(root.present());
@@ -126,16 +135,16 @@ impl Page<'_> {
         root: &Root<'a>,
         x: &Ruler,
         y: &Ruler,
-        [above, below, right]: [i32; 3],
+        [above, below]: [i32; 2],
     ) -> ChartContext<'a, SVGBackend<'a>, Cartesian2d<Ruler, Ruler>> {
         let left = y.major.iter().map(|(_, label)| text_width(label, NORMAL)).max().unwrap_or(0) + 44;
         let mut chart = draw(
             ChartBuilder::on(root)
                 .margin_top(above)
                 .margin_bottom(below)
-                .margin_left(10)
-                .margin_right(right)
-                .x_label_area_size(if self.x.is_empty() { 30 } else { 50 })
+                .margin_left(MARGIN - 4)
+                .margin_right(MARGIN)
+                .x_label_area_size(50)
                 .y_label_area_size(left)
                 .build_cartesian_2d(x.clone(), y.clone()),
         );
@@ -157,16 +166,31 @@ impl Page<'_> {
         chart
     }
 
+    /// Where the legend's entries stand: side by side, in as many rows as they need.
+    fn keys(&self, mut y: i32) -> Vec<(i32, i32)> {
+        let mut x = MARGIN;
+        let mut places = Vec::new();
+        for (name, key) in self.legend {
+            let width = key.width() + 8 + text_width(name, NORMAL);
+            if x > MARGIN && x + width > WIDTH - MARGIN {
+                (x, y) = (MARGIN, y + LINE_HEIGHT);
+            }
+            places.push((x, y));
+            x += width + 20;
+        }
+        places
+    }
+
     fn key(&self, root: &Root<'_>, (x, y): (i32, i32), name: &str, key: Key) {
         match key {
             Key::Line(look) => {
                 stroke(root, &[(x, y), (x + SAMPLE, y)], look);
                 mark(root, (x + SAMPLE / 2, y), look);
             }
-            Key::Bar(colour) => bar(root, (x + SAMPLE - 14, y - 7), (x + SAMPLE, y + 7), colour),
+            Key::Bar(colour) => bar(root, (x, y - 7), (x + 14, y + 7), colour),
         }
         let style = font(NORMAL).color(&INK).pos(Pos::new(HPos::Left, VPos::Center));
-        draw(root.draw_text(name, &style, (x + SAMPLE + 8, y)));
+        draw(root.draw_text(name, &style, (x + key.width() + 8, y)));
     }
 }
 
@@ -210,6 +234,21 @@ pub(super) fn figure(root: &Root<'_>, text: &str, (left, right): (i32, i32), top
     };
     let style = font(SMALL).transform(turn).color(&INK).pos(anchor);
     draw(root.draw_text(text, &style, ((left + right) / 2, top - 3)));
+}
+
+/// Writes a group's name below it, in several lines where it is wider than the group.
+pub(super) fn name(root: &Root<'_>, text: &str, (left, right): (i32, i32), bottom: i32) {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if text_width(&format!("{line} {word}"), NORMAL) <= right - left => *line += &format!(" {word}"),
+            _ => lines.push(word.into()),
+        }
+    }
+    let style = font(NORMAL).color(&INK).pos(Pos::new(HPos::Center, VPos::Top));
+    for (number, line) in lines.iter().enumerate() {
+        draw(root.draw_text(line, &style, ((left + right) / 2, bottom + 10 + NOTE_HEIGHT * number as i32)));
+    }
 }
 
 /// A font whose letters are this many pixels high; the library's own measure is 1.24 times as large.
