@@ -32,7 +32,7 @@ STAMP := $(BUILD)/.compiled
 CHANGED = $(shell find Cargo.lock Cargo.toml link.ld kernel boot user tests -newer $(STAMP) -type f -print -quit)
 QUIET := $(if $(wildcard $(STAMP)),$(if $(CHANGED),,--quiet))
 
-.PHONY: build help run test image gdb check doc size profile doctor clean
+.PHONY: build help run test bench image gdb check doc size profile doctor clean
 
 # What run, test and the others start with.
 define compile
@@ -63,9 +63,9 @@ help: ## this text
 	@echo '  QEMU=PROGRAM     another emulator than qemu-system-aarch64'
 	@echo 'Variables of build, run, test and image:'
 	@echo '  EXTRA=DIR        add static AArch64 ELF programs and other files to the archive'
-	@echo 'Variables of test:'
-	@echo '  ONLY=TEXT        only tests whose names contain it'
+	@echo 'Variables of test and bench:'
 	@echo '  JOBS=N           emulators at a time (one per core)'
+	@echo '  ONLY=TEXT        test: only tests whose names contain it'
 	@echo 'Variables of profile:'
 	@echo '  TOUCH=SIZE       memory that forkbench touches (4M)'
 	@echo '  SHARE=DEPTHS     copy, l3, l2, l1 (l3 l1)'
@@ -87,6 +87,11 @@ test: ## every test, host and QEMU; the last line is the count
 	@tests/setup.sh test
 	$(compile)
 	@$(TOOL) test $(if $(JOBS),--jobs $(JOBS)) $(if $(ONLY),--only "$(ONLY)")
+
+bench: ## what fork and all around it cost, in instructions: a table, CSV and SVG charts
+	@tests/setup.sh run
+	$(compile)
+	@$(TOOL) bench $(if $(JOBS),--jobs $(JOBS))
 
 image: build ## build/rpi4/ for a Pi 4's boot partition; with FIRMWARE a whole SD card
 	@$(TOOL) image $(if $(FIRMWARE),--firmware "$(FIRMWARE)")

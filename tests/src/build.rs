@@ -52,6 +52,16 @@ impl Build {
         self.0.join("graft-rpi4.img")
     }
 
+    /// Another file of the folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Writes another file of the folder.
+    pub fn write(&self, name: &str, text: &str) -> Result<(), String> {
+        write(&self.path(name), text.as_bytes())
+    }
+
     /// Makes kernel image and archive of what cargo has left in `compiled`.
     pub fn pack(&self, compiled: &Path, programs: &[String], extra: Option<&Path>) -> Result<(), String> {
         let kernel = compiled.join("graft-kernel");

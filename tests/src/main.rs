@@ -6,7 +6,7 @@ use graft_tests::foreground::{self, Outcome};
 use graft_tests::machine::{Board, Console, Machine};
 use graft_tests::runner::{self, Options};
 use graft_tests::session::shell_words;
-use graft_tests::{cases, host, profile};
+use graft_tests::{bench, cases, host, profile};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -65,6 +65,12 @@ enum Action {
         memory: String,
         /// Depths of sharing.
         shares: Vec<String>,
+    },
+    /// Measures fork and what is around it: a table, CSV and charts.
+    Bench {
+        /// Emulators at a time.
+        #[arg(long)]
+        jobs: Option<usize>,
     },
     /// Runs every test; the last line is the count.
     Test {
@@ -185,8 +191,9 @@ fn perform(build: &Build, action: Action) -> Result<ExitCode, String> {
                 println!("{}", profile::run(build, &machine, &memory, &share)?);
             }
         }
+        Action::Bench { jobs } => print!("{}", bench::run(build, at_a_time(jobs))?),
         Action::Test { jobs, only } => {
-            let jobs = jobs.or_else(|| std::thread::available_parallelism().ok().map(Into::into)).unwrap_or(1);
+            let jobs = at_a_time(jobs);
             let mut all = host::cases();
             all.extend(cases::all(build)?);
             let options = Options { jobs, logs: build.logs(), only };
@@ -196,4 +203,9 @@ fn perform(build: &Build, action: Action) -> Result<ExitCode, String> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// As many emulators as were asked for, otherwise one for each core.
+fn at_a_time(jobs: Option<usize>) -> usize {
+    jobs.or_else(|| std::thread::available_parallelism().ok().map(Into::into)).unwrap_or(1)
 }

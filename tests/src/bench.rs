@@ -1,0 +1,150 @@
+//! `make bench`: what fork and everything around it cost, as a table, as CSV and as charts.
+//!
+//! ```text
+//!   forkbench in QEMU, one boot a size and depth ──▶ Figure ─┬▶ table     on the terminal
+//!   other systems: others.csv, bench-linux.csv ────▶ Figure ─┤▶ bench.csv (ours alone)
+//!                                                            └▶ charts    bench-*.svg
+//! ```
+//!
+//! Times are counted in instructions, which are the same in every run.
+
+mod charts;
+mod systems;
+mod table;
+
+use crate::build::Build;
+use crate::figures::{self, Figure};
+use crate::machine::{Console, Machine};
+use crate::runner::Outcome;
+use crate::session;
+use crate::verdict::Expected;
+use graft_abi::Share;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::fmt;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(600);
+const MEBIBYTE: u64 = 1 << 20;
+/// The largest size that is measured.
+const MOST: u64 = 2 << 30;
+/// The size whose figures are shown one by one.
+const SHOWN: u64 = 1 << 30;
+
+/// What one run of `forkbench` measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Point {
+    /// The depth of sharing.
+    pub share: Share,
+    /// Bytes of touched memory.
+    pub bytes: u64,
+}
+
+/// The shell's line that measures it.
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "forkbench --mem {} --share {} --csv", self.bytes, self.share.name())
+    }
+}
+
+/// The machine that counts: one Cortex-A72 whose instructions take a nanosecond of its time each.
+pub fn machine(build: &Build) -> Machine {
+    let machine = Machine::new(&build.kernel_image()).with_archive(&build.archive());
+    Machine { cores: 1, memory: "3G".into(), icount: true, ..machine }
+}
+
+/// Boots once and measures all of this, in this order.
+pub fn measure(machine: &Machine, points: &[Point], log: &Path) -> Outcome<Vec<Figure>> {
+    let lines: Vec<_> = points.iter().map(Point::to_string).collect();
+    let machine = machine.clone().with_line(&lines.join(" && "));
+    let ended = session::run(machine.command(Console::Pipe), log, LIMIT)?;
+    Expected::success().judge(&ended)?;
+    let mut figures = figures::parse(&ended.output);
+    figures::count_nanoseconds(&mut figures);
+    Ok(figures)
+}
+
+/// Every size and depth.
+fn plan() -> Vec<Point> {
+    let doubled = std::iter::successors(Some(MEBIBYTE), |bytes| (*bytes < MOST).then(|| bytes * 2));
+    let sizes = std::iter::once(0).chain(doubled);
+    sizes.flat_map(|bytes| Share::ALL.map(|share| Point { share, bytes })).collect()
+}
+
+/// Measures everything, shows it and writes `bench.csv` and the charts; returns what to tell the user.
+pub fn run(build: &Build, jobs: usize) -> Result<String, String> {
+    let figures = measure_all(build, &plan(), jobs)?;
+    let rows: String = figures.iter().map(|figure| format!("{figure}\n")).collect();
+    build.write("bench.csv", &format!("{}\n{rows}", figures::HEADING))?;
+
+    let (others, remark) = systems::others(&build.path("bench-linux.csv"))?;
+    let figures = [figures, others].concat();
+    let mut report = table::show(&figures);
+    report += &format!("\n{}: every figure\n", build.path("bench.csv").display());
+    for (name, chart) in charts::all(&figures)? {
+        build.write(name, &chart)?;
+        report += &format!("{}\n", build.path(name).display());
+    }
+    report += &remark;
+    Ok(report)
+}
+
+/// Measures each point in a machine of its own, so that none finds what another has left behind.
+fn measure_all(build: &Build, points: &[Point], jobs: usize) -> Result<Vec<Figure>, String> {
+    let machine = machine(build);
+    // The copying ones take several times as long; the bar moves by what is expected of each.
+    let weight = |point: &Point| 4 + point.bytes / (16 * MEBIBYTE) * if point.share == Share::Copy { 5 } else { 1 };
+    let bar = ProgressBar::with_draw_target(Some(points.iter().map(weight).sum()), ProgressDrawTarget::stderr());
+    bar.set_style(ProgressStyle::with_template("{bar:32} {percent:>3} %  {elapsed}  {wide_msg}").expect("a template"));
+    bar.enable_steady_tick(Duration::from_secs(1));
+
+    let results = Mutex::new(Vec::new());
+    let begun = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            scope.spawn(|| {
+                // The last are the longest: with them at the end, one would be waited for alone.
+                while let Some(index) = points.len().checked_sub(1 + begun.fetch_add(1, Ordering::Relaxed)) {
+                    let point = &points[index];
+                    bar.set_message(point.to_string());
+                    let name = format!("bench-{}-{}.log", point.share.name(), point.bytes);
+                    let measured = measure(&machine, &[*point], &build.logs().join(&name));
+                    let measured = measured.map_err(|error| format!("{point}: {error}; see {name}"));
+                    if measured.is_err() {
+                        // Nothing more to begin: the whole run has failed.
+                        begun.store(points.len(), Ordering::Relaxed);
+                    }
+                    results.lock().expect("nobody panics with it").push((index, measured));
+                    bar.inc(weight(point));
+                }
+            });
+        }
+    });
+    bar.finish_and_clear();
+    let mut results = results.into_inner().expect("nobody panics with it");
+    results.sort_unstable_by_key(|(index, _)| *index);
+    Ok(results.into_iter().map(|(_, measured)| measured).collect::<Result<Vec<_>, String>>()?.concat())
+}
+
+/// A size as people write it, without a unit where there is nothing.
+fn size(bytes: u64) -> String {
+    if bytes == 0 { "0".into() } else { graft_rt::size::Size(bytes).to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_size_is_measured_at_every_depth() {
+        let plan = plan();
+        assert_eq!(plan.len(), 13 * 4);
+        assert_eq!(plan[0], Point { share: Share::Copy, bytes: 0 });
+        assert_eq!(plan[51], Point { share: Share::L1, bytes: 2 << 30 });
+        assert_eq!(plan[51].to_string(), "forkbench --mem 2147483648 --share l1 --csv");
+        assert_eq!([0, MEBIBYTE, 2 << 30].map(size), ["0", "1 MiB", "2 GiB"]);
+    }
+}
