@@ -32,7 +32,7 @@ STAMP := $(BUILD)/.compiled
 CHANGED = $(shell find Cargo.lock Cargo.toml link.ld kernel boot user tests -newer $(STAMP) -type f -print -quit)
 QUIET := $(if $(wildcard $(STAMP)),$(if $(CHANGED),,--quiet))
 
-.PHONY: build help run test bench image gdb check doc size profile doctor clean
+.PHONY: build help run test bench bench-accept image gdb check doc size profile doctor clean
 
 # What run, test and the others start with.
 define compile
@@ -50,7 +50,7 @@ build: ## kernel, programs and archive, into build/
 help: ## this text
 	@echo 'make TARGET [VARIABLE=VALUE]...'
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo 'Variables of run and gdb:'
 	@echo '  CMD=LINE         run this shell line and power off; make succeeds if the line does'
@@ -92,6 +92,11 @@ bench: ## what fork and all around it cost, in instructions: a table, CSV and SV
 	@tests/setup.sh run
 	$(compile)
 	@$(TOOL) bench $(if $(JOBS),--jobs $(JOBS))
+
+bench-accept: ## accept what operations cost now: make test fails when they cost more
+	@tests/setup.sh run
+	$(compile)
+	@$(TOOL) bench-accept
 
 image: build ## build/rpi4/ for a Pi 4's boot partition; with FIRMWARE a whole SD card
 	@$(TOOL) image $(if $(FIRMWARE),--firmware "$(FIRMWARE)")

@@ -4,11 +4,13 @@
 //!   forkbench in QEMU, one boot a size and depth ──▶ Figure ─┬▶ table     on the terminal
 //!   other systems: others.csv, bench-linux.csv ────▶ Figure ─┤▶ bench.csv (ours alone)
 //!                                                            └▶ charts    bench-*.svg
+//!   instructions.csv ◀── guard: has anything grown? ◀── the same boots, a few of them
 //! ```
 //!
 //! Times are counted in instructions, which are the same in every run.
 
 mod charts;
+pub mod guard;
 mod systems;
 mod table;
 
@@ -19,8 +21,10 @@ use crate::runner::Outcome;
 use crate::session;
 use crate::verdict::Expected;
 use graft_abi::Share;
+use guard::Accepted;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::fmt;
+use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -90,6 +94,24 @@ pub fn run(build: &Build, jobs: usize) -> Result<String, String> {
     }
     report += &remark;
     Ok(report)
+}
+
+/// Measures what the accepted counts are about and accepts it; returns what has changed.
+pub fn accept(build: &Build) -> Result<String, String> {
+    let accepted = Accepted::read()?;
+    let log = build.logs().join("bench-accept.log");
+    let figures = measure(&machine(build), &accepted.points(), &log)
+        .map_err(|error| format!("{error}; see {}", log.display()))?;
+    let changes = accepted.changes(&figures)?;
+    let renewed = accepted.renewed(&changes).to_string();
+    fs::write(guard::FILE, renewed).map_err(|error| format!("cannot write {}: {error}", guard::FILE))?;
+    Ok(match changes.len() {
+        0 => format!("{}: nothing has changed\n", guard::FILE),
+        count => {
+            let list: String = changes.iter().map(|change| format!("  {change}\n")).collect();
+            format!("{}: {count} changed; say why in the commit\n{list}", guard::FILE)
+        }
+    })
 }
 
 /// Measures each point in a machine of its own, so that none finds what another has left behind.

@@ -72,6 +72,8 @@ enum Action {
         #[arg(long)]
         jobs: Option<usize>,
     },
+    /// Accepts what operations cost now as what they may cost.
+    BenchAccept,
     /// Runs every test; the last line is the count.
     Test {
         /// Emulators at a time.
@@ -192,6 +194,7 @@ fn perform(build: &Build, action: Action) -> Result<ExitCode, String> {
             }
         }
         Action::Bench { jobs } => print!("{}", bench::run(build, at_a_time(jobs))?),
+        Action::BenchAccept => print!("{}", bench::accept(build)?),
         Action::Test { jobs, only } => {
             let jobs = at_a_time(jobs);
             let mut all = host::cases();
