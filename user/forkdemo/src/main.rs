@@ -8,6 +8,9 @@
 //! The two processes that are drawn run without touching memory but where a picture says so: with
 //! tables shared at level 1, a single store to the stack would split them. Hence a third process
 //! draws, and `actors.rs` is written in assembly.
+//!
+//! With `--dump` it draws nothing: `vmmap --dump` prints both processes' descriptors after each step, for
+//! a picture that is drawn elsewhere. Lines before those of the first step name the two regions.
 
 #![no_std]
 #![no_main]
@@ -30,11 +33,12 @@ use crate::words::Step;
 
 graft_rt::program!(main);
 
-const USAGE: &str = "usage: forkdemo [--share copy|l3|l2|l1] [--plain]";
+const USAGE: &str = "usage: forkdemo [--share copy|l3|l2|l1] [--plain | --dump]";
 
 fn main(arguments: Arguments) -> i32 {
     let mut share = Share::default();
     let mut palette = Palette::Colours;
+    let mut is_dump = false;
     let mut rest = arguments;
     rest.next();
     while let Some(argument) = rest.next() {
@@ -44,11 +48,13 @@ fn main(arguments: Arguments) -> i32 {
                 None => return usage("--share takes copy, l3, l2 or l1"),
             },
             "--plain" => palette = Palette::Plain,
+            "--dump" => is_dump = true,
             actors::ROLE => return actors::play(rest),
             _ => return usage(argument),
         }
     }
-    match show(share, palette) {
+    let shown = if is_dump { dump(share) } else { show(share, palette) };
+    match shown {
         Ok(code) => code,
         Err(problem) => {
             eprintln!("forkdemo: {problem}");
@@ -79,4 +85,16 @@ fn show(share: Share, palette: Palette) -> Result<i32, stage::Problem> {
     println!();
     println!("Every picture was checked against the descriptors that the kernel reports:");
     Ok(report.finish())
+}
+
+fn dump(share: Share) -> Result<i32, stage::Problem> {
+    let mut stage = Stage::new(share)?;
+    stage::name_regions();
+    for step in Step::ALL {
+        stage.play(step)?;
+        println!("step {}", step.title());
+        stage.dump(step)?;
+    }
+    stage.end()?;
+    Ok(0)
 }

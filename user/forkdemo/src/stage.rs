@@ -28,6 +28,8 @@ pub(crate) enum Problem {
     Records(TreeError),
     /// An actor ended before its time, or in a wrong way.
     Ended(ExitStatus),
+    /// `vmmap` ended with a complaint.
+    Dump(ExitStatus),
     /// An actor did not take a step.
     Stuck(Step),
     NoChild,
@@ -36,11 +38,12 @@ pub(crate) enum Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Problem::Start(error) => write!(f, "cannot start the parent: {error}"),
+            Problem::Start(error) => write!(f, "cannot start a program: {error}"),
             Problem::Call(error) => error.fmt(f),
             Problem::Records(error) => write!(f, "the kernel's records are not those of a tree: {error}"),
             Problem::Ended(ExitStatus::Exited(code)) => write!(f, "the parent gave up: {}", actors::complaint(*code)),
             Problem::Ended(status) => write!(f, "the parent {status}"),
+            Problem::Dump(status) => write!(f, "vmmap {status}"),
             Problem::Stuck(step) => write!(f, "the actors got stuck before the picture {step:?}"),
             Problem::NoChild => f.write_str("the parent has no child"),
         }
@@ -137,6 +140,18 @@ impl Stage {
         Err(Problem::NoChild)
     }
 
+    /// Lets `vmmap` print the descriptors of both.
+    pub(crate) fn dump(&self, step: Step) -> Result<(), Problem> {
+        let child = self.child.as_ref().filter(|_| step != Step::ChildEnded);
+        for process in [Some(&self.parent), child].into_iter().flatten() {
+            let status = Process::spawn(&["vmmap", "--dump", &format!("{}", process.identifier())])?.wait()?;
+            if !status.is_success() {
+                return Err(Problem::Dump(status));
+            }
+        }
+        Ok(())
+    }
+
     /// Reads the tables of both.
     pub(crate) fn look(&self, step: Step) -> Result<Moment, Problem> {
         let child = self.child.as_ref().filter(|_| step != Step::ChildEnded);
@@ -150,6 +165,13 @@ impl Stage {
             status if status.is_success() => Ok(()),
             status => Err(Problem::Ended(status)),
         }
+    }
+}
+
+/// Prints the names of the regions, with first address and number of pages.
+pub(crate) fn name_regions() {
+    for (name, address, pages) in [("A", actors::A, actors::PAGES.0), ("B", actors::B, actors::PAGES.1)] {
+        println!("region {name} {address:012x} {pages}");
     }
 }
 

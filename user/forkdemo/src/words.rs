@@ -21,7 +21,7 @@ impl Step {
     pub(crate) const ALL: [Step; 6] =
         [Step::Prepared, Step::Forked, Step::ChildRead, Step::ChildWrote, Step::ParentWrote, Step::ChildEnded];
 
-    const fn title(self) -> &'static str {
+    pub(crate) const fn title(self) -> &'static str {
         match self {
             Step::Prepared => "1. Before fork",
             Step::Forked => "2. After fork",
