@@ -32,7 +32,7 @@ STAMP := $(BUILD)/.compiled
 CHANGED = $(shell find Cargo.lock Cargo.toml link.ld kernel boot user tests -newer $(STAMP) -type f -print -quit)
 QUIET := $(if $(wildcard $(STAMP)),$(if $(CHANGED),,--quiet))
 
-.PHONY: build help run test bench bench-accept image gdb check doc size profile doctor clean
+.PHONY: build help run test bench bench-accept picture image gdb check doc size profile doctor clean
 
 # What run, test and the others start with.
 define compile
@@ -69,6 +69,8 @@ help: ## this text
 	@echo 'Variables of profile:'
 	@echo '  TOUCH=SIZE       memory that forkbench touches (4M)'
 	@echo '  SHARE=DEPTHS     copy, l3, l2, l1 (l3 l1)'
+	@echo 'Variables of picture:'
+	@echo '  SHARE=           what the fork shares: copy, l3 (default), l2 or l1'
 	@echo 'Variables of image:'
 	@echo '  FIRMWARE=DIR     firmware of the Raspberry Pi 4, for a whole SD card'
 	@echo 'Variables of soak and fuzz:'
@@ -97,6 +99,11 @@ bench-accept: ## accept what operations cost now: make test fails when they cost
 	@tests/setup.sh run
 	$(compile)
 	@$(TOOL) bench-accept
+
+picture: ## the translation tables of two live processes before and after a write, as SVG
+	@tests/setup.sh run
+	$(compile)
+	@$(TOOL) picture $(if $(SHARE),--share $(SHARE))
 
 image: build ## build/rpi4/ for a Pi 4's boot partition; with FIRMWARE a whole SD card
 	@$(TOOL) image $(if $(FIRMWARE),--firmware "$(FIRMWARE)")

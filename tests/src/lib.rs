@@ -12,6 +12,7 @@ pub mod figures;
 pub mod foreground;
 pub mod host;
 pub mod machine;
+pub mod picture;
 pub mod plot;
 pub mod profile;
 pub mod runner;

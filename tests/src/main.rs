@@ -1,12 +1,13 @@
 //! The command behind the Makefile's targets.
 
 use clap::{Args, Parser, Subcommand};
+use graft_abi::Share;
 use graft_tests::build::Build;
 use graft_tests::foreground::{self, Outcome};
 use graft_tests::machine::{Board, Console, Machine};
 use graft_tests::runner::{self, Options};
 use graft_tests::session::shell_words;
-use graft_tests::{bench, cases, host, profile};
+use graft_tests::{bench, cases, host, picture, profile};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -74,6 +75,12 @@ enum Action {
     },
     /// Accepts what operations cost now as what they may cost.
     BenchAccept,
+    /// Draws the translation tables of two running processes, before and after a write.
+    Picture {
+        /// How much the fork shares: copy, l3, l2 or l1.
+        #[arg(long, default_value = "l3", value_parser = share)]
+        share: Share,
+    },
     /// Runs every test; the last line is the count.
     Test {
         /// Emulators at a time.
@@ -195,6 +202,11 @@ fn perform(build: &Build, action: Action) -> Result<ExitCode, String> {
         }
         Action::Bench { jobs } => print!("{}", bench::run(build, at_a_time(jobs))?),
         Action::BenchAccept => print!("{}", bench::accept(build)?),
+        Action::Picture { share } => {
+            for file in picture::run(build, share)? {
+                println!("{}", file.display());
+            }
+        }
         Action::Test { jobs, only } => {
             let jobs = at_a_time(jobs);
             let mut all = host::cases();
@@ -206,6 +218,10 @@ fn perform(build: &Build, action: Action) -> Result<ExitCode, String> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn share(name: &str) -> Result<Share, String> {
+    Share::from_name(name).ok_or_else(|| "there is copy, l3, l2 and l1".into())
 }
 
 /// As many emulators as were asked for, otherwise one for each core.

@@ -1,13 +1,15 @@
-//! What the build leaves behind: the kernel image, and the SD card.
+//! What is left behind: the kernel image, the SD card, pictures.
 
 use super::{LIMIT, play, virt};
 use crate::archive::{self, Entry};
 use crate::build::Build;
 use crate::card;
 use crate::elf;
+use crate::picture;
 use crate::runner::{Case, Outcome, Report};
 use crate::scratch::Scratch;
 use crate::verdict::Expected;
+use graft_abi::Share;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -23,6 +25,7 @@ pub(super) fn cases(build: &Build) -> Vec<Case> {
         case("the kernel has no memory that is writable and executable", exclusive),
         case("the SD card's file system is sound and has every file", sound_card),
         case("a program of the user's own, packed with EXTRA, runs", extra_program),
+        case("pictures of live tables show what is shared at every depth", pictures),
     ]
 }
 
@@ -53,6 +56,18 @@ fn header(build: &Build, _: &Path) -> Outcome {
 
 fn exclusive(build: &Build, _: &Path) -> Outcome {
     elf::check_kernel(&read(&build.kernel_elf())?)?;
+    Ok(Report::pass())
+}
+
+/// A table that both have is drawn once, one that each has is drawn twice.
+fn pictures(build: &Build, log: &Path) -> Outcome {
+    for share in Share::ALL {
+        let drawn = picture::pictures(build, share, log)?.map(|svg| svg.matches("\nlevel 3 A\n").count());
+        let expected = [if share == Share::Copy { 2 } else { 1 }, 2];
+        if drawn != expected {
+            return Err(format!("{}: level 3 A is drawn {drawn:?} times, not {expected:?}", share.name()).into());
+        }
+    }
     Ok(Report::pass())
 }
 
