@@ -3,6 +3,7 @@
 use super::systems::{self, System};
 use super::{SHOWN, size};
 use crate::figures::Figure;
+use graft_rt::size::Grouped;
 
 /// Fork by size, what it takes in tables, and everything else for one size.
 pub(super) fn show(figures: &[Figure]) -> String {
@@ -49,7 +50,7 @@ fn lay_out(title: &str, systems: &[System<'_>], rows: &[(String, u64, &str)]) ->
     for (name, bytes, metric) in rows {
         text += &format!("{name:first$}");
         for column in &columns {
-            let figure = column.median(*bytes, metric).map_or_else(|| "-".into(), grouped);
+            let figure = column.median(*bytes, metric).map_or_else(|| "-".into(), |median| Grouped(median).to_string());
             text += &format!("  {figure:>width$}", width = width(column));
         }
         text.push('\n');
@@ -59,19 +60,6 @@ fn lay_out(title: &str, systems: &[System<'_>], rows: &[(String, u64, &str)]) ->
 
 fn width(column: &System<'_>) -> usize {
     column.name.chars().count().max(11)
-}
-
-/// A number with its digits in groups of three.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
 }
 
 #[cfg(test)]
@@ -105,6 +93,5 @@ mod tests {
         ));
         let table = show(&ours);
         assert!(table.contains("\nframes_fork, frames") && table.contains("\nfork  "), "{table}");
-        assert_eq!(grouped(1 << 20), "1,048,576");
     }
 }

@@ -1,11 +1,8 @@
 //! Figures and how they are shown.
 
-use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
 
-use graft_rt::size::Size;
+use graft_rt::size::{Grouped, Size};
 use graft_rt::{println, time};
 
 use crate::options::Options;
@@ -96,22 +93,5 @@ impl Figure {
         let at = |index: usize| values.get(index).copied().unwrap_or(0);
         let last = values.len().saturating_sub(1);
         Summary { unit, least: at(0), median: at(last / 2), most: at(last), count: values.len() }
-    }
-}
-
-/// A number with its digits in groups of three.
-struct Grouped(u64);
-
-impl fmt::Display for Grouped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = format!("{}", self.0);
-        let mut grouped = String::new();
-        for (index, digit) in digits.chars().enumerate() {
-            if index > 0 && (digits.len() - index).is_multiple_of(3) {
-                grouped.push(',');
-            }
-            grouped.push(digit);
-        }
-        f.pad(&grouped)
     }
 }

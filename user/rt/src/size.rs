@@ -1,4 +1,4 @@
-//! Sizes as people write them: `64K`, `1G`, `4096`.
+//! Sizes as people write them: `64K`, `1G`, `4096`; and long numbers as they read them: `1,073,741,824`.
 
 use core::fmt;
 
@@ -66,6 +66,24 @@ impl fmt::Display for Size {
     }
 }
 
+/// A number, shown with its digits in groups of three.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grouped(pub u64);
+
+impl fmt::Display for Grouped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = alloc::format!("{}", self.0);
+        let mut grouped = alloc::string::String::new();
+        for (index, digit) in digits.chars().enumerate() {
+            if index > 0 && (digits.len() - index).is_multiple_of(3) {
+                grouped.push(',');
+            }
+            grouped.push(digit);
+        }
+        f.pad(&grouped)
+    }
+}
+
 /// Honours the width of `{:>9}`.
 fn write_padded(f: &mut fmt::Formatter<'_>, text: fmt::Arguments<'_>) -> fmt::Result {
     f.pad(&alloc::format!("{text}"))
@@ -116,5 +134,13 @@ mod tests {
             assert_eq!(Size(bytes).to_string(), text);
         }
         assert_eq!(format!("[{:>9}]", Size(4096)), "[    4 KiB]");
+    }
+
+    #[test]
+    fn long_numbers_are_grouped_from_the_right() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (123_456, "123,456"), (1 << 20, "1,048,576")] {
+            assert_eq!(Grouped(number).to_string(), text);
+        }
+        assert_eq!(format!("[{:>9}]", Grouped(1234)), "[    1,234]");
     }
 }
