@@ -207,6 +207,7 @@ impl<'a, M: Memory> Inheritance<'a, M> {
     }
 
     /// What the child gets of one entry; 0 for nothing.
+    #[inline(always)]
     pub(crate) fn entry<F: Format>(
         &mut self,
         source: Frame,
