@@ -113,8 +113,8 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// Write permission that is gained reaches the hardware with the first write fault, so that shared pages are copied then.
     ///
     /// # Errors
-    /// [`Error::NotMapped`] at the first hole, [`Error::Unsuitable`] where foreign memory would gain write
-    /// permission, [`Error::OutOfMemory`]; nothing has changed then.
+    /// [`Error::NotMapped`] at the first hole, [`Error::Unsuitable`] where foreign or shared memory would gain write
+    /// permission or shared memory become executable, [`Error::OutOfMemory`]; nothing has changed then.
     pub fn protect(&mut self, tlb: &impl Tlb, range: VirtRange, permissions: Permissions) -> Result<(), Error> {
         self.edit(tlb, range, &Protect(permissions))
     }
@@ -191,7 +191,13 @@ impl<F: Format> Edit<F> for Protect {
             Entry::Reserved(reservation) => Entry::Reserved(Reservation { permissions, ..reservation }),
             Entry::Page(page) => {
                 let gains_write = permissions == Permissions::ReadWrite && page.permissions != permissions;
-                if gains_write && matches!(page.kind, Kind::Foreign | Kind::Device) {
+                let refused = match page.kind {
+                    Kind::Private | Kind::NoInherit | Kind::Zero => false,
+                    Kind::Foreign | Kind::Device => gains_write,
+                    // Whoever mapped it decided who may write here; and what somebody else writes is not to be executed.
+                    Kind::Shared => gains_write || permissions == Permissions::ReadExecute,
+                };
+                if refused {
                     return Err(Error::Unsuitable(first(slot), permissions));
                 }
                 Entry::Page(Page {

@@ -123,6 +123,31 @@ cases! {
         assert_eq!(host.in_use(), 0);
     }
 
+    /// A process with a read-only mapping cannot help itself to more, and nobody executes what others can write.
+    fn shared_memory_gains_no_permission<F>() {
+        let (host, tlb) = (Host::new(64), Notes::default());
+        let mut owner = space::<F>(&host, &[(GIB, PAGE)]);
+        write(&mut owner, GIB);
+        let frame = owner.translate(at(GIB)).unwrap().page.frame;
+        let mut space = AddressSpace::<F, Host>::new(host.clone()).unwrap();
+        let page = range(0, PAGE);
+        let refused = |permissions| Err(Error::Unsuitable(at(0), permissions));
+        for mapped in [Permissions::Read, Permissions::ReadWrite] {
+            space.map_pages(&tlb, page, mapped, Kind::Shared, |_| frame).unwrap();
+            space.protect(&tlb, page, mapped).unwrap();
+            assert_eq!(space.protect(&tlb, page, Permissions::ReadExecute), refused(Permissions::ReadExecute));
+            assert_eq!(space.translate(at(0)).unwrap().page.permissions, mapped);
+            space.protect(&tlb, page, Permissions::None).unwrap();
+            space.protect(&tlb, page, Permissions::Read).unwrap();
+            assert_eq!(space.protect(&tlb, page, Permissions::ReadWrite), refused(Permissions::ReadWrite));
+            assert_eq!(space.translate(at(0)).unwrap().page.permissions, Permissions::Read);
+            space.unmap(&tlb, page).unwrap();
+        }
+        space.destroy(&tlb);
+        owner.destroy(&tlb);
+        assert_eq!(host.in_use(), 0);
+    }
+
     /// The last owner of a table that still shares its pages: the mark comes off a table descriptor on the way.
     fn a_copy_below_a_mark_that_comes_off_reaches_the_walk_caches<F>() {
         let (host, tlb) = (Host::new(64), Notes::default());

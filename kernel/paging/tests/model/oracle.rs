@@ -120,13 +120,17 @@ impl Oracle {
         self.contents = std::mem::take(&mut self.contents).into_iter().map(|(page, c)| (moved(page), c)).collect();
     }
 
-    /// Whether `protect` must succeed: no hole, and no foreign memory that would gain write permission.
+    /// Whether `protect` must succeed: no hole, and no memory of others that would gain a permission it may not gain.
     pub fn may_protect(&self, range: VirtRange, permissions: Permissions) -> bool {
         let mut at = range.start();
         for (start, region) in self.overlapping(range) {
-            let foreign = matches!(region.kind, Kind::Foreign | Kind::Device);
-            let gains = permissions == Permissions::ReadWrite && region.permissions != permissions;
-            if start > at || foreign && gains {
+            let gains_write = permissions == Permissions::ReadWrite && region.permissions != permissions;
+            let refused = match region.kind {
+                Kind::Foreign | Kind::Device => gains_write,
+                Kind::Shared => gains_write || permissions == Permissions::ReadExecute,
+                _ => false,
+            };
+            if start > at || refused {
                 return false;
             }
             at = region.end;
