@@ -9,9 +9,8 @@
 
 use crate::arch::Context;
 use crate::arch::memory::{direct, synchronise_instructions};
-use crate::kernel_memory::KernelMemory;
 use crate::process::{NAME_SIZE, Process};
-use crate::space::{self, NeverRan, Tree};
+use crate::space::{self, Draft, NeverRan, Tree};
 use crate::user_copy;
 use core::ops::ControlFlow;
 use graft_abi::{ARGUMENTS_MAX, Error, PAGE_SIZE, Permissions, STACK_SIZE, STACK_TOP, Text};
@@ -26,24 +25,6 @@ pub struct Loaded {
     pub context: Context,
     /// The program's name, padded with zero bytes.
     pub name: [u8; NAME_SIZE],
-}
-
-/// A tree that nobody runs in yet, and that goes if nobody takes it.
-pub struct Draft(Option<Tree>);
-
-impl Draft {
-    /// Takes it, to run in it.
-    pub fn take(mut self) -> Option<Tree> {
-        self.0.take()
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        if let Some(tree) = self.0.take() {
-            space::destroy_unused(tree);
-        }
-    }
 }
 
 /// A program file, or arguments, in some process's memory.
@@ -76,8 +57,8 @@ impl Image for UserText<'_> {
 /// [`Error::BadAddress`], [`Error::OutOfMemory`]. Nothing is left over then.
 pub fn load(image: &mut impl Image, arguments: &mut impl Image) -> Result<Loaded, Error> {
     let program = Program::parse(image)?;
-    let mut draft = Draft(Some(Tree::new(KernelMemory).map_err(|_| Error::OutOfMemory)?));
-    let Some(tree) = &mut draft.0 else { return Err(Error::OutOfMemory) };
+    let mut draft = Draft::new()?;
+    let tree = &mut *draft;
     for segment in program.segments() {
         let range = VirtRange::new(segment.start(), segment.end() - segment.start()).ok_or(Error::ImageBadSegment)?;
         reserve(tree, range)?;

@@ -88,9 +88,46 @@ impl Space {
     }
 }
 
-/// Destroys a tree that no core ever ran in.
-pub fn destroy_unused(tree: Tree) {
-    tree.destroy(&NeverRan);
+/// A tree that no core has run in, and that is destroyed with its holder if nobody takes it.
+pub struct Draft(Option<Tree>);
+
+impl Draft {
+    /// An empty one.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn new() -> Result<Draft, Error> {
+        Ok(Draft(Some(Tree::new(KernelMemory).map_err(|_| Error::OutOfMemory)?)))
+    }
+
+    /// Takes it, to run in it.
+    pub fn take(mut self) -> Tree {
+        self.0.take().expect(IN_DRAFT)
+    }
+}
+
+const IN_DRAFT: &str = "only the draft's end takes its tree away";
+
+impl Deref for Draft {
+    type Target = Tree;
+
+    fn deref(&self) -> &Tree {
+        self.0.as_ref().expect(IN_DRAFT)
+    }
+}
+
+impl DerefMut for Draft {
+    fn deref_mut(&mut self) -> &mut Tree {
+        self.0.as_mut().expect(IN_DRAFT)
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if let Some(tree) = self.0.take() {
+            tree.destroy(&NeverRan);
+        }
+    }
 }
 
 /// A locked tree.

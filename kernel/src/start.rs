@@ -56,7 +56,7 @@ fn first_program(mut image: &[u8], archive: Ref<MemoryObject>) -> Result<Ref<Thr
     drop(handles);
     assert!((console, archive, system) == (Handle::CONSOLE, Handle::ARCHIVE, Handle::SYSTEM));
     let thread = Thread::new(process.clone(), &loaded.context, |_| {})?;
-    process.space.install(loaded.tree.take().ok_or(Error::OutOfMemory)?);
+    process.space.install(loaded.tree.take());
     Ok(thread)
 }
 

@@ -120,8 +120,7 @@ pub(super) fn spawn(parent: &Ref<Process>, request: u64) -> Result<(u64, u64), E
     if !handles.has_room() {
         return Err(Error::HandlesExhausted);
     }
-    let tree = loaded.tree.take().ok_or(Error::OutOfMemory)?;
-    child.space.install(tree);
+    child.space.install(loaded.tree.take());
     let identifier = child.identifier;
     let handle = handles.insert(child.erase(), PROCESS_RIGHTS)?;
     drop(handles);
@@ -154,8 +153,7 @@ pub(super) fn exec(thread: &Thread, registers: &mut Context, request: u64) -> Re
         return Err(Error::NotAllowed);
     }
     let loaded = load(process, &request)?;
-    let tree = loaded.tree.take().ok_or(Error::OutOfMemory)?;
-    space::change_current(&process.space, tree);
+    space::change_current(&process.space, loaded.tree.take());
     process.set_name(loaded.name);
     scheduler::replace_floating_point(thread, None);
     *registers = loaded.context;
