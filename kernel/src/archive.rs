@@ -2,45 +2,13 @@
 
 use crate::arch::memory::direct;
 use crate::frames;
-use crate::object::{Kind, Object, Ref};
+use crate::memory_object::MemoryObject;
+use crate::object::Ref;
 use crate::platform::PhysRange;
 use core::fmt;
-use graft_abi::{Error, PAGE_SIZE};
+use graft_abi::PAGE_SIZE;
 use graft_paging::Frame;
 use tar_no_std::{CorruptDataError, TarArchiveRef};
-
-/// Consecutive physical memory that programs may map and read. It is never freed.
-pub struct MemoryObject {
-    start: u64,
-    length: u64,
-}
-
-impl Object for MemoryObject {
-    const KIND: Kind = Kind::Memory;
-}
-
-impl MemoryObject {
-    /// The first frame.
-    pub fn first(&self) -> Frame {
-        Frame::containing(self.start)
-    }
-
-    /// Bytes in it.
-    pub fn length(&self) -> u64 {
-        self.length
-    }
-
-    /// Bytes of the whole pages that hold it.
-    pub fn mapped_length(&self) -> u64 {
-        self.length.next_multiple_of(PAGE_SIZE as u64)
-    }
-
-    /// Its content.
-    pub fn bytes(&self) -> &[u8] {
-        // SAFETY: RAM that boot set aside for good; nobody writes to it after `take`.
-        unsafe { core::slice::from_raw_parts(direct(self.start), self.length as usize) }
-    }
-}
 
 /// Why the machine cannot start from its archive.
 #[derive(Debug)]
@@ -63,11 +31,11 @@ impl fmt::Display for ArchiveError {
     }
 }
 
-/// Makes the memory object of the archive that boot found.
+/// Makes a memory object of the archive that boot found. Returns its content, too.
 ///
 /// # Errors
 /// [`ArchiveError::OutOfMemory`].
-pub fn take(range: &PhysRange) -> Result<Ref<MemoryObject>, ArchiveError> {
+pub fn take(range: &PhysRange) -> Result<(Ref<MemoryObject>, &'static [u8]), ArchiveError> {
     let page = PAGE_SIZE as u64;
     let length = range.end - range.start;
     let mut start = range.start;
@@ -83,7 +51,10 @@ pub fn take(range: &PhysRange) -> Result<Ref<MemoryObject>, ArchiveError> {
     // SAFETY: the rest of the last page belongs to the archive's block, or to the archive alone: boot hands
     // out whole free pages only.
     unsafe { core::ptr::write_bytes(direct(start + length), 0, rest as usize) };
-    Ref::new(|_| MemoryObject { start, length }).map_err(|_: Error| ArchiveError::OutOfMemory)
+    // SAFETY: RAM that boot set aside for good; from now on nobody writes to it.
+    let bytes = unsafe { core::slice::from_raw_parts(direct(start), length as usize) };
+    let object = MemoryObject::permanent(Frame::containing(start), length).map_err(|_| ArchiveError::OutOfMemory)?;
+    Ok((object, bytes))
 }
 
 /// The content of a file in the archive.

@@ -17,6 +17,7 @@ mod frames;
 mod kernel_memory;
 mod loader;
 mod memory_map;
+mod memory_object;
 mod object;
 mod panic;
 mod platform;

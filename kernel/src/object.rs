@@ -27,7 +27,7 @@ pub enum Kind {
     Thread,
     /// The console.
     Console,
-    /// A run of physical memory that programs may map.
+    /// Memory that programs may map.
     Memory,
     /// The whole system: what its holder may look at.
     System,
@@ -234,7 +234,7 @@ impl Drop for AnyRef {
             Kind::Process => drop_as::<crate::process::Process>(self.0),
             Kind::Thread => drop_as::<crate::thread::Thread>(self.0),
             Kind::Console => drop_as::<crate::terminal::Terminal>(self.0),
-            Kind::Memory => drop_as::<crate::archive::MemoryObject>(self.0),
+            Kind::Memory => drop_as::<crate::memory_object::MemoryObject>(self.0),
             Kind::System => drop_as::<crate::process::System>(self.0),
             Kind::Snapshot => drop_as::<crate::snapshot::Snapshot>(self.0),
         }

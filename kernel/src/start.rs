@@ -1,8 +1,9 @@
 //! From a machine without processes to the first one.
 
 use crate::arch::power;
-use crate::archive::{self, MemoryObject};
+use crate::archive;
 use crate::loader;
+use crate::memory_object::MemoryObject;
 use crate::object::Ref;
 use crate::platform::platform;
 use crate::process::{Process, System};
@@ -30,9 +31,9 @@ pub fn start() -> ! {
     let Some(range) = &platform().archive else {
         give_up(format_args!("there is no archive of programs (initrd)"));
     };
-    let archive = archive::take(range).unwrap_or_else(|error| give_up(format_args!("{error}")));
-    let loaded = archive::find(archive.bytes(), FIRST_PROGRAM)
-        .map(|image| first_program(image, archive.clone()))
+    let (archive, bytes) = archive::take(range).unwrap_or_else(|error| give_up(format_args!("{error}")));
+    let loaded = archive::find(bytes, FIRST_PROGRAM)
+        .map(|image| first_program(image, archive))
         .unwrap_or_else(|error| give_up(format_args!("{error}")));
     match loaded {
         Ok(thread) => Process::start(thread),

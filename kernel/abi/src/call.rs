@@ -65,17 +65,34 @@ calls! {
     /// `process` is the caller's own, and has no other thread. Returns only on failure, and then nothing has changed.
     Restore = 14,
 
-    /// `map(address, bytes, permissions)`: reserves demand-zero memory. Address 0 lets the kernel
-    /// choose. Address and length are multiples of the page size. Returns the address.
+    /// `map(address, bytes, permissions, flags)`: reserves demand-zero memory. Address 0 lets the kernel
+    /// choose. Address and length are multiples of the page size. `flags` is 0 or
+    /// [`MAP_NO_INHERIT`](crate::MAP_NO_INHERIT). Returns the address.
     Map = 16,
     /// `unmap(address, bytes)`: removes whatever is mapped in the range; holes are no error.
     Unmap = 17,
     /// `protect(address, bytes, permissions)`: changes what is mapped in the range; a hole is an
-    /// error and then nothing has changed.
+    /// error and then nothing has changed. Where a memory object is mapped, write permission is not
+    /// gained in this way but by mapping it anew, and what others may write does not become executable:
+    /// [`Error::NotAllowed`](crate::Error::NotAllowed).
     Protect = 18,
-    /// `map_object(memory, address, permissions)`: maps a memory object, such as the archive,
-    /// whole. Returns the address and, in `x1`, the object's length in bytes.
+    /// `map_object(memory, address, permissions)`: maps a memory object whole, one and the same memory
+    /// for everybody who does: to read with [`Rights::READ`](crate::Rights::READ), to read and write with
+    /// [`Rights::WRITE`](crate::Rights::WRITE) as well. A forked child has the mapping too. Returns the
+    /// address and, in `x1`, the object's length in bytes.
     MapObject = 19,
+    /// `discard(address, bytes)`: gives up the content of private memory and keeps the memory: the next
+    /// touch finds zeroes. Holes are no error; memory that is not private is, namely
+    /// [`Error::NotAllowed`](crate::Error::NotAllowed), and then nothing has changed.
+    Discard = 20,
+    /// `move(from, bytes, to)`: moves whatever is mapped in the range to `to`, where nothing may be
+    /// mapped; holes move as holes. Address 0 lets the kernel choose. Ranges that overlap are
+    /// [`Error::Occupied`](crate::Error::Occupied). Returns the new address; after an error nothing has changed.
+    Move = 21,
+    /// `memory_create(bytes)`: a memory object of zeroes, a multiple of the page size. All of its memory
+    /// is allocated at once, and lives for as long as a handle or a mapping does. Returns a handle with the rights to read,
+    /// write and duplicate.
+    MemoryCreate = 22,
 
     /// `console_write(console, buffer, bytes)`: returns the number of bytes written.
     ConsoleWrite = 32,

@@ -255,7 +255,7 @@ pub enum EntryKind {
     Page = 2,
     /// Maps the shared page of zeroes, until the first write.
     ZeroPage = 3,
-    /// Maps a page that stays shared and writable across `fork`.
+    /// Maps a page of a memory object, which stays one and the same across `fork`.
     SharedPage = 4,
     /// Maps a page that a child does not get.
     NoInheritPage = 5,

@@ -60,6 +60,9 @@ pub const STACK_SIZE: usize = 8 << 20;
 /// Where the kernel places a mapping for which the program names no address: from here upwards.
 pub const MAP_BASE: usize = 0x4000_0000;
 
+/// Flag of `map`: a forked child does not get this memory.
+pub const MAP_NO_INHERIT: u64 = 1 << 0;
+
 /// Most bytes of arguments that `spawn` and `exec` accept, terminators included.
 pub const ARGUMENTS_MAX: usize = 16 << 10;
 

@@ -2,19 +2,28 @@
 
 #![forbid(unsafe_code)]
 
-use crate::archive::MemoryObject;
 use crate::loader;
+use crate::memory_object::MemoryObject;
+use crate::object::Ref;
 use crate::process::Process;
 use crate::space::{self, Locked};
-use graft_abi::{Error, Handle, MAP_BASE, PAGE_SIZE, Permissions, Rights, USER_END, USER_START};
-use graft_paging::{Foreign, Inherit, Reservation, VirtAddr, VirtRange};
+use graft_abi::{Error, Handle, MAP_BASE, MAP_NO_INHERIT, PAGE_SIZE, Permissions, Rights, USER_END, USER_START};
+use graft_paging::{Inherit, Reservation, VirtAddr, VirtRange};
+
+/// What whoever makes a memory object may do with it.
+const MEMORY_RIGHTS: Rights = Rights::READ.or(Rights::WRITE).or(Rights::DUPLICATE);
 
 /// `map`: reserves demand-zero memory.
-pub(super) fn map(process: &Process, address: u64, bytes: u64, permissions: u64) -> Result<u64, Error> {
+pub(super) fn map(process: &Process, address: u64, bytes: u64, permissions: u64, flags: u64) -> Result<u64, Error> {
     let permissions = Permissions::from_number(permissions).ok_or(Error::BadArgument)?;
+    let inherit = match flags {
+        0 => Inherit::Yes,
+        MAP_NO_INHERIT => Inherit::No,
+        _ => return Err(Error::BadArgument),
+    };
     let mut tree = process.space.lock()?;
     let range = place(&tree, address, bytes)?;
-    let reservation = Reservation { permissions: space::permissions(permissions), inherit: Inherit::Yes };
+    let reservation = Reservation { permissions: space::permissions(permissions), inherit };
     tree.edit(|tree, tlb| tree.reserve(tlb, range, reservation))?;
     Ok(range.start())
 }
@@ -40,6 +49,31 @@ pub(super) fn protect(process: &Process, address: u64, bytes: u64, permissions: 
     Ok(0)
 }
 
+/// `discard`: gives up the content of private memory.
+pub(super) fn discard(process: &Process, address: u64, bytes: u64) -> Result<u64, Error> {
+    let range = checked(address, bytes)?;
+    let mut tree = process.space.lock()?;
+    tree.edit(|tree, tlb| tree.discard(tlb, range))?;
+    Ok(0)
+}
+
+/// `move`: gives what is mapped in a range other addresses.
+pub(super) fn relocate(process: &Process, from: u64, bytes: u64, to: u64) -> Result<u64, Error> {
+    let from = checked(from, bytes)?;
+    let mut tree = process.space.lock()?;
+    let to = place(&tree, to, bytes)?;
+    tree.edit(|tree, tlb| tree.relocate(tlb, from, to))?;
+    Ok(to.start())
+}
+
+/// `memory_create`: a memory object of zeroes.
+pub(super) fn create(process: &Process, bytes: u64) -> Result<u64, Error> {
+    check_length(bytes)?;
+    let object: Ref<MemoryObject> = MemoryObject::zeroed(bytes)?;
+    let handle = process.handles.lock().insert(object.erase(), MEMORY_RIGHTS)?;
+    Ok(handle.0.into())
+}
+
 /// `map_object`: maps a memory object whole.
 pub(super) fn map_object(
     process: &Process,
@@ -48,15 +82,11 @@ pub(super) fn map_object(
     permissions: u64,
 ) -> Result<(u64, u64), Error> {
     let permissions = Permissions::from_number(permissions).ok_or(Error::BadArgument)?;
-    let memory = process.object::<MemoryObject>(handle, Rights::READ)?;
-    // Every object that there is so far is there to be read.
-    if permissions != Permissions::Read {
-        return Err(Error::NotAllowed);
-    }
+    let needed = if permissions == Permissions::ReadWrite { Rights::READ.or(Rights::WRITE) } else { Rights::READ };
+    let memory = process.object::<MemoryObject>(handle, needed)?;
     let mut tree = process.space.lock()?;
     let range = place(&tree, address, memory.mapped_length())?;
-    let (first, permissions) = (memory.first(), space::permissions(permissions));
-    tree.edit(|tree, tlb| tree.map_frames(tlb, range, first, permissions, Foreign::Normal))?;
+    memory.map(&mut tree, range, permissions)?;
     Ok((range.start(), memory.length()))
 }
 
@@ -77,15 +107,20 @@ fn place(tree: &Locked<'_>, address: u64, bytes: u64) -> Result<VirtRange, Error
 
 /// A range of whole pages in user memory.
 fn checked(address: u64, bytes: u64) -> Result<VirtRange, Error> {
-    let page = PAGE_SIZE as u64;
-    if !address.is_multiple_of(page) || !bytes.is_multiple_of(page) {
+    if !address.is_multiple_of(PAGE_SIZE as u64) {
         return Err(Error::Unaligned);
     }
-    if bytes == 0 || bytes > USER_END as u64 {
-        return Err(Error::BadLength);
-    }
+    check_length(bytes)?;
     if address < USER_START as u64 {
         return Err(Error::BadAddress);
     }
     VirtRange::new(address, bytes).ok_or(Error::BadAddress)
+}
+
+/// Whole pages, at least one, and no more than there are addresses.
+fn check_length(bytes: u64) -> Result<(), Error> {
+    if !bytes.is_multiple_of(PAGE_SIZE as u64) {
+        return Err(Error::Unaligned);
+    }
+    if bytes == 0 || bytes > USER_END as u64 { Err(Error::BadLength) } else { Ok(()) }
 }

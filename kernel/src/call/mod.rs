@@ -27,7 +27,7 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
     let Some(call) = Call::from_number(registers.x[8]) else {
         return answer(registers, Err(Error::BadCall));
     };
-    let [x0, x1, x2, ..] = registers.x;
+    let [x0, x1, x2, x3, ..] = registers.x;
     let process = &thread.process;
     match call {
         Call::Identify => answer(registers, Ok(process.identifier)),
@@ -60,10 +60,13 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
             registers.x[0] = 0;
             Next::Sleep(timer::now().saturating_add(x0))
         }
-        Call::Map => answer(registers, memory::map(process, x0, x1, x2)),
+        Call::Map => answer(registers, memory::map(process, x0, x1, x2, x3)),
         Call::Unmap => answer(registers, memory::unmap(process, x0, x1)),
         Call::Protect => answer(registers, memory::protect(process, x0, x1, x2)),
         Call::MapObject => answer_two(registers, memory::map_object(process, handle(x0), x1, x2)),
+        Call::Discard => answer(registers, memory::discard(process, x0, x1)),
+        Call::Move => answer(registers, memory::relocate(process, x0, x1, x2)),
+        Call::MemoryCreate => answer(registers, memory::create(process, x0)),
         Call::ConsoleWrite => answer(registers, console::write(process, handle(x0), x1, x2)),
         Call::ConsoleRead => console::read(process, registers, handle(x0), x1, x2),
         Call::Close => answer(registers, handle::close(process, handle(x0))),

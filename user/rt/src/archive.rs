@@ -4,7 +4,7 @@ use alloc::borrow::ToOwned;
 use alloc::string::String;
 use core::fmt;
 
-use graft_abi::{Error, Handle};
+use graft_abi::{Error, Handle, Permissions};
 use tar_no_std::{CorruptDataError, TarArchiveRef};
 
 /// The archive, mapped read-only into this program and unmapped with this value.
@@ -62,7 +62,7 @@ impl From<Error> for FileError {
 impl Archive {
     /// Maps the archive and checks that it is one.
     pub fn open() -> Result<Archive, FileError> {
-        let (address, bytes) = crate::memory::map_object(Handle::ARCHIVE, 0)?;
+        let (address, bytes) = crate::memory::map_object(Handle::ARCHIVE, 0, Permissions::Read)?;
         let archive = Archive { address, bytes };
         TarArchiveRef::new(archive.data()).map_err(FileError::Archive)?;
         Ok(archive)

@@ -1,24 +1,43 @@
-//! Memory: reserving, protecting and giving it back, and a region that owns its addresses.
+//! Memory: reserving, protecting and giving it back, sharing it, and a region that owns its addresses.
 
+use core::mem::ManuallyDrop;
 use core::ops::Range;
 
-use graft_abi::{Call, Error, Handle, PAGE_SIZE, Permissions};
+use graft_abi::{Call, Error, Handle, MAP_NO_INHERIT, PAGE_SIZE, Permissions, Rights};
 
 use crate::call::call;
+use crate::process;
 
-/// Reserves demand-zero memory and returns its address. With address 0 the kernel chooses.
+/// Whether a forked child gets something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inherit {
+    /// It does.
+    Yes,
+    /// It does not.
+    No,
+}
+
+/// Reserves demand-zero memory, which a forked child gets too, and returns its address. With address 0 the kernel chooses.
 /// Address and length are multiples of the page size.
 pub fn map(address: usize, bytes: usize, permissions: Permissions) -> Result<usize, Error> {
+    reserve(address, bytes, permissions, Inherit::Yes)
+}
+
+/// As [`map`]; the caller decides whether a forked child gets the memory.
+pub fn reserve(address: usize, bytes: usize, permissions: Permissions, inherit: Inherit) -> Result<usize, Error> {
+    let flags = match inherit {
+        Inherit::Yes => 0,
+        Inherit::No => MAP_NO_INHERIT,
+    };
     // SAFETY: the kernel maps only where nothing is mapped, so no object of the program changes.
-    let answer = unsafe { call(Call::Map, [address as u64, bytes as u64, permissions as u64]) }?;
+    let answer = unsafe { call(Call::Map, [address as u64, bytes as u64, permissions as u64, flags]) }?;
     Ok(answer.x0 as usize)
 }
 
-/// Maps a whole memory object read-only. Returns its address and its length in bytes.
-/// With address 0 the kernel chooses.
-pub fn map_object(object: Handle, address: usize) -> Result<(usize, usize), Error> {
+/// Maps a whole memory object. Returns its address and its length in bytes. With address 0 the kernel chooses.
+pub fn map_object(object: Handle, address: usize, permissions: Permissions) -> Result<(usize, usize), Error> {
     // SAFETY: the kernel maps only where nothing is mapped, so no object of the program changes.
-    let answer = unsafe { call(Call::MapObject, [object.0.into(), address as u64, Permissions::Read as u64]) }?;
+    let answer = unsafe { call(Call::MapObject, [object.0.into(), address as u64, permissions as u64]) }?;
     Ok((answer.x0 as usize, answer.x1 as usize))
 }
 
@@ -37,6 +56,75 @@ pub fn protect(address: usize, bytes: usize, permissions: Permissions) -> Result
     // SAFETY: contents do not change. An access that is no longer permitted ends the process,
     // which no Rust code sees.
     unsafe { call(Call::Protect, [address as u64, bytes as u64, permissions as u64]) }.map(drop)
+}
+
+/// Gives up the content of private memory in the range and keeps the memory: what is read next is zero.
+///
+/// # Safety
+///
+/// No Rust object lives in the range.
+pub unsafe fn discard(address: usize, bytes: usize) -> Result<(), Error> {
+    // SAFETY: the caller's contract.
+    unsafe { call(Call::Discard, [address as u64, bytes as u64]) }.map(drop)
+}
+
+/// Moves whatever is mapped in the range to `to`, a free place, and returns the new address. With `to` 0 the kernel chooses.
+///
+/// # Safety
+///
+/// Nothing may be used at its old address afterwards.
+pub unsafe fn relocate(from: usize, bytes: usize, to: usize) -> Result<usize, Error> {
+    // SAFETY: the caller's contract.
+    let answer = unsafe { call(Call::Move, [from as u64, bytes as u64, to as u64]) }?;
+    Ok(answer.x0 as usize)
+}
+
+/// A memory object of the program's own making, or one that it was handed: memory that is one and the same for every process
+/// that maps it. Dropping this gives the handle up; mappings stay.
+#[derive(Debug)]
+pub struct Shared {
+    handle: Handle,
+}
+
+impl Shared {
+    /// A new object, all zeroes. The length is a multiple of the page size; the memory is taken at once.
+    pub fn new(bytes: usize) -> Result<Shared, Error> {
+        // SAFETY: the call touches no memory.
+        let answer = unsafe { call(Call::MemoryCreate, [bytes as u64]) }?;
+        Ok(Shared { handle: answer.handle() })
+    }
+
+    /// The object that a handle of the program's names; from now on the handle is this value's.
+    pub const fn from_handle(handle: Handle) -> Shared {
+        Shared { handle }
+    }
+
+    /// The handle, for passing on.
+    pub const fn handle(&self) -> Handle {
+        self.handle
+    }
+
+    /// A second handle with no more than these rights.
+    pub fn duplicate(&self, rights: Rights) -> Result<Shared, Error> {
+        Ok(Shared { handle: process::duplicate(self.handle, rights)? })
+    }
+
+    /// Maps all of it, to read or to read and write.
+    pub fn map(&self, permissions: Permissions) -> Result<Region, Error> {
+        self.map_at(0, permissions)
+    }
+
+    /// As [`Shared::map`], at an address of the program's choice.
+    pub fn map_at(&self, address: usize, permissions: Permissions) -> Result<Region, Error> {
+        let (address, bytes) = map_object(self.handle, address, permissions)?;
+        Ok(Region { address, bytes: bytes.next_multiple_of(PAGE_SIZE) })
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let _ = process::close(self.handle);
+    }
 }
 
 /// A run of pages that belongs to this value and is unmapped with it.
@@ -58,7 +146,13 @@ impl Region {
 
     /// As [`Region::new`], at an address of the program's choice.
     pub fn at(address: usize, bytes: usize) -> Result<Region, Error> {
-        Ok(Region { address: map(address, bytes, Permissions::ReadWrite)?, bytes })
+        Region::with(address, bytes, Inherit::Yes)
+    }
+
+    /// As [`Region::at`], and a forked child gets the memory or does not. A child that does not must forget the region: other
+    /// memory may be there.
+    pub fn with(address: usize, bytes: usize, inherit: Inherit) -> Result<Region, Error> {
+        Ok(Region { address: reserve(address, bytes, Permissions::ReadWrite, inherit)?, bytes })
     }
 
     /// The first address.
@@ -128,6 +222,23 @@ impl Region {
         let (address, bytes) = self.checked(&range);
         // SAFETY: the addresses are the region's own, and no reference into it exists.
         unsafe { unmap(address, bytes) }
+    }
+
+    /// Gives up the content of a part of the region, given by byte offsets: what is read next is zero.
+    pub fn discard(&self, range: Range<usize>) -> Result<(), Error> {
+        let (address, bytes) = self.checked(&range);
+        // SAFETY: the addresses are the region's own, and no reference into it exists.
+        unsafe { discard(address, bytes) }
+    }
+
+    /// Moves the region to other addresses, free ones; with 0 the kernel chooses. The error gives the region back.
+    pub fn move_to(self, address: usize) -> Result<Region, (Error, Region)> {
+        let old = ManuallyDrop::new(self);
+        // SAFETY: the addresses are the region's own, no reference into it exists, and it ends here.
+        match unsafe { relocate(old.address, old.bytes, address) } {
+            Ok(address) => Ok(Region { address, bytes: old.bytes }),
+            Err(error) => Err((error, ManuallyDrop::into_inner(old))),
+        }
     }
 
     /// Maps fresh demand-zero memory over a part that was unmapped.

@@ -63,8 +63,14 @@ fn storm(seed: u64) -> i32 {
             continue;
         }
         // Nor does a program without its text live to make another call; some may try.
-        let removes = matches!(Call::from_number(number), Some(Call::Unmap | Call::Protect));
+        let removes =
+            matches!(Call::from_number(number), Some(Call::Unmap | Call::Protect | Call::Discard | Call::Move));
         if removes && arguments[0] < MAP_BASE as u64 && numbers.below(500) != 0 {
+            continue;
+        }
+        // Nor is the machine's memory for one child; sizes that no machine has are refused.
+        let takes_memory = number == Call::MemoryCreate as u64;
+        if takes_memory && (64 * PAGE_SIZE as u64..1 << 42).contains(&arguments[0]) {
             continue;
         }
         // SAFETY: none for the child, which may unmap or overwrite itself; that ends the child only.

@@ -3,6 +3,7 @@
 use core::arch::asm;
 
 use graft_rt::abi::{PAGE_SIZE, USER_END};
+use graft_rt::memory::Shared;
 use graft_rt::{FaultKind, Permissions, Region, arguments};
 
 /// Something that no program may do.
@@ -72,6 +73,24 @@ impl Act {
             purpose: "writes to memory that it has made read-only",
             commit: || protected(Permissions::Read, write),
             ends: &[FaultKind::WriteDenied],
+        },
+        Act {
+            name: "write-shared",
+            purpose: "writes to shared memory that it has mapped to read",
+            commit: || shared(write),
+            ends: &[FaultKind::WriteDenied],
+        },
+        Act {
+            name: "execute-shared",
+            purpose: "jumps into shared memory",
+            commit: || shared(jump),
+            ends: &[FaultKind::ExecuteDenied],
+        },
+        Act {
+            name: "read-moved",
+            purpose: "reads memory that it has moved elsewhere",
+            commit: read_moved,
+            ends: &[FaultKind::Unmapped],
         },
         Act {
             name: "stack-overflow",
@@ -179,6 +198,24 @@ fn protected(permissions: Permissions, access: fn(usize)) {
         && page.protect(0..PAGE_SIZE, permissions).is_ok()
     {
         access(page.address());
+    }
+}
+
+fn shared(access: fn(usize)) {
+    let memory = Shared::new(PAGE_SIZE).and_then(|object| object.map(Permissions::Read));
+    if let Ok(memory) = memory {
+        // Neither of which makes it writable or executable.
+        let _ = memory.protect(0..PAGE_SIZE, Permissions::ReadWrite);
+        let _ = memory.protect(0..PAGE_SIZE, Permissions::ReadExecute);
+        access(memory.address());
+    }
+}
+
+fn read_moved() {
+    let Some(page) = page() else { return };
+    let old = page.address();
+    if let Ok(_moved) = page.move_to(0) {
+        read(old);
     }
 }
 
