@@ -67,14 +67,15 @@ calls! {
 
     /// `map(address, bytes, permissions, flags)`: reserves demand-zero memory. Address 0 lets the kernel
     /// choose. Address and length are multiples of the page size. `flags` is 0 or
-    /// [`MAP_NO_INHERIT`](crate::MAP_NO_INHERIT). Returns the address.
+    /// [`MAP_NO_INHERIT`](crate::MAP_NO_INHERIT), with which memory is never executable
+    /// ([`Error::NotAllowed`](crate::Error::NotAllowed)). Returns the address.
     Map = 16,
     /// `unmap(address, bytes)`: removes whatever is mapped in the range; holes are no error.
     Unmap = 17,
     /// `protect(address, bytes, permissions)`: changes what is mapped in the range; a hole is an
-    /// error and then nothing has changed. Where a memory object is mapped, write permission is not
-    /// gained in this way but by mapping it anew, and what others may write does not become executable:
-    /// [`Error::NotAllowed`](crate::Error::NotAllowed).
+    /// error and then nothing has changed. Not allowed ([`Error::NotAllowed`](crate::Error::NotAllowed)) are
+    /// write permission where a memory object is mapped without (it is gained by mapping the object anew), and execution
+    /// where others may write or a child gets nothing.
     Protect = 18,
     /// `map_object(memory, address, permissions)`: maps a memory object whole, one and the same memory
     /// for everybody who does: to read with [`Rights::READ`](crate::Rights::READ), to read and write with

@@ -5,7 +5,8 @@ use core::marker::PhantomData;
 use crate::commit::Commit;
 use crate::edit::{Decision, Edit, first};
 use crate::{
-    AddressSpace, Entry, Error, Format, Frame, Kind, Level, Memory, Page, Permissions, Reservation, Tlb, VirtRange,
+    AddressSpace, Entry, Error, Format, Frame, Inherit, Kind, Level, Memory, Page, Permissions, Reservation, Tlb,
+    VirtRange,
 };
 
 /// Memory that the frame allocator does not own.
@@ -113,8 +114,8 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// Write permission that is gained reaches the hardware with the first write fault, so that shared pages are copied then.
     ///
     /// # Errors
-    /// [`Error::NotMapped`] at the first hole, [`Error::Unsuitable`] where foreign or shared memory would gain write
-    /// permission or shared memory become executable, [`Error::OutOfMemory`]; nothing has changed then.
+    /// [`Error::NotMapped`] at the first hole, [`Error::Unsuitable`] where foreign or shared memory would gain write permission, and
+    /// where shared memory or memory that a child does not get would become executable, [`Error::OutOfMemory`]; nothing has changed then.
     pub fn protect(&mut self, tlb: &impl Tlb, range: VirtRange, permissions: Permissions) -> Result<(), Error> {
         self.edit(tlb, range, &Protect(permissions))
     }
@@ -187,12 +188,17 @@ impl<F: Format> Edit<F> for Protect {
         let entry = match F::decode(raw, level) {
             Entry::Empty => return Err(Error::NotMapped(first(slot))),
             Entry::Table(_) => return Ok(Decision::Descend),
+            // It is not executable: a fetch would back it with a frame of which instruction caches keep the former content.
+            Entry::Reserved(Reservation { inherit: Inherit::No, .. }) if permissions == Permissions::ReadExecute => {
+                return Err(Error::Unsuitable(first(slot), permissions));
+            }
             Entry::Reserved(_) if !whole => return Ok(Decision::Descend),
             Entry::Reserved(reservation) => Entry::Reserved(Reservation { permissions, ..reservation }),
             Entry::Page(page) => {
                 let gains_write = permissions == Permissions::ReadWrite && page.permissions != permissions;
                 let refused = match page.kind {
-                    Kind::Private | Kind::NoInherit | Kind::Zero => false,
+                    Kind::Private | Kind::Zero => false,
+                    Kind::NoInherit => permissions == Permissions::ReadExecute,
                     Kind::Foreign | Kind::Device => gains_write,
                     // Whoever mapped it decided who may write here; and what somebody else writes is not to be executed.
                     Kind::Shared => gains_write || permissions == Permissions::ReadExecute,

@@ -21,6 +21,10 @@ pub(super) fn map(process: &Process, address: u64, bytes: u64, permissions: u64,
         MAP_NO_INHERIT => Inherit::No,
         _ => return Err(Error::BadArgument),
     };
+    // As `protect` has it.
+    if inherit == Inherit::No && permissions == Permissions::ReadExecute {
+        return Err(Error::NotAllowed);
+    }
     let mut tree = process.space.lock()?;
     let range = place(&tree, address, bytes)?;
     let reservation = Reservation { permissions: space::permissions(permissions), inherit };

@@ -106,6 +106,22 @@ cases! {
         assert_eq!(host.in_use(), 0);
     }
 
+    /// Reserved at any level or backed: what a read or a fetch may back is never executed.
+    fn memory_that_is_not_inherited_cannot_be_made_executable<F>() {
+        let (host, tlb) = (Host::new(64), Notes::default());
+        let mut space = AddressSpace::<F, Host>::new(host.clone()).unwrap();
+        space.reserve(&tlb, range(GIB, 4 * MIB), OURS).unwrap();
+        write(&mut space, GIB + 2 * MIB);
+        for (start, bytes, at_fault) in [(0, 4 * MIB, 0), (MIB, PAGE, 0), (2 * MIB, PAGE, 2 * MIB), (3 * MIB, PAGE, 3 * MIB)] {
+            let refused = Error::Unsuitable(at(GIB + at_fault), Permissions::ReadExecute);
+            let protected = space.protect(&tlb, range(GIB + start, bytes), Permissions::ReadExecute);
+            assert_eq!(protected, Err(refused));
+        }
+        space.protect(&tlb, range(GIB, 4 * MIB), Permissions::Read).unwrap();
+        space.destroy(&tlb);
+        assert_eq!(host.in_use(), 0);
+    }
+
     fn foreign_memory_cannot_be_made_writable<F>() {
         let (host, tlb) = (Host::new(64), Notes::default());
         let mut space = AddressSpace::<F, Host>::new(host.clone()).unwrap();

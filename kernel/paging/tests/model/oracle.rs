@@ -128,6 +128,7 @@ impl Oracle {
             let refused = match region.kind {
                 Kind::Foreign | Kind::Device => gains_write,
                 Kind::Shared => gains_write || permissions == Permissions::ReadExecute,
+                Kind::NoInherit => permissions == Permissions::ReadExecute,
                 _ => false,
             };
             if start > at || refused {
