@@ -155,6 +155,15 @@ impl Region {
         Ok(Region { address: reserve(address, bytes, Permissions::ReadWrite, inherit)?, bytes })
     }
 
+    /// A region of addresses that the program has mapped in another way, or is about to map.
+    ///
+    /// # Safety
+    ///
+    /// They belong to nobody else, and no Rust object lives there while the region does.
+    pub const unsafe fn from_raw(address: usize, bytes: usize) -> Region {
+        Region { address, bytes }
+    }
+
     /// The first address.
     pub const fn address(&self) -> usize {
         self.address
