@@ -1,8 +1,9 @@
 //! The descriptors of a process's translation tables, as the kernel reports them.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
-use graft_abi::{Call, EntryRecord, Error, Handle, TablesRequest, USER_END};
+use graft_abi::{Call, EntryKind, EntryRecord, Error, Handle, TablesRequest, USER_END};
 
 use crate::call::call;
 
@@ -31,6 +32,12 @@ pub fn entries(process: Handle, start: usize, end: usize, deepest: u32) -> Resul
         all.extend_from_slice(&records[..(answer.x0 as usize).min(BATCH)]);
     }
     Ok(all)
+}
+
+/// What is mapped or reserved in a range of the caller's own memory: its descriptors, those that lead to tables aside.
+pub fn mapped(range: Range<usize>) -> Result<impl Iterator<Item = EntryRecord>, Error> {
+    let records = entries(Handle::SELF, range.start, range.end, graft_abi::ENTRY_ANY_LEVEL)?;
+    Ok(records.into_iter().filter(|record| record.kind != EntryKind::Table as u8))
 }
 
 /// Every descriptor of the process.

@@ -7,10 +7,12 @@ use core::cell::Cell;
 use core::fmt;
 use core::time::Duration;
 
-use graft_abi::ExitStatus;
+use graft_abi::{Error, ExitStatus, PAGE_SIZE, Permissions};
 
+use crate::memory::{Region, Shared};
 use crate::process::{self, Process, sleep};
 use crate::system;
+use crate::time::clock;
 
 /// What has been claimed and whether it held.
 #[derive(Debug, Default)]
@@ -125,6 +127,37 @@ pub fn touch_stack_and_heap() {
     core::hint::black_box([1u8; USED]);
     core::hint::black_box(alloc::vec![1u8; USED]);
 }
+
+/// A page that is shared across `fork`, in which a test's processes tell each other how far they are.
+#[derive(Debug)]
+pub struct Steps(Region);
+
+impl Steps {
+    /// A page on which no step has been reached.
+    pub fn new() -> Result<Steps, Error> {
+        Ok(Steps(Shared::new(PAGE_SIZE)?.map(Permissions::ReadWrite)?))
+    }
+
+    /// Says that a step has been reached: a number below the page size.
+    pub fn reach(&self, step: usize) {
+        self.0.write(step, 1);
+    }
+
+    /// Waits until a step has been reached; `false` if it is not within ten seconds.
+    pub fn wait(&self, step: usize) -> bool {
+        let start = clock();
+        while self.0.read(step) == 0 {
+            if clock() - start > PATIENCE {
+                return false;
+            }
+            sleep(Duration::from_micros(200));
+        }
+        true
+    }
+}
+
+/// How long [`Steps::wait`] waits.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Claims that a process ends in this way.
 pub fn claim_end(report: &Report, process: &Process, expected: ExitStatus, what: fmt::Arguments<'_>) -> bool {

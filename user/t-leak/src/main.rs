@@ -1,4 +1,4 @@
-//! Tests that a thousand forks with writes lose no frame: `t-leak [FORKS]`, at every depth of sharing.
+//! Tests that 1,500 forks with writes lose no frame: `t-leak [FORKS]`, at every depth of sharing.
 
 #![no_std]
 #![no_main]
@@ -14,7 +14,7 @@ graft_rt::program!(main);
 const MEMORY: usize = 5 << 20;
 
 fn main(arguments: Arguments) -> Result<i32, Error> {
-    let forks = arguments.get(1).and_then(|number| number.parse().ok()).unwrap_or(1000);
+    let forks = arguments.get(1).and_then(|number| number.parse().ok()).unwrap_or(1500);
     let report = Report::new();
     let memory = Region::new(MEMORY)?;
     memory.fill(|page| page as u8);

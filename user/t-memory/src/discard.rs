@@ -3,10 +3,11 @@
 use graft_rt::abi::{EntryKind, PAGE_SIZE};
 use graft_rt::memory::{Inherit, Shared};
 use graft_rt::process::own_info;
-use graft_rt::test::{claim_end, claim_success};
+use graft_rt::tables::mapped;
+use graft_rt::test::{Steps, claim_end, claim_success};
 use graft_rt::{Error, ExitStatus, FaultKind, Handle, Permissions, Process, Region, claim, claim_eq, memory};
 
-use crate::{EDGE, Steps, TABLE, Test, byte, mapped, mark, place};
+use crate::{EDGE, TABLE, Test, byte, mark, place};
 
 /// Ranges of pages within a table, over whole tables, and over the edges of both.
 const RANGES: [(usize, usize); 5] = [(3, 5), (0, 1), (TABLE, 2 * TABLE), (TABLE - 10, TABLE + 10), (7, 2 * TABLE + 9)];

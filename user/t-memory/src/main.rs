@@ -14,14 +14,11 @@ mod reserved;
 mod rights;
 
 use core::ops::Range;
-use core::time::Duration;
 
-use graft_rt::abi::{ENTRY_ANY_LEVEL, EntryKind, EntryRecord, PAGE_SIZE};
+use graft_rt::abi::{EntryKind, EntryRecord, PAGE_SIZE};
 use graft_rt::archive::{Archive, FileError};
-use graft_rt::memory::Shared;
-use graft_rt::process::sleep;
 use graft_rt::test::{FreeFrames, Report};
-use graft_rt::{Arguments, Error, Handle, Permissions, Region, Share, eprintln, tables};
+use graft_rt::{Arguments, Error, Region, Share, eprintln};
 
 graft_rt::program!(main);
 
@@ -114,12 +111,6 @@ const fn place(region: &Region) -> Range<usize> {
     region.address()..region.address() + region.bytes()
 }
 
-/// Everything that is mapped or reserved in a range, tables aside.
-fn mapped(range: Range<usize>) -> Result<impl Iterator<Item = EntryRecord>, Error> {
-    let records = tables::entries(Handle::SELF, range.start, range.end, ENTRY_ANY_LEVEL)?;
-    Ok(records.into_iter().filter(|record| record.kind != EntryKind::Table as u8))
-}
-
 /// The most references to anything on the way to an address, tables only.
 fn references(records: &[EntryRecord], address: usize) -> u32 {
     let leads_there = |record: &&EntryRecord| {
@@ -127,29 +118,4 @@ fn references(records: &[EntryRecord], address: usize) -> u32 {
         record.kind == EntryKind::Table as u8 && (record.address..record.address + span).contains(&(address as u64))
     };
     records.iter().filter(leads_there).map(|record| record.references).max().unwrap_or(0)
-}
-
-/// A page of an object in which a test's processes tell each other how far they are.
-struct Steps(Region);
-
-impl Steps {
-    fn new() -> Result<Steps, Error> {
-        Ok(Steps(Shared::new(PAGE_SIZE)?.map(Permissions::ReadWrite)?))
-    }
-
-    /// Says that a step has been reached.
-    fn reach(&self, step: usize) {
-        self.0.write(step, 1);
-    }
-
-    /// Waits until a step has been reached; `false` if it never is.
-    fn wait(&self, step: usize) -> bool {
-        for _ in 0..50_000 {
-            if self.0.read(step) == 1 {
-                return true;
-            }
-            sleep(Duration::from_micros(200));
-        }
-        false
-    }
 }

@@ -6,10 +6,11 @@ use core::ops::Range;
 use graft_rt::abi::{EntryKind, EntryRecord, PAGE_SIZE};
 use graft_rt::memory::{Inherit, Shared};
 use graft_rt::process::{Fork, exit, fork, own_info};
-use graft_rt::test::{claim_end, claim_success};
+use graft_rt::tables::mapped;
+use graft_rt::test::{Steps, claim_end, claim_success};
 use graft_rt::{Error, ExitStatus, FaultKind, Permissions, Process, Region, claim, claim_eq, memory};
 
-use crate::{EDGE, Steps, Test, byte, mapped, mark, place};
+use crate::{EDGE, Test, byte, mark, place};
 
 /// New places for memory from [`EDGE`] on: where all tables can stay as they are, where level-3 tables can, where only pages
 /// can, nearby and below another level-0 descriptor.

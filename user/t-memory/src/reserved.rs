@@ -5,12 +5,13 @@ use alloc::vec::Vec;
 use graft_rt::abi::{EntryKind, PAGE_SIZE};
 use graft_rt::memory::{self, Inherit};
 use graft_rt::process::own_info;
-use graft_rt::test::{Numbers, claim_end, claim_success};
+use graft_rt::tables::mapped;
+use graft_rt::test::{Numbers, Steps, claim_end, claim_success};
 use graft_rt::{
     Error, ExitStatus, FaultKind, Handle, Permissions, Process, Region, Share, claim, claim_eq, system, tables,
 };
 
-use crate::{EDGE, Steps, Test, byte, mapped, mark, place, references};
+use crate::{EDGE, Test, byte, mark, place, references};
 
 const GIB: usize = 1 << 30;
 
