@@ -5,6 +5,7 @@ mod bad_boot;
 mod counted;
 mod dialogue;
 mod matrix;
+mod memory;
 
 use crate::build::Build;
 use crate::machine::{Console, Machine};
@@ -23,6 +24,7 @@ pub fn all(build: &Build) -> Result<Vec<Case>, String> {
     cases.extend(artefacts::cases(build));
     cases.extend(counted::cases(build));
     cases.extend(matrix::cases(build)?);
+    cases.extend(memory::cases(build));
     cases.extend(bad_boot::cases(build));
     Ok(cases)
 }
