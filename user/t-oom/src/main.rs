@@ -12,9 +12,10 @@ use core::time::Duration;
 use graft_rt::abi::{PAGE_SIZE, ProcessState};
 use graft_rt::archive::{Archive, FileError};
 use graft_rt::gate::Gate;
+use graft_rt::memory::Shared;
 use graft_rt::process::{STANDARD_HANDLES, sleep};
 use graft_rt::test::{FreeFrames, Report, claim_end, claim_success, touch_stack_and_heap};
-use graft_rt::{Arguments, Error, ExitStatus, FaultKind, Process, Region, Share, claim, claim_eq, system};
+use graft_rt::{Arguments, Error, ExitStatus, FaultKind, Permissions, Process, Region, Share, claim, claim_eq, system};
 
 graft_rt::program!(main);
 
@@ -25,6 +26,7 @@ fn main(_arguments: Arguments) -> Result<i32, FileError> {
     let frames = FreeFrames::now();
     greedy(&report)?;
     crowd(&report)?;
+    object(&report)?;
     let archive = Archive::open()?;
     let image = archive.file("true")?;
     squeezed(&report, image)?;
@@ -79,6 +81,17 @@ fn crowd(report: &Report) -> Result<(), Error> {
     Ok(())
 }
 
+/// A memory object of as many pages as there are: the frames run out when nearly all of it has been made.
+fn object(report: &Report) -> Result<(), Error> {
+    let frames = FreeFrames::now();
+    let free = system::free_frames()? as usize;
+    let refusal = Shared::new(free * PAGE_SIZE).map(drop);
+    claim_eq!(report, refusal, Err(Error::OutOfMemory), "an object that leaves no frame for its tables");
+    frames.claim_same(report, format_args!("after an object that could not be completed"));
+    report.done(format_args!("an object that cannot be completed leaves nothing behind"));
+    Ok(())
+}
+
 /// Frames that are left when all but the last is taken, to prepare the next case with.
 const CUSHION: u64 = 1024;
 /// Pages that one level-3 table maps.
@@ -86,7 +99,15 @@ const TABLE: usize = 512;
 /// What a child of [`squeezed`] answers when it was refused what it asked for.
 const REFUSED: i32 = 3;
 
-/// With n frames left, for every small n: fork and spawn work or say that they cannot; a process
+/// What a child of [`squeezed`] tries.
+#[derive(Clone, Copy, Debug)]
+enum Attempt {
+    Fork(Share),
+    Spawn,
+    MakeObject,
+}
+
+/// With n frames left, for every small n: fork, spawn and the making of an object work or say that they cannot; a process
 /// does its work or is ended for lack of memory; nothing in between.
 ///
 /// This process holds the memory and must not need any itself; children do what is tested.
@@ -101,13 +122,14 @@ fn squeezed(report: &Report, image: &[u8]) -> Result<(), Error> {
     }
     let (mut refused, mut starved) = (0, 0);
     for left in (0..40).rev() {
-        for share in Share::ALL.map(Some).into_iter().chain([None]) {
+        for attempt in Share::ALL.map(Attempt::Fork).into_iter().chain([Attempt::Spawn, Attempt::MakeObject]) {
             let gate = Gate::new()?;
             let child = Process::fork_into(Share::default(), || {
                 gate.pass();
-                match share {
-                    Some(share) => fork_and_write(share, &target),
-                    None => spawn(image),
+                match attempt {
+                    Attempt::Fork(share) => fork_and_write(share, &target),
+                    Attempt::Spawn => spawn(image),
+                    Attempt::MakeObject => make_object(),
                 }
             })?;
             // After this, nothing that this process does needs a frame.
@@ -126,10 +148,10 @@ fn squeezed(report: &Report, image: &[u8]) -> Result<(), Error> {
             refused += u32::from(status == ExitStatus::Exited(REFUSED));
             starved += u32::from(status == STARVED);
             let right = status.is_success() || status == ExitStatus::Exited(REFUSED) || status == STARVED;
-            claim!(report, right, "{left} frames, {}: it {status}", share.map_or("spawn", Share::name));
+            claim!(report, right, "{left} frames, {attempt:?}: it {status}");
         }
     }
-    claim!(report, refused > 0, "with next to no frames, fork and spawn are refused");
+    claim!(report, refused > 0, "with next to no frames, what needs some is refused");
     drop(most);
     let changed = target.first_difference(|page| page as u8);
     claim_eq!(report, changed, None, "the first page of the parent's memory that has changed");
@@ -237,6 +259,21 @@ fn fork_and_write(share: Share, target: &Region) -> i32 {
 fn spawn(image: &[u8]) -> i32 {
     let child = Process::spawn_image(image, &["true"], &STANDARD_HANDLES);
     verdict(child.and_then(|child| child.wait()), true)
+}
+
+/// 0 if an object of some pages can be made, mapped and used.
+fn make_object() -> i32 {
+    const PAGES: usize = 8;
+    let made = Shared::new(PAGES * PAGE_SIZE).and_then(|object| object.map(Permissions::ReadWrite));
+    match made {
+        Ok(memory) => {
+            let zero = memory.first_difference(|_| 0).is_none();
+            memory.fill(|page| page as u8);
+            i32::from(!zero || memory.first_difference(|page| page as u8).is_some())
+        }
+        Err(Error::OutOfMemory) => REFUSED,
+        Err(_) => 1,
+    }
 }
 
 fn verdict(status: Result<ExitStatus, Error>, unchanged: bool) -> i32 {
