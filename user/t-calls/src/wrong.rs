@@ -52,7 +52,7 @@ pub(crate) fn arguments(report: &Report) -> Result<(), Error> {
         ("fork of a console", Call::Fork, &[CONSOLE, 3, 0], WrongObject),
         ("fork with an unknown depth", Call::Fork, &[SELF, 4, 0], BadArgument),
         ("fork with a wild depth", Call::Fork, &[SELF, u64::MAX, 0], BadArgument),
-        ("fork with a flag", Call::Fork, &[SELF, 3, 1], BadArgument),
+        ("fork with an unknown flag", Call::Fork, &[SELF, 3, 2], BadArgument),
         ("fork of a handle of 33 bits", Call::Fork, &[SELF | 1 << 32, 3, 0], BadHandle),
         ("wait for nothing", Call::Wait, &[NOTHING], BadHandle),
         ("wait for the system", Call::Wait, &[SYSTEM], WrongObject),
