@@ -3,6 +3,8 @@
 //! A test program exits 0 or says what failed. It is an ordinary program; the host's harness
 //! starts each on a machine of its own.
 
+pub mod depths;
+
 use core::cell::Cell;
 use core::fmt;
 use core::time::Duration;

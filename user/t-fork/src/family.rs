@@ -6,9 +6,10 @@ use graft_rt::abi::ProcessState;
 use graft_rt::gate::Gate;
 use graft_rt::process::{sleep, yield_now};
 use graft_rt::test::claim_success;
+use graft_rt::test::depths::{TABLE, Test, byte};
 use graft_rt::{Error, ExitStatus, Process, claim, claim_eq, system};
 
-use crate::{TABLE, Test, byte, mark, memory};
+use crate::{mark, memory};
 
 /// The child of a process, with a handle for looking.
 fn child_of(parent: &Process) -> Result<Option<Process>, Error> {

@@ -15,23 +15,14 @@ mod reads;
 mod stores;
 mod writes;
 
-use graft_rt::abi::PAGE_SIZE;
-use graft_rt::test::{FreeFrames, Report};
-use graft_rt::{Arguments, Error, Region, Share, eprintln};
+use graft_rt::test::Report;
+use graft_rt::test::depths::{self, Part};
+use graft_rt::{Arguments, Error, Region};
 
 graft_rt::program!(main);
 
 /// Where memory begins that is to span tables: 4 MiB below a level-2 boundary.
 const EDGE: usize = (0x2 << 32) - (4 << 20);
-
-/// What a part of the test gets.
-#[derive(Clone, Copy)]
-struct Test<'a> {
-    report: &'a Report,
-    share: Share,
-}
-
-type Part = (&'static str, fn(Test<'_>) -> Result<(), Error>);
 
 const PARTS: [Part; 19] = [
     ("parent and child write without seeing each other's writes", writes::isolated),
@@ -56,27 +47,7 @@ const PARTS: [Part; 19] = [
 ];
 
 fn main(arguments: Arguments) -> Result<i32, Error> {
-    let chosen = match arguments.get(1) {
-        None => None,
-        Some(name) => match Share::from_name(name) {
-            Some(share) => Some(share),
-            None => {
-                eprintln!("usage: t-fork [copy|l3|l2|l1]");
-                return Ok(2);
-            }
-        },
-    };
-    let report = Report::new();
-    for share in Share::ALL.into_iter().filter(|share| chosen.is_none_or(|chosen| chosen == *share)) {
-        let test = Test { report: &report, share };
-        for (what, part) in PARTS {
-            let frames = FreeFrames::now();
-            part(test)?;
-            frames.claim_same(&report, format_args!("--share {}: {what}", share.name()));
-            report.done(format_args!("--share {}: {what}", share.name()));
-        }
-    }
-    Ok(report.finish())
+    depths::run(&Report::new(), arguments, &PARTS)
 }
 
 /// Memory over several level-3 tables and two level-2 tables, a mark in every page.
@@ -90,11 +61,3 @@ fn memory() -> Result<Region, Error> {
 fn mark(page: usize) -> u8 {
     (page * 31 + 7) as u8
 }
-
-/// The first byte of a page.
-const fn byte(page: usize) -> usize {
-    page * PAGE_SIZE
-}
-
-/// The number of pages that one level-3 table maps.
-const TABLE: usize = 512;

@@ -4,10 +4,11 @@ use alloc::vec::Vec;
 
 use graft_rt::abi::PAGE_SIZE;
 use graft_rt::gate::Gate;
+use graft_rt::test::depths::{TABLE, Test, byte};
 use graft_rt::test::{claim_end, claim_success};
 use graft_rt::{Error, ExitStatus, FaultKind, Permissions, Process, Region, claim_eq};
 
-use crate::{EDGE, TABLE, Test, byte, mark, memory};
+use crate::{EDGE, mark, memory};
 
 /// Ranges of pages within a table, over whole tables, and over the edges of both.
 const RANGES: [(usize, usize); 5] =

@@ -3,9 +3,10 @@
 use graft_rt::gate::Gate;
 use graft_rt::process::own_info;
 use graft_rt::test::claim_success;
+use graft_rt::test::depths::Test;
 use graft_rt::{Error, Process, Region, claim_eq};
 
-use crate::{Test, mark, memory};
+use crate::{mark, memory};
 
 pub(crate) fn no_fault(test: Test<'_>) -> Result<(), Error> {
     let memory = memory()?;

@@ -4,9 +4,10 @@ use graft_rt::abi::{Call, PAGE_SIZE, ProcessInfo};
 use graft_rt::call::raw;
 use graft_rt::gate::Gate;
 use graft_rt::test::claim_success;
+use graft_rt::test::depths::{Test, byte};
 use graft_rt::{Error, Handle, Process, Region, claim_eq, process};
 
-use crate::{Test, byte, mark, memory};
+use crate::{mark, memory};
 
 /// Lets the kernel store a ProcessInfo of the caller at an offset of the region. Returns whether
 /// what is there now begins with the caller's identifier.

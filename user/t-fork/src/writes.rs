@@ -3,10 +3,11 @@
 use alloc::vec::Vec;
 
 use graft_rt::gate::Gate;
+use graft_rt::test::depths::{TABLE, Test, byte};
 use graft_rt::test::{claim_end, claim_success};
 use graft_rt::{Error, ExitStatus, Process, Region, claim_eq};
 
-use crate::{TABLE, Test, byte, mark, memory};
+use crate::{mark, memory};
 
 pub(crate) fn isolated(test: Test<'_>) -> Result<(), Error> {
     let memory = memory()?;

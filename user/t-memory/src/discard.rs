@@ -4,10 +4,11 @@ use graft_rt::abi::{EntryKind, PAGE_SIZE};
 use graft_rt::memory::{Inherit, Shared};
 use graft_rt::process::own_info;
 use graft_rt::tables::mapped;
+use graft_rt::test::depths::{self, EDGE, TABLE, Test, byte, mark};
 use graft_rt::test::{Steps, claim_end, claim_success};
 use graft_rt::{Error, ExitStatus, FaultKind, Handle, Permissions, Process, Region, claim, claim_eq, memory};
 
-use crate::{EDGE, TABLE, Test, byte, mark, place};
+use crate::place;
 
 /// Ranges of pages within a table, over whole tables, and over the edges of both.
 const RANGES: [(usize, usize); 5] = [(3, 5), (0, 1), (TABLE, 2 * TABLE), (TABLE - 10, TABLE + 10), (7, 2 * TABLE + 9)];
@@ -19,7 +20,7 @@ fn zero_in((from, to): (usize, usize)) -> impl Fn(usize) -> u8 {
 
 pub(crate) fn alone(test: Test<'_>) -> Result<(), Error> {
     for range in RANGES {
-        let memory = crate::memory()?;
+        let memory = depths::memory()?;
         let pages = (range.1 - range.0) as u64;
         own_info();
         let before = own_info();
@@ -58,7 +59,7 @@ fn read_only(test: Test<'_>) -> Result<(), Error> {
 pub(crate) fn both_sides(test: Test<'_>) -> Result<(), Error> {
     for range in RANGES {
         for child_acts in [true, false] {
-            let memory = crate::memory()?;
+            let memory = depths::memory()?;
             let steps = Steps::new()?;
             let discard = || {
                 let discarded = memory.discard(byte(range.0)..byte(range.1)).is_ok();

@@ -3,10 +3,11 @@
 use graft_rt::abi::PAGE_SIZE;
 use graft_rt::memory::Shared;
 use graft_rt::process::{self, STANDARD_HANDLES};
+use graft_rt::test::depths::{EDGE, TABLE, Test, byte, mark};
 use graft_rt::test::{FreeFrames, Report, Steps, claim_success};
 use graft_rt::{Error, Handle, Permissions, Process, Rights, claim, claim_eq, system};
 
-use crate::{EDGE, HEIR, TABLE, Test, byte, mark};
+use crate::HEIR;
 
 /// Where a spawned program finds the object that it was handed after the standard handles.
 const HANDED: Handle = Handle(STANDARD_HANDLES.len() as u32 + 1);

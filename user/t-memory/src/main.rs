@@ -15,21 +15,13 @@ mod rights;
 
 use core::ops::Range;
 
-use graft_rt::abi::{EntryKind, EntryRecord, PAGE_SIZE};
+use graft_rt::abi::{EntryKind, EntryRecord};
 use graft_rt::archive::{Archive, FileError};
+use graft_rt::test::depths::{self, Part};
 use graft_rt::test::{FreeFrames, Report};
-use graft_rt::{Arguments, Error, Region, Share, eprintln};
+use graft_rt::{Arguments, Region};
 
 graft_rt::program!(main);
-
-/// What a part of the test gets.
-#[derive(Clone, Copy)]
-struct Test<'a> {
-    report: &'a Report,
-    share: Share,
-}
-
-type Part = (&'static str, fn(Test<'_>) -> Result<(), Error>);
 
 const PARTS: [Part; 15] = [
     ("discarded memory reads as zero, and its frames come back", discard::alone),
@@ -53,57 +45,18 @@ const PARTS: [Part; 15] = [
 const HEIR: &str = "--heir";
 
 fn main(arguments: Arguments) -> Result<i32, FileError> {
-    let chosen = match arguments.get(1) {
-        None => None,
-        Some(HEIR) => return Ok(family::heir(arguments.get(2).unwrap_or_default())),
-        Some(name) => match Share::from_name(name) {
-            Some(share) => Some(share),
-            None => {
-                eprintln!("usage: t-memory [copy|l3|l2|l1]");
-                return Ok(2);
-            }
-        },
-    };
-    let report = Report::new();
-    for share in Share::ALL.into_iter().filter(|share| chosen.is_none_or(|chosen| chosen == *share)) {
-        let test = Test { report: &report, share };
-        for (what, part) in PARTS {
-            let frames = FreeFrames::now();
-            part(test)?;
-            frames.claim_same(&report, format_args!("--share {}: {what}", share.name()));
-            report.done(format_args!("--share {}: {what}", share.name()));
-        }
+    if arguments.get(1) == Some(HEIR) {
+        return Ok(family::heir(arguments.get(2).unwrap_or_default()));
     }
+    let report = Report::new();
     let archive = Archive::open()?;
-    let image = archive.file(arguments.get(0).unwrap_or("t-memory"))?;
+    let image = archive.file(arguments.get(0).unwrap_or_default())?;
     let frames = FreeFrames::now();
     family::handed_over(&report, image)?;
     frames.claim_same(&report, format_args!("objects handed to spawned programs"));
     report.done(format_args!("a spawned program shares an object that it was handed, as far as the handle goes"));
-    Ok(report.finish())
-}
-
-/// Where memory begins that is to span tables: one table below a level-2 boundary, and below another level-0 descriptor than what the
-/// kernel places, so that level-1 tables are shared whatever is mapped there.
-const EDGE: usize = (1 << 40) + (2 << 30) - (2 << 20);
-/// The number of pages that one level-3 table maps.
-const TABLE: usize = 512;
-
-/// Memory over three level-3 tables and two level-2 tables, a mark in every page.
-fn memory() -> Result<Region, Error> {
-    let region = Region::at(EDGE, 5 << 20)?;
-    region.fill(mark);
-    Ok(region)
-}
-
-/// What a page holds in the beginning.
-fn mark(page: usize) -> u8 {
-    (page * 29 + 3) as u8
-}
-
-/// The first byte of a page.
-const fn byte(page: usize) -> usize {
-    page * PAGE_SIZE
+    drop(archive);
+    Ok(depths::run(&report, arguments, &PARTS)?)
 }
 
 /// The addresses of a region.

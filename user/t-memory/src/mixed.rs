@@ -14,12 +14,13 @@ use graft_rt::abi::PAGE_SIZE;
 use graft_rt::memory::{self, Inherit, Shared};
 use graft_rt::process::own_info;
 use graft_rt::tables::mapped;
+use graft_rt::test::depths::{EDGE, Test, byte, mark};
 use graft_rt::test::{Steps, claim_end, claim_success};
 use graft_rt::{Error, ExitStatus, FaultKind, Handle, Permissions, Process, Region, Share, claim, claim_eq, tables};
 use graft_table_view::check::{check, check_references};
 use graft_table_view::tree::Tree;
 
-use crate::{EDGE, Test, byte, mark, place, references};
+use crate::{place, references};
 
 /// First address of the table in question: its neighbours on both sides hang below the same level-2 table.
 const TABLE: usize = EDGE - (4 << 20);

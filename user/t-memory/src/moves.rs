@@ -7,10 +7,11 @@ use graft_rt::abi::{EntryKind, EntryRecord, PAGE_SIZE};
 use graft_rt::memory::{Inherit, Shared};
 use graft_rt::process::{Fork, exit, fork, own_info};
 use graft_rt::tables::mapped;
+use graft_rt::test::depths::{self, EDGE, Test, byte, mark};
 use graft_rt::test::{Steps, claim_end, claim_success};
 use graft_rt::{Error, ExitStatus, FaultKind, Permissions, Process, Region, claim, claim_eq, memory};
 
-use crate::{EDGE, Test, byte, mark, place};
+use crate::place;
 
 /// New places for memory from [`EDGE`] on: where all tables can stay as they are, where level-3 tables can, where only pages
 /// can, nearby and below another level-0 descriptor.
@@ -26,7 +27,7 @@ fn emptied(range: Range<usize>) -> Result<bool, Error> {
 
 pub(crate) fn alone(test: Test<'_>) -> Result<(), Error> {
     for to in PLACES.into_iter().chain([0]) {
-        let memory = crate::memory()?;
+        let memory = depths::memory()?;
         let old = place(&memory);
         own_info();
         let before = own_info();
@@ -44,7 +45,7 @@ pub(crate) fn alone(test: Test<'_>) -> Result<(), Error> {
         moved.fill(|_| 0x31);
         claim_eq!(test.report, moved.first_difference(|_| 0x31), None, "a page that was written after a move");
         // The old place is free again, and fresh.
-        let fresh = crate::memory()?;
+        let fresh = depths::memory()?;
         claim_eq!(test.report, fresh.first_difference(mark), None, "a page of new memory at the old place");
         claim_eq!(test.report, moved.first_difference(|_| 0x31), None, "a page of what was moved");
     }
@@ -62,7 +63,7 @@ pub(crate) fn both_sides(test: Test<'_>) -> Result<(), Error> {
         whole && moved.first_difference(expected).is_none()
     };
     for to in PLACES {
-        let memory = crate::memory()?;
+        let memory = depths::memory()?;
         let child = match fork(test.share)? {
             Fork::Child => exit(i32::from(!act(memory, to))),
             Fork::Parent(child) => child,
@@ -158,7 +159,7 @@ pub(crate) fn carried(test: Test<'_>) -> Result<(), Error> {
 }
 
 pub(crate) fn refused(test: Test<'_>) -> Result<(), Error> {
-    let memory = crate::memory()?;
+    let memory = depths::memory()?;
     // In the way: something present, something reserved, a page of an object.
     let present = Region::at(EDGE + (16 << 20), byte(1))?;
     present.write(0, 0x61);

@@ -6,12 +6,13 @@ use graft_rt::abi::{EntryKind, PAGE_SIZE};
 use graft_rt::memory::{self, Inherit};
 use graft_rt::process::own_info;
 use graft_rt::tables::mapped;
+use graft_rt::test::depths::{EDGE, Test, byte, mark};
 use graft_rt::test::{Numbers, Steps, claim_end, claim_success};
 use graft_rt::{
     Error, ExitStatus, FaultKind, Handle, Permissions, Process, Region, Share, claim, claim_eq, system, tables,
 };
 
-use crate::{EDGE, Test, byte, mark, place, references};
+use crate::{place, references};
 
 const GIB: usize = 1 << 30;
 

@@ -4,10 +4,9 @@ use graft_rt::abi::{EntryKind, PAGE_SIZE};
 use graft_rt::memory::Shared;
 use graft_rt::process::own_info;
 use graft_rt::tables::mapped;
+use graft_rt::test::depths::{EDGE, Test, byte};
 use graft_rt::test::{claim_end, claim_success};
 use graft_rt::{Error, ExitStatus, FaultKind, Permissions, Process, Rights, claim, claim_eq};
-
-use crate::{EDGE, Test, byte};
 
 pub(crate) fn restricted(test: Test<'_>) -> Result<(), Error> {
     let report = test.report;

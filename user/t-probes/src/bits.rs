@@ -5,10 +5,9 @@ use alloc::vec::Vec;
 use graft_rt::abi::{EntryKind, EntryRecord, PAGE_SIZE};
 use graft_rt::memory::{self, Inherit, Shared};
 use graft_rt::tables::mapped;
+use graft_rt::test::depths::{EDGE, TABLE, Test, byte};
 use graft_rt::test::{Steps, claim_success};
 use graft_rt::{Error, Handle, Permissions, Process, Region, claim, claim_eq};
-
-use crate::{EDGE, TABLE, Test, byte};
 
 /// `AP[2]` of a page descriptor: the one bit that comes and goes with copy-on-write.
 const READ_ONLY: u64 = 1 << 7;

@@ -7,11 +7,10 @@ use graft_rt::abi::{EntryKind, PAGE_SIZE};
 use graft_rt::gate::Gate;
 use graft_rt::process::{self, own_info, sleep, yield_now};
 use graft_rt::tables::mapped;
+use graft_rt::test::depths::{EDGE, Test, byte, mark, memory};
 use graft_rt::test::{FreeFrames, claim_end, claim_success};
 use graft_rt::time::clock;
 use graft_rt::{Error, ExitStatus, Handle, Permissions, Process, Region, Rights, claim, claim_eq};
-
-use crate::{EDGE, Test, byte, mark, memory};
 
 /// Mappings in a row, of one page each, no two neighbours alike.
 const MAPPINGS: usize = 4096;

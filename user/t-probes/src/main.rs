@@ -32,20 +32,11 @@ mod ranges;
 #[allow(unsafe_code)]
 mod text;
 
-use graft_rt::abi::PAGE_SIZE;
-use graft_rt::test::{FreeFrames, Report, touch_stack_and_heap};
-use graft_rt::{Arguments, Error, Region, Share, eprintln};
+use graft_rt::test::depths::{self, Part};
+use graft_rt::test::{Report, touch_stack_and_heap};
+use graft_rt::{Arguments, Error};
 
 graft_rt::program!(main);
-
-/// What a part of the test gets.
-#[derive(Clone, Copy)]
-struct Test<'a> {
-    report: &'a Report,
-    share: Share,
-}
-
-type Part = (&'static str, fn(Test<'_>) -> Result<(), Error>);
 
 const PARTS: [Part; 10] = [
     ("one side shrinks a mapping page by page and grows it again", ranges::shrinks),
@@ -61,49 +52,6 @@ const PARTS: [Part; 10] = [
 ];
 
 fn main(arguments: Arguments) -> Result<i32, Error> {
-    let chosen = match arguments.get(1) {
-        None => None,
-        Some(name) => match Share::from_name(name) {
-            Some(share) => Some(share),
-            None => {
-                eprintln!("usage: t-probes [copy|l3|l2|l1]");
-                return Ok(2);
-            }
-        },
-    };
-    let report = Report::new();
     touch_stack_and_heap();
-    for share in Share::ALL.into_iter().filter(|share| chosen.is_none_or(|chosen| chosen == *share)) {
-        let test = Test { report: &report, share };
-        for (what, part) in PARTS {
-            let frames = FreeFrames::now();
-            part(test)?;
-            frames.claim_same(&report, format_args!("--share {}: {what}", share.name()));
-            report.done(format_args!("--share {}: {what}", share.name()));
-        }
-    }
-    Ok(report.finish())
-}
-
-/// Where memory begins that is to span tables: one table below a level-2 boundary, and below another level-0 descriptor than what the
-/// kernel places, so that level-1 tables are shared whatever is mapped there.
-const EDGE: usize = (1 << 40) + (2 << 30) - (2 << 20);
-/// The number of pages that one level-3 table maps.
-const TABLE: usize = 512;
-
-/// Memory over three level-3 tables and two level-2 tables, a mark in every page.
-fn memory() -> Result<Region, Error> {
-    let region = Region::at(EDGE, 5 << 20)?;
-    region.fill(mark);
-    Ok(region)
-}
-
-/// What a page holds in the beginning.
-fn mark(page: usize) -> u8 {
-    (page * 23 + 11) as u8
-}
-
-/// The first byte of a page.
-const fn byte(page: usize) -> usize {
-    page * PAGE_SIZE
+    depths::run(&Report::new(), arguments, &PARTS)
 }

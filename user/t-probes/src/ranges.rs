@@ -1,10 +1,9 @@
 //! Parts of mappings that end or change inside tables that are shared.
 
 use graft_rt::tables::mapped;
+use graft_rt::test::depths::{EDGE, TABLE, Test, byte, mark, memory};
 use graft_rt::test::{Steps, claim_end, claim_success};
 use graft_rt::{Error, ExitStatus, FaultKind, Permissions, Process, Region, claim, claim_eq};
-
-use crate::{EDGE, TABLE, Test, byte, mark, memory};
 
 /// Where a mapping of 1,280 pages ends after each step: within a table, on its edge, in the one before, ...
 const ENDS: [usize; 8] = [1279, 1276, 2 * TABLE + 1, 2 * TABLE, 2 * TABLE - 1, TABLE, TABLE - 1, 1];

@@ -1,12 +1,11 @@
 //! Instructions: never writable where they can be executed.
 
 use graft_rt::abi::{EntryKind, PAGE_SIZE, Permissions};
+use graft_rt::test::depths::{EDGE, Test};
 use graft_rt::test::{Steps, claim_end, claim_success};
 use graft_rt::{Error, ExitStatus, FaultKind, Handle, Process, Region, claim, claim_eq, system, tables};
 use graft_table_view::check::check;
 use graft_table_view::tree::Tree;
-
-use crate::{EDGE, Test};
 
 /// Every descriptor of every process, as the raw bits have it.
 pub(crate) fn nowhere(test: Test<'_>) -> Result<(), Error> {
