@@ -1,6 +1,6 @@
 //! What a handle lets its holder do with an object.
 
-use graft_rt::abi::{EntryKind, PAGE_SIZE};
+use graft_rt::abi::{EntryKind, PAGE_SIZE, USER_END};
 use graft_rt::memory::Shared;
 use graft_rt::process::own_info;
 use graft_rt::tables::mapped;
@@ -19,6 +19,18 @@ pub(crate) fn restricted(test: Test<'_>) -> Result<(), Error> {
         claim_eq!(report, refusal, Err(Error::NotAllowed), "mapping an object with {permissions:?}");
     }
     let everything = Permissions::ReadWrite;
+    for (address, error) in [
+        (EDGE, Error::Occupied),
+        (EDGE - PAGE_SIZE, Error::Occupied),
+        (EDGE + PAGE_SIZE, Error::Occupied),
+        (EDGE + 8, Error::Unaligned),
+        (PAGE_SIZE, Error::BadAddress),
+        (USER_END - PAGE_SIZE, Error::BadAddress),
+    ] {
+        let refusal = object.map_at(address, everything).map(drop);
+        claim_eq!(report, refusal, Err(error), "mapping two pages at {address:#x}");
+    }
+    claim_eq!(report, mapped(EDGE - PAGE_SIZE..EDGE + byte(3))?.count(), 2, "pages after what was refused");
     for (what, rights, read, write) in [
         ("reading", Rights::READ, Ok(()), Err(Error::NoRight)),
         ("writing alone", Rights::WRITE, Err(Error::NoRight), Err(Error::NoRight)),
