@@ -27,9 +27,9 @@ fn main(_arguments: Arguments) -> Result<(), Error> {
         ("free", info.free_frames),
         ("  promised to guaranteed forks", info.committed_frames),
         ("pages of programs", info.page_frames),
-        ("  shared, or kept by snapshots", info.page_frames.saturating_sub(private_pages)),
+        ("  shared, or kept by an object", info.page_frames.saturating_sub(private_pages)),
         ("translation tables", info.table_frames),
-        ("  shared, or kept by snapshots", info.table_frames.saturating_sub(private_tables)),
+        ("  shared, or kept by an object", info.table_frames.saturating_sub(private_tables)),
         ("kernel objects", info.object_frames),
         ("other", info.total_frames.saturating_sub(named)),
     ] {

@@ -126,11 +126,16 @@ impl State {
         first..last
     }
 
-    /// Unmaps pages, whole tables among them, and maps fresh ones.
+    /// Unmaps pages, whole tables among them, and maps fresh ones; or gives up what they hold.
     #[allow(unsafe_code)]
     fn renew(&mut self) -> Result<(), &'static str> {
         let pages = self.some_pages();
         let bytes = pages.start * PAGE_SIZE..pages.end * PAGE_SIZE;
+        if self.numbers.below(2) == 0 {
+            self.region.discard(bytes).map_err(|_| "it cannot discard")?;
+            self.notes[pages].fill(0);
+            return Ok(());
+        }
         // SAFETY: this program maps nothing before the next line, which maps the range again.
         unsafe { self.region.unmap(bytes.clone()) }.map_err(|_| "it cannot unmap")?;
         self.region.remap(bytes).map_err(|_| "it cannot map again")?;
