@@ -113,7 +113,8 @@ impl<F: Format> Exclusive<F> {
     /// Makes a present descriptor lead to another frame: break, invalidate, make.
     ///
     /// A core that walks in between finds an invalid descriptor and faults; its handler waits for
-    /// the lock on the space, finds the address mapped, and retries.
+    /// the lock on the space, finds the address mapped, and retries. Where the processor asks for no break, the descriptor leads to the
+    /// new place at once, but read-only: or one thread could write there while another, on a core that has not heard of it, still reads the old.
     pub(crate) fn redirect(
         &mut self,
         memory: &impl Memory,
@@ -123,15 +124,11 @@ impl<F: Format> Exclusive<F> {
         (range, reach): (VirtRange, Reach),
     ) {
         debug_assert!(F::is_present(memory.load(self.frame, index)) && F::is_present(raw));
-        if F::BREAK_BEFORE_MAKE {
-            memory.store(self.frame, index, F::retire(raw));
-            tlb.invalidate(range, reach);
-            memory.store(self.frame, index, raw);
-            tlb.publish();
-        } else {
-            memory.store(self.frame, index, raw);
-            tlb.invalidate(range, reach);
-        }
+        let meanwhile = if F::BREAK_BEFORE_MAKE { F::retire(raw) } else { F::write_protect(raw, self.level) };
+        memory.store(self.frame, index, meanwhile);
+        tlb.invalidate(range, reach);
+        memory.store(self.frame, index, raw);
+        tlb.publish();
     }
 
     /// Stores into a table that nothing leads to yet and that is filled in one go; ends with [`set_live`](Self::set_live).

@@ -749,10 +749,21 @@ impl<A: Architecture + 'static> World<A> {
             let Some(process) = self.process(slot).filter(|process| process.space.try_borrow().is_err()) else {
                 continue;
             };
-            for core in (0..CORES).filter(|&core| self.machine.active(core).is_some_and(|(a, _)| a == process.asid)) {
-                for &address in addresses {
+            let cores: Vec<_> =
+                (0..CORES).filter(|&core| self.machine.active(core).is_some_and(|(a, _)| a == process.asid)).collect();
+            for &address in addresses {
+                let mut all = Vec::new();
+                for &core in &cores {
                     let answers = self.machine.answers(core, address);
                     self.judge(&process, slot, address, &answers)?;
+                    all.extend(answers.into_iter().flatten());
+                }
+                // Threads of one process that need no fault do not wait for the lock.
+                if let Some((written, _)) = all.iter().find(|(_, rights)| rights.write) {
+                    ensure!(
+                        all.iter().all(|(frame, rights)| !rights.read || frame == written),
+                        "{address:#x} is written in {written:?} while another thread reads another frame: {all:x?}"
+                    );
                 }
             }
         }
