@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
-use crate::{Frame, VirtRange};
+use crate::{Frame, VirtAddr, VirtRange};
 
 /// What a frame is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +109,16 @@ pub trait Tlb {
     /// to walkers first, and it returns when the invalidation has completed on every core
     /// (Arm: `DSB ISHST`, `TLBI …IS`, `DSB ISH`, `ISB`; x86_64: shootdown).
     fn invalidate(&self, range: VirtRange, reach: Reach);
+
+    /// After stores that only gave permission to a page, in descriptors of any level: the access that faulted must succeed when it is tried
+    /// again, after one more fault at the latest. What other cores have cached is only too strict; they fault, find nothing to do, and come here.
+    ///
+    /// Where a fault by itself discards what is cached for its address, [`publish`](Tlb::publish) is enough (Intel SDM volume 3, "Optional
+    /// Invalidation"). The Arm architecture makes no such promise.
+    #[inline(always)]
+    fn upgrade(&self, page: VirtAddr) {
+        self.invalidate(VirtRange::page(page), Reach::Tables);
+    }
 }
 
 /// What hangs below a table. Kept beside the frame, so that it follows the table into every space that shares it.

@@ -81,7 +81,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     pub fn fault(&mut self, tlb: &impl Tlb, address: VirtAddr, access: Access) -> Result<Resolved, Fault> {
         let resolved = self.resolve(tlb, address, access)?;
         if resolved.action == Action::Nothing {
-            tlb.invalidate(VirtRange::page(address), Reach::Tables);
+            tlb.upgrade(address);
         }
         Ok(resolved)
     }
@@ -130,7 +130,7 @@ fn reuse<F: Format, M: Memory>(tlb: &impl Tlb, mut path: Path<'_, F, M>, page: P
     path.lowest().store(path.memory, index, raw);
     // An upgrade: what is cached with less permission is harmless, but without an
     // invalidation nothing obliges the processor ever to drop it, and the store would fault forever.
-    tlb.invalidate(VirtRange::page(path.address), Reach::Tables);
+    tlb.upgrade(path.address);
     Resolved { frame: page.frame, table_splits: 0, action: Action::Reuse }
 }
 
@@ -244,7 +244,7 @@ fn back_page<F: Format, M: Memory>(tlb: &impl Tlb, mut path: Path<'_, F, M>, pag
     path.lowest().store(memory, index, F::encode(Entry::Page(Page { frame, ..page }), Level::LAST));
     if path.read_only {
         // Marks came off on the way: see `reuse`.
-        tlb.invalidate(VirtRange::page(path.address), Reach::Tables);
+        tlb.upgrade(path.address);
     } else {
         tlb.publish();
     }
@@ -297,7 +297,7 @@ fn replace<F: Format, M: Memory>(
         lowest.store(memory, index, raw);
         if path.read_only {
             // Marks came off on the way: see `reuse`.
-            tlb.invalidate(VirtRange::page(address), Reach::Tables);
+            tlb.upgrade(address);
         } else {
             tlb.publish();
         }

@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use graft_paging::{Frame, Memory, OutOfMemory, Purpose, Reach, TableCounts, Tlb, VirtRange};
+use graft_paging::{Frame, Memory, OutOfMemory, Purpose, Reach, TableCounts, Tlb, VirtAddr, VirtRange};
 
 use crate::mmu::{Architecture, Rights, Step};
 
@@ -432,6 +432,12 @@ pub struct AsidTlb<A> {
 
 impl<A: Architecture> Tlb for AsidTlb<A> {
     fn publish(&self) {}
+
+    fn upgrade(&self, page: VirtAddr) {
+        if !A::FAULT_INVALIDATES {
+            self.invalidate(VirtRange::page(page), Reach::Tables);
+        }
+    }
 
     fn invalidate(&self, range: VirtRange, reach: Reach) {
         self.machine.interleave();
