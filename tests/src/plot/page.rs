@@ -70,6 +70,8 @@ const SMALL: i32 = 12;
 /// Half of a marker, and the length of a line in the legend.
 const MARKER: i32 = 5;
 const SAMPLE: i32 = 30;
+/// Between figures of neighbouring bars.
+const GAP: i32 = 6;
 
 pub(super) type Root<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
@@ -227,7 +229,7 @@ pub(super) fn mark(root: &Root<'_>, (x, y): (i32, i32), look: Look) {
 
 /// Writes a bar's value above it, upright where it is wider than the bar.
 pub(super) fn figure(root: &Root<'_>, text: &str, (left, right): (i32, i32), top: i32) {
-    let (anchor, turn) = if text_width(text, SMALL) <= right - left {
+    let (anchor, turn) = if text_width(text, SMALL) + GAP <= right - left {
         (Pos::new(HPos::Center, VPos::Bottom), FontTransform::None)
     } else {
         (Pos::new(HPos::Left, VPos::Center), FontTransform::Rotate270)
