@@ -32,7 +32,7 @@ STAMP := $(BUILD)/.compiled
 CHANGED = $(shell find Cargo.lock Cargo.toml link.ld kernel boot user tests -newer $(STAMP) -type f -print -quit)
 QUIET := $(if $(wildcard $(STAMP)),$(if $(CHANGED),,--quiet))
 
-.PHONY: build help run test bench bench-accept picture image gdb check doc size profile doctor clean
+.PHONY: build help run test bench bench-accept picture compare image gdb check doc size profile doctor clean
 
 # What run, test and the others start with.
 define compile
@@ -71,6 +71,8 @@ help: ## this text
 	@echo '  SHARE=DEPTHS     copy, l3, l2, l1 (l3 l1)'
 	@echo 'Variables of picture:'
 	@echo '  SHARE=           what the fork shares: copy, l3 (default), l2 or l1'
+	@echo 'Variables of compare:'
+	@echo '  HISTORIES=DIR    folder of the histories, *.txt (tests/histories)'
 	@echo 'Variables of image:'
 	@echo '  FIRMWARE=DIR     firmware of the Raspberry Pi 4, for a whole SD card'
 	@echo 'Variables of soak and fuzz:'
@@ -104,6 +106,11 @@ picture: ## the translation tables of two live processes before and after a writ
 	@tests/setup.sh run
 	$(compile)
 	@$(TOOL) picture $(if $(SHARE),--share $(SHARE))
+
+compare: ## AArch64 against x86_64, descriptor by descriptor: a table, CSV and SVG charts
+	@tests/setup.sh build
+	@$(CARGO) build --release -p graft-tests
+	@$(TARGET_DIR)/release/graft-tests --build $(BUILD) compare $(if $(HISTORIES),--histories "$(HISTORIES)")
 
 image: build ## build/rpi4/ for a Pi 4's boot partition; with FIRMWARE a whole SD card
 	@$(TOOL) image $(if $(FIRMWARE),--firmware "$(FIRMWARE)")

@@ -1,5 +1,5 @@
 //! Builds Graft's images, boots them in QEMU and judges them.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![deny(missing_docs)]
 
 pub mod archive;
@@ -7,6 +7,7 @@ pub mod bench;
 pub mod build;
 pub mod card;
 pub mod cases;
+pub mod compare;
 pub mod elf;
 pub mod figures;
 pub mod foreground;

@@ -7,7 +7,7 @@ use graft_tests::foreground::{self, Outcome};
 use graft_tests::machine::{Board, Console, Machine};
 use graft_tests::runner::{self, Options};
 use graft_tests::session::shell_words;
-use graft_tests::{bench, cases, host, picture, profile};
+use graft_tests::{bench, cases, compare, host, picture, profile};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -80,6 +80,12 @@ enum Action {
         /// How much the fork shares: copy, l3, l2 or l1.
         #[arg(long, default_value = "l3", value_parser = share)]
         share: Share,
+    },
+    /// Replays histories through both descriptor formats: a table, CSV and charts of what they cost.
+    Compare {
+        /// Folder of the histories, `*.txt`.
+        #[arg(long, default_value = "tests/histories")]
+        histories: PathBuf,
     },
     /// Runs every test; the last line is the count.
     Test {
@@ -207,6 +213,7 @@ fn perform(build: &Build, action: Action) -> Result<ExitCode, String> {
                 println!("{}", file.display());
             }
         }
+        Action::Compare { histories } => print!("{}", compare::report(build, &histories)?),
         Action::Test { jobs, only } => {
             let jobs = at_a_time(jobs);
             let mut all = host::cases();
