@@ -191,12 +191,12 @@ impl Process {
         self.ending.load(Ordering::SeqCst) != 0
     }
 
-    /// Ends the process: its threads end where they are met. The first status stands. `caller` is the
-    /// calling core's own thread; the caller sees to that one itself.
-    pub fn terminate(&self, status: ExitStatus, caller: &Thread) {
+    /// Ends the process: its threads end where they are met. The first status stands; answers whether
+    /// that is this one. `caller` is the calling core's own thread; the caller sees to that one itself.
+    pub fn terminate(&self, status: ExitStatus, caller: &Thread) -> bool {
         let status = ENDING | status.to_register();
         if self.ending.compare_exchange(0, status, Ordering::SeqCst, Ordering::Relaxed).is_err() {
-            return;
+            return false;
         }
         // Holding the list keeps every thread in it alive. Nobody wants this lock while holding one that
         // `interrupt` takes.
@@ -205,6 +205,7 @@ impl Process {
                 scheduler::interrupt(thread);
             }
         }
+        true
     }
 
     /// How many threads have not ended.

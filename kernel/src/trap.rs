@@ -156,11 +156,11 @@ fn answer_other(thread: &Thread, pc: u64, trap: Trap) -> Next {
 /// Ends the thread's process with a report on the console.
 #[cold]
 fn end(thread: &Thread, pc: u64, kind: FaultKind, address: Option<u64>) -> Next {
-    // Whoever is ending already has been told why.
-    if !thread.process.is_ending() {
+    // Whoever is ending already has been told why. Nobody hears of this end before its report: the process
+    // waits for this thread.
+    if thread.process.terminate(ExitStatus::Faulted(kind), thread) {
         println!("{}", Report { process: &thread.process, kind, address, pc });
     }
-    thread.process.terminate(ExitStatus::Faulted(kind), thread);
     Next::End
 }
 
