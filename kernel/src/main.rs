@@ -13,6 +13,7 @@ mod archive;
 mod board;
 mod call;
 mod device_tree;
+mod end;
 mod frames;
 mod kernel_memory;
 mod loader;

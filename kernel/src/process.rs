@@ -4,15 +4,16 @@
 //!   frame   | counts, name, locks ... | handle table: 16 bytes a handle, as many as fit |
 //! ```
 
-use crate::arch::{self, MAX_CORES};
+use crate::arch;
+use crate::end::{self, End, Ends};
 use crate::object::{AnyRef, Kind, Object, Ref};
 use crate::scheduler;
 use crate::space::Space;
 use crate::statistics::Statistics;
-use crate::thread::{OfProcess, Queued, State, Thread};
+use crate::thread::{OfProcess, State, Thread, Wait};
 use core::mem::{MaybeUninit, size_of};
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 use graft_abi::{Error, ExitStatus, Handle, ProcessInfo, ProcessState, Rights};
 use graft_core::handle::{Slot, Table};
 use graft_core::list::{Link, Linked, List, Pointer};
@@ -35,7 +36,7 @@ pub struct Process {
     pub statistics: Statistics,
     name: Mutex<[u8; NAME_SIZE]>,
     threads: Mutex<List<Ref<Thread>, OfProcess>>,
-    end: Mutex<End>,
+    end: End,
     /// 0, or [`ENDING`] and the packed status with which it ends: what its threads look at before they run.
     ending: AtomicU64,
     all: Link<Process>,
@@ -43,19 +44,10 @@ pub struct Process {
 
 const ENDING: u64 = 1 << 63;
 
-/// How a process ended, and who waits to hear it.
-struct End {
-    /// The status, and the core that ended it.
-    status: Option<(ExitStatus, usize)>,
-    waiters: List<Ref<Thread>, Queued>,
-}
-
 /// Every process that somebody can still name, in the order of identifiers, which is the order of their
 /// making. The list owns none of them: whoever drops the last reference takes the process out.
 static ALL: Mutex<All> = Mutex::new(All { list: List::new(), last: 0 });
 static ALIVE: AtomicU64 = AtomicU64::new(0);
-/// The process that each core is about to let go of, having told its status; 0 if none.
-static LEAVING: [AtomicUsize; MAX_CORES] = [const { AtomicUsize::new(0) }; MAX_CORES];
 /// The process whose end is the machine's.
 const FIRST: u64 = 1;
 
@@ -99,6 +91,16 @@ impl Object for Process {
     }
 }
 
+impl Ends for Process {
+    fn end(&self) -> &End {
+        &self.end
+    }
+
+    fn awaited(process: Ref<Process>) -> Wait {
+        Wait::Process(process)
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         debug_assert!(self.threads.get_mut().is_empty() && self.space.lock().is_err());
@@ -126,7 +128,7 @@ impl Process {
             statistics: Statistics::default(),
             name: Mutex::new(name),
             threads: Mutex::new(List::new()),
-            end: Mutex::new(End { status: None, waiters: List::new() }),
+            end: End::new(),
             ending: AtomicU64::new(0),
             all: Link::new(),
         })?;
@@ -208,7 +210,7 @@ impl Process {
         true
     }
 
-    /// How many threads have not ended.
+    /// Whether there are threads that have not ended besides the one that asks.
     pub fn has_other_threads(&self) -> bool {
         self.threads.lock().len() > 1
     }
@@ -226,8 +228,7 @@ impl Process {
         }
     }
 
-    /// Gives back everything but the status, and tells that to all who wait. When they hear it, even this
-    /// core's reference is gone: a process that was waited for and closed has left no frame behind.
+    /// Gives back everything but the status, and tells that to all who wait.
     fn finish(process: Ref<Process>) {
         process.space.destroy();
         loop {
@@ -243,50 +244,7 @@ impl Process {
         if process.identifier == FIRST {
             arch::power::exit(status.shell_code());
         }
-        let core = arch::core_index();
-        LEAVING[core].store(process.address(), Ordering::Relaxed);
-        let mut waiters = List::<Ref<Thread>, Queued>::new();
-        let mut end = process.end.lock();
-        end.status = Some((status, core));
-        // From now on nobody joins them.
-        while let Some(waiter) = end.waiters.pop_front() {
-            waiters.push_back(waiter);
-        }
-        drop(end);
-        drop(process);
-        LEAVING[core].store(0, Ordering::Release);
-        while let Some(waiter) = waiters.pop_front() {
-            scheduler::end_wait(&waiter, Some(status));
-            scheduler::make_ready(waiter);
-        }
-    }
-
-    fn address(&self) -> usize {
-        core::ptr::from_ref(self).addr()
-    }
-
-    /// How it ended, if it has.
-    pub fn status(&self) -> Option<ExitStatus> {
-        self.end.lock().status.map(|(status, _)| status)
-    }
-
-    /// How it ended, or, if it has not, what `join` makes of the list of those who wait, under its lock.
-    pub fn status_or<R>(&self, join: impl FnOnce(&mut List<Ref<Thread>, Queued>) -> R) -> Result<ExitStatus, R> {
-        let mut end = self.end.lock();
-        let Some((status, core)) = end.status else {
-            return Err(join(&mut end.waiters));
-        };
-        drop(end);
-        // The core that ended it is a few instructions away from dropping its reference.
-        while LEAVING[core].load(Ordering::Acquire) == self.address() {
-            core::hint::spin_loop();
-        }
-        Ok(status)
-    }
-
-    /// Takes a thread that waits for this process out of the list of those who do.
-    pub fn remove_waiter(&self, thread: &Thread) -> Option<Ref<Thread>> {
-        self.end.lock().waiters.remove(thread)
+        end::tell(process, [0, status.to_register()]);
     }
 
     /// What there is to know about it.
@@ -297,7 +255,7 @@ impl Process {
             threads += 1;
             blocked += u32::from(thread.state() == State::Blocked);
         }
-        let status = self.status();
+        let status = self.end.answer();
         let state = match status {
             Some(_) => ProcessState::Ended,
             None if blocked == threads => ProcessState::Blocked,
@@ -311,7 +269,7 @@ impl Process {
             resident_pages: usage.resident,
             reserved_pages: usage.reserved,
             tables: usage.tables,
-            exit_status: status.map_or(0, ExitStatus::to_register),
+            exit_status: status.map_or(0, |[_, status]| status),
             name: self.name(),
             ..ProcessInfo::default()
         };

@@ -31,6 +31,7 @@ pub use floating_point::{
 use self::local::{CORES, Core};
 use crate::arch::interrupts::{self, Source};
 use crate::arch::{self, Context, MAX_CORES, timer};
+use crate::end::{Answer, Ends};
 use crate::frames;
 use crate::object::Ref;
 use crate::platform::platform;
@@ -38,7 +39,6 @@ use crate::process::Process;
 use crate::terminal::Terminal;
 use crate::thread::{Queued, State, Thread, Wait};
 use core::sync::atomic::{AtomicU32, Ordering, fence};
-use graft_abi::ExitStatus;
 use graft_core::list::List;
 
 /// How long a thread runs before another one's turn comes, in nanoseconds.
@@ -168,12 +168,12 @@ pub fn sleep_until(deadline: u64) -> *mut Context {
 }
 
 /// Notes why a thread that has been taken out of its list need not wait any longer.
-pub fn end_wait(thread: &Ref<Thread>, status: Option<ExitStatus>) {
+pub fn end_wait(thread: &Ref<Thread>, answer: Option<Answer>) {
     // Somebody else has unblocked it to end it: what it would find in its registers does not matter.
     let Some(_waited_for) = thread.unblock() else { return };
-    if let Some(status) = status {
+    if let Some(answer) = answer {
         // SAFETY: whoever takes a thread out of its list owns it, and this one is not running.
-        unsafe { crate::call::complete_wait(&mut *thread.context(), status) };
+        unsafe { crate::call::complete_wait(&mut *thread.context(), answer) };
     }
 }
 
@@ -189,7 +189,7 @@ pub fn interrupt(thread: &Thread) {
             let Some(wait) = thread.unblock() else { return };
             // Not there any more? Then who took it out makes it ready.
             let taken = match &wait {
-                Wait::Process(process) => process.remove_waiter(thread),
+                Wait::Process(process) => process.end().remove_waiter(thread),
                 Wait::Terminal(terminal) => terminal.remove_reader(thread),
                 Wait::Sleep(core) => CORES[*core].remove_sleeper(thread),
             };

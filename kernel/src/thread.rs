@@ -12,7 +12,7 @@ use graft_abi::{Error, PAGE_SIZE};
 use graft_core::heap::{Heaped, Node};
 use graft_core::list::{Link, Linked};
 
-/// The lists of threads that run next or wait: run queues, waiters of a process, readers of the console.
+/// The lists of threads that run next or wait: run queues, waiters for an end, readers of the console.
 pub struct Queued;
 /// The list of a process's threads.
 pub struct OfProcess;

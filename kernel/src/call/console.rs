@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::answer;
-use super::process::{blocked, rewind};
+use super::wait::{blocked, rewind};
 use crate::arch::Context;
 use crate::process::Process;
 use crate::terminal::{Reading, Terminal};

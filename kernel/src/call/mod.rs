@@ -10,8 +10,9 @@ mod memory;
 mod process;
 mod snapshot;
 mod statistics;
+mod wait;
 
-pub use process::complete_wait;
+pub use wait::complete_wait;
 
 use crate::arch::{Context, timer};
 use crate::frames;
@@ -50,7 +51,7 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
             Ok(()) => Next::Restart,
             Err(error) => answer(registers, Err(error)),
         },
-        Call::Wait => process::wait(process, registers, handle(x0)),
+        Call::Wait => process::wait_for(process, registers, handle(x0)),
         Call::Kill => process::kill(thread, registers, handle(x0), x1 as i32),
         Call::Yield => {
             registers.x[0] = 0;
@@ -82,7 +83,7 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
 /// Lets a thread make its call again that was refused for want of memory, if other cores have given some back.
 pub fn want_memory(registers: &mut Context) {
     if frames::gather() {
-        process::rewind(registers);
+        wait::rewind(registers);
     } else {
         registers.x[0] = Error::OutOfMemory.to_register();
     }

@@ -2,22 +2,20 @@
 
 #![forbid(unsafe_code)]
 
-use super::{answer, end, named_process, snapshot};
+use super::{answer, end, named_process, snapshot, wait};
 use crate::arch::Context;
 use crate::loader::{self, UserText};
 use crate::object::{AnyRef, Ref};
 use crate::process::{NAME_SIZE, Process};
 use crate::snapshot::Snapshot;
 use crate::space::Tree;
-use crate::thread::{Thread, Wait};
+use crate::thread::Thread;
 use crate::trap::Next;
 use crate::{scheduler, space, user_copy};
 use graft_abi::{Error, ExitStatus, FORK_GUARANTEED, Handle, Rights, Share, SpawnRequest};
 
 /// What whoever makes a process may do with it.
 const PROCESS_RIGHTS: Rights = Rights::WAIT.or(Rights::KILL).or(Rights::INSPECT).or(Rights::FORK).or(Rights::DUPLICATE);
-/// Bytes of an instruction: how far before the program counter the call is that has just been made.
-const INSTRUCTION: u64 = 4;
 
 /// `fork`: a copy of the calling process, with a copy of the calling thread; or a process out of a snapshot.
 pub(super) fn fork(
@@ -161,7 +159,7 @@ pub(super) fn exec(thread: &Thread, registers: &mut Context, request: u64) -> Re
 }
 
 /// `wait`: blocks until a process has ended.
-pub(super) fn wait(process: &Process, registers: &mut Context, handle: Handle) -> Next {
+pub(super) fn wait_for(process: &Process, registers: &mut Context, handle: Handle) -> Next {
     let target = match process.object::<Process>(handle, Rights::WAIT) {
         Ok(target) if target.is(process) => return answer(registers, Err(Error::NotAllowed)),
         Ok(target) => target,
@@ -169,39 +167,7 @@ pub(super) fn wait(process: &Process, registers: &mut Context, handle: Handle) -
         Err(_) if handle == Handle::SELF => return answer(registers, Err(Error::NotAllowed)),
         Err(error) => return answer(registers, Err(error)),
     };
-    let status = target.status_or(|waiters| {
-        // While it is blocked, a thread's registers describe the call that it is about to make.
-        registers.pc -= INSTRUCTION;
-        scheduler::block(waiters, Wait::Process(target.clone()))
-    });
-    match status {
-        Ok(status) => {
-            registers.x[0] = 0;
-            registers.x[1] = status.to_register();
-            Next::Resume
-        }
-        Err(ended) => blocked(ended),
-    }
-}
-
-/// Makes the registers of a thread that is blocked in `wait` those after the call.
-pub fn complete_wait(registers: &mut Context, status: ExitStatus) {
-    registers.pc += INSTRUCTION;
-    registers.x[0] = 0;
-    registers.x[1] = status.to_register();
-}
-
-/// Makes the registers of a thread that is about to block in a call those before the call.
-pub(super) fn rewind(registers: &mut Context) {
-    registers.pc -= INSTRUCTION;
-}
-
-/// What follows when the calling thread has blocked, or has ended in the attempt.
-pub(super) fn blocked(ended: Option<Ref<Thread>>) -> Next {
-    if let Some(thread) = ended {
-        Process::end_thread(thread);
-    }
-    Next::Switch
+    wait::until_end(&target, registers)
 }
 
 /// `kill`: ends a process.

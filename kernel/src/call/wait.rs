@@ -1,0 +1,51 @@
+//! What calls that block have in common.
+//!
+//! While it is blocked, a thread's registers describe the call that it is about to make. One that waits for input makes
+//! it again; one that waits for an end is given the answer.
+
+#![forbid(unsafe_code)]
+
+use crate::arch::Context;
+use crate::end::{Answer, Ends};
+use crate::object::Ref;
+use crate::process::Process;
+use crate::scheduler;
+use crate::thread::Thread;
+use crate::trap::Next;
+
+/// Bytes of an instruction: how far before the program counter the call is that has just been made.
+const INSTRUCTION: u64 = 4;
+
+/// Answers with how something ended, now or when it has.
+pub(super) fn until_end<T: Ends>(target: &Ref<T>, registers: &mut Context) -> Next {
+    let answer = target.end().answer_or(|waiters| {
+        rewind(registers);
+        scheduler::block(waiters, T::awaited(target.clone()))
+    });
+    match answer {
+        Ok(answer) => {
+            [registers.x[0], registers.x[1]] = answer;
+            Next::Resume
+        }
+        Err(ended) => blocked(ended),
+    }
+}
+
+/// Makes the registers of a thread that is blocked until an end those after the call.
+pub fn complete_wait(registers: &mut Context, answer: Answer) {
+    registers.pc += INSTRUCTION;
+    [registers.x[0], registers.x[1]] = answer;
+}
+
+/// Makes the registers of a thread that is about to block in a call those before the call.
+pub(super) fn rewind(registers: &mut Context) {
+    registers.pc -= INSTRUCTION;
+}
+
+/// What follows when the calling thread has blocked, or has ended in the attempt.
+pub(super) fn blocked(ended: Option<Ref<Thread>>) -> Next {
+    if let Some(thread) = ended {
+        Process::end_thread(thread);
+    }
+    Next::Switch
+}
