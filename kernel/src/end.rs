@@ -1,4 +1,4 @@
-//! Ends: how a process ended, told once, remembered, and heard by all who wait for it.
+//! Ends: how a process or a thread ended, told once, remembered, and heard by all who wait for it.
 
 use crate::arch::{self, MAX_CORES};
 use crate::object::{Object, Ref};

@@ -14,7 +14,7 @@ use crate::thread::{OfProcess, State, Thread, Wait};
 use core::mem::{MaybeUninit, size_of};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
-use graft_abi::{Error, ExitStatus, Handle, ProcessInfo, ProcessState, Rights};
+use graft_abi::{Error, ExitStatus, Handle, ProcessInfo, ProcessState, Rights, THREADS_MAX, ThreadEnd};
 use graft_core::handle::{Slot, Table};
 use graft_core::list::{Link, Linked, List, Pointer};
 use spin::Mutex;
@@ -137,15 +137,27 @@ impl Process {
         Ok(process)
     }
 
-    /// Lets a thread of this process, the first or a further one, run from now on.
+    /// Lets a process's first thread run from now on.
     pub fn start(thread: Ref<Thread>) {
+        ALIVE.fetch_add(1, Ordering::Relaxed);
+        thread.process.threads.lock().push_back(thread.clone());
+        scheduler::make_ready(thread);
+    }
+
+    /// Lets a further thread of a process, made by one of its others, run from now on.
+    ///
+    /// # Errors
+    /// [`Error::ThreadsExhausted`].
+    pub fn start_further(thread: Ref<Thread>) -> Result<(), Error> {
         let mut threads = thread.process.threads.lock();
-        if threads.is_empty() {
-            ALIVE.fetch_add(1, Ordering::Relaxed);
+        if threads.len() >= THREADS_MAX {
+            return Err(Error::ThreadsExhausted);
         }
         threads.push_back(thread.clone());
         drop(threads);
+        // If the process is ending, this one meets the mark before it runs.
         scheduler::make_ready(thread);
+        Ok(())
     }
 
     /// The process with the smallest identifier above `identifier`.
@@ -215,17 +227,25 @@ impl Process {
         self.threads.lock().len() > 1
     }
 
-    /// Takes a thread, which runs nowhere, out of the process; the last one ends it.
-    pub fn end_thread(thread: Ref<Thread>) {
+    /// Takes a thread, which runs nowhere, out of the process; the last one ends it. It has ended itself with
+    /// a value, or, without one, ends with its process.
+    pub fn end_thread(thread: Ref<Thread>, value: Option<u64>) {
         let process = thread.process.clone();
         let mut threads = process.threads.lock();
         drop(threads.remove(&thread));
         let last = threads.is_empty();
         drop(threads);
-        drop(thread);
+        let how = value.map_or_else(|| ThreadEnd::WithProcess(process.last_status()), ThreadEnd::Exited);
+        end::tell(thread, how.to_registers());
         if last {
             Process::finish(process);
         }
+    }
+
+    /// The status with which it ends. Without a mark its threads have ended one by one: success.
+    fn last_status(&self) -> ExitStatus {
+        let status = ExitStatus::from_register(self.ending.load(Ordering::Relaxed) & !ENDING);
+        status.unwrap_or(ExitStatus::Killed(0))
     }
 
     /// Gives back everything but the status, and tells that to all who wait.
@@ -238,8 +258,7 @@ impl Process {
                 break;
             }
         }
-        let status = ExitStatus::from_register(process.ending.load(Ordering::Relaxed) & !ENDING);
-        let status = status.unwrap_or(ExitStatus::Killed(0));
+        let status = process.last_status();
         ALIVE.fetch_sub(1, Ordering::Relaxed);
         if process.identifier == FIRST {
             arch::power::exit(status.shell_code());

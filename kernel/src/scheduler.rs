@@ -118,11 +118,11 @@ pub fn give_way(context: *mut Context) -> *mut Context {
     next()
 }
 
-/// Ends the current thread, whose process is ending.
-pub fn end_current() -> *mut Context {
+/// Ends the current thread, with a value of its own or, without one, with its process, which is ending.
+pub fn end_current(value: Option<u64>) -> *mut Context {
     let (_, core) = this();
     if let Some(thread) = core.leave() {
-        Process::end_thread(thread);
+        Process::end_thread(thread, value);
     }
     next()
 }
@@ -161,7 +161,7 @@ pub fn sleep_until(deadline: u64) -> *mut Context {
         drop(watched);
         drop(sleepers);
         if let Some(thread) = ended {
-            Process::end_thread(thread);
+            Process::end_thread(thread, None);
         }
     }
     next()
@@ -190,6 +190,7 @@ pub fn interrupt(thread: &Thread) {
             // Not there any more? Then who took it out makes it ready.
             let taken = match &wait {
                 Wait::Process(process) => process.end().remove_waiter(thread),
+                Wait::Thread(other) => other.end().remove_waiter(thread),
                 Wait::Terminal(terminal) => terminal.remove_reader(thread),
                 Wait::Sleep(core) => CORES[*core].remove_sleeper(thread),
             };
@@ -230,7 +231,7 @@ pub fn interrupted(context: *mut Context) -> *mut Context {
     let ending = current.as_ref().is_some_and(|thread| thread.process.is_ending());
     drop(current);
     if ending {
-        return end_current();
+        return end_current(None);
     }
     if core.queued.load(Ordering::Relaxed) != 0 && timer::now() >= core.own.slice_end.get() {
         return give_way(context);

@@ -1,6 +1,7 @@
 //! Threads: registers, and where they wait.
 
 use crate::arch::{Context, floating_point};
+use crate::end::{End, Ends};
 use crate::object::{Kind, Object, Ref};
 use crate::process::Process;
 use crate::terminal::Terminal;
@@ -37,6 +38,8 @@ const RUNNING: u32 = 2;
 pub enum Wait {
     /// The end of a process.
     Process(Ref<Process>),
+    /// The end of a thread.
+    Thread(Ref<Thread>),
     /// Input.
     Terminal(Ref<Terminal>),
     /// A moment, in the sleepers of this core.
@@ -47,7 +50,7 @@ pub enum Wait {
 ///
 /// One counted reference to it travels with it: from the core that runs it into a queue and back. Whoever
 /// has taken that reference out of its place owns the thread: its registers and its floating-point
-/// state. A second reference stays in the process's list until the thread has ended.
+/// state. A second reference stays in the process's list until the thread has ended; others may be handles.
 ///
 /// ```text
 ///   frame   | counts | this structure | Context | floating-point state, from its first use on |
@@ -60,6 +63,7 @@ pub struct Thread {
     queue: Link<Thread>,
     siblings: Link<Thread>,
     sleep: Node<Thread>,
+    end: End,
     /// The process it belongs to.
     pub process: Ref<Process>,
 }
@@ -91,6 +95,16 @@ unsafe impl Sync for Thread {}
 
 impl Object for Thread {
     const KIND: Kind = Kind::Thread;
+}
+
+impl Ends for Thread {
+    fn end(&self) -> &End {
+        &self.end
+    }
+
+    fn awaited(thread: Ref<Thread>) -> Wait {
+        Wait::Thread(thread)
+    }
 }
 
 // SAFETY: always the one field.
@@ -145,6 +159,7 @@ impl Thread {
                 queue: Link::new(),
                 siblings: Link::new(),
                 sleep: Node::new(),
+                end: End::new(),
                 process,
             }
         })

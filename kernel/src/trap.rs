@@ -21,6 +21,8 @@ pub enum Next {
     Switch,
     /// The thread's process is ending.
     End,
+    /// The thread ends with this value.
+    EndThread(u64),
     /// The thread lets others go first.
     GiveWay,
     /// The thread sleeps until this moment, in nanoseconds since the counter started.
@@ -68,7 +70,8 @@ fn carry_out(next: Next, context: *mut Context) -> *mut Context {
             context
         }
         Next::Switch => scheduler::next(),
-        Next::End => scheduler::end_current(),
+        Next::End => scheduler::end_current(None),
+        Next::EndThread(value) => scheduler::end_current(Some(value)),
         Next::GiveWay => scheduler::give_way(context),
         Next::Sleep(deadline) => scheduler::sleep_until(deadline),
     }

@@ -24,11 +24,13 @@ macro_rules! calls {
 }
 
 calls! {
-    /// `exit(code)`: ends the calling process. Does not return.
+    /// `exit(code)`: ends the calling process, all of its threads. Does not return.
     Exit = 0,
     /// `fork(process, share, flags)`: a copy of the process, the caller's own with
-    /// [`Handle::SELF`](crate::Handle::SELF). Returns the child's handle and, in `x1`, its
-    /// identifier; the child itself sees `x0 = 0` and its own identifier in `x1`.
+    /// [`Handle::SELF`](crate::Handle::SELF). Of its threads the child has the caller alone, with all
+    /// of its registers; the memory is that of one moment, whatever the others write meanwhile. Returns
+    /// the child's handle and, in `x1`, its identifier; the child itself sees `x0 = 0` and its own
+    /// identifier in `x1`.
     ///
     /// With a snapshot in the place of a process: a process with the snapshot's memory and registers and the
     /// caller's handles. It returns from the call that took the snapshot, with `x0 = 0` and its identifier in `x1`; the
@@ -42,7 +44,8 @@ calls! {
     /// handle and, in `x1`, its identifier.
     Spawn = 2,
     /// `exec(&SpawnRequest)`: replaces the caller's program. The handle list is ignored: the
-    /// handles stay. Returns only on failure, and then nothing has changed.
+    /// handles stay. [`Error::NotAllowed`](crate::Error::NotAllowed) while the process has other
+    /// threads. Returns only on failure, and then nothing has changed.
     Exec = 3,
     /// `wait(process)`: blocks until the process has ended; `x1` is its packed
     /// [`ExitStatus`](crate::ExitStatus). May be called again: the status stays while a handle does.
@@ -57,6 +60,27 @@ calls! {
     Clock = 8,
     /// `identify()`: the caller's process identifier.
     Identify = 9,
+    /// `thread_create(entry, stack_top, argument, thread_pointer)`: a new thread of the calling
+    /// process, which begins at `entry` with `sp = stack_top`, `x0 = argument`, `TPIDR_EL0 =
+    /// thread_pointer` and zeroes in every other register, those for floating point included. Returns
+    /// its handle, with the rights to wait and to duplicate. Closing the handle lets the thread go on.
+    ///
+    /// [`Error::Unaligned`](crate::Error::Unaligned) unless `entry` is a multiple of 4 and `stack_top`
+    /// one of 16; [`Error::BadAddress`](crate::Error::BadAddress) unless `entry` and the 16 bytes below
+    /// `stack_top` are user memory. What is mapped there is not looked at: a thread that cannot run
+    /// faults, and that ends its process. [`Error::ThreadsExhausted`](crate::Error::ThreadsExhausted)
+    /// beyond [`THREADS_MAX`](crate::THREADS_MAX); then, and when there is no handle or no memory
+    /// for it, no thread has been made.
+    ThreadCreate = 10,
+    /// `thread_exit(value)`: ends the calling thread and no other. Does not return. With its last
+    /// thread the process ends, as if by `exit(0)`. Its memory, its stack too, stays the process's.
+    ThreadExit = 11,
+    /// `thread_join(thread)`: blocks until the thread has ended and runs nowhere any more. Answers a
+    /// [`ThreadEnd`](crate::ThreadEnd): `x0 = 0` and its value in `x1`, or, for a thread that ended
+    /// with its process, `x0 = 1` and the process's packed [`ExitStatus`](crate::ExitStatus) in `x1`.
+    /// May be called again and by several, from another process too. A thread that joins itself gets
+    /// [`Error::NotAllowed`](crate::Error::NotAllowed); threads that join each other wait for ever.
+    ThreadJoin = 12,
     /// `snapshot(process, share, flags)`: keeps the caller's memory and the calling thread's registers as they are.
     /// Returns a handle, and 0 in `x1`. `process` is the caller's own; `flags` must be 0.
     Snapshot = 13,

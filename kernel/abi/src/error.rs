@@ -32,7 +32,7 @@ errors! {
     WrongObject = 3, "the handle names an object of another kind";
     NoRight = 4, "the handle lacks the right for this";
     BadAddress = 5, "the address is outside user memory, unmapped or lacks the permission";
-    Unaligned = 6, "address or length is not a multiple of the page size";
+    Unaligned = 6, "address or length is not aligned as it must be";
     BadLength = 7, "the length is zero or too large";
     BadArgument = 8, "an argument has a value that means nothing";
     Occupied = 9, "something is mapped there already";
@@ -42,6 +42,7 @@ errors! {
     AddressesExhausted = 13, "no gap of that size is left in the address space";
     NotFound = 14, "there is no such thing";
     NotAllowed = 15, "this may not be done to that object";
+    ThreadsExhausted = 16, "the process has as many threads as a process can have";
     ImageTooShort = 32, "the program file ends before its headers do";
     ImageNotElf = 33, "the program file is not an ELF file";
     ImageWrongMachine = 34, "the program file is not a 64-bit little-endian AArch64 executable";

@@ -26,7 +26,7 @@ pub struct Rights(pub u32);
 impl Rights {
     /// No right at all.
     pub const NONE: Rights = Rights(0);
-    /// Process: wait for its end.
+    /// Process or thread: wait for its end.
     pub const WAIT: Rights = Rights(1 << 0);
     /// Process: end it.
     pub const KILL: Rights = Rights(1 << 1);

@@ -36,7 +36,7 @@ pub use layout::{
     ENTRY_ANY_LEVEL, EntryKind, EntryRecord, FORK_GUARANTEED, MemorySizes, Permissions, ProcessInfo, ProcessState,
     Share, SpawnRequest, SystemInfo, TablesRequest, Text,
 };
-pub use status::{ExitStatus, FaultKind};
+pub use status::{ExitStatus, FaultKind, ThreadEnd};
 
 /// Bytes in a page and in a translation table: the 4 KiB granule, the only one Graft uses.
 pub const PAGE_SIZE: usize = 4096;
@@ -62,6 +62,9 @@ pub const MAP_BASE: usize = 0x4000_0000;
 
 /// Flag of `map`: a forked child does not get this memory.
 pub const MAP_NO_INHERIT: u64 = 1 << 0;
+
+/// Most threads that a process can have at a time, so that ending one is never long work.
+pub const THREADS_MAX: usize = 1024;
 
 /// Most bytes of arguments that `spawn` and `exec` accept, terminators included.
 pub const ARGUMENTS_MAX: usize = 16 << 10;

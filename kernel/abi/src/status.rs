@@ -1,4 +1,4 @@
-//! How a process ended.
+//! How a process ended, and how a thread did.
 
 use core::fmt;
 
@@ -99,9 +99,47 @@ impl fmt::Display for ExitStatus {
     }
 }
 
+/// How a thread ended, in the two registers with which `thread_join` answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ThreadEnd {
+    /// It called `thread_exit` with this value.
+    Exited(u64),
+    /// Its process ended, in this way, and it with it.
+    WithProcess(ExitStatus),
+}
+
+impl ThreadEnd {
+    /// `x0` and `x1`.
+    pub const fn to_registers(self) -> [u64; 2] {
+        match self {
+            ThreadEnd::Exited(value) => [0, value],
+            ThreadEnd::WithProcess(status) => [1, status.to_register()],
+        }
+    }
+
+    /// Unpacks `x0` and `x1`; `None` for what no kernel of this version answers.
+    pub const fn from_registers([x0, x1]: [u64; 2]) -> Option<ThreadEnd> {
+        match (x0, ExitStatus::from_register(x1)) {
+            (0, _) => Some(ThreadEnd::Exited(x1)),
+            (1, Some(status)) => Some(ThreadEnd::WithProcess(status)),
+            _ => None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_end_of_a_thread_survives_the_registers() {
+        let with = |status| ThreadEnd::WithProcess(status);
+        for end in [ThreadEnd::Exited(0), ThreadEnd::Exited(u64::MAX), with(ExitStatus::Killed(-1))] {
+            assert_eq!(ThreadEnd::from_registers(end.to_registers()), Some(end));
+        }
+        assert_eq!(ThreadEnd::from_registers([1, u64::MAX]), None);
+        assert_eq!(ThreadEnd::from_registers([2, 0]), None);
+    }
 
     #[test]
     fn every_status_survives_the_register() {

@@ -10,6 +10,7 @@ mod memory;
 mod process;
 mod snapshot;
 mod statistics;
+mod thread;
 mod wait;
 
 pub use wait::complete_wait;
@@ -61,6 +62,9 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
             registers.x[0] = 0;
             Next::Sleep(timer::now().saturating_add(x0))
         }
+        Call::ThreadCreate => answer(registers, thread::create(process, x0, x1, x2, x3)),
+        Call::ThreadExit => Next::EndThread(x0),
+        Call::ThreadJoin => thread::join(thread, registers, handle(x0)),
         Call::Map => answer(registers, memory::map(process, x0, x1, x2, x3)),
         Call::Unmap => answer(registers, memory::unmap(process, x0, x1)),
         Call::Protect => answer(registers, memory::protect(process, x0, x1, x2)),

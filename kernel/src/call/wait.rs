@@ -45,7 +45,7 @@ pub(super) fn rewind(registers: &mut Context) {
 /// What follows when the calling thread has blocked, or has ended in the attempt.
 pub(super) fn blocked(ended: Option<Ref<Thread>>) -> Next {
     if let Some(thread) = ended {
-        Process::end_thread(thread);
+        Process::end_thread(thread, None);
     }
     Next::Switch
 }

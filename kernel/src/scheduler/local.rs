@@ -95,7 +95,7 @@ impl Core {
         thread.set_state(State::Running(index));
         fence(Ordering::SeqCst);
         if thread.process.is_ending() {
-            Process::end_thread(thread);
+            Process::end_thread(thread, None);
             return None;
         }
         thread.process.space.activate(index);

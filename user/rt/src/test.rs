@@ -3,10 +3,12 @@
 //! A test program exits 0 or says what failed. It is an ordinary program; the host's harness
 //! starts each on a machine of its own.
 
+#[cfg(target_os = "none")]
+mod bare;
 pub mod depths;
 
-use core::cell::Cell;
 use core::fmt;
+use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 
 use graft_abi::{Error, ExitStatus, PAGE_SIZE, Permissions};
@@ -16,45 +18,58 @@ use crate::process::{self, Process, sleep};
 use crate::system;
 use crate::time::clock;
 
+#[cfg(target_os = "none")]
+pub use bare::Bare;
+
 /// What has been claimed and whether it held.
 #[derive(Debug, Default)]
 pub struct Report {
-    held: Cell<u32>,
-    failed: Cell<u32>,
+    held: AtomicU32,
+    failed: AtomicU32,
 }
 
 impl Report {
     /// An empty report.
     pub const fn new() -> Report {
-        Report { held: Cell::new(0), failed: Cell::new(0) }
+        Report { held: AtomicU32::new(0), failed: AtomicU32::new(0) }
     }
 
     /// Notes whether a claim holds, and prints it if it does not. Returns whether it does.
     pub fn claim(&self, holds: bool, what: fmt::Arguments<'_>) -> bool {
         if holds {
-            self.held.set(self.held.get() + 1);
+            self.held.fetch_add(1, Ordering::Relaxed);
         } else {
-            self.failed.set(self.failed.get() + 1);
+            self.failed.fetch_add(1, Ordering::Relaxed);
             crate::println!("FAILED: {what}");
         }
         holds
     }
 
+    /// Whether nothing has been claimed.
+    pub fn is_empty(&self) -> bool {
+        self.counts() == (0, 0)
+    }
+
     /// Prints that a group of claims is done.
     pub fn done(&self, what: fmt::Arguments<'_>) {
-        crate::println!("{}: {what}", if self.failed.get() == 0 { "ok" } else { "with failures" });
+        crate::println!("{}: {what}", if self.counts().1 == 0 { "ok" } else { "with failures" });
     }
 
     /// The exit code of [`finish`](Report::finish), without a count: for a part of a program that counts as one claim.
     pub fn finish_quietly(&self) -> i32 {
-        i32::from(self.failed.get() > 0 || self.held.get() == 0)
+        let (held, failed) = self.counts();
+        i32::from(failed > 0 || held == 0)
     }
 
     /// Prints the count. Returns the exit code: 0 if every claim held and there was one.
     pub fn finish(&self) -> i32 {
-        let (held, failed) = (self.held.get(), self.failed.get());
+        let (held, failed) = self.counts();
         crate::println!("{held} claims held, {failed} failed");
         self.finish_quietly()
+    }
+
+    fn counts(&self) -> (u32, u32) {
+        (self.held.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed))
     }
 }
 

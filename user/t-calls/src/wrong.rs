@@ -1,8 +1,8 @@
 //! Calls with one thing wrong, and the error that this must be.
 
 use graft_rt::abi::{
-    ARGUMENTS_MAX, Call, EntryRecord, PAGE_SIZE, ProcessInfo, SpawnRequest, SystemInfo, TablesRequest, Text, USER_END,
-    USER_START,
+    ARGUMENTS_MAX, Call, EntryRecord, PAGE_SIZE, ProcessInfo, STACK_TOP, SpawnRequest, SystemInfo, TablesRequest, Text,
+    USER_END, USER_START,
 };
 use graft_rt::call::raw;
 use graft_rt::test::Report;
@@ -44,6 +44,7 @@ pub(crate) fn arguments(report: &Report) -> Result<(), Error> {
     use Error::*;
     let mine = Region::new(2 * PAGE_SIZE)?;
     let (taken, user_end) = (mine.address() as u64, USER_END as u64);
+    let (text, top) = (numbers as fn(&Report) as usize as u64, STACK_TOP as u64);
     let info = ProcessInfo::default();
     let info = (&raw const info).addr() as u64;
     let wrong: &[(&str, Call, &[u64], Error)] = &[
@@ -58,6 +59,22 @@ pub(crate) fn arguments(report: &Report) -> Result<(), Error> {
         ("wait for the system", Call::Wait, &[SYSTEM], WrongObject),
         ("kill nothing", Call::Kill, &[NOTHING, 0], BadHandle),
         ("kill the archive", Call::Kill, &[ARCHIVE, 0], WrongObject),
+        ("a thread that begins between instructions", Call::ThreadCreate, &[text + 2, top, 0, 0], Unaligned),
+        ("a thread with a crooked stack", Call::ThreadCreate, &[text, top - 8, 0, 0], Unaligned),
+        ("a thread at a wild address", Call::ThreadCreate, &[u64::MAX, u64::MAX, 0, 0], Unaligned),
+        ("a thread that begins in the null page", Call::ThreadCreate, &[0, top, 0, 0], BadAddress),
+        ("a thread that begins just below", Call::ThreadCreate, &[USER_START as u64 - 4, top, 0, 0], BadAddress),
+        ("a thread that begins just past", Call::ThreadCreate, &[user_end, top, 0, 0], BadAddress),
+        ("a thread that begins in the kernel", Call::ThreadCreate, &[KERNEL, top, 0, 0], BadAddress),
+        ("a thread with a null stack", Call::ThreadCreate, &[text, 0, 0, 0], BadAddress),
+        ("a thread whose stack is below", Call::ThreadCreate, &[text, USER_START as u64, 0, 0], BadAddress),
+        ("a thread whose stack is past", Call::ThreadCreate, &[text, user_end + 16, 0, 0], BadAddress),
+        ("a thread whose stack is the kernel's", Call::ThreadCreate, &[text, KERNEL, 0, 0], BadAddress),
+        ("join nothing", Call::ThreadJoin, &[NOTHING], BadHandle),
+        ("join handle 0", Call::ThreadJoin, &[0], BadHandle),
+        ("join oneself", Call::ThreadJoin, &[SELF], BadHandle),
+        ("join a handle of 33 bits", Call::ThreadJoin, &[CONSOLE | 1 << 32], BadHandle),
+        ("join the system", Call::ThreadJoin, &[SYSTEM], WrongObject),
         ("map no bytes", Call::Map, &[0, 0, READ_WRITE], BadLength),
         ("map half a page", Call::Map, &[0, PAGE / 2, READ_WRITE], Unaligned),
         ("map between pages", Call::Map, &[NOWHERE + 1, PAGE, READ_WRITE], Unaligned),

@@ -1,0 +1,53 @@
+//! Calls about the life of threads.
+
+#![forbid(unsafe_code)]
+
+use super::{answer, wait};
+use crate::arch::Context;
+use crate::object::Ref;
+use crate::process::Process;
+use crate::thread::Thread;
+use crate::trap::Next;
+use graft_abi::{Error, Handle, Rights, USER_END, USER_START};
+
+/// What whoever makes a thread may do with it.
+const THREAD_RIGHTS: Rights = Rights::WAIT.or(Rights::DUPLICATE);
+/// What a stack pointer is a multiple of (Procedure Call Standard; the processor checks it, `SCTLR_EL1.SA0`).
+const STACK_ALIGNMENT: u64 = 16;
+
+/// `thread_create`: a further thread of the calling process.
+pub(super) fn create(
+    process: &Ref<Process>,
+    entry: u64,
+    stack_top: u64,
+    argument: u64,
+    thread_pointer: u64,
+) -> Result<u64, Error> {
+    if !entry.is_multiple_of(4) || !stack_top.is_multiple_of(STACK_ALIGNMENT) {
+        return Err(Error::Unaligned);
+    }
+    let user_memory = USER_START as u64..USER_END as u64;
+    // A stack grows down from its top, which is no part of it.
+    if !user_memory.contains(&entry) || !user_memory.contains(&stack_top.wrapping_sub(STACK_ALIGNMENT)) {
+        return Err(Error::BadAddress);
+    }
+    let registers = Context { thread_pointer, ..Context::new_user(entry, stack_top, argument, 0) };
+    // Locked to the end: the room that there is now is there when the thread runs.
+    let mut handles = process.handles.lock();
+    if !handles.has_room() {
+        return Err(Error::HandlesExhausted);
+    }
+    let thread = Thread::new(process.clone(), &registers, |_| {})?;
+    Process::start_further(thread.clone())?;
+    let handle = handles.insert(thread.erase(), THREAD_RIGHTS)?;
+    Ok(handle.0.into())
+}
+
+/// `thread_join`: blocks until a thread has ended.
+pub(super) fn join(thread: &Thread, registers: &mut Context, handle: Handle) -> Next {
+    match thread.process.object::<Thread>(handle, Rights::WAIT) {
+        Ok(target) if target.is(thread) => answer(registers, Err(Error::NotAllowed)),
+        Ok(target) => wait::until_end(&target, registers),
+        Err(error) => answer(registers, Err(error)),
+    }
+}
