@@ -9,11 +9,13 @@
 //! is backed. A request that the kernel refuses makes the allocation fail, which `alloc`'s
 //! collections turn into an error (`try_reserve`) or a panic with the size in it.
 
-use core::alloc::Layout;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::alloc::{GlobalAlloc, Layout};
+use core::ptr::{NonNull, null_mut};
 
-use buddy_system_allocator::{Heap, LockedHeapWithRescue};
+use buddy_system_allocator::Heap;
 use graft_abi::{MAP_BASE, Permissions, STACK_TOP};
+use spin::mutex::{Mutex, MutexGuard};
+use spin::relax::RelaxStrategy;
 
 /// One more than the binary logarithm of the largest block: 256 GiB, more than any machine has.
 const ORDER: usize = 39;
@@ -25,30 +27,68 @@ const HEAP_BASE: usize = STACK_TOP;
 /// chunks keep small programs small.
 const CHUNK: usize = 64 << 10;
 
-/// Where the next chunk may begin.
-static NEXT: AtomicUsize = AtomicUsize::new(HEAP_BASE);
-
 #[global_allocator]
-static HEAP: LockedHeapWithRescue<ORDER> = LockedHeapWithRescue::new(grow);
+static HEAP: Shared = Shared(Mutex::new(Growing { heap: Heap::new(), next: HEAP_BASE }));
 
-fn grow(heap: &mut Heap<ORDER>, layout: &Layout) {
-    let Some(block) = layout.size().max(layout.align()).checked_next_power_of_two() else { return };
-    let bytes = block.max(CHUNK);
-    // A refusal leaves the heap as it is; the allocation that asked for more then fails.
-    if let Some((address, bytes)) = below_mappings(bytes).or_else(|| anywhere(bytes)) {
-        // SAFETY: the kernel has just given this range to the program and nobody else knows it.
-        unsafe { heap.add_to_heap(address, address + bytes) };
+/// The heap of all threads.
+struct Shared(Mutex<Growing, GiveWay>);
+
+/// What a thread does while another one has the heap: that one may be waiting for this processor.
+struct GiveWay;
+
+impl RelaxStrategy for GiveWay {
+    fn relax() {
+        crate::process::yield_now();
     }
 }
 
-/// A chunk in the heap's own range.
-fn below_mappings(bytes: usize) -> Option<(usize, usize)> {
-    // The heap's lock is held: nobody else is here.
-    let address = NEXT.load(Ordering::Relaxed).checked_next_multiple_of(bytes)?;
-    let end = address.checked_add(bytes).filter(|end| *end <= MAP_BASE)?;
-    crate::memory::map(address, bytes, Permissions::ReadWrite).ok()?;
-    NEXT.store(end, Ordering::Relaxed);
-    Some((address, bytes))
+/// A heap and where its next chunk may begin.
+pub(crate) struct Growing {
+    heap: Heap<ORDER>,
+    next: usize,
+}
+
+/// Keeps all other threads out of the heap. Meanwhile the caller must not use it either.
+pub(crate) fn lock() -> MutexGuard<'static, Growing, impl RelaxStrategy> {
+    HEAP.0.lock()
+}
+
+// SAFETY: blocks come from the allocator, one at a time.
+unsafe impl GlobalAlloc for Shared {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        self.0.lock().allocate(layout).map_or(null_mut(), NonNull::as_ptr)
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        if let Some(block) = NonNull::new(block) {
+            // SAFETY: the caller passes what `alloc` answered for this layout.
+            unsafe { self.0.lock().heap.dealloc(block, layout) };
+        }
+    }
+}
+
+impl Growing {
+    fn allocate(&mut self, layout: Layout) -> Option<NonNull<u8>> {
+        if let Ok(block) = self.heap.alloc(layout) {
+            return Some(block);
+        }
+        // A refusal leaves the heap as it is; this allocation then fails.
+        let block = layout.size().max(layout.align()).checked_next_power_of_two()?;
+        let bytes = block.max(CHUNK);
+        let (address, bytes) = self.below_mappings(bytes).or_else(|| anywhere(bytes))?;
+        // SAFETY: the kernel has just given this range to the program and nobody else knows it.
+        unsafe { self.heap.add_to_heap(address, address + bytes) };
+        self.heap.alloc(layout).ok()
+    }
+
+    /// A chunk in the heap's own range.
+    fn below_mappings(&mut self, bytes: usize) -> Option<(usize, usize)> {
+        let address = self.next.checked_next_multiple_of(bytes)?;
+        let end = address.checked_add(bytes).filter(|end| *end <= MAP_BASE)?;
+        crate::memory::map(address, bytes, Permissions::ReadWrite).ok()?;
+        self.next = end;
+        Some((address, bytes))
+    }
 }
 
 /// A chunk where the kernel has room, twice as large, so that an aligned block is in it.

@@ -2,11 +2,11 @@
 //!
 //! ```text
 //!   program          main(Arguments) -> i32 | Result<_, impl Display>
-//!   ───────────────────────────────────────────────────────────────────
-//!   process  snapshot  memory  archive  gate    objects with typed results
-//!   system   tables    time    console          what can be looked at
-//!   heap     start     panic                    what a program needs to be Rust
-//!   ───────────────────────────────────────────────────────────────────
+//!   ─────────────────────────────────────────────────────────────────────────────
+//!   process  thread  snapshot  memory  archive  gate   objects with typed results
+//!   system   tables  time      console                 what can be looked at
+//!   heap     start   panic                             what a program needs to be Rust
+//!   ─────────────────────────────────────────────────────────────────────────────
 //!   call             the only `svc` of ordinary programs
 //! ```
 //!
@@ -45,6 +45,7 @@ mod start;
 pub mod system;
 pub mod tables;
 pub mod test;
+pub mod thread;
 pub mod time;
 
 pub use graft_abi as abi;

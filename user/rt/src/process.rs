@@ -70,7 +70,8 @@ pub enum Fork {
     Parent(Process),
 }
 
-/// Makes a copy of the calling process, with this much of its tables shared.
+/// Makes a copy of the calling process, with this much of its tables shared. Of its threads the child has
+/// the caller alone; what a lock of another one's guards stays locked there, except for the heap.
 pub fn fork(share: Share) -> Result<Fork, Error> {
     fork_with(share, 0)
 }
@@ -82,6 +83,9 @@ pub fn fork_guaranteed(share: Share) -> Result<Fork, Error> {
 }
 
 fn fork_with(share: Share, flags: u64) -> Result<Fork, Error> {
+    // Held by the caller in both: no other thread leaves the child a heap that is locked for good.
+    #[cfg(target_os = "none")]
+    let _heap = crate::heap::lock();
     // SAFETY: the child runs in a copy of this memory and the parent's does not change, so
     // both may go on with every object they have.
     let answer = unsafe { call(Call::Fork, [Handle::SELF.0.into(), share as u64, flags]) }?;

@@ -25,8 +25,12 @@ pub enum Taken {
 /// Keeps this process's memory and registers as they are. Returns once for each time they are brought back.
 ///
 /// What this process has outside its memory stays as it is: handles above all. A value that owns one and was made
-/// after the snapshot is forgotten, not dropped.
+/// after the snapshot is forgotten, not dropped. So are other threads: as after a [`fork`](crate::process::fork), what a lock of
+/// theirs guards stays locked, except for the heap.
 pub fn take(share: Share) -> Result<Taken, Error> {
+    // Held at the moment that the snapshot keeps, and let go of after each return.
+    #[cfg(target_os = "none")]
+    let _heap = crate::heap::lock();
     // SAFETY: memory and registers come back together, so every object is what it was when this returned first. The
     // handle is the process's own: after a restore nothing that came back knows of it but this.
     let answer = unsafe { call(Call::Snapshot, [Handle::SELF.0.into(), share as u64, 0]) }?;
