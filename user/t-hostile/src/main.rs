@@ -7,12 +7,17 @@
 
 #[allow(unsafe_code)]
 mod acts;
+mod bomb;
 
+use graft_rt::abi::THREADS_MAX;
 use graft_rt::archive::FileError;
-use graft_rt::test::{FreeFrames, Report};
-use graft_rt::{Arguments, ExitStatus, FaultKind, Process, Share, claim, eprintln, println};
+use graft_rt::test::{FreeFrames, Report, claim_end};
+use graft_rt::{
+    Arguments, Error, ExitStatus, FaultKind, Handle, Process, Share, claim, claim_eq, eprintln, println, process,
+};
 
 use crate::acts::Act;
+use crate::bomb::Handles;
 
 graft_rt::program!(main);
 
@@ -50,8 +55,44 @@ fn everything() -> Result<i32, FileError> {
         }
         report.done(format_args!("{}: {}", act.name, act.purpose));
     }
+    threads(&report)?;
     frames.claim_same(&report, format_args!("after all of it"));
     Ok(report.finish())
+}
+
+/// A bomb of threads hurts nobody else, and all of it goes with its process, however that ends.
+fn threads(report: &Report) -> Result<(), Error> {
+    let ends: [(ExitStatus, fn()); 3] = [
+        (ExitStatus::Exited(1), || ()),
+        (ExitStatus::Killed(5), || _ = process::kill(Handle::SELF, 5)),
+        (ExitStatus::Faulted(FaultKind::Unmapped), || {
+            Act::ALL.iter().filter(|act| act.name == "null").for_each(|act| (act.commit)())
+        }),
+    ];
+    for (handles, refusal) in [(Handles::Kept, Error::HandlesExhausted), (Handles::GivenUp, Error::ThreadsExhausted)] {
+        for (expected, end) in ends {
+            let frames = FreeFrames::now();
+            let child = Process::fork_into(Share::default(), || {
+                let (threads, error) = bomb::light(handles);
+                // What it has is what it can have: the first thread counts, too.
+                let all = match handles {
+                    Handles::Kept => threads > 64,
+                    Handles::GivenUp => threads + 1 == THREADS_MAX as u64,
+                };
+                if error != refusal || !all || u64::from(process::own_info().threads) != threads + 1 {
+                    return 2;
+                }
+                end();
+                1
+            })?;
+            claim_end(report, &child, expected, format_args!("a bomb of threads, handles {handles:?}"));
+            claim_eq!(report, child.info()?.threads, 0, "threads of a bomb that has ended");
+            drop(child);
+            frames.claim_same(report, format_args!("after a bomb of threads, handles {handles:?}"));
+        }
+        report.done(format_args!("a bomb of threads, handles {handles:?}: {refusal}"));
+    }
+    Ok(())
 }
 
 fn judge(report: &Report, act: &Act, how: &str, process: &Process) -> Result<(), FileError> {
