@@ -6,6 +6,8 @@
 
 extern crate alloc;
 
+mod squeeze;
+
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -14,8 +16,8 @@ use graft_rt::archive::{Archive, FileError};
 use graft_rt::gate::Gate;
 use graft_rt::memory::Shared;
 use graft_rt::process::{STANDARD_HANDLES, sleep};
-use graft_rt::test::{FreeFrames, Report, claim_end, claim_success, touch_stack_and_heap};
-use graft_rt::{Arguments, Error, ExitStatus, FaultKind, Permissions, Process, Region, Share, claim, claim_eq, system};
+use graft_rt::test::{FreeFrames, Report, claim_end, touch_stack_and_heap};
+use graft_rt::{Arguments, Error, ExitStatus, FaultKind, Process, Region, Share, claim, claim_eq, system};
 
 graft_rt::program!(main);
 
@@ -29,7 +31,7 @@ fn main(_arguments: Arguments) -> Result<i32, FileError> {
     object(&report)?;
     let archive = Archive::open()?;
     let image = archive.file("true")?;
-    squeezed(&report, image)?;
+    squeeze::squeezed(&report, image)?;
     scramble(&report, image)?;
     heap(&report);
     drop(archive);
@@ -92,74 +94,8 @@ fn object(report: &Report) -> Result<(), Error> {
     Ok(())
 }
 
-/// Frames that are left when all but the last is taken, to prepare the next case with.
-const CUSHION: u64 = 1024;
-/// Pages that one level-3 table maps.
-const TABLE: usize = 512;
-/// What a child of [`squeezed`] answers when it was refused what it asked for.
+/// What a child answers when it was refused what it asked for.
 const REFUSED: i32 = 3;
-
-/// What a child of [`squeezed`] tries.
-#[derive(Clone, Copy, Debug)]
-enum Attempt {
-    Fork(Share),
-    Spawn,
-    MakeObject,
-}
-
-/// With n frames left, for every small n: fork, spawn and the making of an object work or say that they cannot; a process
-/// does its work or is ended for lack of memory; nothing in between.
-///
-/// This process holds the memory and must not need any itself; children do what is tested.
-fn squeezed(report: &Report, image: &[u8]) -> Result<(), Error> {
-    let most = Region::new(too_much()?)?;
-    let target = Region::new(4 << 20)?;
-    target.fill(|page| page as u8);
-    let mut page = 0;
-    while system::free_frames()? > CUSHION {
-        most.write(page * PAGE_SIZE, 1);
-        page += 1;
-    }
-    let (mut refused, mut starved) = (0, 0);
-    for left in (0..40).rev() {
-        for attempt in Share::ALL.map(Attempt::Fork).into_iter().chain([Attempt::Spawn, Attempt::MakeObject]) {
-            let gate = Gate::new()?;
-            let child = Process::fork_into(Share::default(), || {
-                gate.pass();
-                match attempt {
-                    Attempt::Fork(share) => fork_and_write(share, &target),
-                    Attempt::Spawn => spawn(image),
-                    Attempt::MakeObject => make_object(),
-                }
-            })?;
-            // After this, nothing that this process does needs a frame.
-            touch_stack_and_heap();
-            let rest = Region::new((CUSHION as usize) * PAGE_SIZE)?;
-            let last = rest.pages() - 1;
-            let tables = (0..last).step_by(TABLE).chain([last]);
-            tables.for_each(|page| rest.write(page * PAGE_SIZE, 1));
-            let mut page = 0;
-            while system::free_frames()? > left {
-                rest.write(page * PAGE_SIZE, 1);
-                page += 1;
-            }
-            gate.open();
-            let status = child.wait()?;
-            refused += u32::from(status == ExitStatus::Exited(REFUSED));
-            starved += u32::from(status == STARVED);
-            let right = status.is_success() || status == ExitStatus::Exited(REFUSED) || status == STARVED;
-            claim!(report, right, "{left} frames, {attempt:?}: it {status}");
-        }
-    }
-    claim!(report, refused > 0, "with next to no frames, what needs some is refused");
-    drop(most);
-    let changed = target.first_difference(|page| page as u8);
-    claim_eq!(report, changed, None, "the first page of the parent's memory that has changed");
-    let child = Process::fork_into(Share::default(), || 0)?;
-    claim_success(report, &child, format_args!("a fork when memory is back"));
-    report.done(format_args!("with 40 to 0 frames left: {refused} refused, {starved} ended, none half done"));
-    Ok(())
-}
 
 /// A process that takes memory and holds it.
 struct Hog {
@@ -259,21 +195,6 @@ fn fork_and_write(share: Share, target: &Region) -> i32 {
 fn spawn(image: &[u8]) -> i32 {
     let child = Process::spawn_image(image, &["true"], &STANDARD_HANDLES);
     verdict(child.and_then(|child| child.wait()), true)
-}
-
-/// 0 if an object of some pages can be made, mapped and used.
-fn make_object() -> i32 {
-    const PAGES: usize = 8;
-    let made = Shared::new(PAGES * PAGE_SIZE).and_then(|object| object.map(Permissions::ReadWrite));
-    match made {
-        Ok(memory) => {
-            let zero = memory.first_difference(|_| 0).is_none();
-            memory.fill(|page| page as u8);
-            i32::from(!zero || memory.first_difference(|page| page as u8).is_some())
-        }
-        Err(Error::OutOfMemory) => REFUSED,
-        Err(_) => 1,
-    }
 }
 
 fn verdict(status: Result<ExitStatus, Error>, unchanged: bool) -> i32 {
