@@ -122,6 +122,15 @@ impl Machine {
         self
     }
 
+    /// The same machine, whose kernel finds this word among the boot arguments, before any line.
+    #[must_use]
+    pub fn with_boot_word(mut self, word: &str) -> Machine {
+        if let Load::Image { arguments, .. } = &mut self.load {
+            *arguments = Some(arguments.take().map_or(word.into(), |others| format!("{word} {others}")));
+        }
+        self
+    }
+
     /// The command that plays this machine.
     pub fn command(&self, console: Console) -> Command {
         let mut command = Command::new(&self.emulator);
@@ -227,6 +236,12 @@ mod tests {
     fn a_shell_line_reaches_the_boot_arguments_unchanged() {
         let machine = Machine::new(Path::new("k")).with_line("echo a, b; false && true");
         assert!(has(&machine, "-append", "graft.cmd=echo a, b; false && true"));
+    }
+
+    #[test]
+    fn a_word_for_the_kernel_comes_before_the_line() {
+        let machine = Machine::new(Path::new("k")).with_line("true").with_boot_word("graft.asid-bits=8");
+        assert!(has(&machine, "-append", "graft.asid-bits=8 graft.cmd=true"));
     }
 
     #[test]

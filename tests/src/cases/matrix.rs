@@ -44,6 +44,9 @@ pub(super) fn cases(build: &Build) -> Result<Vec<Case>, String> {
             cases.push(boot(name, machine.with_line(&all), Expected::success(), ALL_PROGRAMS_LIMIT));
         }
     }
+    // Processes and threads enough to use up the identifiers of address spaces many times over.
+    let few = virt(build).with_line("t-threads && t-fork l3").with_boot_word("graft.asid-bits=8");
+    cases.push(boot(format!("threads, 8-bit ASIDs · {few}"), few, Expected::success(), PROGRAM_LIMIT));
     // As many cores as a GICv2 can have, and more than the kernel has room for.
     for (cores, gic) in [(8, 2), (16, 3)] {
         cases.push(line(&Machine { cores, gic, ..virt(build) }, "forkdemo", Expected::success(), LIMIT));
