@@ -6,6 +6,7 @@ mod counted;
 mod dialogue;
 mod matrix;
 mod memory;
+mod programs;
 
 use crate::build::Build;
 use crate::machine::{Console, Machine};
@@ -25,6 +26,7 @@ pub fn all(build: &Build) -> Result<Vec<Case>, String> {
     cases.extend(counted::cases(build));
     cases.extend(matrix::cases(build)?);
     cases.extend(memory::cases(build));
+    cases.extend(programs::cases(build));
     cases.extend(bad_boot::cases(build));
     Ok(cases)
 }

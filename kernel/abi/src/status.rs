@@ -39,7 +39,7 @@ macro_rules! faults {
 faults! {
     Unmapped = 1, "touched an address where nothing is mapped";
     ReadDenied = 2, "read memory that it may not read";
-    WriteDenied = 3, "wrote to memory that is read-only";
+    WriteDenied = 3, "wrote to memory that it may not write";
     ExecuteDenied = 4, "jumped into memory that is not executable";
     KernelAddress = 5, "touched an address of the kernel";
     StackOverflow = 6, "overflowed its stack";
