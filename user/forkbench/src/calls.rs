@@ -1,6 +1,6 @@
 //! The measured calls and faults of a process that shares nothing.
 
-use core::arch::asm;
+use core::arch::{asm, global_asm};
 use core::time::Duration;
 
 use graft_rt::abi::{Call, SVC_IMMEDIATE, SpawnRequest, Text};
@@ -26,7 +26,10 @@ struct Timed {
 /// # Safety
 ///
 /// As [`graft_rt::call::raw`].
-unsafe fn timed(call: Call, [x0, x1]: [u64; 2]) -> Timed {
+unsafe fn timed<const N: usize>(call: Call, arguments: [u64; N]) -> Timed {
+    let mut all = [0; 4];
+    all[..N].copy_from_slice(&arguments);
+    let [x0, x1, x2, x3] = all;
     let (begin, end, result): (u64, u64, u64);
     // SAFETY: what the kernel does not preserve is declared; the rest is the caller's contract.
     unsafe {
@@ -39,6 +42,8 @@ unsafe fn timed(call: Call, [x0, x1]: [u64; 2]) -> Timed {
             svc = const SVC_IMMEDIATE,
             inout("x0") x0 => result,
             inout("x1") x1 => _,
+            inout("x2") x2 => _,
+            inout("x3") x3 => _,
             inout("x8") call as u64 => _,
             out("x20") begin,
             out("x21") end,
@@ -72,7 +77,7 @@ pub(crate) fn write(address: usize) -> u64 {
 /// Counts of a call that does next to nothing.
 pub(crate) fn null_call() -> u64 {
     // SAFETY: the call touches no memory.
-    let call = unsafe { timed(Call::Identify, [0, 0]) };
+    let call = unsafe { timed(Call::Identify, []) };
     call.end - call.begin
 }
 
@@ -94,7 +99,7 @@ pub(crate) fn yield_and_back() -> Result<u64, Error> {
         }
     })?;
     // SAFETY: the call touches no memory.
-    let back = || unsafe { timed(Call::Yield, [0, 0]) };
+    let back = || unsafe { timed(Call::Yield, []) };
     for _ in 0..WARM_UP {
         back();
     }
@@ -125,11 +130,49 @@ pub(crate) fn spawn(archive: &Archive) -> Result<Start, FileError> {
         handle_count: STANDARD_HANDLES.len() as u64,
     };
     // SAFETY: the kernel only reads the request and what it points to.
-    let made = unsafe { timed(Call::Spawn, [(&raw const request).addr() as u64, 0]) };
+    let made = unsafe { timed(Call::Spawn, [(&raw const request).addr() as u64]) };
     let handle = made.x0?;
     // SAFETY: the call touches no memory.
-    let ended = unsafe { timed(Call::Wait, [handle, 0]) };
+    let ended = unsafe { timed(Call::Wait, [handle]) };
     ended.x0?;
     close(Handle(handle as u32))?;
     Ok(Start { spawn: made.end - made.begin, spawn_exit_wait: ended.end - made.begin })
+}
+
+global_asm!(
+    ".section .text.ends_at_once, \"ax\"",
+    "ends_at_once:",
+    "mov     x8, {thread_exit}",
+    "svc     {svc}",
+    thread_exit = const Call::ThreadExit as u64,
+    svc = const SVC_IMMEDIATE,
+);
+
+unsafe extern "C" {
+    /// A thread that ends with its first instructions.
+    safe fn ends_at_once() -> !;
+}
+
+/// Counts that it takes to make a thread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Thread {
+    /// The call that makes it.
+    pub(crate) create: u64,
+    /// From before that call until the thread, which ends at once, has been joined.
+    pub(crate) create_exit_join: u64,
+}
+
+/// Makes a thread that ends at once, and joins it.
+pub(crate) fn thread() -> Result<Thread, Error> {
+    sleep(Duration::from_nanos(1));
+    // The thread uses no stack, but has to have one.
+    let stack = (ends_at_once as *const () as u64).next_multiple_of(16);
+    // SAFETY: the new thread runs two instructions and touches no memory.
+    let made = unsafe { timed(Call::ThreadCreate, [ends_at_once as *const () as u64, stack, 0, 0]) };
+    let handle = made.x0?;
+    // SAFETY: the call touches no memory.
+    let joined = unsafe { timed(Call::ThreadJoin, [handle]) };
+    joined.x0?;
+    close(Handle(handle as u32))?;
+    Ok(Thread { create: made.end - made.begin, create_exit_join: joined.end - made.begin })
 }

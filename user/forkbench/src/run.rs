@@ -24,7 +24,7 @@ const FRESH: usize = 0x800_0000;
 const RESERVE: u64 = 2048;
 
 /// Times and frames in the order in which they are shown.
-const TIMES: [&str; 15] = [
+const TIMES: [&str; 17] = [
     "fork",
     "fork_exit_wait",
     "exit",
@@ -40,6 +40,8 @@ const TIMES: [&str; 15] = [
     "unmap",
     "spawn",
     "spawn_exit_wait",
+    "thread_create",
+    "thread_create_exit_join",
 ];
 /// Half of the way to another process and back; with one core only.
 const SWITCH: &str = "context_switch";
@@ -73,6 +75,9 @@ pub(crate) fn run(options: &Options) -> Result<Figures, String> {
         repetition(options, &memory, &mut figures).map_err(|error| refused("fork", error))?;
         figures.note("demand_zero", calls::write(fresh.address() + number * PAGE_SIZE));
         figures.note("null_call", calls::null_call());
+        let thread = calls::thread().map_err(|error| refused("make a thread", error))?;
+        figures.note("thread_create", thread.create);
+        figures.note("thread_create_exit_join", thread.create_exit_join);
     }
     for _ in 1..=options.repetitions {
         touch(&memory);
