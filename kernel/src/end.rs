@@ -1,12 +1,12 @@
 //! Ends: how a process or a thread ended, told once, remembered, and heard by all who wait for it.
 
 use crate::arch::{self, MAX_CORES};
+use crate::lock::Mutex;
 use crate::object::{Object, Ref};
 use crate::scheduler;
 use crate::thread::{Queued, Thread, Wait};
 use core::sync::atomic::{AtomicUsize, Ordering};
 use graft_core::list::List;
-use spin::Mutex;
 
 /// What a call that waits for an end answers: its `x0` and `x1`.
 pub type Answer = [u64; 2];
@@ -52,7 +52,7 @@ impl End {
         drop(state);
         // The core that told it is a few instructions away from dropping its reference.
         while LEAVING[core].load(Ordering::Acquire) == self.address() {
-            core::hint::spin_loop();
+            arch::relax();
         }
         Ok(answer)
     }

@@ -18,6 +18,7 @@
 //! them: the check is made where a magazine is filled, and costs an ordinary allocation nothing.
 
 use crate::arch::{self, MAX_CORES, memory::direct};
+use crate::lock::Mutex;
 use crate::platform::PhysRange;
 use buddy_system_allocator::Heap;
 use core::alloc::Layout;
@@ -25,7 +26,6 @@ use core::cell::UnsafeCell;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use graft_paging::PAGE_SIZE;
-use spin::Mutex;
 
 /// Frames that a core and the depot exchange at once.
 const MAGAZINE: u64 = 64;
@@ -393,7 +393,7 @@ pub fn gather() -> bool {
     while ASKED.load(Ordering::Acquire) & others != 0 {
         // Another core may be waiting for this one in the same way.
         bring_if_asked();
-        core::hint::spin_loop();
+        arch::relax();
     }
     DEPOT.lock().available() > before
 }

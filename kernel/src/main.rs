@@ -17,6 +17,7 @@ mod end;
 mod frames;
 mod kernel_memory;
 mod loader;
+mod lock;
 mod memory_map;
 mod memory_object;
 mod object;

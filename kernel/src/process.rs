@@ -6,6 +6,7 @@
 
 use crate::arch;
 use crate::end::{self, End, Ends};
+use crate::lock::Mutex;
 use crate::object::{AnyRef, Kind, Object, Ref};
 use crate::scheduler;
 use crate::space::Space;
@@ -17,7 +18,6 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use graft_abi::{Error, ExitStatus, Handle, ProcessInfo, ProcessState, Rights, THREADS_MAX, ThreadEnd};
 use graft_core::handle::{Slot, Table};
 use graft_core::list::{Link, Linked, List, Pointer};
-use spin::Mutex;
 
 /// Bytes of a process's name.
 pub const NAME_SIZE: usize = 32;

@@ -2,12 +2,12 @@
 
 use crate::arch::{Context, floating_point};
 use crate::kernel_memory::KernelMemory;
+use crate::lock::Mutex;
 use crate::object::{Kind, Object, Ref};
 use crate::process::NAME_SIZE;
 use crate::space::{Locked, Tree};
 use graft_abi::Error;
 use graft_paging::{AArch64, OutOfMemory};
-use spin::Mutex;
 
 /// The tables of a snapshot.
 type Tables = graft_paging::Snapshot<AArch64, KernelMemory>;

@@ -2,12 +2,12 @@
 
 use crate::arch::{self, MAX_CORES};
 use crate::kernel_memory::KernelMemory;
+use crate::lock::{Mutex, MutexGuard};
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 use graft_abi::Error;
 use graft_core::asid::{Allocator, First, Tag};
 use graft_paging::{AArch64, Access, AddressSpace, Fault, Reach, Resolved, Tlb, VirtAddr, VirtRange};
-use spin::{Mutex, MutexGuard};
 
 /// The tree of one address space.
 pub type Tree = AddressSpace<AArch64, KernelMemory>;
@@ -173,7 +173,7 @@ impl<'a> Locked<'a> {
 fn persist<R, E>(mut operation: impl FnMut() -> Result<R, E>, is_contended: impl Fn(&E) -> bool) -> Result<R, E> {
     loop {
         match operation() {
-            Err(error) if is_contended(&error) => core::hint::spin_loop(),
+            Err(error) if is_contended(&error) => arch::relax(),
             result => return result,
         }
     }

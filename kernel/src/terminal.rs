@@ -1,6 +1,7 @@
 //! The console as programs see it: what was typed, and who waits for it.
 
 use crate::console;
+use crate::lock::Mutex;
 use crate::object::{Kind, Object, Ref};
 use crate::process::Process;
 use crate::scheduler;
@@ -9,7 +10,7 @@ use crate::user_copy;
 use graft_abi::{CONSOLE_MAX, Error};
 use graft_core::list::List;
 use heapless::Deque;
-use spin::{Mutex, Once};
+use spin::Once;
 
 /// Bytes that are kept for programs that do not read yet; what comes beyond is lost.
 const INPUT_SIZE: usize = 2048;

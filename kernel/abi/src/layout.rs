@@ -180,6 +180,10 @@ pub struct SystemInfo {
     pub committed_frames: u64,
     /// Processor cores that run.
     pub cores: u64,
+    /// How often a core has found a lock of the kernel's taken.
+    pub lock_waits: u64,
+    /// How often it has then looked again.
+    pub lock_turns: u64,
     /// Processes that have not ended.
     pub processes: u64,
     /// Nanoseconds since the machine's counter started.

@@ -7,7 +7,7 @@ use crate::arch::timer;
 use crate::platform::platform;
 use crate::process::{Process, System};
 use crate::thread::Thread;
-use crate::{frames, scheduler, user_copy};
+use crate::{frames, lock, scheduler, user_copy};
 use core::mem::size_of;
 use core::ops::ControlFlow;
 use graft_abi::{
@@ -35,6 +35,7 @@ pub(super) fn process_info(thread: &Thread, handle: Handle, result: u64) -> Resu
 pub(super) fn system_info(process: &Process, handle: Handle, result: u64) -> Result<u64, Error> {
     process.object::<System>(handle, Rights::INSPECT)?;
     let frames = frames::figures();
+    let (lock_waits, lock_turns) = lock::waited();
     let mut machine = [0; 32];
     for (to, &from) in machine.iter_mut().zip(platform().machine.as_bytes()).take(31) {
         *to = from;
@@ -47,6 +48,8 @@ pub(super) fn system_info(process: &Process, handle: Handle, result: u64) -> Res
         object_frames: frames.objects,
         committed_frames: frames::committed(),
         cores: scheduler::online(),
+        lock_waits,
+        lock_turns,
         processes: Process::alive(),
         clock: timer::now(),
         machine,

@@ -2,6 +2,7 @@
 
 use super::{IDLE, NEVER, SLICE, end_wait, handle_interrupts, make_ready};
 use crate::arch::{self, Context, MAX_CORES, floating_point, timer};
+use crate::lock::Mutex;
 use crate::object::Ref;
 use crate::process::Process;
 use crate::thread::{Queued, State, Thread};
@@ -9,7 +10,6 @@ use core::cell::{Cell, RefCell};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use graft_core::heap::Heap;
 use graft_core::list::List;
-use spin::Mutex;
 
 /// One core's part of the scheduler.
 #[repr(align(128))]

@@ -18,6 +18,7 @@ pub(super) fn cases(build: &Build) -> Vec<Case> {
         for (line, says) in [
             ("kvd --mem 16M --requests 5000", "compared byte for byte"),
             ("forkserver --bits 5", "came again 3 times by fork and in a fresh process"),
+            ("scale --rounds 20", "relatives        4"),
         ] {
             let expected = Expected::success().saying(says);
             cases.push(boot(format!("{line} · {machine}"), machine.clone().with_line(line), expected, PROGRAM_LIMIT));
@@ -28,6 +29,7 @@ pub(super) fn cases(build: &Build) -> Vec<Case> {
         ("kvd --share l4", 2, "usage: kvd"),
         ("forkserver --bits 4 --runs 100", 1, "no crash in 100 executions"),
         ("forkserver --by chance", 2, "usage: forkserver"),
+        ("scale --rounds 0", 2, "usage: scale"),
     ] {
         let expected = Expected::status(Status::Is(status)).saying(says);
         cases.push(boot(format!("{line} fails"), virt(build).with_line(line), expected, LIMIT));

@@ -15,9 +15,10 @@ use graft_rt::{Arguments, println};
 graft_rt::program!(main);
 
 /// Programs that come with Graft; shown if the archive has them.
-const PROGRAMS: [(&str, &str, &str); 14] = [
+const PROGRAMS: [(&str, &str, &str); 15] = [
     ("forkdemo", "[--share copy|l3|l2|l1] [--plain]", "watch fork share tables and a write split them"),
     ("forkbench", "--mem SIZE --share copy|l3|l2|l1", "measure fork and the writes after it"),
+    ("scale", "[--rounds N] [--csv]", "fork and write on 1, 2 and 4 cores at once"),
     ("kvd", "[--mem SIZE] [--share DEPTH]...", "a store that saves a snapshot by fork and goes on serving"),
     ("forkserver", "[--by spawn|fork|restore]...", "run a target per input until it crashes"),
     ("vmmap", "[--dump] [PID]", "the translation tables of a process"),

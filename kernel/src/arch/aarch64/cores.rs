@@ -16,10 +16,7 @@ use aarch64_cpu::{
     asm::{self, barrier},
     registers::{MPIDR_EL1, Readable},
 };
-use core::{
-    hint,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
-};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use graft_boot::{AFFINITY_MASK, CORE_IDENTIFIERS, NO_CORE};
 
 /// Cores that have arrived in Rust code, the first one included.
@@ -87,7 +84,8 @@ pub fn start_core(identifier: u64, method: StartMethod) -> bool {
         if timer::now() > deadline {
             break;
         }
-        hint::spin_loop();
+        // An emulator that plays the cores in turns gives the other one its turn now.
+        super::relax();
     }
     let running = ONLINE.load(Ordering::Acquire) > index;
     if !running {

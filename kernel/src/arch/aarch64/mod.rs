@@ -39,6 +39,13 @@ pub fn prepare_first_core(image: u64) {
     cores::enter_first_core();
 }
 
+/// A hint that this core only waits for another one.
+#[inline(always)]
+pub fn relax() {
+    // SAFETY: a hint (Arm ARM, "YIELD").
+    unsafe { core::arch::asm!("yield", options(nomem, nostack, preserves_flags)) };
+}
+
 /// Stops the core until an interrupt is pending, masked or not.
 ///
 /// The barrier completes every earlier store first, so that nothing waits in a buffer while the core

@@ -1,0 +1,65 @@
+//! The kernel's spin lock: one that counts how often it had to be waited for.
+//!
+//! An uncontended lock costs what `spin`'s own does. Who finds it taken counts that, in a place of the core's own.
+
+use crate::arch::{self, MAX_CORES};
+use core::sync::atomic::{AtomicU64, Ordering};
+pub use spin::MutexGuard;
+
+/// What a core has waited for locks.
+#[repr(align(128))]
+struct Waited {
+    times: AtomicU64,
+    turns: AtomicU64,
+}
+
+static WAITED: [Waited; MAX_CORES] =
+    [const { Waited { times: AtomicU64::new(0), turns: AtomicU64::new(0) } }; MAX_CORES];
+
+/// How often any core has found a lock taken, and how often it has looked again until it was free.
+pub fn waited() -> (u64, u64) {
+    WAITED.iter().fold((0, 0), |(times, turns), core| {
+        (times + core.times.load(Ordering::Relaxed), turns + core.turns.load(Ordering::Relaxed))
+    })
+}
+
+/// A value that one core uses at a time.
+#[derive(Debug, Default)]
+pub struct Mutex<T>(spin::Mutex<T>);
+
+impl<T> Mutex<T> {
+    /// A lock that nobody holds.
+    pub const fn new(value: T) -> Mutex<T> {
+        Mutex(spin::Mutex::new(value))
+    }
+
+    /// Waits until nobody else holds it.
+    #[inline(always)]
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        match self.0.try_lock() {
+            Some(guard) => guard,
+            None => self.wait(),
+        }
+    }
+
+    #[cold]
+    fn wait(&self) -> MutexGuard<'_, T> {
+        let waited = &WAITED[arch::core_index()];
+        waited.times.fetch_add(1, Ordering::Relaxed);
+        loop {
+            arch::relax();
+            waited.turns.fetch_add(1, Ordering::Relaxed);
+            // Only looked at until it is free: an attempt would take the cache line from the holder.
+            if !self.0.is_locked()
+                && let Some(guard) = self.0.try_lock()
+            {
+                return guard;
+            }
+        }
+    }
+
+    /// The value, which nobody else can reach.
+    pub fn get_mut(&mut self) -> &mut T {
+        self.0.get_mut()
+    }
+}
