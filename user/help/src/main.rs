@@ -63,5 +63,5 @@ fn main(_arguments: Arguments) -> Result<(), FileError> {
 }
 
 fn line(name: &str, arguments: &str, purpose: &str) {
-    println!("  {name:10}{arguments:35}{purpose}");
+    println!("  {name:11}{arguments:35}{purpose}");
 }
