@@ -19,7 +19,7 @@ TOOL := $(TARGET_DIR)/debug/graft-tests --build $(BUILD)
 # Every folder of user/ with a main.rs is a program.
 PROGRAMS := $(patsubst user/%/src/main.rs,%,$(wildcard user/*/src/main.rs))
 # Everything that is compiled for the boards.
-PACKAGES := $(addprefix -p graft-,kernel boot rt $(PROGRAMS))
+PACKAGES := $(addprefix -p graft-,kernel boot rt $(PROGRAMS) linux-bench)
 
 # The shell line exactly as it was given: make does not touch its dollar signs.
 export GRAFT_LINE = $(value CMD)
@@ -32,7 +32,7 @@ STAMP := $(BUILD)/.compiled
 CHANGED = $(shell find Cargo.lock Cargo.toml link.ld kernel boot user tests -newer $(STAMP) -type f -print -quit)
 QUIET := $(if $(wildcard $(STAMP)),$(if $(CHANGED),,--quiet))
 
-.PHONY: build help run test bench bench-accept picture compare image gdb check doc size profile doctor clean
+.PHONY: build help run test bench bench-linux bench-accept picture compare image gdb check doc size profile doctor clean
 
 # What run, test and the others start with.
 define compile
@@ -63,9 +63,10 @@ help: ## this text
 	@echo '  QEMU=PROGRAM     another emulator than qemu-system-aarch64'
 	@echo 'Variables of build, run, test and image:'
 	@echo '  EXTRA=DIR        add static AArch64 ELF programs and other files to the archive'
-	@echo 'Variables of test and bench:'
+	@echo 'Variables of test, bench and bench-linux:'
 	@echo '  JOBS=N           emulators at a time (one per core)'
 	@echo '  ONLY=TEXT        test: only tests whose names contain it'
+	@echo '  LINUX_ARGS=TEXT  bench-linux: more boot arguments for Linux'
 	@echo 'Variables of profile:'
 	@echo '  TOUCH=SIZE       memory that forkbench touches (4M)'
 	@echo '  SHARE=DEPTHS     copy, l3, l2, l1 (l3 l1)'
@@ -78,9 +79,10 @@ help: ## this text
 	@echo 'Variables of soak and fuzz:'
 	@echo '  OPERATIONS=N     how many operations soak runs (10000000)'
 	@echo '  SECONDS=N        how long each fuzz target runs (60)'
-	@echo 'Variables of the set-up, which run, test and image start themselves:'
+	@echo 'Variables of the set-up, which run, test and others start themselves:'
 	@echo '  NO_INSTALL=1     install nothing, say what is missing'
 	@echo '  DTB=FILE         device tree of the Raspberry Pi 4, instead of the one of Debian'"'"'s kernel'
+	@echo '  LINUX=FILE       kernel for bench-linux, instead of Debian 13'"'"'s'
 
 run: ## boot into the shell, or run CMD
 	@tests/setup.sh run $(filter raspi4b,$(BOARD))
@@ -96,6 +98,13 @@ bench: ## what fork and all around it cost, in instructions: a table, CSV and SV
 	@tests/setup.sh run
 	$(compile)
 	@$(TOOL) bench $(if $(JOBS),--jobs $(JOBS))
+
+bench-linux: ## the same on Debian's Linux in the same machine, side by side (100 MB once, ten minutes)
+	@tests/setup.sh run linux
+	$(compile)
+	@$(CARGO) build $(QUIET) --release --target $(TARGET) -p graft-linux-bench
+	@$(TOOL) bench-linux --program $(COMPILED)/linux-bench $(if $(JOBS),--jobs $(JOBS)) \
+		$(if $(LINUX_ARGS),--arguments "$(LINUX_ARGS)")
 
 bench-accept: ## accept what operations cost now: make test fails when they cost more
 	@tests/setup.sh run
@@ -142,9 +151,9 @@ profile: build ## where the instructions of forkbench's figures go, by function
 doctor: ## tools found here, against those known to work
 	@tests/setup.sh doctor
 
-clean: ## remove what was built; the downloaded device tree stays
+clean: ## remove what was built; what was downloaded stays
 	$(CARGO) clean
-	@find $(BUILD) -mindepth 1 -maxdepth 1 ! -name '*.dtb' -exec rm -rf {} + 2>/dev/null || true
+	@find $(BUILD) -mindepth 1 -maxdepth 1 ! -name '*.dtb' ! -name 'linux-*.img' -exec rm -rf {} + 2>/dev/null || true
 
 # --- the proof of kernel/paging, beyond `make test` ---------------------------------------------------------------
 

@@ -2,10 +2,11 @@
 # Sees to it that a command's tools are there: silent and quick when they are, installs what is missing on Debian and
 # Ubuntu, and says elsewhere what to install.
 #
-#   tests/setup.sh NEED…      any of: build run raspi4b check image test gdb
+#   tests/setup.sh NEED…      any of: build run raspi4b check image test gdb linux
 #   tests/setup.sh doctor     what is found, against what is known to work
 #
-# NO_INSTALL=1 only tells. DTB=FILE is a Raspberry Pi 4 device tree to use instead of Debian's.
+# NO_INSTALL=1 only tells. DTB=FILE is a Raspberry Pi 4 device tree to use instead of Debian's, LINUX=FILE an arm64
+# Linux kernel.
 set -eu
 cd "$(dirname "$0")/.."
 PATH=$PATH:$HOME/.cargo/bin:/usr/sbin:/sbin
@@ -14,6 +15,7 @@ target=aarch64-unknown-none-softfloat
 toolchain=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 build=${BUILD:-build}
 device_tree=$build/bcm2711-rpi-4-b.dtb
+linux=$build/linux-arm64.img
 qemu=${QEMU:-qemu-system-aarch64}
 
 # Packages to install with apt, and sentences about what this script cannot do.
@@ -191,26 +193,33 @@ install_packages() {
 debian_mirror() {
     mirror=$(apt-get indextargets --format '$(CODENAME) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
         sed -n "s/^$codename main //p" | head -n 1)
-    echo "${mirror:-http://deb.debian.org/debian}"
+    # Before its first update apt may not tell yet: then the first mirror that it is configured with.
+    [ -n "$mirror" ] || mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2>/dev/null |
+        sed -n 's/^\(deb \|URIs: *\).*\(https\{0,1\}:\/\/[^ ]*\).*/\2/p' | head -n 1)
+    echo "$mirror"
 }
 
-# --- the Raspberry Pi 4's device tree ------------------------------------------------------------------------------
+# --- files out of the distribution's arm64 kernel package ----------------------------------------------------------
 
-# It comes out of the distribution's arm64 kernel package. apt looks for that package in a state directory of ours,
-# so that nothing in this machine's own apt changes.
-need_device_tree() {
-    if [ -n "${DTB:-}" ]; then
+# need_file FILE GIVEN: copies what the user has given; fails if nothing is there.
+need_file() {
+    if [ -n "$2" ]; then
         mkdir -p "$build"
-        cmp -s "$DTB" "$device_tree" || cp "$DTB" "$device_tree"
+        cmp -s "$2" "$1" || cp "$2" "$1" || exit 1
     fi
-    [ -s "$device_tree" ] || fetch_device_tree=yes
+    [ -s "$1" ]
 }
+
+need_device_tree() { need_file "$device_tree" "${DTB:-}" || fetch_device_tree=yes; }
+need_linux() { need_file "$linux" "${LINUX:-}" || fetch_linux=yes; }
+
+debian_source() { echo "deb [target=Packages signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(debian_mirror) $1 main"; }
 
 fetch_device_tree() {
     advice="the Raspberry Pi 4's device tree, for BOARD=raspi4b: give bcm2711-rpi-4-b.dtb from a Pi's boot partition with DTB=FILE"
     case $installs:$family in
     yes:debian)
-        source="deb [target=Packages signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(debian_mirror) ${codename:-stable} main"
+        source=$(debian_source "${codename:-stable}")
         meta=linux-image-arm64 image='linux-image-[0-9].*-arm64'
         ;;
     yes:ubuntu)
@@ -223,13 +232,37 @@ fetch_device_tree() {
         ;;
     esac
     say "fetching the Raspberry Pi 4's device tree out of the arm64 kernel package (about 60 MB, once)"
+    unpack '/broadcom/bcm2711-rpi-4-b\.dtb$' "$device_tree" >&2 ||
+        problem "$advice (fetching it from the distribution failed)"
+}
+
+# The same release everywhere, so that figures can be compared.
+fetch_linux() {
+    advice="the Linux kernel of Debian 13 for arm64: give a kernel (boot/vmlinuz-… of the package that linux-image-arm64 depends on) with LINUX=FILE"
+    if [ "$installs:$family" != yes:debian ]; then
+        problem "$advice"
+        return 0
+    fi
+    source=$(debian_source trixie)
+    meta=linux-image-arm64 image='linux-image-[0-9].*-arm64'
+    say "fetching Debian 13's Linux kernel for arm64 (about 100 MB, once)"
+    unpack '^\./boot/vmlinuz-' "$linux" >&2 || problem "$advice (fetching it from Debian failed)"
+}
+
+# unpack MEMBER FILE: gets a file out of the package $image that $meta of $source depends on.
+unpack() {
     mkdir -p "$build"
     private=$(mktemp -d "$(cd "$build" && pwd)/apt.XXXXXX")
     trap 'rm -rf "$private"' EXIT
-    unpack_device_tree >&2 || problem "$advice (fetching it from the distribution failed)"
+    unpacked=yes
+    download && extract "$1" "$2" || unpacked=
+    unset APT_CONFIG
+    rm -rf "$private"
+    [ -n "$unpacked" ]
 }
 
-unpack_device_tree() {
+# apt looks in a state directory of ours, so that nothing in this machine's own apt changes.
+download() {
     mkdir -p "$private/lists/partial" "$private/cache/archives/partial"
     echo "$source" >"$private/sources.list"
     cat >"$private/apt.conf" <<CONFIG
@@ -248,13 +281,16 @@ CONFIG
     apt-get update -q || return 1
     package=$(apt-cache depends "$meta" | sed -n "s/^ *Depends: \($image\)\$/\1/p" | head -n 1)
     case $family in ubuntu) package=linux-modules-${package#linux-image-} ;; esac
-    (cd "$private" && apt-get download -q "$package") || return 1
-    unset APT_CONFIG
+    (cd "$private" && apt-get download -q "$package")
+}
+
+# extract MEMBER FILE
+extract() {
     dpkg-deb --fsys-tarfile "$private"/*.deb >"$private/files.tar" || return 1
-    member=$(tar -tf "$private/files.tar" | grep '/broadcom/bcm2711-rpi-4-b\.dtb$' | head -n 1)
+    member=$(tar -tf "$private/files.tar" | grep "$1" | head -n 1)
     [ -n "$member" ] || return 1
-    tar -xOf "$private/files.tar" "$member" >"$private/device-tree" || return 1
-    mv "$private/device-tree" "$device_tree"
+    tar -xOf "$private/files.tar" "$member" >"$private/file" || return 1
+    mv "$private/file" "$2"
 }
 
 # --- doctor --------------------------------------------------------------------------------------------------------
@@ -280,17 +316,19 @@ doctor() {
     row fsck.fat "4.2" "$(have fsck.fat && fsck.fat -V /dev/null 2>/dev/null | sed -n '1s/fsck.fat \([0-9.]*\).*/\1/p')" "make test"
     row gdb "gdb-multiarch 13.1" "$(first_line gdb-multiarch --version | sed 's/.* //')" "make gdb"
     row 'Pi 4 tree' "Debian's, Linux 6.1" "$([ -s "$device_tree" ] && echo "$device_tree")" "BOARD=raspi4b, make test"
+    row Linux "Debian 13's, 6.12" "$([ -s "$linux" ] && echo "$linux")" "make bench-linux"
 }
 
 # --- main ----------------------------------------------------------------------------------------------------------
 
 check() {
-    packages= problems= fetch_device_tree= wanted_machine=
+    packages= problems= fetch_device_tree= fetch_linux= wanted_machine=
     for need in "$@"; do
         case $need in
         build | image) need_linker && need_rust ;;
         run) need_linker && need_rust && need_qemu virt ;;
         raspi4b) need_qemu raspi4b && need_device_tree ;;
+        linux) need_linux ;;
         check) need_linker && need_rust fmt clippy ;;
         gdb)
             debugger=${GDB:-gdb-multiarch}
@@ -325,6 +363,7 @@ if [ -n "$packages" ]; then
     fi
 fi
 [ -z "$fetch_device_tree" ] || fetch_device_tree
+[ -z "$fetch_linux" ] || fetch_linux
 if [ -n "$problems" ]; then
     printf 'setup: missing on this machine:\n%s' "$problems" >&2
     exit 1

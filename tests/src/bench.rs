@@ -9,8 +9,10 @@
 //!
 //! Times are counted in instructions, which are the same in every run.
 
+mod boots;
 mod charts;
 pub mod guard;
+pub mod linux;
 mod systems;
 mod table;
 
@@ -20,15 +22,13 @@ use crate::machine::{Console, Machine};
 use crate::runner::Outcome;
 use crate::session;
 use crate::verdict::Expected;
+use boots::Boot;
 use graft_abi::Share;
 use guard::Accepted;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use std::fmt;
 use std::fs;
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(600);
@@ -54,9 +54,13 @@ impl fmt::Display for Point {
     }
 }
 
-/// The machine that counts: one Cortex-A72 whose instructions take a nanosecond of its time each.
+/// The machine that counts, with our kernel.
 pub fn machine(build: &Build) -> Machine {
-    let machine = Machine::new(&build.kernel_image()).with_archive(&build.archive());
+    counting(Machine::new(&build.kernel_image()).with_archive(&build.archive()))
+}
+
+/// The same machine as one Cortex-A72 whose instructions take a nanosecond of its time each.
+fn counting(machine: Machine) -> Machine {
     Machine { cores: 1, memory: "3G".into(), icount: true, ..machine }
 }
 
@@ -71,22 +75,26 @@ pub fn measure(machine: &Machine, points: &[Point], log: &Path) -> Outcome<Vec<F
     Ok(figures)
 }
 
-/// Every size and depth.
-fn plan() -> Vec<Point> {
+/// Every size.
+fn sizes() -> impl Iterator<Item = u64> {
     let doubled = std::iter::successors(Some(MEBIBYTE), |bytes| (*bytes < MOST).then(|| bytes * 2));
-    let sizes = std::iter::once(0).chain(doubled);
+    std::iter::once(0).chain(doubled)
+}
+
+/// These sizes at every depth.
+fn plan(sizes: impl Iterator<Item = u64>) -> Vec<Point> {
     sizes.flat_map(|bytes| Share::ALL.map(|share| Point { share, bytes })).collect()
 }
 
 /// Measures everything, shows it and writes `bench.csv` and the charts; returns what to tell the user.
 pub fn run(build: &Build, jobs: usize) -> Result<String, String> {
-    let figures = measure_all(build, &plan(), jobs)?;
-    let rows: String = figures.iter().map(|figure| format!("{figure}\n")).collect();
-    build.write("bench.csv", &format!("{}\n{rows}", figures::HEADING))?;
+    let boots: Vec<_> = plan(sizes()).into_iter().map(|point| boot(build, point)).collect();
+    let figures = boots::all(&boots, jobs)?;
+    build.write("bench.csv", figures::file(&figures))?;
 
     let (others, remark) = systems::others(&build.path("bench-linux.csv"))?;
     let figures = [figures, others].concat();
-    let mut report = table::show(&figures);
+    let mut report = table::show(&figures, &systems::compared(&figures));
     report += &format!("\n{}: every figure\n", build.path("bench.csv").display());
     for (name, chart) in charts::all(&figures)? {
         build.write(name, &chart)?;
@@ -114,41 +122,19 @@ pub fn accept(build: &Build) -> Result<String, String> {
     })
 }
 
-/// Measures each point in a machine of its own, so that none finds what another has left behind.
-fn measure_all(build: &Build, points: &[Point], jobs: usize) -> Result<Vec<Figure>, String> {
+/// The boot that measures a point by itself, so that it finds nothing that another has left behind.
+fn boot(build: &Build, point: Point) -> Boot<'static> {
     let machine = machine(build);
-    // The copying ones take several times as long; the bar moves by what is expected of each.
-    let weight = |point: &Point| 4 + point.bytes / (16 * MEBIBYTE) * if point.share == Share::Copy { 5 } else { 1 };
-    let bar = ProgressBar::with_draw_target(Some(points.iter().map(weight).sum()), ProgressDrawTarget::stderr());
-    bar.set_style(ProgressStyle::with_template("{bar:32} {percent:>3} %  {elapsed}  {wide_msg}").expect("a template"));
-    bar.enable_steady_tick(Duration::from_secs(1));
-
-    let results = Mutex::new(Vec::new());
-    let begun = AtomicUsize::new(0);
-    thread::scope(|scope| {
-        for _ in 0..jobs.max(1) {
-            scope.spawn(|| {
-                // The last are the longest: with them at the end, one would be waited for alone.
-                while let Some(index) = points.len().checked_sub(1 + begun.fetch_add(1, Ordering::Relaxed)) {
-                    let point = &points[index];
-                    bar.set_message(point.to_string());
-                    let name = format!("bench-{}-{}.log", point.share.name(), point.bytes);
-                    let measured = measure(&machine, &[*point], &build.logs().join(&name));
-                    let measured = measured.map_err(|error| format!("{point}: {error}; see {name}"));
-                    if measured.is_err() {
-                        // Nothing more to begin: the whole run has failed.
-                        begun.store(points.len(), Ordering::Relaxed);
-                    }
-                    results.lock().expect("nobody panics with it").push((index, measured));
-                    bar.inc(weight(point));
-                }
-            });
-        }
-    });
-    bar.finish_and_clear();
-    let mut results = results.into_inner().expect("nobody panics with it");
-    results.sort_unstable_by_key(|(index, _)| *index);
-    Ok(results.into_iter().map(|(_, measured)| measured).collect::<Result<Vec<_>, String>>()?.concat())
+    let name = format!("bench-{}-{}.log", point.share.name(), point.bytes);
+    let log = build.logs().join(&name);
+    // The copying ones take several times as long.
+    let weight = 4 + point.bytes / (16 * MEBIBYTE) * if point.share == Share::Copy { 5 } else { 1 };
+    let measure = move |bar: &ProgressBar| {
+        let measured = measure(&machine, &[point], &log).map_err(|error| format!("{point}: {error}; see {name}"));
+        bar.inc(weight);
+        measured
+    };
+    Boot { name: point.to_string(), weight, measure: Box::new(measure) }
 }
 
 /// A size as people write it, without a unit where there is nothing.
@@ -162,7 +148,7 @@ mod tests {
 
     #[test]
     fn every_size_is_measured_at_every_depth() {
-        let plan = plan();
+        let plan = plan(sizes());
         assert_eq!(plan.len(), 13 * 4);
         assert_eq!(plan[0], Point { share: Share::Copy, bytes: 0 });
         assert_eq!(plan[51], Point { share: Share::L1, bytes: 2 << 30 });

@@ -37,6 +37,11 @@ impl Build {
         self.0.join(PI_TREE)
     }
 
+    /// The Linux kernel to compare with.
+    pub fn linux(&self) -> PathBuf {
+        self.0.join("linux-arm64.img")
+    }
+
     /// The folder of logs.
     pub fn logs(&self) -> PathBuf {
         self.0.join("logs")
@@ -58,8 +63,8 @@ impl Build {
     }
 
     /// Writes another file of the folder.
-    pub fn write(&self, name: &str, text: &str) -> Result<(), String> {
-        write(&self.path(name), text.as_bytes())
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> Result<(), String> {
+        write(&self.path(name), content.as_ref())
     }
 
     /// Makes kernel image and archive of what cargo has left in `compiled`.

@@ -60,7 +60,7 @@ pub fn report(build: &Build, folder: &Path) -> Result<String, String> {
     }
     let rows = run(&history::read(folder)?)?;
     let mut report = table::table(&rows)?;
-    build.write("compare.csv", &table::csv(&rows))?;
+    build.write("compare.csv", table::csv(&rows))?;
     report += &format!("\n{}: every count\n", build.path("compare.csv").display());
     for (name, chart) in charts::all(&rows)? {
         build.write(name, &chart)?;

@@ -57,6 +57,12 @@ fn row(line: &str) -> Option<Figure> {
     })
 }
 
+/// A file of these figures.
+pub fn file(figures: &[Figure]) -> String {
+    let rows: String = figures.iter().map(|figure| format!("{figure}\n")).collect();
+    format!("{HEADING}\n{rows}")
+}
+
 /// Turns nanoseconds of a guest whose instructions take one each into instructions.
 pub fn count_nanoseconds(figures: &mut [Figure]) {
     for figure in figures.iter_mut().filter(|figure| figure.unit == "ns") {

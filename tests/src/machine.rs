@@ -28,6 +28,15 @@ pub enum Console {
     File(PathBuf),
 }
 
+/// How the guest leaves QEMU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// Through a semihosting call, which carries its status.
+    Status,
+    /// By switching the machine off, which QEMU reports as a success, as it does a reset.
+    PowerOff,
+}
+
 /// What is in memory when the machine starts.
 #[derive(Clone, Debug)]
 pub enum Load {
@@ -68,6 +77,8 @@ pub struct Machine {
     pub virtualization: bool,
     /// Whether guest time counts instructions: one instruction is one nanosecond, in every run.
     pub icount: bool,
+    /// How the guest leaves.
+    pub leave: Leave,
     /// A device tree to start with; without it, `virt` makes its own and `raspi4b` has none.
     pub device_tree: Option<PathBuf>,
     /// What is in memory.
@@ -88,6 +99,7 @@ impl Machine {
             secure: false,
             virtualization: false,
             icount: false,
+            leave: Leave::Status,
             device_tree: None,
             load: Load::Image { kernel: kernel.into(), archive: None, arguments: None },
             emulator: std::env::var_os("QEMU").unwrap_or_else(|| "qemu-system-aarch64".into()).into(),
@@ -115,9 +127,15 @@ impl Machine {
 
     /// The same machine, whose `init` runs this shell line and powers off.
     #[must_use]
-    pub fn with_line(mut self, line: &str) -> Machine {
+    pub fn with_line(self, line: &str) -> Machine {
+        self.with_arguments(&format!("graft.cmd={line}"))
+    }
+
+    /// The same machine with these boot arguments.
+    #[must_use]
+    pub fn with_arguments(mut self, text: &str) -> Machine {
         if let Load::Image { arguments, .. } = &mut self.load {
-            *arguments = Some(format!("graft.cmd={line}"));
+            *arguments = Some(text.into());
         }
         self
     }
@@ -168,10 +186,12 @@ impl Machine {
                 command.arg("-device").arg(format!("loader,cpu-num=0,addr={entry:#x}"));
             }
         }
-        // The guest leaves through a semihosting call, which carries its status. Any other way out, such as a
-        // watchdog reset, would end QEMU with status 0, so it stops the machine instead and the time limit reports it.
-        command.args(["-semihosting-config", "enable=on,target=native", "-no-reboot", "-no-shutdown"]);
-        command.args(["-display", "none", "-nic", "none"]);
+        if self.leave == Leave::Status {
+            // Any other way out, such as a watchdog reset, would end QEMU with status 0, so it stops the machine
+            // instead and the time limit reports it.
+            command.args(["-semihosting-config", "enable=on,target=native", "-no-shutdown"]);
+        }
+        command.args(["-no-reboot", "-display", "none", "-nic", "none"]);
         match console {
             Console::Terminal => command.args(["-serial", "mon:stdio"]),
             Console::Interruptible => command.args(["-chardev", "stdio,id=console,mux=on,signal=on"]).args([
@@ -257,6 +277,12 @@ mod tests {
     fn a_reset_never_ends_the_emulator_with_success() {
         let words = words(&Machine::new(Path::new("k")));
         assert!(words.contains(&"-no-reboot".into()) && words.contains(&"-no-shutdown".into()));
+    }
+
+    #[test]
+    fn a_guest_without_a_status_ends_the_emulator_by_switching_off() {
+        let words = words(&Machine { leave: Leave::PowerOff, ..Machine::new(Path::new("k")) });
+        assert!(words.contains(&"-no-reboot".into()) && !words.contains(&"-no-shutdown".into()));
     }
 
     #[test]

@@ -73,6 +73,18 @@ enum Action {
         #[arg(long)]
         jobs: Option<usize>,
     },
+    /// Measures the same on Linux, in the same machine.
+    BenchLinux {
+        /// The program that measures, made for Linux.
+        #[arg(long)]
+        program: PathBuf,
+        /// More boot arguments for Linux.
+        #[arg(long, default_value = "", allow_hyphen_values = true)]
+        arguments: String,
+        /// Emulators at a time.
+        #[arg(long)]
+        jobs: Option<usize>,
+    },
     /// Accepts what operations cost now as what they may cost.
     BenchAccept,
     /// Draws the translation tables of two running processes, before and after a write.
@@ -207,6 +219,9 @@ fn perform(build: &Build, action: Action) -> Result<ExitCode, String> {
             }
         }
         Action::Bench { jobs } => print!("{}", bench::run(build, at_a_time(jobs))?),
+        Action::BenchLinux { program, arguments, jobs } => {
+            print!("{}", bench::linux::run(build, &program, &arguments, at_a_time(jobs))?);
+        }
         Action::BenchAccept => print!("{}", bench::accept(build)?),
         Action::Picture { share } => {
             for file in picture::run(build, share)? {

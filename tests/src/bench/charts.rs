@@ -1,7 +1,7 @@
 //! The charts: fork and its tables by size, and the price of each operation.
 
 use super::systems::{self, System};
-use super::{SHOWN, plan, size};
+use super::{SHOWN, size, sizes};
 use crate::figures::Figure;
 use crate::plot::{Axis, BarChart, Bars, Colour, Line, LineChart, Look, Marker, Notation, PlotError, Scale, Stroke};
 use graft_abi::Share;
@@ -73,12 +73,9 @@ fn notes(y: &Axis) -> Vec<String> {
 
 /// A straight line between two points, at every size that we measure.
 fn between((from, low): (u64, u64), (to, high): (u64, u64)) -> Vec<(u64, u64)> {
-    let mut sizes: Vec<u64> =
-        plan().iter().map(|point| point.bytes).filter(|bytes| (from..=to).contains(bytes)).collect();
-    sizes.dedup();
     let part = |bytes: u64| (bytes - from) as f64 / (to - from) as f64;
     let value = |bytes: u64| low as f64 + (high as f64 - low as f64) * part(bytes);
-    sizes.into_iter().map(|bytes| (bytes, value(bytes).round() as u64)).collect()
+    sizes().filter(|bytes| (from..=to).contains(bytes)).map(|bytes| (bytes, value(bytes).round() as u64)).collect()
 }
 
 fn operations(systems: &[System<'_>], y: Axis) -> BarChart {
@@ -126,6 +123,7 @@ fn look(number: usize, system: &System<'_>) -> Look {
 
 #[cfg(test)]
 mod tests {
+    use super::super::plan;
     use super::*;
     use crate::figures;
 
@@ -135,7 +133,7 @@ mod tests {
         };
         let mut text = String::from("odf,arm64,0,fork,instructions,1000,1000,1000,1\n");
         text += &format!("odf,arm64,{SHOWN},fork,instructions,5000,5000,5000,1\n");
-        for point in plan() {
+        for point in plan(sizes()) {
             let share = point.share.name();
             text += &row(share, point.bytes, "fork", 1000 + point.bytes / 4096);
             text += &row(share, point.bytes, "table_bytes_fork", 4096 + point.bytes / 512);

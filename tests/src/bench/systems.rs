@@ -15,6 +15,8 @@ pub(super) struct System<'a> {
     pub(super) name: String,
     /// The depth of sharing, if it is one of ours.
     pub(super) share: Option<Share>,
+    /// Whether it is Linux with pages of the same size as ours.
+    pub(super) is_linux: bool,
     figures: Vec<&'a Figure>,
 }
 
@@ -46,14 +48,21 @@ pub(super) fn compared(figures: &[Figure]) -> Vec<System<'_>> {
     let system = |(program, share): (&str, &str)| System {
         name: match program {
             "forkbench" => share.into(),
-            "linux" => format!("Linux {share}"),
+            "linux" => format!("Linux {}", upstream(share)),
+            "linux-thp" => "Linux THP".into(),
             "odf" => format!("on-demand-fork {share}"),
             _ => format!("{program} {share}"),
         },
         share: if program == "forkbench" { Share::from_name(share) } else { None },
+        is_linux: program == "linux",
         figures: figures.iter().filter(|figure| figure.program == program && figure.share == share).collect(),
     };
     names.into_iter().map(system).collect()
+}
+
+/// The version in a distribution's name of a kernel: `6.12.117` of `6.12.117+deb13-arm64`.
+fn upstream(release: &str) -> &str {
+    release.split(['+', '-']).next().unwrap_or(release)
 }
 
 /// Other systems' figures, and what to tell about them: Linux's if they have been measured, and those with a source.
@@ -98,10 +107,12 @@ mod tests {
         let (without, remark) = others(&path).unwrap();
         assert!(remark.contains("make bench-linux") && !names(&without).contains(&"Linux 6.12".into()));
 
-        fs::write(&path, "linux,6.12,0,fork,ns,1,2,3,5\n").unwrap();
+        let rows = "linux,6.12.117+deb13-arm64,0,fork,ns,1,2,3,5\nlinux-thp,6.12.117+deb13-arm64,0,fork,ns,1,2,3,5\n";
+        fs::write(&path, rows).unwrap();
         let (with, remark) = others(&path).unwrap();
         assert_eq!(with[0].unit, "instructions");
-        assert!(!remark.contains("make bench-linux") && names(&with).contains(&"Linux 6.12".into()));
+        assert!(!remark.contains("make bench-linux"));
+        assert_eq!(names(&with)[..2], ["Linux 6.12.117", "Linux THP"]);
 
         fs::write(&path, "no rows\n").unwrap();
         assert!(others(&path).unwrap_err().contains("bench-linux.csv has no row"));

@@ -1,13 +1,14 @@
 //! Tables of figures for a terminal.
 
-use super::systems::{self, System};
+use super::systems::System;
 use super::{SHOWN, size};
 use crate::figures::Figure;
+use graft_abi::Share;
 use graft_rt::size::Grouped;
 
-/// Fork by size, what it takes in tables, and everything else for one size.
-pub(super) fn show(figures: &[Figure]) -> String {
-    let systems = systems::compared(figures);
+/// Fork by size, what it takes in tables, and everything else for one size; a column for each system. Where Linux is
+/// among them, the last column says how many times the default takes.
+pub(super) fn show(figures: &[Figure], systems: &[System<'_>]) -> String {
     let ours = || figures.iter().filter(|figure| figure.program == "forkbench");
     let mut sizes: Vec<u64> = ours().map(|figure| figure.bytes).collect();
     sizes.sort_unstable();
@@ -15,16 +16,17 @@ pub(super) fn show(figures: &[Figure]) -> String {
     let by_size =
         |metric: &'static str| -> Vec<_> { sizes.iter().map(|&bytes| (size(bytes), bytes, metric)).collect() };
     let mut metrics: Vec<&str> = Vec::new();
-    for figure in ours().filter(|figure| figure.bytes == SHOWN) {
+    // What only others have is at the end.
+    for figure in ours().chain(figures).filter(|figure| figure.bytes == SHOWN) {
         if !metrics.contains(&figure.metric.as_str()) {
             metrics.push(&figure.metric);
         }
     }
     let shown: Vec<_> = metrics.into_iter().map(|metric| (label(figures, metric), SHOWN, metric)).collect();
     [
-        lay_out("fork, instructions", &systems, &by_size("fork")),
-        lay_out("tables a fork takes, bytes", &systems, &by_size("table_bytes_fork")),
-        lay_out(&format!("{} touched, instructions", size(SHOWN)), &systems, &shown),
+        lay_out("fork, instructions", systems, &by_size("fork")),
+        lay_out("tables a fork takes, bytes", systems, &by_size("table_bytes_fork")),
+        lay_out(&format!("{} touched, instructions", size(SHOWN)), systems, &shown),
     ]
     .join("\n")
 }
@@ -46,6 +48,10 @@ fn lay_out(title: &str, systems: &[System<'_>], rows: &[(String, u64, &str)]) ->
     for column in &columns {
         text += &format!("  {:>width$}", column.name, width = width(column));
     }
+    let ratio = Ratio::of(&columns);
+    if ratio.is_some() {
+        text += &format!("  {:>WIDTH$}", Ratio::NAME);
+    }
     text.push('\n');
     for (name, bytes, metric) in rows {
         text += &format!("{name:first$}");
@@ -53,19 +59,59 @@ fn lay_out(title: &str, systems: &[System<'_>], rows: &[(String, u64, &str)]) ->
             let figure = column.median(*bytes, metric).map_or_else(|| "-".into(), |median| Grouped(median).to_string());
             text += &format!("  {figure:>width$}", width = width(column));
         }
+        if let Some(ratio) = &ratio {
+            text += &format!("  {:>WIDTH$}", ratio.show(*bytes, metric));
+        }
         text.push('\n');
     }
     text
 }
 
+/// Least width of a column.
+const WIDTH: usize = 11;
+
 fn width(column: &System<'_>) -> usize {
-    column.name.chars().count().max(11)
+    column.name.chars().count().max(WIDTH)
+}
+
+/// What Linux takes, divided by what the default takes.
+struct Ratio<'a> {
+    linux: &'a System<'a>,
+    default: &'a System<'a>,
+}
+
+impl<'a> Ratio<'a> {
+    const NAME: &'static str = "Linux / l3";
+
+    /// `None` unless both are there.
+    fn of(columns: &[&'a System<'a>]) -> Option<Ratio<'a>> {
+        let linux = columns.iter().find(|system| system.is_linux)?;
+        let default = columns.iter().find(|system| system.share == Some(Share::default()))?;
+        Some(Ratio { linux, default })
+    }
+
+    /// To three digits; nothing where a figure is missing or 0.
+    fn show(&self, bytes: u64, metric: &str) -> String {
+        match (self.linux.median(bytes, metric), self.default.median(bytes, metric)) {
+            (Some(linux), Some(default)) if default > 0 => {
+                let ratio = linux as f64 / default as f64;
+                let decimals = if ratio < 10.0 { 2 } else { 1 };
+                if ratio < 100.0 { format!("{ratio:.decimals$}") } else { Grouped(ratio.round() as u64).to_string() }
+            }
+            _ => "-".into(),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::systems::compared;
     use super::*;
     use crate::figures;
+
+    fn shown(figures: &[Figure]) -> String {
+        show(figures, &compared(figures))
+    }
 
     #[test]
     fn columns_are_aligned_and_missing_figures_are_shown_as_missing() {
@@ -75,15 +121,30 @@ mod tests {
              forkbench,copy,1048576,fork,instructions,1,1234567,3,3\n",
         );
         let others = figures::parse("linux,6.12,1048576,fork,ns,1,109000,3,3\n");
-        let table = show(&[ours, others].concat());
+        let table = shown(&[ours, others].concat());
         assert!(
             table.starts_with(
-                "fork, instructions         copy           l3   Linux 6.12\n\
-                 0                         2,500        1,700            -\n\
-                 1 MiB                 1,234,567            -      109,000\n"
+                "fork, instructions         copy           l3   Linux 6.12   Linux / l3\n\
+                 0                         2,500        1,700            -            -\n\
+                 1 MiB                 1,234,567            -      109,000            -\n"
             ),
             "{table}"
         );
+    }
+
+    #[test]
+    fn linux_is_compared_with_the_default_to_three_digits() {
+        let ratio = |linux: u64, default: u64| {
+            let rows =
+                format!("linux,6.12,0,fork,ns,0,{linux},0,1\nforkbench,l3,0,fork,instructions,0,{default},0,1\n");
+            let table = shown(&figures::parse(&rows));
+            table.lines().nth(1).and_then(|row| row.split_whitespace().last()).map(String::from).unwrap()
+        };
+        assert_eq!(ratio(53_909_872, 9_685), "5,566");
+        assert_eq!((ratio(124, 10), ratio(3_596, 7_714)), ("12.4".into(), "0.47".into()));
+        assert_eq!(ratio(1, 0), "-");
+        let alone = shown(&figures::parse("forkbench,l3,0,fork,instructions,0,1,0,1\n"));
+        assert!(!alone.contains("Linux"), "{alone}");
     }
 
     #[test]
@@ -91,7 +152,7 @@ mod tests {
         let ours = figures::parse(&format!(
             "forkbench,copy,{SHOWN},fork,instructions,1,2,3,3\nforkbench,copy,{SHOWN},frames_fork,frames,5,6,7,3\n"
         ));
-        let table = show(&ours);
+        let table = shown(&ours);
         assert!(table.contains("\nframes_fork, frames") && table.contains("\nfork  "), "{table}");
     }
 }

@@ -10,16 +10,19 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use graft_rt::archive::{Archive, FileError};
-use graft_rt::{Arguments, println};
+use graft_rt::{Arguments, print, println};
 
 graft_rt::program!(main);
+
+/// Columns of a terminal that lists are made for.
+const WIDTH: usize = 96;
 
 /// Programs that come with Graft; shown if the archive has them.
 const PROGRAMS: [(&str, &str, &str); 15] = [
     ("forkdemo", "[--share copy|l3|l2|l1] [--plain]", "watch fork share tables and a write split them"),
     ("forkbench", "--mem SIZE --share copy|l3|l2|l1", "measure fork and the writes after it"),
     ("scale", "[--rounds N] [--csv]", "fork and write on 1, 2 and 4 cores at once"),
-    ("kvd", "[--mem SIZE] [--share DEPTH]...", "a store that saves a snapshot by fork and goes on serving"),
+    ("kvd", "[--mem SIZE] [--share DEPTH]...", "a store that saves snapshots while it serves"),
     ("forkserver", "[--by spawn|fork|restore]...", "run a target per input until it crashes"),
     ("vmmap", "[--dump] [PID]", "the translation tables of a process"),
     ("ps", "", "the processes, their memory and their time"),
@@ -56,10 +59,25 @@ fn main(_arguments: Arguments) -> Result<(), FileError> {
     let (tests, others): (Vec<String>, Vec<String>) = others.into_iter().partition(|name| name.starts_with("t-"));
     for (what, names) in [("Tests, each 0 or saying what failed:", tests), ("Also here:", others)] {
         if !names.is_empty() {
-            println!("{what} {}", names.join(" "));
+            println!("{what}");
+            wrapped(&names);
         }
     }
     Ok(())
+}
+
+/// Prints names beside each other, as many as a line holds.
+fn wrapped(names: &[String]) {
+    let mut column = 0;
+    for name in names {
+        if column + 1 + name.len() > WIDTH {
+            println!();
+            column = 0;
+        }
+        print!("{}{name}", if column == 0 { "  " } else { " " });
+        column += 2 + name.len();
+    }
+    println!();
 }
 
 fn line(name: &str, arguments: &str, purpose: &str) {

@@ -1,0 +1,69 @@
+//! Takes `forkbench`'s figures on Linux, as its first process: `/init NAME`, alone in the initial RAM disk.
+//!
+//! Every figure is taken as forkbench takes it: the same counter, read around the same instructions, and each page
+//! written since it was mapped. A row is `NAME,RELEASE,BYTES,METRIC,UNIT,MIN,MEDIAN,MAX,N`. The last line is
+//! [`LAST_LINE`]; whoever does not see it has not seen all figures.
+
+#![no_std]
+#![no_main]
+#![deny(unsafe_code)]
+
+#[allow(unsafe_code)]
+mod call;
+mod console;
+mod figures;
+#[allow(unsafe_code)]
+mod memory;
+#[allow(unsafe_code)]
+mod proc;
+#[allow(unsafe_code)]
+mod sequences;
+#[allow(unsafe_code)]
+mod start;
+
+use core::fmt::Write;
+
+use crate::call::Refused;
+use crate::console::Console;
+use crate::figures::Figures;
+
+/// What is written when every figure has been.
+const LAST_LINE: &str = "linux-bench: end";
+
+const MEBIBYTE: usize = 1 << 20;
+/// The largest size that is measured.
+const MOST: usize = 2 << 30;
+
+/// Does all there is to do and powers off.
+fn main(name: &str) -> ! {
+    match measure_all(name) {
+        Ok(()) => say(format_args!("{LAST_LINE}")),
+        Err(refused) => say(format_args!("linux-bench: {refused}")),
+    }
+    call::power_off()
+}
+
+fn say(line: core::fmt::Arguments<'_>) {
+    // Nothing can be reported where reports cannot be written.
+    let _ = writeln!(Console, "{line}");
+}
+
+fn measure_all(name: &str) -> Result<(), Refused> {
+    proc::mount()?;
+    proc::run_alone()?;
+    let release = proc::read_file(c"/proc/sys/kernel/osrelease")?;
+    // The first time pays for what is made once.
+    sequences::repetition(0, &mut Figures::default())?;
+    let doubled = core::iter::successors(Some(MEBIBYTE), |bytes| (*bytes < MOST).then(|| bytes * 2));
+    for bytes in core::iter::once(0).chain(doubled) {
+        let mut figures = Figures::default();
+        for _ in 0..figures::repetitions(bytes) {
+            sequences::repetition(bytes, &mut figures)?;
+        }
+        // Writing takes as long as the serial line does: never while something is measured.
+        for row in figures.rows() {
+            say(format_args!("{name},{},{bytes},{row}", release.as_str().trim_end()));
+        }
+    }
+    Ok(())
+}
