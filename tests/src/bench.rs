@@ -13,6 +13,7 @@ mod boots;
 mod charts;
 pub mod guard;
 pub mod linux;
+mod programs;
 mod systems;
 mod table;
 
@@ -88,15 +89,18 @@ fn plan(sizes: impl Iterator<Item = u64>) -> Vec<Point> {
 
 /// Measures everything, shows it and writes `bench.csv` and the charts; returns what to tell the user.
 pub fn run(build: &Build, jobs: usize) -> Result<String, String> {
-    let boots: Vec<_> = plan(sizes()).into_iter().map(|point| boot(build, point)).collect();
+    let mut boots: Vec<_> = plan(sizes()).into_iter().map(|point| boot(build, point)).collect();
+    boots.extend(programs::boots(build));
     let figures = boots::all(&boots, jobs)?;
     build.write("bench.csv", figures::file(&figures))?;
 
     let (others, remark) = systems::others(&build.path("bench-linux.csv"))?;
     let figures = [figures, others].concat();
     let mut report = table::show(&figures, &systems::compared(&figures));
+    report += &format!("\n{}", programs::show(&figures));
     report += &format!("\n{}: every figure\n", build.path("bench.csv").display());
-    for (name, chart) in charts::all(&figures)? {
+    let latency = programs::chart(&figures).map_err(|error| error.to_string())?;
+    for (name, chart) in charts::all(&figures)?.into_iter().chain([("bench-latency.svg", latency)]) {
         build.write(name, &chart)?;
         report += &format!("{}\n", build.path(name).display());
     }
