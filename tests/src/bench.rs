@@ -94,12 +94,13 @@ pub fn run(build: &Build, jobs: usize) -> Result<String, String> {
     let figures = boots::all(&boots, jobs)?;
     build.write("bench.csv", figures::file(&figures))?;
 
+    let (ours, programs): (Vec<_>, Vec<_>) = figures.into_iter().partition(|figure| figure.program == "forkbench");
     let (others, remark) = systems::others(&build.path("bench-linux.csv"))?;
-    let figures = [figures, others].concat();
+    let figures = [ours, others].concat();
     let mut report = table::show(&figures, &systems::compared(&figures));
-    report += &format!("\n{}", programs::show(&figures));
+    report += &format!("\n{}", programs::show(&programs));
     report += &format!("\n{}: every figure\n", build.path("bench.csv").display());
-    let latency = programs::chart(&figures).map_err(|error| error.to_string())?;
+    let latency = programs::chart(&programs).map_err(|error| error.to_string())?;
     for (name, chart) in charts::all(&figures)?.into_iter().chain([("bench-latency.svg", latency)]) {
         build.write(name, &chart)?;
         report += &format!("{}\n", build.path(name).display());

@@ -145,7 +145,8 @@ impl Page<'_> {
                 .margin_top(above)
                 .margin_bottom(below)
                 .margin_left(MARGIN - 4)
-                .margin_right(MARGIN)
+                // Half of a long label stands beside the last grid line.
+                .margin_right(2 * MARGIN + 6)
                 .x_label_area_size(50)
                 .y_label_area_size(left)
                 .build_cartesian_2d(x.clone(), y.clone()),
