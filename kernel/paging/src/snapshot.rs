@@ -63,22 +63,22 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// A space restored to a snapshot that is under a guarantee is under it afterwards.
     ///
     /// # Errors
-    /// If the snapshot holds shared mappings, whose tables cannot be shared, and one of those could not be allocated; if a
-    /// guarantee could not be given for what the space comes to share. Nothing has changed then.
+    /// If the space has lost tables with shared mappings, which cannot be shared with the snapshot, and one of those could not be
+    /// allocated; if a guarantee could not be given for what the space comes to share. Nothing has changed then.
     pub fn restore(&mut self, tlb: &impl Tlb, snapshot: &mut Snapshot<F, M>) -> Result<(), OutOfMemory> {
         let memory = &self.memory.clone();
         let source = snapshot.space.root();
         let ledger = self.commit.ledger();
         let mut root = self.exclusive_root();
-        if memory.counts(source).has_unshareable() {
+        let rewind = Rewind { memory, share: Some(snapshot.share), ledger: &ledger, adopted: Cell::new(0) };
+        if memory.counts(source).has_unshareable() && !rewind.needs_no_table(&root, source) {
             let copy = snapshot.fork()?;
-            let rewind = Rewind { memory, share: Share::Level1, ledger: &ledger, adopted: Cell::new(0) };
+            let rewind = Rewind { share: None, ..rewind };
             // What is not the same in both roots goes; then the copy's entries move over.
             rewind.retire(&mut root, copy.root());
             tlb.invalidate(VirtRange::ALL, Reach::Tables);
             rewind.take_over(&mut root, copy.root());
         } else {
-            let rewind = Rewind { memory, share: snapshot.share, ledger: &ledger, adopted: Cell::new(0) };
             let most = match snapshot.space.commit {
                 Commit::Undecided | Commit::BestEffort => 0,
                 Commit::Guaranteed => rewind.owed(&root, source),
@@ -104,7 +104,8 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
 
 struct Rewind<'a, M> {
     memory: &'a M,
-    share: Share,
+    /// From where down the snapshot shares; `None` to change whole entries of the root alone.
+    share: Option<Share>,
     /// For what the space lets go.
     ledger: &'a Ledger,
     /// Frames that the space has come to share.
@@ -132,13 +133,39 @@ impl<M: Memory> Rewind<'_, M> {
         if F::write_protect(mine, level) == F::write_protect(wanted, level) {
             return Divergence::None;
         }
-        if level != Level::LAST
-            && !self.share.includes(level.below())
+        // A table that cannot be shared is the snapshot's own, and so may be what the space has in its place.
+        if let Some(share) = self.share
+            && level != Level::LAST
+            && (!share.includes(level.below()) || memory.counts(F::output(wanted)).has_unshareable())
             && let Some(child) = own.child(memory, index)
         {
             return Divergence::Below(child, F::output(wanted));
         }
         Divergence::Here
+    }
+
+    /// The entries of two tables that are not the same to the letter: all others have not diverged.
+    fn changed(&self, table: Frame, source: Frame) -> impl Iterator<Item = usize> + use<'_, M> {
+        let (mine, wanted) = (self.memory.counts(table).bounds(), self.memory.counts(source).bounds());
+        let all = mine.start.min(wanted.start)..mine.end.max(wanted.end);
+        all.filter(move |&index| self.memory.load(table, index) != self.memory.load(source, index))
+    }
+
+    /// Whether the space has a table of its own wherever the snapshot has one that cannot be shared.
+    fn needs_no_table<F: Format>(&self, own: &Exclusive<F>, source: Frame) -> bool {
+        let memory = self.memory;
+        own.level() == Level::LAST
+            || self.changed(own.frame(), source).all(|index| {
+                let wanted = memory.load(source, index);
+                if !F::is_present(wanted) || !memory.counts(F::output(wanted)).has_unshareable() {
+                    return true;
+                }
+                match self.compare(own, source, index) {
+                    Divergence::None => true,
+                    Divergence::Below(child, source) => self.needs_no_table(&child, source),
+                    Divergence::Here => false,
+                }
+            })
     }
 
     /// How many frames the space will come to share, at most.
@@ -148,13 +175,13 @@ impl<M: Memory> Rewind<'_, M> {
             Divergence::Below(child, source) => self.owed(&child, source),
             Divergence::Here => frames_behind::<F>(self.memory, self.memory.load(source, index), own.level()),
         };
-        (0..ENTRIES).map(owed).sum()
+        self.changed(own.frame(), source).map(owed).sum()
     }
 
     /// Takes away what has diverged. `true` if there was anything.
     fn retire<F: Format>(&self, own: &mut Exclusive<F>, source: Frame) -> bool {
         let mut any = false;
-        for index in 0..ENTRIES {
+        for index in self.changed(own.frame(), source) {
             match self.compare(own, source, index) {
                 Divergence::None => {}
                 Divergence::Below(mut child, source) => any |= self.retire(&mut child, source),
@@ -175,7 +202,7 @@ impl<M: Memory> Rewind<'_, M> {
         let (memory, level) = (self.memory, own.level());
         // Whatever the level: here sharing is all there is left to do, and it cannot fail.
         let mut inheritance = Inheritance::new(memory, Share::Level1, Source::Free);
-        for index in 0..ENTRIES {
+        for index in self.changed(own.frame(), source) {
             match self.compare(own, source, index) {
                 Divergence::None => {}
                 Divergence::Below(mut child, source) => self.replace(&mut child, source),

@@ -67,6 +67,38 @@ cases! {
         }
     }
 
+    /// Beside a mapping that stays shared, a restore costs what has diverged: no table is made anew.
+    fn a_restore_beside_shared_memory_allocates_nothing<F>() {
+        for share in [Share::Pages, Share::Level3, Share::Level2, Share::Level1] {
+            let (host, tlb) = (Host::new(64), Notes::default());
+            let mut space = space::<F>(&host, &[(GIB, PAGE), (GIB + 2 * PAGE, PAGE), (2 * GIB, PAGE)]);
+            let frame = host.allocate(Purpose::Page).unwrap();
+            space.map_pages(&tlb, range(GIB + PAGE, PAGE), Permissions::ReadWrite, Kind::Shared, |_| frame).unwrap();
+            let mut snapshot = space.snapshot(&tlb, share).unwrap();
+            let before = host.in_use();
+            let pages = |space: &AddressSpace<F, Host>| [0, 2, 1].map(|page| space.translate(at(GIB + page * PAGE)).unwrap().page.frame);
+            let found = pages(&space);
+            for _ in 0..3 {
+                write(&mut space, GIB);
+                write(&mut space, 2 * GIB);
+                assert_ne!(pages(&space), found);
+                let all: Vec<Frame> = std::iter::from_fn(|| host.allocate(Purpose::Page)).collect();
+                space.restore(&tlb, &mut snapshot).unwrap();
+                assert_eq!(pages(&space), found, "{share:?}");
+                all.into_iter().for_each(|frame| host.free(frame, Purpose::Page));
+                assert_eq!(host.in_use(), before, "{share:?}");
+                assert!(space.translate(at(GIB + PAGE)).unwrap().writable_now);
+            }
+            // Without a table for it, one has to be made.
+            space.unmap(&tlb, range(GIB, 2 * MIB)).unwrap();
+            space.restore(&tlb, &mut snapshot).unwrap();
+            assert_eq!((pages(&space), host.in_use()), (found, before));
+            snapshot.destroy();
+            space.destroy(&tlb);
+            assert_eq!(host.in_use(), 1);
+        }
+    }
+
     /// What keeps its table from being shared does not keep a second fork from finding nothing to take away.
     fn a_fork_around_an_obstacle_flushes_once<F>() {
         for share in [Share::Pages, Share::Level3, Share::Level2, Share::Level1] {
