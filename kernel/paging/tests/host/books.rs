@@ -1,24 +1,10 @@
 //! The books: sizes, flushes and obstacles to sharing after less ordinary sequences.
 
 use graft_paging::{
-    AArch64, Access, Action, AddressSpace, Fault, Format, Inherit, Permissions, Reach, Reservation, Share, Usage,
-    VirtRange, X86_64,
+    Access, Action, AddressSpace, Fault, Inherit, Permissions, Reach, Reservation, Share, Usage, VirtRange,
 };
 
 use crate::memory::{GIB, Host, MEMORY, MIB, Notes, PAGE, Told, at, range, space, write};
-
-/// A test of both formats.
-macro_rules! cases {
-    ($($(#[$doc:meta])* fn $name:ident<$format:ident>() $body:block)*) => { $(
-        $(#[$doc])*
-        #[test]
-        fn $name() {
-            fn case<$format: Format>() $body
-            case::<AArch64>();
-            case::<X86_64>();
-        }
-    )* };
-}
 
 cases! {
     fn what_is_not_permitted_is_denied_touched_or_not<F>() {

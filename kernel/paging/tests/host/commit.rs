@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU32;
 
 use graft_paging::{
     AArch64, AddressSpace, Error, Fault, Format, Frame, Inherit, Kind, Memory, OutOfMemory, Permissions, Purpose,
-    Reservation, Share, TableCounts, X86_64,
+    Reservation, Share, TableCounts,
 };
 
 use crate::memory::{GIB, Host, MEMORY, MIB, Notes, PAGE, at, range, space, write};
@@ -28,19 +28,6 @@ fn write_all<F: Format>(space: &mut AddressSpace<F, Host>) {
         write(space, start);
         write(space, start + PAGE);
     }
-}
-
-/// A test of both formats.
-macro_rules! cases {
-    ($($(#[$doc:meta])* fn $name:ident<$format:ident>() $body:block)*) => { $(
-        $(#[$doc])*
-        #[test]
-        fn $name() {
-            fn case<$format: Format>() $body
-            case::<AArch64>();
-            case::<X86_64>();
-        }
-    )* };
 }
 
 cases! {

@@ -1,8 +1,8 @@
 //! What operations cost in frames, and what they tell the TLBs: no less than is needed, and no more.
 
 use graft_paging::{
-    AArch64, Access, Action, AddressSpace, Foreign, Format, Frame, Inherit, Kind, Permissions, Reach, Reservation,
-    Share, Usage, VirtRange, X86_64,
+    Access, Action, AddressSpace, Foreign, Frame, Inherit, Kind, Permissions, Reach, Reservation, Share, Usage,
+    VirtRange,
 };
 
 use crate::memory::{GIB, Host, MEMORY, MIB, Notes, PAGE, Told, at, range, space, write};
@@ -16,19 +16,6 @@ const DEPTHS: [(Share, usize); 4] =
 
 fn all_told(range: VirtRange) -> Vec<Told> {
     vec![Told::Invalidated(range, Reach::Tables)]
-}
-
-/// A test of both formats.
-macro_rules! cases {
-    ($($(#[$doc:meta])* fn $name:ident<$format:ident>() $body:block)*) => { $(
-        $(#[$doc])*
-        #[test]
-        fn $name() {
-            fn case<$format: Format>() $body
-            case::<AArch64>();
-            case::<X86_64>();
-        }
-    )* };
 }
 
 cases! {

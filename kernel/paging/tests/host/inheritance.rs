@@ -1,26 +1,13 @@
 //! What a child gets, and that a table which once could not be shared can be again.
 
 use graft_paging::{
-    AArch64, AddressSpace, Error, Foreign, Format, Frame, Inherit, Kind, Memory, Permissions, Purpose, Reach,
-    Reservation, Share, Usage, X86_64,
+    AddressSpace, Error, Foreign, Format, Frame, Inherit, Kind, Memory, Permissions, Purpose, Reach, Reservation,
+    Share, Usage,
 };
 
 use crate::memory::{GIB, Host, MEMORY, MIB, Notes, PAGE, Told, at, range, space, write};
 
 const OURS: Reservation = Reservation { permissions: Permissions::ReadWrite, inherit: Inherit::No };
-
-/// A test of both formats.
-macro_rules! cases {
-    ($($(#[$doc:meta])* fn $name:ident<$format:ident>() $body:block)*) => { $(
-        $(#[$doc])*
-        #[test]
-        fn $name() {
-            fn case<$format: Format>() $body
-            case::<AArch64>();
-            case::<X86_64>();
-        }
-    )* };
-}
 
 cases! {
     /// Neither reserved nor touched, and a table that would be empty is not made.
