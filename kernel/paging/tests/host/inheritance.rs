@@ -1,8 +1,7 @@
 //! What a child gets, and that a table which once could not be shared can be again.
 
 use graft_paging::{
-    AddressSpace, Error, Foreign, Format, Frame, Inherit, Kind, Memory, Permissions, Purpose, Reach, Reservation,
-    Share, Usage,
+    AddressSpace, Error, Foreign, Frame, Inherit, Kind, Memory, Permissions, Purpose, Reach, Reservation, Share, Usage,
 };
 
 use crate::memory::{GIB, Host, MEMORY, MIB, Notes, PAGE, Told, at, range, space, write};
