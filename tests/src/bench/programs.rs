@@ -84,7 +84,8 @@ pub(super) fn show(figures: &[Figure]) -> String {
     text.push('\n');
     let before = ("before any snapshot".to_string(), "before", Share::Copy);
     let during = Share::ALL.map(|share| (format!("while {} saves", share.name()), "during", share));
-    for (name, phase, share) in [before].into_iter().chain(during) {
+    let after = Share::ALL.map(|share| (format!("after {} has saved", share.name()), "after", share));
+    for (name, phase, share) in [before].into_iter().chain(during).chain(after) {
         text += &format!("{name:34}");
         for percentile in PERCENTILES.map(|(name, _)| name).into_iter().chain([MOST]) {
             text += &format!("{:>11}", value("kvd", share.name(), &format!("{phase}_{percentile}")));
