@@ -8,6 +8,9 @@ pub const PAGE_BITS: u32 = 12;
 pub const PAGE_SIZE: u64 = 1 << PAGE_BITS;
 /// Descriptors in a table.
 pub const ENTRIES: usize = 512;
+/// Most frames that a [`Memory`](crate::Memory) may hand out: 32 GiB. Every reference to a frame is a descriptor in another frame, so a
+/// count of 32 bits cannot overflow.
+pub const FRAMES_MAX: u64 = (1 << 32) / ENTRIES as u64;
 /// Bits of a virtual address that the tree translates.
 pub const ADDRESS_BITS: u32 = 48;
 

@@ -33,7 +33,8 @@ impl core::error::Error for OutOfMemory {}
 /// - [`allocate`](Memory::allocate) hands out frames that nobody else uses, until [`free`](Memory::free);
 /// - [`load`](Memory::load) and [`store`](Memory::store) are single-copy atomic, at least relaxed, and a store is
 ///   what the hardware walker reads after [`Tlb::publish`];
-/// - [`references`](Memory::references) and [`counts`](Memory::counts) return the same, distinct location for a frame every time.
+/// - [`references`](Memory::references) and [`counts`](Memory::counts) return the same, distinct location for a frame every time;
+/// - there are at most [`FRAMES_MAX`](crate::FRAMES_MAX) frames.
 #[expect(unsafe_code, reason = "implementing it is a promise; the crate itself does nothing unsafe")]
 pub unsafe trait Memory: Clone {
     /// A frame with undefined content and a reference count of 1.
