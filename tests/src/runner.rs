@@ -1,5 +1,6 @@
 //! Runs cases side by side, one row each, and counts.
 
+use crate::session::as_read;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -184,7 +185,7 @@ impl<W: Write> Board<'_, W> {
         if let Some(reason) = reason {
             text += &format!("     {reason}\n     log: {}\n", log.display());
             let kept = fs::read(log).unwrap_or_default();
-            let kept = String::from_utf8_lossy(&kept).replace('\r', "");
+            let kept = as_read(&kept);
             let lines: Vec<_> = kept.lines().collect();
             for line in &lines[lines.len().saturating_sub(TAIL)..] {
                 text += &format!("     | {line}\n");

@@ -152,8 +152,15 @@ impl Session {
         let (output, _) = changed
             .wait_timeout_while(output, Duration::from_secs(1), |output| !output.closed)
             .expect("the reader does not panic");
-        String::from_utf8_lossy(&output.bytes).replace('\r', "")
+        as_read(&output.bytes)
     }
+}
+
+/// Terminal output as a person reads it: after a carriage return a line begins anew and covers what was there.
+pub fn as_read(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let lines = text.split('\n').map(|line| line.trim_end_matches('\r').rsplit('\r').next().unwrap_or_default());
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 impl Drop for Session {
@@ -231,6 +238,12 @@ mod tests {
     fn the_status_arrives() {
         assert_eq!(run_fake("exit 0", Duration::from_secs(10)).end, End::Status(0));
         assert_eq!(run_fake("exit 101", Duration::from_secs(10)).end, End::Status(101));
+    }
+
+    #[test]
+    fn output_is_read_as_on_a_terminal() {
+        let ended = run_fake(r"printf 'G\rGraft\r\none\n\ntwo'", Duration::from_secs(10));
+        assert_eq!(ended.output, "Graft\none\n\ntwo");
     }
 
     #[test]
