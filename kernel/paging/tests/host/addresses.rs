@@ -1,6 +1,8 @@
 //! Addresses, ranges and levels, and the words in which they are shown.
 
-use graft_paging::{ADDRESS_BITS, Error, Fault, Frame, Level, OutOfMemory, Permissions, VirtAddr, VirtRange};
+use graft_paging::{
+    ADDRESS_BITS, ENTRIES, Error, FRAMES_MAX, Fault, Frame, Level, OutOfMemory, Permissions, VirtAddr, VirtRange,
+};
 
 use crate::memory::{GIB, MIB, PAGE, at, range};
 
@@ -17,6 +19,12 @@ fn addresses_are_those_of_the_lower_half() {
 fn frames_are_numbered_by_their_pages() {
     assert_eq!(Frame::containing(0x4567_8fff), Frame(0x4_5678));
     assert_eq!(Frame(0x4_5678).address(), 0x4567_8000);
+}
+
+/// Another frame full of descriptors could make a count of 32 bits overflow.
+#[test]
+fn descriptors_in_all_frames_can_be_counted() {
+    assert_eq!(FRAMES_MAX * ENTRIES as u64, u64::from(u32::MAX) + 1);
 }
 
 #[test]

@@ -546,6 +546,42 @@ fn the_gap_found_is_the_lowest() {
 }
 
 /// Every allocation of every kind of operation fails in turn; the runner checks that nothing changed.
+/// A space that has lost tables with shared mappings needs new ones for the way back; one that still has such a table takes
+/// it back in place.
+#[test]
+fn every_allocation_of_a_restore_fails_in_turn() {
+    fn case<A: Architecture + 'static>() {
+        let (rw, yes) = (Permissions::ReadWrite, Inherit::Yes);
+        let (lost, kept) = (512 * GIB, 3 * GIB);
+        for share in DEPTHS {
+            for allocations in 0..16 {
+                let history = [
+                    Operation::Create(0),
+                    Operation::Reserve(0, HERE, SIZE, rw, yes),
+                    Operation::MapShared(0, lost, PAGE, rw),
+                    Operation::MapShared(0, kept, PAGE, rw),
+                    Operation::Reserve(0, kept + PAGE, PAGE, rw, yes),
+                    Operation::Access(0, 0, HERE, Access::Write, 1),
+                    Operation::Access(0, 0, kept + PAGE, Access::Write, 2),
+                    Operation::Snapshot(0, 0, share),
+                    Operation::Access(0, 0, HERE, Access::Write, 3),
+                    Operation::Access(0, 0, kept + PAGE, Access::Write, 4),
+                    Operation::Unmap(0, lost, PAGE),
+                    Operation::FailAfter(allocations),
+                    Operation::Restore(0, 0),
+                    Operation::Access(1, 0, kept + PAGE, Access::Read, 0),
+                    Operation::Restore(0, 0),
+                    Operation::Access(0, 0, lost, Access::Write, 5),
+                ];
+                run::<A>(&history.map(|operation| (operation, 0)))
+                    .unwrap_or_else(|what| panic!("{share:?}, {allocations}: {what}"));
+            }
+        }
+    }
+    case::<AArch64>();
+    case::<X86_64>();
+}
+
 #[test]
 fn every_allocation_fails_in_turn() {
     fn case<A: Architecture + 'static>() {
