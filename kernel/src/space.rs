@@ -211,12 +211,7 @@ impl Tlb for Invalidator<'_> {
         let Some(asid) = self.0.asid() else {
             return arch::tlb::publish();
         };
-        match reach {
-            Reach::Pages if range.pages() == 1 => arch::tlb::invalidate_leaf(asid, range.start()),
-            Reach::Tables if range.pages() == 1 => arch::tlb::invalidate_walk(asid, range.start()),
-            _ if range == VirtRange::ALL => arch::tlb::invalidate_asid(asid),
-            _ => arch::tlb::invalidate_range(asid, range.start()..range.end()),
-        }
+        arch::tlb::invalidate(asid, range, reach);
     }
 }
 

@@ -3,6 +3,7 @@
 #![deny(missing_docs)]
 
 pub mod archive;
+pub mod barriers;
 pub mod bench;
 pub mod build;
 pub mod card;

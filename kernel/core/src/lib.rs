@@ -6,6 +6,7 @@
 //! | [`device_tree`] | whether a device tree blob is one |
 //! | [`handle`] | what a handle names and what may be done with it |
 //! | [`heap`] | which sleeper wakes next |
+//! | [`invalidation`] | which TLB maintenance instructions a changed range takes |
 //! | [`list`] | who stands in which queue |
 //! | [`pieces`] | which memory there is |
 //! | [`program`] | whether an ELF file is a program, and what goes where |
@@ -19,6 +20,7 @@ pub mod asid;
 pub mod device_tree;
 pub mod handle;
 pub mod heap;
+pub mod invalidation;
 pub mod list;
 pub mod pieces;
 pub mod program;

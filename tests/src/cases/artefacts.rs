@@ -2,6 +2,7 @@
 
 use super::{LIMIT, play, virt};
 use crate::archive::{self, Entry};
+use crate::barriers::{self, Maintenance};
 use crate::build::Build;
 use crate::card;
 use crate::elf;
@@ -23,6 +24,7 @@ pub(super) fn cases(build: &Build) -> Vec<Case> {
     vec![
         case("kernel8.img has an arm64 Image header", header),
         case("the kernel has no memory that is writable and executable", exclusive),
+        case("TLB and cache maintenance in the kernel has its barriers on every path", barriers),
         case("the SD card's file system is sound and has every file", sound_card),
         case("a program of the user's own, packed with EXTRA, runs", extra_program),
         case("pictures of live tables show what is shared at every depth", pictures),
@@ -57,6 +59,18 @@ fn header(build: &Build, _: &Path) -> Outcome {
 fn exclusive(build: &Build, _: &Path) -> Outcome {
     elf::check_kernel(&read(&build.kernel_elf())?)?;
     Ok(Report::pass())
+}
+
+/// An emulator does not miss them.
+fn barriers(build: &Build, _: &Path) -> Outcome {
+    use Maintenance::{AllSpaces, Data, Instructions, LeafOfPage, Page, Range, Space};
+    let found = barriers::check(&read(&build.kernel_elf())?)?;
+    for needed in [LeafOfPage, Page, Range, Space, AllSpaces, Data, Instructions] {
+        if !found.contains_key(&needed) {
+            return Err(format!("the kernel has no {needed:?}").into());
+        }
+    }
+    Ok(Report::noted(format!("{} instructions", found.values().sum::<usize>())))
 }
 
 /// A table that both have is drawn once, one that each has is drawn twice.

@@ -10,6 +10,7 @@
 
 use super::count::Event;
 use super::memory::Metered;
+use graft_core::invalidation::{self, Instruction};
 use graft_paging::{Format, Reach, Tlb, VirtAddr, VirtRange};
 use std::cell::RefCell;
 
@@ -39,30 +40,27 @@ impl Machine {
 
     /// The instructions that end the use of a range on one core (x86_64) or on all (AArch64): which and how many.
     ///
-    /// The rules are those of `kernel/src/space.rs` and `kernel/src/arch/aarch64/tlb.rs`, and on x86_64 those of Linux: more than 33 pages cost more one
-    /// by one than the whole space does (`tlb_single_page_flush_ceiling` in `arch/x86/mm/tlb.c`).
+    /// On AArch64 those that the kernel executes, on x86_64 what Linux does: more than 33 pages cost more one by one than the whole space does
+    /// (`tlb_single_page_flush_ceiling` in `arch/x86/mm/tlb.c`).
     fn invalidate(self, range: VirtRange, reach: Reach) -> Vec<(Event, u64)> {
-        const FEW_AARCH64: u64 = 8;
-        const FEW_X86_64: u64 = 33;
-        let pages = range.pages();
-        match self {
-            Machine::X86_64 if pages <= FEW_X86_64 => vec![(Event::OnePage, pages)],
-            Machine::X86_64 => vec![(Event::Space, 1)],
-            _ if pages == 1 && reach == Reach::Pages => vec![(Event::OneLeaf, 1)],
-            _ if pages <= FEW_AARCH64 => vec![(Event::OnePage, pages)],
-            Machine::AArch64Range if pages <= LARGEST_RANGE => by_range(pages),
-            _ => vec![(Event::Space, 1)],
+        const FEW: u64 = 33;
+        if self == Machine::X86_64 {
+            let pages = range.pages();
+            return vec![if pages <= FEW { (Event::OnePage, pages) } else { (Event::Space, 1) }];
         }
+        let mut all = Vec::new();
+        let has_ranges = || self == Machine::AArch64Range;
+        invalidation::invalidate(0, range, reach, has_ranges, |instruction| {
+            let event = match instruction {
+                Instruction::Leaf(_) => Event::OneLeaf,
+                Instruction::Page(_) => Event::OnePage,
+                Instruction::Pages(_) => Event::Range,
+                Instruction::Space(_) => Event::Space,
+            };
+            all.push((event, 1));
+        });
+        all
     }
-}
-
-/// The most pages that [`by_range`] is good for.
-const LARGEST_RANGE: u64 = 1 << 20;
-
-/// Arm ARM, `TLBI RVAE1IS`: one instruction covers up to 32 units of 2^(5·SCALE + 1) pages, SCALE being 0 to 3. An odd page goes by itself.
-fn by_range(pages: u64) -> Vec<(Event, u64)> {
-    let scales = (0..4).filter(|scale| pages >> (5 * scale + 1) & 0x1f != 0).count();
-    vec![(Event::OnePage, pages & 1), (Event::Range, scales as u64)]
 }
 
 /// Which space each core runs, and what it may still have cached of others.
@@ -198,7 +196,8 @@ mod tests {
         for (machine, pages, reach, expected) in [
             (AArch64, 1, Pages, [1, 0, 0, 0]),
             (AArch64, 1, Tables, [0, 1, 0, 0]),
-            (AArch64, 8, Pages, [0, 8, 0, 0]),
+            (AArch64, 8, Pages, [8, 0, 0, 0]),
+            (AArch64, 8, Tables, [0, 8, 0, 0]),
             (AArch64, 9, Pages, [0, 0, 0, 1]),
             (AArch64Range, 9, Pages, [0, 1, 1, 0]),
             (AArch64Range, 512, Tables, [0, 0, 1, 0]),

@@ -14,7 +14,9 @@
 //! right to drop a reference to a frame afterwards, and not before.
 
 use aarch64_cpu::registers::{ID_AA64ISAR0_EL1, Readable};
-use core::{arch::asm, ops::Range};
+use core::arch::asm;
+use graft_core::invalidation::{self, Instruction};
+use graft_paging::{PAGE_BITS, Reach, VirtRange};
 
 /// Descriptors that were invalid are now valid: a core that faults and retries will see them.
 ///
@@ -25,37 +27,46 @@ pub fn publish() {
     unsafe { asm!("dsb ishst", "isb", options(nostack, preserves_flags)) };
 }
 
-macro_rules! invalidate {
-    ($operation:literal, $argument:expr) => {
-        // SAFETY: an invalidation costs time, never correctness.
-        unsafe {
-            asm!("dsb ishst", concat!("tlbi ", $operation, ", {}"), "dsb ish", "isb", in(reg) $argument,
-                options(nostack, preserves_flags));
+/// Descriptors in a range have lost permission, or lead elsewhere; how far that reaches, `reach` says.
+#[inline(always)]
+pub fn invalidate(asid: u16, range: VirtRange, reach: Reach) {
+    if range.pages() == 1 {
+        between_barriers(|| execute(invalidation::of_page(asid, range.start() >> PAGE_BITS, reach)));
+    } else if range == VirtRange::ALL {
+        between_barriers(|| execute(invalidation::of_space(asid)));
+    } else {
+        invalidate_several(asid, range, reach);
+    }
+}
+
+#[inline(never)]
+fn invalidate_several(asid: u16, range: VirtRange, reach: Reach) {
+    between_barriers(|| invalidation::invalidate(asid, range, reach, has_ranges, execute));
+}
+
+#[inline(always)]
+fn between_barriers(invalidate: impl FnOnce()) {
+    // SAFETY: a barrier.
+    unsafe { asm!("dsb ishst", options(nostack, preserves_flags)) };
+    invalidate();
+    // SAFETY: barriers.
+    unsafe { asm!("dsb ish", "isb", options(nostack, preserves_flags)) };
+}
+
+#[inline(always)]
+fn execute(instruction: Instruction) {
+    // SAFETY: an invalidation costs time, never correctness. RVAE1IS, written by its encoding, is asked for only where
+    // there is FEAT_TLBIRANGE.
+    unsafe {
+        match instruction {
+            Instruction::Leaf(page) => asm!("tlbi vale1is, {}", in(reg) page, options(nostack, preserves_flags)),
+            Instruction::Page(page) => asm!("tlbi vae1is, {}", in(reg) page, options(nostack, preserves_flags)),
+            Instruction::Pages(pages) => {
+                asm!("sys #0, c8, c2, #1, {}", in(reg) pages, options(nostack, preserves_flags))
+            }
+            Instruction::Space(asid) => asm!("tlbi aside1is, {}", in(reg) asid, options(nostack, preserves_flags)),
         }
-    };
-}
-
-/// The argument of the by-address forms: ASID in bits 63–48, VA\[55:12\] in bits 43–0.
-const fn by_address(asid: u16, address: u64) -> u64 {
-    (asid as u64) << 48 | address >> 12 & 0xFFF_FFFF_FFFF
-}
-
-/// The leaf for one page changed. Walk caches keep what led to it.
-#[inline(always)]
-pub fn invalidate_leaf(asid: u16, address: u64) {
-    invalidate!("vale1is", by_address(asid, address));
-}
-
-/// Any descriptor on the way to one page changed, and no other page below it is affected.
-#[inline(always)]
-pub fn invalidate_walk(asid: u16, address: u64) {
-    invalidate!("vae1is", by_address(asid, address));
-}
-
-/// Everything about an address space.
-#[inline(always)]
-pub fn invalidate_asid(asid: u16) {
-    invalidate!("aside1is", u64::from(asid) << 48);
+    }
 }
 
 /// Everything, of every address space and of the kernel.
@@ -64,64 +75,7 @@ pub fn invalidate_all() {
     unsafe { asm!("dsb ishst", "tlbi vmalle1is", "dsb ish", "isb", options(nostack, preserves_flags)) };
 }
 
-/// Descriptors of any level that lead to pages of a range changed. Page-aligned.
-///
-/// A few pages go one by one, more by range where the core has FEAT_TLBIRANGE; otherwise the whole address
-/// space goes.
-pub fn invalidate_range(asid: u16, range: Range<u64>) {
-    const FEW: u64 = 8;
-    if range.end - range.start <= FEW << 12 {
-        // SAFETY: a barrier.
-        unsafe { asm!("dsb ishst", options(nostack, preserves_flags)) };
-        range.step_by(1 << 12).for_each(|page| invalidate_page(asid, page));
-        // SAFETY: barriers.
-        unsafe { asm!("dsb ish", "isb", options(nostack, preserves_flags)) };
-    } else if ID_AA64ISAR0_EL1.get() >> 56 & 0xF >= 2 {
-        invalidate_pages(asid, range);
-    } else {
-        invalidate_asid(asid);
-    }
-}
-
-/// Without barriers, for use between them.
-fn invalidate_page(asid: u16, address: u64) {
-    // SAFETY: an invalidation costs time, never correctness.
-    unsafe { asm!("tlbi vae1is, {}", in(reg) by_address(asid, address), options(nostack, preserves_flags)) };
-}
-
-/// Arm ARM, `TLBI RVAE1IS`: one instruction covers (NUM + 1) · 2^(5·SCALE + 1) pages from BaseADDR.
-///
-/// The range is taken apart from its small end: at each scale as many units as make the rest a
-/// multiple of the next scale's, an odd page on its own. What exceeds the largest scale goes by ASID.
-fn invalidate_pages(asid: u16, range: Range<u64>) {
-    const UNIT_BITS: u32 = 5;
-    let mut page = range.start >> 12;
-    let mut left = (range.end - range.start) >> 12;
-    if left > 1 << (UNIT_BITS * 4) {
-        return invalidate_asid(asid);
-    }
-    // SAFETY: a barrier.
-    unsafe { asm!("dsb ishst", options(nostack, preserves_flags)) };
-    if left & 1 == 1 {
-        invalidate_page(asid, page << 12);
-        page += 1;
-        left -= 1;
-    }
-    let mut scale = 0;
-    while left > 0 {
-        let units = left >> (UNIT_BITS * scale + 1) & 0x1F;
-        if units > 0 {
-            const GRANULE_4K: u64 = 1 << 46;
-            let argument =
-                u64::from(asid) << 48 | GRANULE_4K | u64::from(scale) << 44 | (units - 1) << 39 | page & 0x1F_FFFF_FFFF;
-            // SAFETY: FEAT_TLBIRANGE is there; this is TLBI RVAE1IS by its encoding.
-            unsafe { asm!("sys #0, c8, c2, #1, {}", in(reg) argument, options(nostack, preserves_flags)) };
-            let pages = units << (UNIT_BITS * scale + 1);
-            page += pages;
-            left -= pages;
-        }
-        scale += 1;
-    }
-    // SAFETY: barriers.
-    unsafe { asm!("dsb ish", "isb", options(nostack, preserves_flags)) };
+/// FEAT_TLBIRANGE.
+fn has_ranges() -> bool {
+    ID_AA64ISAR0_EL1.get() >> 56 & 0xF >= 2
 }
