@@ -112,12 +112,17 @@ pub(crate) fn side_by_side(test: Test<'_>) -> Result<(), Error> {
         mixed.inherited(&steps)
     })?;
 
-    // Both are at rest: what is shared with whom, and do the raw bits say so?
-    // The first look changes what it looks at: the heap grows.
+    // What is shared with whom, and do the raw bits say so? Looking takes several calls: both are at rest when two looks show the same. The
+    // child may only just begin, and the first look changes what it looks at: the heap grows.
     let look =
         || -> Result<_, Error> { Ok((tables::all_entries(Handle::SELF)?, tables::all_entries(child.handle())?)) };
-    look()?;
-    let (own, its) = look()?;
+    let mut seen = look()?;
+    let (own, its) = loop {
+        let before = core::mem::replace(&mut seen, look()?);
+        if before == seen {
+            break before;
+        }
+    };
     let shared = u32::from(test.share != Share::Copy) + 1;
     claim_eq!(report, references(&own, TABLE), 1, "references to the mixed table");
     for neighbour in NEIGHBOURS {
