@@ -137,7 +137,13 @@ impl<F: Format> Exclusive<F> {
         memory.store(self.frame, index, raw);
     }
 
-    /// Says how many entries were [`put`](Self::put), and within which bounds.
+    /// As [`put`](Self::put), into a table in use: what stood there has been retired and the TLBs have forgotten it, or it leads to the same place.
+    pub(crate) fn refill(&mut self, memory: &impl Memory, index: usize, raw: u64) {
+        debug_assert!(self.leads_nowhere_else(memory, index, raw));
+        memory.store(self.frame, index, raw);
+    }
+
+    /// Says how many entries were [`put`](Self::put) or [refilled](Self::refill), and within which bounds.
     pub(crate) fn set_live(&mut self, memory: &impl Memory, live: u32, bounds: Range<usize>) {
         memory.counts(self.frame).set_live(live, bounds);
     }

@@ -209,7 +209,7 @@ impl<M: Memory> Rewind<'_, M> {
                 Divergence::Here => {
                     let old = own.load(memory, index);
                     let new = inheritance.entry::<F>(source, level, index, true).expect("sharing allocates nothing");
-                    own.put(memory, index, new);
+                    own.refill(memory, index, new);
                     self.adopted.set(self.adopted.get() + frames_behind::<F>(memory, new, level));
                     if F::is_retired(old) {
                         release_entry::<F>(memory, F::restore(old), level, self.ledger);
@@ -226,7 +226,7 @@ impl<M: Memory> Rewind<'_, M> {
         gate::complete();
         for index in 0..ENTRIES {
             let old = own.load(memory, index);
-            own.put(memory, index, memory.load(copy, index));
+            own.refill(memory, index, memory.load(copy, index));
             // Retired; or the same as the copy's, so that two references have become one.
             let held = if F::is_retired(old) { F::restore(old) } else { old };
             if F::is_present(held) {
