@@ -3,32 +3,44 @@
 //! ```text
 //!   buddy heap  --block-->  depot: full magazines  <--64 frames-->  each core: current, spare
 //!   (the machine's RAM)     (one lock)                              (no lock)
+//!
+//!   twice over: one pool for tables, one for pages and objects
 //! ```
 //!
-//! A core takes frames from a magazine of its own, a chain through the free frames themselves, and
-//! gives them back to it: a handful of instructions and no lock. Full and empty magazines are exchanged
-//! with the depot, which all cores share, one lock for 64 frames. Only when the depot is empty is the
-//! buddy allocator asked; it gets nothing back, because its merging takes time that grows with the
+//! A core takes frames from a magazine of its own and gives them back to it: a handful of instructions and no lock. Full and
+//! empty magazines are exchanged with the depot, which all cores share, one lock for 64 frames. Only when the depot is
+//! empty is the buddy allocator asked; it gets nothing back, because its merging takes time that grows with the
 //! number of free blocks. Bonwick, Adams: "Magazines and Vmem" (2001).
+//!
+//! Two choices keep the cache lines few, which instruction counts do not show:
+//! - A magazine is a chain through the *reference counts* of its free frames, not through the frames. The count of a frame is
+//!   written anyway when its last reference goes and when its first one comes, and 16 counts share a line. The frame
+//!   itself stays untouched until it is used again.
+//! - Tables come from blocks of their own, so that their counts lie side by side: a fork or an exit goes through the counts of all
+//!   tables, and would otherwise find each on a line of its own. A pool takes from the other one only when nothing else is left.
 //!
 //! A core that finds nothing left asks the others to bring their magazines back ([`gather`]), so that the last
 //! frame of the machine can be had on any core.
 //!
-//! Frames that are committed (`graft_paging::Memory::commit`) never leave the depot but for those who have committed
+//! Frames that are committed (`graft_paging::Memory::commit`) leave the depot only for the spaces that have committed
 //! them: the check is made where a magazine is filled, and costs an ordinary allocation nothing.
 
-use crate::arch::{self, MAX_CORES, memory::direct};
+use crate::arch::{
+    self, MAX_CORES,
+    memory::{REFERENCES_BASE, direct},
+};
 use crate::lock::Mutex;
 use crate::platform::PhysRange;
 use buddy_system_allocator::Heap;
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
+use core::mem;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use graft_paging::PAGE_SIZE;
+use graft_paging::{Frame, PAGE_SIZE};
 
 /// Frames that a core and the depot exchange at once.
-const MAGAZINE: u64 = 64;
+const MAGAZINE: u32 = 64;
 /// Orders of the buddy heap: blocks up to 2^38 bytes.
 const ORDERS: usize = 39;
 
@@ -41,6 +53,32 @@ pub enum Use {
     Page = 1,
     /// A kernel object.
     Object = 2,
+}
+
+/// Where free frames are kept, by what they were used for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pool {
+    Tables = 0,
+    Rest = 1,
+}
+
+impl Pool {
+    const ALL: [Pool; 2] = [Pool::Tables, Pool::Rest];
+
+    #[inline(always)]
+    const fn of(used_for: Use) -> Pool {
+        match used_for {
+            Use::Table => Pool::Tables,
+            Use::Page | Use::Object => Pool::Rest,
+        }
+    }
+
+    const fn other(self) -> Pool {
+        match self {
+            Pool::Tables => Pool::Rest,
+            Pool::Rest => Pool::Tables,
+        }
+    }
 }
 
 /// Frames by what they are used for.
@@ -58,156 +96,177 @@ pub struct Figures {
     pub objects: u64,
 }
 
-/// A chain of free frames; the first word of each holds the address of the next, 0 in the last.
+/// The reference count of a frame of RAM. While the frame is free it is the number of the next one in its chain.
+#[inline(always)]
+pub fn references<'a>(frame: Frame) -> &'a AtomicU32 {
+    let array = REFERENCES_BASE as *mut u32;
+    // SAFETY: the array has a word for every frame of RAM, zeroed by boot, used as atomics only.
+    unsafe { AtomicU32::from_ptr(array.wrapping_add(frame.0 as usize)) }
+}
+
+/// A chain of free frames.
 #[derive(Clone, Copy)]
 struct Magazine {
-    first: u64,
-    count: u64,
+    /// The number of the first; the direct map ends below 2^32 frames.
+    first: u32,
+    count: u32,
 }
 
 impl Magazine {
     const EMPTY: Magazine = Magazine { first: 0, count: 0 };
 
     #[inline(always)]
-    fn push(&mut self, address: u64) {
-        // SAFETY: the frame is free and this chain's alone, so that its first word is ours to write.
-        unsafe { word(address, 0).write(self.first) };
-        self.first = address;
+    fn push(&mut self, frame: Frame) {
+        // Relaxed: a chain changes hands through the depot's lock.
+        references(frame).store(self.first, Ordering::Relaxed);
+        self.first = frame.0 as u32;
         self.count += 1;
     }
 
     #[inline(always)]
-    fn pop(&mut self) -> Option<u64> {
+    fn pop(&mut self) -> Option<Frame> {
         if self.count == 0 {
             return None;
         }
-        let address = self.first;
-        // SAFETY: `push` wrote the word, and nobody else touches a frame of this chain.
-        self.first = unsafe { word(address, 0).read() };
+        let frame = Frame(self.first.into());
+        self.first = references(frame).load(Ordering::Relaxed);
         self.count -= 1;
-        Some(address)
+        Some(frame)
+    }
+
+    fn take(&mut self) -> Magazine {
+        mem::replace(self, Magazine::EMPTY)
     }
 }
 
-/// One of the first words of a frame, in the direct map.
-#[inline(always)]
-fn word(address: u64, index: usize) -> *mut u64 {
-    direct(address).cast::<u64>().wrapping_add(index)
-}
-
-/// What all cores share.
-struct Depot {
-    heap: Heap<ORDERS>,
-    /// Full magazines: the second word of each one's first frame holds the address of the next one's.
+/// The free frames of one pool in the depot.
+struct Stored {
+    /// Full magazines: the first word of each one's first frame holds the first frame of the next one, 0 in the last. (Frame 0 is
+    /// never given out.)
     full: u64,
     /// Frames that fill no magazine.
     loose: Magazine,
-    /// Frames in all of these.
-    stored: u64,
-    /// How many of them are kept for copies to come. Below zero for a moment when what a copy has taken already is dropped by a relative
-    /// who shared it: the copy brings it back.
-    committed: i64,
 }
 
-impl Depot {
-    /// Frames for whoever has committed none.
-    fn available(&self) -> u64 {
-        (self.stored as i64 - self.committed).max(0) as u64
-    }
-
-    /// Fills an empty magazine with at most `most` frames.
-    fn fill(&mut self, magazine: &mut Magazine, most: u64) {
-        let most = most.min(MAGAZINE);
-        if self.full != 0 && most == MAGAZINE {
-            *magazine = self.take_full();
-        } else if self.loose.count != 0 || self.full != 0 {
-            while magazine.count < most
-                && let Some(address) = self.loose_frame()
-            {
-                magazine.push(address);
-            }
-        } else if most != 0 {
-            // Fewer and fewer at once: the last frame of the machine can be had.
-            let block = (0..=most.ilog2()).rev().find_map(|order| {
-                let bytes = (PAGE_SIZE << order) as usize;
-                Some((take_block(&mut self.heap, bytes)?, 1 << order))
-            });
-            if let Some((start, count)) = block {
-                (0..count).rev().for_each(|index| magazine.push(start + index * PAGE_SIZE));
-            }
-        }
-        self.stored -= magazine.count;
-    }
-
+impl Stored {
     fn take_full(&mut self) -> Magazine {
-        let magazine = Magazine { first: self.full, count: MAGAZINE };
+        let magazine = Magazine { first: self.full as u32, count: MAGAZINE };
         // SAFETY: `put_full` wrote the word; the frame is the depot's.
-        self.full = unsafe { word(magazine.first, 1).read() };
+        self.full = unsafe { direct(self.full * PAGE_SIZE).cast::<u64>().read() };
         magazine
     }
 
     fn put_full(&mut self, magazine: Magazine) {
         // SAFETY: the frame is free and leaves a core's magazine for the depot.
-        unsafe { word(magazine.first, 1).write(self.full) };
-        self.full = magazine.first;
-        self.stored += MAGAZINE;
+        unsafe { direct(u64::from(magazine.first) * PAGE_SIZE).cast::<u64>().write(self.full) };
+        self.full = magazine.first.into();
+    }
+}
+
+/// What all cores share.
+struct Depot {
+    heap: Heap<ORDERS>,
+    pools: [Stored; 2],
+    /// Frames in all of these.
+    stored: u64,
+    /// How many of them are kept for copies to come. Below zero for a moment when a relative drops what a copy that shared it has
+    /// taken already: the copy brings it back.
+    committed: i64,
+}
+
+impl Depot {
+    /// Frames that are not committed.
+    fn available(&self) -> u64 {
+        (self.stored as i64 - self.committed).max(0) as u64
     }
 
-    /// A frame from the magazines here; the caller accounts for it.
-    fn loose_frame(&mut self) -> Option<u64> {
-        if self.loose.count == 0 && self.full != 0 {
-            self.loose = self.take_full();
+    /// Fills an empty magazine with at most `most` frames.
+    fn fill(&mut self, magazine: &mut Magazine, pool: Pool, most: u64) {
+        let most = most.min(MAGAZINE.into()) as u32;
+        let stored = &mut self.pools[pool as usize];
+        if stored.full != 0 && most == MAGAZINE {
+            *magazine = stored.take_full();
+        } else if most != 0 {
+            let loose = self.restock(pool);
+            if loose.count <= most {
+                *magazine = loose.take();
+            }
+            while magazine.count < most
+                && let Some(frame) = loose.pop()
+            {
+                magazine.push(frame);
+            }
         }
-        self.loose.pop()
+        self.stored -= u64::from(magazine.count);
+    }
+
+    /// A pool's loose frames: some, if there are any in the depot.
+    fn restock(&mut self, pool: Pool) -> &mut Magazine {
+        let [own, other] = [pool, pool.other()].map(|pool| pool as usize);
+        if self.pools[own].loose.count == 0 {
+            self.pools[own].loose = if self.pools[own].full != 0 {
+                self.pools[own].take_full()
+            } else if let Some(block) = take_frames(&mut self.heap) {
+                block
+            } else if self.pools[other].full != 0 {
+                self.pools[other].take_full()
+            } else {
+                self.pools[other].loose.take()
+            };
+        }
+        &mut self.pools[own].loose
     }
 
     /// Takes a magazine's frames back, however many.
-    fn put(&mut self, magazine: Magazine) {
+    fn put(&mut self, mut magazine: Magazine, pool: Pool) {
+        self.stored += u64::from(magazine.count);
         if magazine.count == MAGAZINE {
-            return self.put_full(magazine);
+            return self.pools[pool as usize].put_full(magazine);
         }
-        let mut rest = magazine;
-        while let Some(address) = rest.pop() {
-            self.loose.push(address);
+        while let Some(frame) = magazine.pop() {
+            self.pools[pool as usize].loose.push(frame);
         }
-        self.stored += magazine.count;
-    }
-
-    /// One frame, whoever it is kept for.
-    fn take_one(&mut self) -> Option<u64> {
-        let address = match self.loose_frame() {
-            Some(address) => address,
-            None => take_block(&mut self.heap, PAGE_SIZE as usize)?,
-        };
-        self.stored -= 1;
-        Some(address)
     }
 }
 
 // SAFETY: the heap's lists lead through free memory that belongs to it alone.
 unsafe impl Send for Depot {}
 
-static DEPOT: Mutex<Depot> =
-    Mutex::new(Depot { heap: Heap::empty(), full: 0, loose: Magazine::EMPTY, stored: 0, committed: 0 });
+static DEPOT: Mutex<Depot> = Mutex::new(Depot {
+    heap: Heap::empty(),
+    pools: [const { Stored { full: 0, loose: Magazine::EMPTY } }; 2],
+    stored: 0,
+    committed: 0,
+});
 static TOTAL: AtomicU64 = AtomicU64::new(0);
 static ZERO_PAGE: AtomicU64 = AtomicU64::new(0);
+
+/// What one core has of a pool.
+#[derive(Clone, Copy)]
+struct Magazines {
+    current: Magazine,
+    spare: Magazine,
+}
 
 /// What one core has for itself. Aligned so that no two cores write to one cache line.
 #[repr(align(128))]
 struct Cache {
-    magazines: UnsafeCell<[Magazine; 2]>,
+    pools: [UnsafeCell<Magazines>; 2],
     /// Frames taken less frames given back on this core, by use; modulo 2^64, only the sum over all
     /// cores means something.
     used: [AtomicU64; 3],
 }
 
-// SAFETY: `magazines` is touched only by the core whose index the cache has; that core never takes an
+// SAFETY: `pools` is touched only by the core whose index the cache has; that core never takes an
 // interrupt in the kernel, so no use of it overlaps another.
 unsafe impl Sync for Cache {}
 
-static CACHES: [Cache; MAX_CORES] =
-    [const { Cache { magazines: UnsafeCell::new([Magazine::EMPTY; 2]), used: [const { AtomicU64::new(0) }; 3] } };
-        MAX_CORES];
+static CACHES: [Cache; MAX_CORES] = [const {
+    Cache {
+        pools: [const { UnsafeCell::new(Magazines { current: Magazine::EMPTY, spare: Magazine::EMPTY }) }; 2],
+        used: [const { AtomicU64::new(0) }; 3],
+    }
+}; MAX_CORES];
 
 impl Cache {
     #[inline(always)]
@@ -218,50 +277,52 @@ impl Cache {
     }
 
     #[inline(always)]
-    fn allocate(&self, used_for: Use) -> Option<u64> {
+    fn allocate(&self, used_for: Use) -> Option<Frame> {
+        let pool = Pool::of(used_for);
         // SAFETY: see `Sync`: this core's, and the borrow ends before this function does.
-        let magazines = unsafe { &mut *self.magazines.get() };
-        let address = match magazines[0].pop() {
-            Some(address) => address,
-            None => refill(magazines)?,
+        let magazines = unsafe { &mut *self.pools[pool as usize].get() };
+        let frame = match magazines.current.pop() {
+            Some(frame) => frame,
+            None => refill(magazines, pool)?,
         };
         self.count(used_for, 1);
-        Some(address)
+        Some(frame)
     }
 
     #[inline(always)]
-    fn free(&self, address: u64, used_for: Use) {
+    fn free(&self, frame: Frame, used_for: Use) {
+        let pool = Pool::of(used_for);
         // SAFETY: as in `allocate`.
-        let magazines = unsafe { &mut *self.magazines.get() };
-        if magazines[0].count == MAGAZINE {
-            make_room(magazines);
+        let magazines = unsafe { &mut *self.pools[pool as usize].get() };
+        if magazines.current.count == MAGAZINE {
+            make_room(magazines, pool);
         }
-        magazines[0].push(address);
+        magazines.current.push(frame);
         self.count(used_for, u64::MAX);
     }
 }
 
 /// Fills the empty current magazine and takes a frame from it.
 #[cold]
-fn refill(magazines: &mut [Magazine; 2]) -> Option<u64> {
-    if magazines[1].count != 0 {
-        magazines.swap(0, 1);
-        return magazines[0].pop();
+fn refill(magazines: &mut Magazines, pool: Pool) -> Option<Frame> {
+    if magazines.spare.count != 0 {
+        mem::swap(&mut magazines.current, &mut magazines.spare);
+        return magazines.current.pop();
     }
     let mut depot = DEPOT.lock();
     let available = depot.available();
-    depot.fill(&mut magazines[0], available);
+    depot.fill(&mut magazines.current, pool, available);
     drop(depot);
-    magazines[0].pop()
+    magazines.current.pop()
 }
 
 /// Puts the full current magazine aside.
 #[cold]
-fn make_room(magazines: &mut [Magazine; 2]) {
-    if magazines[1].count == MAGAZINE {
-        DEPOT.lock().put_full(magazines[1]);
+fn make_room(magazines: &mut Magazines, pool: Pool) {
+    if magazines.spare.count == MAGAZINE {
+        DEPOT.lock().put(magazines.spare, pool);
     }
-    magazines[1] = core::mem::replace(&mut magazines[0], Magazine::EMPTY);
+    magazines.spare = magazines.current.take();
 }
 
 /// A naturally aligned block of a power of two bytes, by its physical address.
@@ -271,6 +332,17 @@ fn take_block(heap: &mut Heap<ORDERS>, bytes: usize) -> Option<u64> {
     Some(block.addr().get() as u64 - direct(0).addr() as u64)
 }
 
+/// A magazine of consecutive frames, or of fewer, where no block is so large.
+fn take_frames(heap: &mut Heap<ORDERS>) -> Option<Magazine> {
+    (0..=MAGAZINE.ilog2()).rev().find_map(|order| {
+        let first = Frame::containing(take_block(heap, (PAGE_SIZE << order) as usize)?);
+        let mut magazine = Magazine::EMPTY;
+        // Pushed last to first, so that they are taken in the order of their addresses.
+        (0..1 << order).rev().for_each(|index| magazine.push(Frame(first.0 + index)));
+        Some(magazine)
+    })
+}
+
 /// Takes charge of the machine's free memory. Called once, on the first core.
 ///
 /// # Errors
@@ -278,7 +350,9 @@ fn take_block(heap: &mut Heap<ORDERS>, bytes: usize) -> Option<u64> {
 pub fn initialise(memory: &[PhysRange]) -> Option<()> {
     let mut depot = DEPOT.lock();
     for range in memory {
-        let (start, end) = (range.start.next_multiple_of(PAGE_SIZE), range.end & !(PAGE_SIZE - 1));
+        // Frame 0 stays out: its number is no link of a chain.
+        let start = range.start.next_multiple_of(PAGE_SIZE).max(PAGE_SIZE);
+        let end = range.end & !(PAGE_SIZE - 1);
         if start < end {
             // SAFETY: the range is RAM that nobody uses, mapped in the direct map for good.
             unsafe { depot.heap.add_to_heap(direct(start).addr(), direct(end).addr()) };
@@ -310,30 +384,33 @@ pub fn allocate_block(bytes: u64) -> Option<u64> {
 /// A frame for a kernel object, content undefined.
 #[inline(always)]
 pub fn allocate_object() -> Option<NonNull<u8>> {
-    let address = CACHES[arch::core_index()].allocate(Use::Object)?;
-    NonNull::new(direct(address))
+    let frame = CACHES[arch::core_index()].allocate(Use::Object)?;
+    NonNull::new(direct(frame.address()))
 }
 
 /// Takes back a frame of [`allocate_object`].
 ///
 /// # Safety
-/// Nobody uses the frame any more.
+/// Nothing uses the frame any more.
 #[inline(always)]
 pub unsafe fn free_object(object: NonNull<u8>) {
-    let address = object.addr().get() as u64 - direct(0).addr() as u64;
-    CACHES[arch::core_index()].free(address, Use::Object);
+    let frame = Frame::containing(object.addr().get() as u64 - direct(0).addr() as u64);
+    CACHES[arch::core_index()].free(frame, Use::Object);
 }
 
-/// A frame for a table or a page, by its physical address, content undefined.
+/// A frame for a table or a page, content and reference count undefined.
 #[inline(always)]
-pub fn allocate(used_for: Use) -> Option<u64> {
+pub fn allocate(used_for: Use) -> Option<Frame> {
     CACHES[arch::core_index()].allocate(used_for)
 }
 
-/// Takes back a frame of [`allocate`]. Nobody uses it any more.
+/// Takes back a frame of [`allocate`] or [`allocate_committed`].
+///
+/// # Safety
+/// Nothing uses the frame any more, its reference count included.
 #[inline(always)]
-pub fn free(address: u64, used_for: Use) {
-    CACHES[arch::core_index()].free(address, used_for);
+pub unsafe fn free(frame: Frame, used_for: Use) {
+    CACHES[arch::core_index()].free(frame, used_for);
 }
 
 /// Keeps that many more frames for [`allocate_committed`]. `false` if there are not so many: nothing has changed then.
@@ -352,23 +429,27 @@ pub fn uncommit(frames: u64) {
 }
 
 /// As [`allocate`], out of what is committed.
-pub fn allocate_committed(used_for: Use) -> Option<u64> {
+pub fn allocate_committed(used_for: Use) -> Option<Frame> {
     let mut depot = DEPOT.lock();
     if depot.committed <= 0 {
         return None;
     }
     // There is one: nothing else takes what is committed out of the depot.
-    let address = depot.take_one()?;
+    let frame = depot.restock(Pool::of(used_for)).pop()?;
+    depot.stored -= 1;
     depot.committed -= 1;
     drop(depot);
     CACHES[arch::core_index()].count(used_for, 1);
-    Some(address)
+    Some(frame)
 }
 
 /// As [`free`], and commits the frame again.
-pub fn free_committed(address: u64, used_for: Use) {
+///
+/// # Safety
+/// As [`free`].
+pub unsafe fn free_committed(frame: Frame, used_for: Use) {
     let mut depot = DEPOT.lock();
-    depot.loose.push(address);
+    depot.pools[Pool::of(used_for) as usize].loose.push(frame);
     depot.stored += 1;
     depot.committed += 1;
     drop(depot);
@@ -384,9 +465,10 @@ static ASKED: AtomicU32 = AtomicU32::new(0);
 pub fn gather() -> bool {
     let index = arch::core_index();
     let others = crate::scheduler::online_cores() & !(1 << index);
-    // SAFETY: see `Sync`: this core's, and the borrow ends with the statement.
-    let own: u64 = unsafe { &*CACHES[index].magazines.get() }.iter().map(|magazine| magazine.count).sum();
-    let before = own + DEPOT.lock().available();
+    // SAFETY: see `Sync`: this core's, and the borrows end with the statement.
+    let own = CACHES[index].pools.iter().map(|pool| unsafe { &*pool.get() });
+    let own: u32 = own.map(|magazines| magazines.current.count + magazines.spare.count).sum();
+    let before = u64::from(own) + DEPOT.lock().available();
     ASKED.fetch_or(others, Ordering::Release);
     (0..MAX_CORES).filter(|core| others & 1 << core != 0).for_each(arch::interrupts::wake);
     put_back(index);
@@ -408,11 +490,12 @@ pub fn bring_if_asked() {
 }
 
 fn put_back(index: usize) {
-    // SAFETY: see `Sync`: this core's, and the borrow ends before this function does.
-    let magazines = unsafe { &mut *CACHES[index].magazines.get() };
     let mut depot = DEPOT.lock();
-    for magazine in magazines {
-        depot.put(core::mem::replace(magazine, Magazine::EMPTY));
+    for pool in Pool::ALL {
+        // SAFETY: see `Sync`: this core's, and the borrow ends before this function does.
+        let magazines = unsafe { &mut *CACHES[index].pools[pool as usize].get() };
+        depot.put(magazines.current.take(), pool);
+        depot.put(magazines.spare.take(), pool);
     }
 }
 

@@ -34,14 +34,15 @@ impl KernelMemory {
 unsafe impl Memory for KernelMemory {
     #[inline(always)]
     fn allocate(&self, purpose: Purpose) -> Option<Frame> {
-        let frame = Frame::containing(frames::allocate(Self::used_for(purpose))?);
+        let frame = frames::allocate(Self::used_for(purpose))?;
         self.references(frame).store(1, Ordering::Relaxed);
         Some(frame)
     }
 
     #[inline(always)]
     fn free(&self, frame: Frame, purpose: Purpose) {
-        frames::free(frame.address(), Self::used_for(purpose));
+        // SAFETY: the tree frees a frame when its last reference is gone.
+        unsafe { frames::free(frame, Self::used_for(purpose)) };
     }
 
     #[inline(always)]
@@ -56,9 +57,7 @@ unsafe impl Memory for KernelMemory {
 
     #[inline(always)]
     fn references(&self, frame: Frame) -> &AtomicU32 {
-        let array = arch::memory::REFERENCES_BASE as *mut u32;
-        // SAFETY: the array has a word for every frame of RAM, zeroed by boot, used as atomics only.
-        unsafe { AtomicU32::from_ptr(array.wrapping_add(frame.0 as usize)) }
+        frames::references(frame)
     }
 
     #[inline(always)]
@@ -90,13 +89,14 @@ unsafe impl Memory for KernelMemory {
     }
 
     fn allocate_committed(&self, purpose: Purpose) -> Option<Frame> {
-        let frame = Frame::containing(frames::allocate_committed(Self::used_for(purpose))?);
+        let frame = frames::allocate_committed(Self::used_for(purpose))?;
         self.references(frame).store(1, Ordering::Relaxed);
         Some(frame)
     }
 
     fn free_committed(&self, frame: Frame, purpose: Purpose) {
-        frames::free_committed(frame.address(), Self::used_for(purpose));
+        // SAFETY: as in `free`.
+        unsafe { frames::free_committed(frame, Self::used_for(purpose)) };
     }
 
     #[inline(always)]

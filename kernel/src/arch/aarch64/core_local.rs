@@ -66,10 +66,12 @@ pub(super) fn adopt(index: usize) {
 #[inline(always)]
 pub fn core_index() -> usize {
     let index: u64;
-    // SAFETY: TPIDR_EL1 points to this core's `CoreLocal`, whose index never changes after `adopt`.
+    // SAFETY: TPIDR_EL1 points to this core's `CoreLocal`, an element of an array of `MAX_CORES`, whose index never changes
+    // after `adopt`. With the promise no use of the index as one of such an array needs a check.
     unsafe {
         asm!("mrs {0}, tpidr_el1", "ldr {0}, [{0}, #{offset}]", out(reg) index,
             offset = const offset_of!(CoreLocal, index), options(nostack, preserves_flags, pure, readonly));
+        core::hint::assert_unchecked(index < MAX_CORES as u64);
     }
     index as usize
 }
