@@ -9,8 +9,8 @@
 //! ```
 
 use graft_abi::{EntryRecord, PAGE_SIZE};
-use graft_table_view::tree::Tree;
-use graft_table_view::{check, dump};
+use graft_lib::table_view::tree::Tree;
+use graft_lib::table_view::{check, dump};
 use std::ops::Range;
 
 /// A whole run.

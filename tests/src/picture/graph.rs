@@ -3,8 +3,8 @@
 use super::dump::Region;
 use super::layout::Area;
 use graft_abi::EntryKind;
-use graft_table_view::bits;
-use graft_table_view::tree::{Entry, Table, Tree, span};
+use graft_lib::table_view::bits;
+use graft_lib::table_view::tree::{Entry, Table, Tree, span};
 
 /// The row of pages; that of a table is its level.
 pub(super) const PAGES: usize = 4;
