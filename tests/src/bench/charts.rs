@@ -2,8 +2,10 @@
 
 use super::systems::{self, System};
 use super::{SHOWN, size, sizes};
-use crate::figures::Figure;
-use crate::plot::{Axis, BarChart, Bars, Colour, Line, LineChart, Look, Marker, Notation, PlotError, Scale, Stroke};
+use crate::bench::figures::Figure;
+use crate::plots::chart::{
+    Axis, BarChart, Bars, Colour, Line, LineChart, Look, Marker, Notation, PlotError, Scale, Stroke,
+};
 use graft_abi::Share;
 
 /// How everything was measured.
@@ -125,7 +127,7 @@ fn look(number: usize, system: &System<'_>) -> Look {
 mod tests {
     use super::super::plan;
     use super::*;
-    use crate::figures;
+    use crate::bench::figures;
 
     fn figures() -> Vec<Figure> {
         let row = |share: &str, bytes: u64, metric: &str, value: u64| {

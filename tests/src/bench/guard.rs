@@ -4,7 +4,7 @@
 //! `make bench-accept`. Comments and order stay as they are.
 
 use super::Point;
-use crate::figures::{self, Figure};
+use crate::bench::figures::{self, Figure};
 use graft_abi::Share;
 use std::fmt;
 use std::fs;

@@ -1,12 +1,12 @@
 //! Runs that count instructions: the same figures every time, fork as fast as it promises to be, and nothing dearer
 //! than it was.
 
+use crate::bench::figures::{self, Figure};
 use crate::bench::guard::Accepted;
 use crate::bench::{self, Point};
-use crate::build::Build;
-use crate::figures::{self, Figure};
-use crate::machine::Machine;
-use crate::runner::{Case, Outcome, Report};
+use crate::builder::folder::Build;
+use crate::harness::machine::Machine;
+use crate::harness::runner::{Case, Outcome, Report};
 use graft_abi::Share;
 use std::path::Path;
 

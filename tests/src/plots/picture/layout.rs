@@ -188,7 +188,7 @@ fn spread(wishes: &[(f64, f64)], column: Area) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::picture::sample;
+    use crate::plots::picture::sample;
 
     fn layouts() -> [Layout; 2] {
         lay_out(sample::graphs(), (100.0, 50.0))

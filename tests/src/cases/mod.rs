@@ -8,11 +8,11 @@ mod matrix;
 mod memory;
 mod programs;
 
-use crate::build::Build;
-use crate::machine::{Console, Machine};
-use crate::runner::{Case, Outcome, Report};
-use crate::session::{self, Ended};
-use crate::verdict::Expected;
+use crate::builder::folder::Build;
+use crate::harness::machine::{Console, Machine};
+use crate::harness::runner::{Case, Outcome, Report};
+use crate::harness::session::{self, Ended};
+use crate::harness::verdict::Expected;
 use std::path::Path;
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! The archive of programs and text files that the kernel gets as its initial RAM disk.
 
-use crate::elf;
+use crate::binary::elf;
 use std::fs;
 use std::path::Path;
 
@@ -97,7 +97,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scratch::Scratch;
+    use crate::harness::scratch::Scratch;
 
     fn entry(name: &str, bytes: &[u8]) -> Entry {
         Entry { name: name.into(), bytes: bytes.into() }

@@ -1,6 +1,6 @@
 //! An SD card for the Raspberry Pi 4: one FAT32 partition behind an MBR, the same bytes in every build.
 
-use crate::archive::Entry;
+use super::archive::Entry;
 use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 
 /// Bytes in a sector of the card.

@@ -2,7 +2,7 @@
 //!
 //! The kernel leaves room in the section `.symbols`; `kernel/src/symbols.rs` describes what belongs there.
 
-use crate::elf::Unfit;
+use crate::binary::elf::Unfit;
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 
 /// Longer names say nothing more; generic ones can be hundreds of characters long.

@@ -172,7 +172,7 @@ impl Gather<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::picture::sample;
+    use crate::plots::picture::sample;
 
     /// Level or page, side, count and change of everything with this name.
     fn found(nodes: &[Node], name: &str) -> Vec<(Side, u32, Change)> {

@@ -1,7 +1,8 @@
 //! The build folder: what is in it, and how it gets there.
 
-use crate::archive::{self, Entry};
-use crate::{card, elf, symbols};
+use super::archive::{self, Entry};
+use super::card;
+use crate::binary::{elf, symbols};
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -9,8 +9,8 @@
 //!
 //! A path ends where the barriers have come, and must not reach a call, a return or an exception return before.
 
-use crate::elf::Unfit;
-use crate::symbols;
+use crate::binary::elf::Unfit;
+use crate::binary::symbols;
 use object::{Object, ObjectSection, SectionKind, SymbolKind};
 use std::collections::{BTreeMap, BTreeSet};
 

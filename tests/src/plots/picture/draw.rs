@@ -200,7 +200,7 @@ fn text_width(content: &str, size: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::picture::{layout, sample};
+    use crate::plots::picture::{layout, sample};
     use svg::parser::Event;
 
     fn drawn() -> [String; 2] {

@@ -1,7 +1,7 @@
 //! The tests that need no QEMU: formatting, lints, the crates' own tests, the documentation.
 
-use crate::runner::{Case, Outcome, Report};
-use crate::session::{self, End};
+use crate::harness::runner::{Case, Outcome, Report};
+use crate::harness::session::{self, End};
 use std::env;
 use std::path::Path;
 use std::process::Command;

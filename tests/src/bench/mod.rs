@@ -11,19 +11,22 @@
 
 mod boots;
 mod charts;
+pub mod compare;
+pub mod figures;
 pub mod guard;
 pub mod linux;
+pub mod profile;
 mod programs;
 mod systems;
 mod table;
 
-use crate::build::Build;
-use crate::figures::{self, Figure};
-use crate::machine::{Console, Machine};
-use crate::runner::Outcome;
-use crate::session;
-use crate::verdict::Expected;
+use crate::builder::folder::Build;
+use crate::harness::machine::{Console, Machine};
+use crate::harness::runner::Outcome;
+use crate::harness::session;
+use crate::harness::verdict::Expected;
 use boots::Boot;
+use figures::Figure;
 use graft_abi::Share;
 use guard::Accepted;
 use indicatif::ProgressBar;

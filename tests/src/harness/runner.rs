@@ -1,6 +1,6 @@
 //! Runs cases side by side, one row each, and counts.
 
-use crate::session::as_read;
+use crate::harness::session::as_read;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -217,9 +217,9 @@ impl<W: Write> Board<'_, W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scratch::Scratch;
-    use crate::session;
-    use crate::verdict::Expected;
+    use crate::harness::scratch::Scratch;
+    use crate::harness::session;
+    use crate::harness::verdict::Expected;
     use std::process::Command;
 
     fn run_all(cases: Vec<Case>, only: Option<&str>) -> (Tally, String) {

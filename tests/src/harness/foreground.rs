@@ -1,7 +1,7 @@
 //! `make run`: the machine in the user's terminal.
 
-use crate::machine::{Console, Machine};
-use crate::session::shell_words;
+use crate::harness::machine::{Console, Machine};
+use crate::harness::session::shell_words;
 use std::io::{self, BufRead, IsTerminal};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;

@@ -17,7 +17,7 @@ pub mod processor;
 pub mod replay;
 pub mod table;
 
-use crate::build::Build;
+use crate::builder::folder::Build;
 use count::Counts;
 use graft_paging::Share;
 use history::History;

@@ -1,6 +1,6 @@
 //! What a run must look like, and whether it does.
 
-use crate::session::{End, Ended};
+use crate::harness::session::{End, Ended};
 
 /// The exit status that is right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

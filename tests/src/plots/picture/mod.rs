@@ -10,11 +10,11 @@ mod dump;
 mod graph;
 mod layout;
 
-use crate::build::Build;
-use crate::machine::{Console, Machine};
-use crate::runner::Outcome;
-use crate::session;
-use crate::verdict::Expected;
+use crate::builder::folder::Build;
+use crate::harness::machine::{Console, Machine};
+use crate::harness::runner::Outcome;
+use crate::harness::session;
+use crate::harness::verdict::Expected;
 use draw::Words;
 use dump::{Dump, Step};
 use graft_abi::Share;
@@ -84,7 +84,7 @@ mod sample {
     use super::*;
 
     pub(super) fn dump() -> Dump {
-        dump::parse(include_str!("picture/sample.txt")).unwrap()
+        dump::parse(include_str!("sample.txt")).unwrap()
     }
 
     /// Before and after the write.

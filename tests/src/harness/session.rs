@@ -220,7 +220,7 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scratch::Scratch;
+    use crate::harness::scratch::Scratch;
 
     /// A shell script in the place of the emulator.
     fn fake(script: &str) -> Command {

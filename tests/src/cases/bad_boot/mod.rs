@@ -3,13 +3,13 @@
 mod device_trees;
 
 use super::{LIMIT, boot, play, raspi4b, virt};
-use crate::archive::{self, Entry};
-use crate::build::Build;
-use crate::machine::{Load, Machine};
-use crate::runner::{Case, Outcome, Report};
-use crate::scratch::Scratch;
-use crate::session::Ended;
-use crate::verdict::{Expected, Status};
+use crate::builder::archive::{self, Entry};
+use crate::builder::folder::Build;
+use crate::harness::machine::{Load, Machine};
+use crate::harness::runner::{Case, Outcome, Report};
+use crate::harness::scratch::Scratch;
+use crate::harness::session::Ended;
+use crate::harness::verdict::{Expected, Status};
 use std::fs;
 
 /// Makes a bad archive out of the good one.

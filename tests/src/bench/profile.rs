@@ -4,11 +4,11 @@
 //! nanosecond is an instruction. So of all stretches of the trace between two readings, the one that is as long as the figure is the
 //! figure's, and the addresses in it say what it was spent on.
 
-use crate::archive;
-use crate::build::Build;
-use crate::figures::{self, Figure};
-use crate::machine::{Console, Machine};
-use crate::symbols;
+use crate::bench::figures::{self, Figure};
+use crate::binary::symbols;
+use crate::builder::archive;
+use crate::builder::folder::Build;
+use crate::harness::machine::{Console, Machine};
 use object::SymbolKind;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

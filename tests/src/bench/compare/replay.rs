@@ -243,7 +243,7 @@ impl Random {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::history;
+    use crate::bench::compare::history;
 
     fn error(text: &str) -> String {
         let history = &history::parse("test", text).unwrap()[0];
