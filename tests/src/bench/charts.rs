@@ -1,7 +1,7 @@
 //! The charts: fork and its tables by size, and the price of each operation.
 
+use super::plan::{SHOWN, size, sizes};
 use super::systems::{self, System};
-use super::{SHOWN, size, sizes};
 use crate::bench::figures::Figure;
 use crate::plots::chart::{
     Axis, BarChart, Bars, Colour, Line, LineChart, Look, Marker, Notation, PlotError, Scale, Stroke,
@@ -125,7 +125,7 @@ fn look(number: usize, system: &System<'_>) -> Look {
 
 #[cfg(test)]
 mod tests {
-    use super::super::plan;
+    use super::super::plan::plan;
     use super::*;
     use crate::bench::figures;
 

@@ -1,7 +1,8 @@
 //! `make bench-linux`: the same figures on Debian's Linux, in the same machine, beside ours.
 
 use super::boots::{self, Boot};
-use super::{MEBIBYTE, SHOWN, boot, counting, machine, plan, size, sizes, systems, table};
+use super::plan::{MEBIBYTE, SHOWN, boot, counting, machine, plan, size, sizes};
+use super::{systems, table};
 use crate::bench::figures::{self, Figure};
 use crate::builder::archive::Entry;
 use crate::builder::folder::Build;

@@ -1,7 +1,7 @@
 //! The two programs that need a fast fork, measured: how long kvd's requests wait, and what forkserver's executions take.
 
 use super::boots::Boot;
-use super::{LIMIT, machine};
+use super::plan::{LIMIT, machine};
 use crate::bench::figures::{self, Figure};
 use crate::builder::folder::Build;
 use crate::harness::machine::Console;

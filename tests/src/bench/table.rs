@@ -1,7 +1,7 @@
 //! Tables of figures for a terminal.
 
+use super::plan::{SHOWN, size};
 use super::systems::System;
-use super::{SHOWN, size};
 use crate::bench::figures::Figure;
 use graft_abi::Share;
 use graft_rt::size::Grouped;

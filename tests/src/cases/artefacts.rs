@@ -1,6 +1,6 @@
 //! What is left behind: the kernel image, the SD card, pictures.
 
-use super::{LIMIT, play, virt};
+use super::play::{LIMIT, play, virt};
 use crate::binary::barriers::{self, Maintenance};
 use crate::binary::elf;
 use crate::builder::archive::{self, Entry};

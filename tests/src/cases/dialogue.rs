@@ -1,6 +1,6 @@
 //! A person at the console, and the checks of the test harness on a real machine.
 
-use super::{LIMIT, play, raspi4b, virt};
+use super::play::{LIMIT, play, raspi4b, virt};
 use crate::builder::folder::Build;
 use crate::harness::machine::{Console, Machine};
 use crate::harness::runner::{Case, Outcome, Report};

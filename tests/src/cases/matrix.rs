@@ -1,6 +1,6 @@
 //! Every kind of machine, and on each the programs that check the kernel from inside.
 
-use super::{LIMIT, boot, raspi4b, virt};
+use super::play::{LIMIT, boot, raspi4b, virt};
 use crate::builder::archive;
 use crate::builder::folder::Build;
 use crate::harness::machine::Machine;

@@ -1,6 +1,6 @@
 //! Whether the kernel finds all of the memory that a machine has.
 
-use super::{LIMIT, play, virt};
+use super::play::{LIMIT, play, virt};
 use crate::builder::folder::Build;
 use crate::harness::machine::Machine;
 use crate::harness::runner::{Case, Outcome, Report};

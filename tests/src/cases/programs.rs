@@ -1,6 +1,6 @@
 //! The two programs that need a fast fork: the store that saves snapshots, and the harness that looks for a crash.
 
-use super::{LIMIT, boot, play, raspi4b, virt};
+use super::play::{LIMIT, boot, play, raspi4b, virt};
 use crate::builder::folder::Build;
 use crate::harness::machine::Machine;
 use crate::harness::runner::{Case, Outcome, Report};

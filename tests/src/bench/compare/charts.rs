@@ -2,7 +2,7 @@
 
 use super::count::Event;
 use super::processor::Machine;
-use super::{CORES, Row, SHARES};
+use super::rows::{CORES, Row, SHARES};
 use crate::plots::chart::{Axis, BarChart, Bars, Colour, Line, LineChart, Look, Marker, PlotError, Scale, Stroke};
 
 /// One thing that was counted, as a chart names it, and where its rows are. Histories of one's own are in the table and in the CSV.
@@ -163,7 +163,7 @@ mod tests {
     fn charts_without_rows_are_left_out() {
         assert_eq!(all(&[]), Ok(Vec::new()));
         let text = "space a\nreserve a 1G 4K\nwrite a 1G 4K\ncount parent's first write\nfork a b\n";
-        let rows = crate::bench::compare::run(&history::parse("first-write", text).unwrap()).unwrap();
+        let rows = crate::bench::compare::rows::run(&history::parse("first-write", text).unwrap()).unwrap();
         let names: Vec<_> = all(&rows).unwrap().into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["compare-stores.svg", "compare-atomics.svg", "compare-processor.svg"]);
     }

@@ -2,7 +2,7 @@
 
 use super::count::{Counts, Event};
 use super::processor::Machine;
-use super::{CORES, Row};
+use super::rows::{CORES, Row};
 use graft_rt::size::Size;
 use std::fmt::Write;
 

@@ -1,8 +1,8 @@
 //! Device trees that are missing, broken, or of boards that nobody knows.
 
-use super::{noise, refused};
+use super::refusal::{noise, refused};
 use crate::builder::folder::Build;
-use crate::cases::{LIMIT, play, raspi4b, virt};
+use crate::cases::play::{LIMIT, play, raspi4b, virt};
 use crate::harness::machine::{Load, Machine};
 use crate::harness::runner::{Case, Outcome};
 use crate::harness::scratch::Scratch;

@@ -1,15 +1,16 @@
 //! Machines that cannot work: each says why in one line and ends with status 1; none hangs.
 
 mod device_trees;
+mod refusal;
 
-use super::{LIMIT, boot, play, raspi4b, virt};
+use super::play::{LIMIT, boot, play, raspi4b, virt};
 use crate::builder::archive::{self, Entry};
 use crate::builder::folder::Build;
 use crate::harness::machine::{Load, Machine};
 use crate::harness::runner::{Case, Outcome, Report};
 use crate::harness::scratch::Scratch;
-use crate::harness::session::Ended;
-use crate::harness::verdict::{Expected, Status};
+use crate::harness::verdict::Expected;
+use refusal::{noise, refused};
 use std::fs;
 
 /// Makes a bad archive out of the good one.
@@ -27,9 +28,6 @@ const ARCHIVES: [(&str, Spoil, &str); 9] = [
     ("an init for another processor", |good| change_init(good, other_processor), "init"),
     ("an init that is cut off", |good| change_init(good, |init| Some(init[..200].to_vec())), "init"),
 ];
-
-/// Most lines that the kernel may write when it cannot start: who it is, and the reason.
-const MOST_LINES: usize = 2;
 
 pub(super) fn cases(build: &Build) -> Vec<Case> {
     let mut cases = Vec::new();
@@ -70,20 +68,6 @@ pub(super) fn cases(build: &Build) -> Vec<Case> {
     cases
 }
 
-/// Judges a boot that cannot work: status 1, few lines, and `word` in one of them.
-fn refused(ended: &Ended, word: &str) -> Outcome {
-    Expected::status(Status::Is(1)).judge(ended)?;
-    let is_guests = |line: &&str| !line.is_empty() && !line.contains(": warning: bcm2711 dtc: ");
-    let lines: Vec<_> = ended.output.lines().map(str::trim).filter(is_guests).collect();
-    if lines.len() > MOST_LINES {
-        return Err(format!("{} lines of output, expected at most {MOST_LINES}", lines.len()).into());
-    }
-    match lines.iter().find(|line| line.to_lowercase().contains(word)) {
-        Some(line) => Ok(Report::noted(*line)),
-        None => Err(format!("no line about {word:?}").into()),
-    }
-}
-
 fn set_archive(machine: &mut Machine, path: Option<std::path::PathBuf>) {
     if let Load::Image { archive, .. } = &mut machine.load {
         *archive = path;
@@ -119,16 +103,4 @@ fn wrong_length(good: &[u8]) -> Outcome<Vec<u8>> {
     let sum: u32 = bad[..512].iter().map(|&byte| u32::from(byte)).sum();
     bad[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
     Ok(bad)
-}
-
-/// Bytes without meaning, the same in every run.
-fn noise(length: usize) -> Vec<u8> {
-    let mut state = 0x2545_f491_4f6c_dd1d_u64;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 32) as u8
-    };
-    std::iter::repeat_with(next).take(length).collect()
 }

@@ -1,6 +1,6 @@
 //! Axes: where a value stands, which values are marked, and how they are written.
 
-use super::PlotError;
+use super::style::PlotError;
 
 /// One axis of a chart.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! What every chart has: title, axes with their grid, legend, notes; and the shapes that stand in it.
 
 use super::axis::Ruler;
-use super::{Colour, Look, Marker, PlotError, Stroke};
+use super::style::{Colour, Look, Marker, PlotError, Stroke};
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 use plotters::element::DashedPathElement;

@@ -1,7 +1,8 @@
 //! The graph as SVG.
 
+use super::area::Area;
 use super::graph::{Cell, Change, Node, PAGES, Side};
-use super::layout::{Area, HEADER, Layout};
+use super::layout::{HEADER, Layout};
 use svg::Document;
 use svg::node::element::{Definitions, Group, Marker, Path, Rectangle, Text};
 
@@ -200,12 +201,12 @@ fn text_width(content: &str, size: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plots::picture::{layout, sample};
+    use crate::plots::picture::{graph, layout, sample};
     use svg::parser::Event;
 
     fn drawn() -> [String; 2] {
         let words = Words { title: "A & B", subtitle: "from a run", headings: ["ONE", "BOTH", "OTHER"] };
-        layout::lay_out(sample::graphs(), (LEFT, TOP)).map(|layout| draw(&layout, &words))
+        layout::lay_out(graph::both(&sample::dump()).unwrap().1, (LEFT, TOP)).map(|layout| draw(&layout, &words))
     }
 
     /// Every text of the document.

@@ -1,7 +1,7 @@
 //! What there is to draw: the tables and pages that lead to the regions, and whose they are.
 
-use super::dump::Region;
-use super::layout::Area;
+use super::area::Area;
+use super::dump::{Dump, Region, Step};
 use graft_abi::EntryKind;
 use graft_lib::table_view::bits;
 use graft_lib::table_view::tree::{Entry, Table, Tree, span};
@@ -64,8 +64,20 @@ pub(super) struct Cell {
     pub(super) area: Area,
 }
 
+/// The two moments and what there is to draw of them.
+pub(super) fn both(dump: &Dump) -> Result<([&Step; 2], [Vec<Node>; 2]), String> {
+    let moment = |words: &str| {
+        let found = dump.steps.iter().find(|step| step.title.contains(words) && step.processes.len() == 2);
+        found.ok_or_else(|| format!("the dump has no step {words:?} of two processes"))
+    };
+    let steps = [moment("After fork")?, moment("the child has written")?];
+    let [before, after] = steps.map(|step| [&step.processes[0].1, &step.processes[1].1]);
+    let graphs = [gather(before, None, &dump.regions), gather(after, Some(before), &dump.regions)];
+    Ok((steps, graphs))
+}
+
 /// The tables and pages of two processes, with changes since the moment `before`.
-pub(super) fn gather(now: [&Tree; 2], before: Option<[&Tree; 2]>, regions: &[Region]) -> Vec<Node> {
+fn gather(now: [&Tree; 2], before: Option<[&Tree; 2]>, regions: &[Region]) -> Vec<Node> {
     let mut nodes = Vec::new();
     for (tree, side) in now.into_iter().zip([Side::Left, Side::Right]) {
         let old = before.map(|[left, right]| if side == Side::Left { left } else { right });
@@ -174,6 +186,10 @@ mod tests {
     use super::*;
     use crate::plots::picture::sample;
 
+    fn graphs() -> [Vec<Node>; 2] {
+        both(&sample::dump()).unwrap().1
+    }
+
     /// Level or page, side, count and change of everything with this name.
     fn found(nodes: &[Node], name: &str) -> Vec<(Side, u32, Change)> {
         let named = nodes.iter().filter(|node| node.name == name);
@@ -182,7 +198,7 @@ mod tests {
 
     #[test]
     fn after_a_fork_the_last_tables_are_in_the_middle() {
-        let [nodes, _] = sample::graphs();
+        let [nodes, _] = graphs();
         for level in ["level 0", "level 1", "level 2"] {
             let sides: Vec<_> = found(&nodes, level).into_iter().map(|(side, ..)| side).collect();
             assert_eq!(sides, [Side::Left, Side::Right], "{level}");
@@ -201,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_write_puts_a_new_table_and_a_new_page_at_the_side_of_the_writer() {
-        let [_, nodes] = sample::graphs();
+        let [_, nodes] = graphs();
         assert_eq!(found(&nodes, "level 3 A"), [(Side::Left, 1, Change::Counted), (Side::Right, 1, Change::New)]);
         assert_eq!(found(&nodes, "A[0]"), [(Side::Left, 1, Change::None), (Side::Right, 1, Change::New)]);
         assert_eq!(found(&nodes, "A[1]"), [(Side::Both, 2, Change::Counted)]);

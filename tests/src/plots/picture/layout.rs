@@ -9,6 +9,7 @@
 //!   pages      □               □□ □□               □         lines lead from a descriptor to what is below it
 //! ```
 
+use super::area::Area;
 use super::graph::{Cell, Node, PAGES, Side};
 
 /// Pixels of a descriptor, and of the line above the descriptors of a table.
@@ -23,28 +24,6 @@ const NAME: f64 = 2.0 * CELL.0;
 const SPACE: f64 = 16.0;
 const ROW: f64 = HEADER + CELL.1 + 58.0;
 const COLUMN: f64 = 56.0;
-/// A rectangle in pixels.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Area {
-    pub(super) x: f64,
-    pub(super) y: f64,
-    pub(super) width: f64,
-    pub(super) height: f64,
-}
-
-impl Area {
-    pub(super) fn middle(&self) -> f64 {
-        self.x + self.width / 2.0
-    }
-
-    pub(super) fn right(&self) -> f64 {
-        self.x + self.width
-    }
-
-    pub(super) fn bottom(&self) -> f64 {
-        self.y + self.height
-    }
-}
 
 /// A line from a descriptor to what it leads to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -188,10 +167,10 @@ fn spread(wishes: &[(f64, f64)], column: Area) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plots::picture::sample;
+    use crate::plots::picture::{graph, sample};
 
     fn layouts() -> [Layout; 2] {
-        lay_out(sample::graphs(), (100.0, 50.0))
+        lay_out(graph::both(&sample::dump()).unwrap().1, (100.0, 50.0))
     }
 
     fn overlap(one: &Area, other: &Area) -> bool {

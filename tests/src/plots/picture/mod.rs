@@ -5,10 +5,13 @@
 //!                                 └▶ graph: whose is what ──▶ layout: where it stands ──▶ draw: SVG
 //! ```
 
+mod area;
 mod draw;
 mod dump;
 mod graph;
 mod layout;
+#[cfg(test)]
+mod sample;
 
 use crate::builder::folder::Build;
 use crate::harness::machine::{Console, Machine};
@@ -18,7 +21,6 @@ use crate::harness::verdict::Expected;
 use draw::Words;
 use dump::{Dump, Step};
 use graft_abi::Share;
-use graph::Node;
 use layout::Layout;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -51,21 +53,9 @@ pub fn pictures(build: &Build, share: Share, log: &Path) -> Outcome<[String; 2]>
 
 /// Draws the moment after the fork, and the moment after the child's write with what that has changed.
 fn draw_both(dump: &Dump, source: &str) -> Result<[String; 2], String> {
-    let ([before, after], graphs) = graphs(dump)?;
+    let ([before, after], graphs) = graph::both(dump)?;
     let [first, second] = layout::lay_out(graphs, (draw::LEFT, draw::TOP));
     Ok([picture(before, &first, source), picture(after, &second, source)])
-}
-
-/// The two moments and what there is to draw of them.
-fn graphs(dump: &Dump) -> Result<([&Step; 2], [Vec<Node>; 2]), String> {
-    let moment = |words: &str| {
-        let found = dump.steps.iter().find(|step| step.title.contains(words) && step.processes.len() == 2);
-        found.ok_or_else(|| format!("the dump has no step {words:?} of two processes"))
-    };
-    let steps = [moment("After fork")?, moment("the child has written")?];
-    let [before, after] = steps.map(|step| [&step.processes[0].1, &step.processes[1].1]);
-    let graphs = [graph::gather(before, None, &dump.regions), graph::gather(after, Some(before), &dump.regions)];
-    Ok((steps, graphs))
 }
 
 fn picture(step: &Step, layout: &Layout, source: &str) -> String {
@@ -75,22 +65,6 @@ fn picture(step: &Step, layout: &Layout, source: &str) -> String {
     let heading = |who: &str, index: usize| format!("{who}: process {}", step.processes[index].0);
     let (left, right) = (heading("PARENT", 0), heading("CHILD", 1));
     draw::draw(layout, &Words { title, subtitle: &subtitle, headings: [&left, "SHARED, drawn once", &right] })
-}
-
-#[cfg(test)]
-mod sample {
-    //! A real run, without the descriptors of the program itself.
-
-    use super::*;
-
-    pub(super) fn dump() -> Dump {
-        dump::parse(include_str!("sample.txt")).unwrap()
-    }
-
-    /// Before and after the write.
-    pub(super) fn graphs() -> [Vec<Node>; 2] {
-        super::graphs(&dump()).unwrap().1
-    }
 }
 
 #[cfg(test)]
