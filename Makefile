@@ -16,10 +16,13 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 COMPILED := $(TARGET_DIR)/$(TARGET)/release
 TOOL := $(TARGET_DIR)/debug/graft-tests --build $(BUILD)
 
-# Every folder of user/ with a main.rs is a program.
-PROGRAMS := $(patsubst user/%/src/main.rs,%,$(wildcard user/*/src/main.rs))
+# A program is a file of these folders, or a folder in them with a main.rs.
+BINARIES := $(addsuffix /src/bin,user/programs user/demos tests/guest)
+PROGRAM_FILES := $(wildcard $(BINARIES:=/*.rs)) $(patsubst %/main.rs,%,$(wildcard $(BINARIES:=/*/main.rs)))
+PROGRAMS := $(sort $(basename $(notdir $(PROGRAM_FILES))))
+PROGRAM_PACKAGES := -p graft-programs -p graft-demos -p graft-guest
 # Everything that is compiled for the boards.
-PACKAGES := $(addprefix -p graft-,kernel boot rt $(PROGRAMS) linux-bench)
+PACKAGES := -p graft-kernel -p graft-boot -p graft-rt $(PROGRAM_PACKAGES) -p graft-linux-bench
 
 # The shell line exactly as it was given: make does not touch its dollar signs.
 export GRAFT_LINE = $(value CMD)
@@ -38,7 +41,7 @@ QUIET := $(if $(wildcard $(STAMP)),$(if $(CHANGED),,--quiet))
 define compile
 @$(CARGO) build $(QUIET) -p graft-tests
 @$(CARGO) build $(QUIET) --release --target $(TARGET) -p graft-kernel
-@$(CARGO) build $(QUIET) --release --target $(TARGET) $(addprefix -p graft-,$(PROGRAMS))
+@$(CARGO) build $(QUIET) --release --target $(TARGET) $(PROGRAM_PACKAGES)
 @$(TOOL) pack --compiled $(COMPILED) $(if $(EXTRA),--extra "$(EXTRA)") $(PROGRAMS)
 @touch $(STAMP)
 endef

@@ -1,24 +1,17 @@
 //! Builds Graft's images, boots them in QEMU and judges them.
+//!
+//! ```text
+//!   main ─▶ cases ─┬▶ bench ──▶ plots ─┬▶ builder ──▶ binary
+//!                  └───────────────────┴▶ harness
+//! ```
+//!
+//! An arrow is an import; none leads back up, and whatever stands to the right may be used from the left.
 #![deny(unsafe_code)]
 #![deny(missing_docs)]
 
-pub mod archive;
-pub mod barriers;
 pub mod bench;
-pub mod build;
-pub mod card;
+pub mod binary;
+pub mod builder;
 pub mod cases;
-pub mod compare;
-pub mod elf;
-pub mod figures;
-pub mod foreground;
-pub mod host;
-pub mod machine;
-pub mod picture;
-pub mod plot;
-pub mod profile;
-pub mod runner;
-pub mod scratch;
-pub mod session;
-pub mod symbols;
-pub mod verdict;
+pub mod harness;
+pub mod plots;

@@ -2,12 +2,15 @@
 
 use clap::{Args, Parser, Subcommand};
 use graft_abi::Share;
-use graft_tests::build::Build;
-use graft_tests::foreground::{self, Outcome};
-use graft_tests::machine::{Board, Console, Machine};
-use graft_tests::runner::{self, Options};
-use graft_tests::session::shell_words;
-use graft_tests::{bench, cases, compare, host, picture, profile};
+use graft_tests::bench::{self, compare, profile};
+use graft_tests::builder::folder::Build;
+use graft_tests::cases;
+use graft_tests::harness::foreground::{self, Outcome};
+use graft_tests::harness::host;
+use graft_tests::harness::machine::{Board, Console, Machine};
+use graft_tests::harness::runner::{self, Options};
+use graft_tests::harness::session::shell_words;
+use graft_tests::plots::picture;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;

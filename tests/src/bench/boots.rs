@@ -1,6 +1,6 @@
 //! Boots that measure, side by side, behind a progress bar.
 
-use crate::figures::Figure;
+use crate::bench::figures::Figure;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -55,7 +55,7 @@ pub(super) fn all(boots: &[Boot<'_>], jobs: usize) -> Result<Vec<Figure>, String
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::figures;
+    use crate::bench::figures;
 
     fn boot<'a>(bytes: usize, result: Result<(), &'static str>, begun: &'a Mutex<Vec<usize>>) -> Boot<'a> {
         let measure = move |bar: &ProgressBar| {

@@ -1,9 +1,11 @@
 //! The charts: fork and its tables by size, and the price of each operation.
 
+use super::plan::{SHOWN, size, sizes};
 use super::systems::{self, System};
-use super::{SHOWN, size, sizes};
-use crate::figures::Figure;
-use crate::plot::{Axis, BarChart, Bars, Colour, Line, LineChart, Look, Marker, Notation, PlotError, Scale, Stroke};
+use crate::bench::figures::Figure;
+use crate::plots::chart::{
+    Axis, BarChart, Bars, Colour, Line, LineChart, Look, Marker, Notation, PlotError, Scale, Stroke,
+};
 use graft_abi::Share;
 
 /// How everything was measured.
@@ -123,9 +125,9 @@ fn look(number: usize, system: &System<'_>) -> Look {
 
 #[cfg(test)]
 mod tests {
-    use super::super::plan;
+    use super::super::plan::plan;
     use super::*;
-    use crate::figures;
+    use crate::bench::figures;
 
     fn figures() -> Vec<Figure> {
         let row = |share: &str, bytes: u64, metric: &str, value: u64| {

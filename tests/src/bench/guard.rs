@@ -3,8 +3,8 @@
 //! The file's rows say what is measured, so a row more is a measurement more: write it with any count and run
 //! `make bench-accept`. Comments and order stay as they are.
 
-use super::Point;
-use crate::figures::{self, Figure};
+use super::plan::Point;
+use crate::bench::figures::{self, Figure};
 use graft_abi::Share;
 use std::fmt;
 use std::fs;

@@ -1,12 +1,13 @@
 //! `make bench-linux`: the same figures on Debian's Linux, in the same machine, beside ours.
 
 use super::boots::{self, Boot};
-use super::{MEBIBYTE, SHOWN, boot, counting, machine, plan, size, sizes, systems, table};
-use crate::archive::Entry;
-use crate::build::Build;
-use crate::figures::{self, Figure};
-use crate::machine::{Console, Leave, Machine};
-use crate::session::{End, Ended, Session};
+use super::plan::{MEBIBYTE, SHOWN, boot, counting, machine, plan, size, sizes};
+use super::{systems, table};
+use crate::bench::figures::{self, Figure};
+use crate::builder::archive::Entry;
+use crate::builder::folder::Build;
+use crate::harness::machine::{Console, Leave, Machine};
+use crate::harness::session::{End, Ended, Session};
 use indicatif::ProgressBar;
 use std::fs;
 use std::io::{self, Cursor};

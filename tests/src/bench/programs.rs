@@ -1,13 +1,13 @@
 //! The two programs that need a fast fork, measured: how long kvd's requests wait, and what forkserver's executions take.
 
 use super::boots::Boot;
-use super::{LIMIT, machine};
-use crate::build::Build;
-use crate::figures::{self, Figure};
-use crate::machine::Console;
-use crate::plot::{Axis, Colour, Line, LineChart, Look, Marker, Notation, PlotError, Scale, Stroke};
-use crate::session;
-use crate::verdict::Expected;
+use super::plan::{LIMIT, machine};
+use crate::bench::figures::{self, Figure};
+use crate::builder::folder::Build;
+use crate::harness::machine::Console;
+use crate::harness::session;
+use crate::harness::verdict::Expected;
+use crate::plots::chart::{Axis, Colour, Line, LineChart, Look, Marker, Notation, PlotError, Scale, Stroke};
 use graft_abi::Share;
 use graft_rt::size::{Grouped, Size};
 use indicatif::ProgressBar;

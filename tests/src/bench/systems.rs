@@ -1,6 +1,6 @@
 //! What is compared: the depths of sharing, and other systems as far as their figures are known.
 
-use crate::figures::{self, Figure};
+use crate::bench::figures::{self, Figure};
 use graft_abi::Share;
 use std::fs;
 use std::io::ErrorKind;
@@ -86,7 +86,7 @@ pub(super) fn others(linux: &Path) -> Result<(Vec<Figure>, String), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scratch::Scratch;
+    use crate::harness::scratch::Scratch;
 
     fn names(figures: &[Figure]) -> Vec<String> {
         compared(figures).into_iter().map(|system| system.name).collect()

@@ -1,8 +1,8 @@
 //! Tables of figures for a terminal.
 
+use super::plan::{SHOWN, size};
 use super::systems::System;
-use super::{SHOWN, size};
-use crate::figures::Figure;
+use crate::bench::figures::Figure;
 use graft_abi::Share;
 use graft_rt::size::Grouped;
 
@@ -107,7 +107,7 @@ impl<'a> Ratio<'a> {
 mod tests {
     use super::super::systems::compared;
     use super::*;
-    use crate::figures;
+    use crate::bench::figures;
 
     fn shown(figures: &[Figure]) -> String {
         show(figures, &compared(figures))

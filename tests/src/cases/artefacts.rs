@@ -1,15 +1,15 @@
 //! What is left behind: the kernel image, the SD card, pictures.
 
-use super::{LIMIT, play, virt};
-use crate::archive::{self, Entry};
-use crate::barriers::{self, Maintenance};
-use crate::build::Build;
-use crate::card;
-use crate::elf;
-use crate::picture;
-use crate::runner::{Case, Outcome, Report};
-use crate::scratch::Scratch;
-use crate::verdict::Expected;
+use super::play::{LIMIT, play, virt};
+use crate::binary::barriers::{self, Maintenance};
+use crate::binary::elf;
+use crate::builder::archive::{self, Entry};
+use crate::builder::card;
+use crate::builder::folder::Build;
+use crate::harness::runner::{Case, Outcome, Report};
+use crate::harness::scratch::Scratch;
+use crate::harness::verdict::Expected;
+use crate::plots::picture;
 use graft_abi::Share;
 use std::fs;
 use std::io::Write;

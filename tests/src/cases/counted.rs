@@ -1,12 +1,12 @@
 //! Runs that count instructions: the same figures every time, fork as fast as it promises to be, and nothing dearer
 //! than it was.
 
+use crate::bench::figures::{self, Figure};
 use crate::bench::guard::Accepted;
-use crate::bench::{self, Point};
-use crate::build::Build;
-use crate::figures::{self, Figure};
-use crate::machine::Machine;
-use crate::runner::{Case, Outcome, Report};
+use crate::bench::plan::{self, Point};
+use crate::builder::folder::Build;
+use crate::harness::machine::Machine;
+use crate::harness::runner::{Case, Outcome, Report};
 use graft_abi::Share;
 use std::path::Path;
 
@@ -16,7 +16,7 @@ const LARGE: u64 = 1 << 30;
 const READ_WITHOUT_FAULT: u64 = 40;
 
 pub(super) fn cases(build: &Build) -> Vec<Case> {
-    let machine = bench::machine(build);
+    let machine = plan::machine(build);
     let case = |name: &str, body: fn(&Machine, &Path) -> Outcome| {
         let machine = machine.clone();
         Case::new(format!("{name} · {machine}"), move |log| body(&machine, log))
@@ -33,7 +33,7 @@ const fn point(share: Share, bytes: u64) -> Point {
 }
 
 fn ratio(machine: &Machine, log: &Path) -> Outcome {
-    let figures = bench::measure(machine, &[point(Share::Copy, LARGE), point(Share::L3, LARGE)], log)?;
+    let figures = plan::measure(machine, &[point(Share::Copy, LARGE), point(Share::L3, LARGE)], log)?;
     let copy = figures::median(&figures, "copy", LARGE, "fork")?;
     let l3 = figures::median(&figures, "l3", LARGE, "fork")?;
     let note = format!("{l3} against {copy}");
@@ -43,7 +43,7 @@ fn ratio(machine: &Machine, log: &Path) -> Outcome {
 /// One measurement for two questions: it takes most of the time.
 fn accepted(machine: &Machine, log: &Path) -> Outcome {
     let accepted = Accepted::read()?;
-    let figures = bench::measure(machine, &accepted.points(), log)?;
+    let figures = plan::measure(machine, &accepted.points(), log)?;
     for share in [Share::L2, Share::L1] {
         constant(&figures, share.name())?;
     }
@@ -71,8 +71,8 @@ fn no_read_fault(figures: &[Figure], share: &str) -> Outcome<()> {
 
 fn repeatable(machine: &Machine, log: &Path) -> Outcome {
     let points = [point(Share::Copy, SMALL), point(Share::L3, SMALL)];
-    let first = bench::measure(machine, &points, log)?;
-    let second = bench::measure(machine, &points, log)?;
+    let first = plan::measure(machine, &points, log)?;
+    let second = plan::measure(machine, &points, log)?;
     if first.is_empty() || first.len() != second.len() {
         return Err(format!("first {} figures, then {}", first.len(), second.len()).into());
     }

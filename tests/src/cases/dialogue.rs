@@ -1,11 +1,11 @@
 //! A person at the console, and the checks of the test harness on a real machine.
 
-use super::{LIMIT, play, raspi4b, virt};
-use crate::build::Build;
-use crate::machine::{Console, Machine};
-use crate::runner::{Case, Outcome, Report};
-use crate::session::Session;
-use crate::verdict::{Expected, Status};
+use super::play::{LIMIT, play, raspi4b, virt};
+use crate::builder::folder::Build;
+use crate::harness::machine::{Console, Machine};
+use crate::harness::runner::{Case, Outcome, Report};
+use crate::harness::session::Session;
+use crate::harness::verdict::{Expected, Status};
 use std::path::Path;
 use std::time::Duration;
 

@@ -1,11 +1,11 @@
 //! Every kind of machine, and on each the programs that check the kernel from inside.
 
-use super::{LIMIT, boot, raspi4b, virt};
-use crate::archive;
-use crate::build::Build;
-use crate::machine::Machine;
-use crate::runner::Case;
-use crate::verdict::{Expected, Status};
+use super::play::{LIMIT, boot, raspi4b, virt};
+use crate::builder::archive;
+use crate::builder::folder::Build;
+use crate::harness::machine::Machine;
+use crate::harness::runner::Case;
+use crate::harness::verdict::{Expected, Status};
 use std::fs;
 use std::time::Duration;
 

@@ -1,10 +1,10 @@
 //! Whether the kernel finds all of the memory that a machine has.
 
-use super::{LIMIT, play, virt};
-use crate::build::Build;
-use crate::machine::Machine;
-use crate::runner::{Case, Outcome, Report};
-use crate::verdict::Expected;
+use super::play::{LIMIT, play, virt};
+use crate::builder::folder::Build;
+use crate::harness::machine::Machine;
+use crate::harness::runner::{Case, Outcome, Report};
+use crate::harness::verdict::Expected;
 use std::path::Path;
 
 const PAGE: u64 = 4096;

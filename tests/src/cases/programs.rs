@@ -1,10 +1,10 @@
 //! The two programs that need a fast fork: the store that saves snapshots, and the harness that looks for a crash.
 
-use super::{LIMIT, boot, play, raspi4b, virt};
-use crate::build::Build;
-use crate::machine::Machine;
-use crate::runner::{Case, Outcome, Report};
-use crate::verdict::{Expected, Status};
+use super::play::{LIMIT, boot, play, raspi4b, virt};
+use crate::builder::folder::Build;
+use crate::harness::machine::Machine;
+use crate::harness::runner::{Case, Outcome, Report};
+use crate::harness::verdict::{Expected, Status};
 use std::path::Path;
 use std::time::Duration;
 

@@ -1,12 +1,12 @@
 //! Device trees that are missing, broken, or of boards that nobody knows.
 
-use super::{noise, refused};
-use crate::build::Build;
-use crate::cases::{LIMIT, play, raspi4b, virt};
-use crate::machine::{Load, Machine};
-use crate::runner::{Case, Outcome};
-use crate::scratch::Scratch;
-use crate::session::Ended;
+use super::refusal::{noise, refused};
+use crate::builder::folder::Build;
+use crate::cases::play::{LIMIT, play, raspi4b, virt};
+use crate::harness::machine::{Load, Machine};
+use crate::harness::runner::{Case, Outcome};
+use crate::harness::scratch::Scratch;
+use crate::harness::session::Ended;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

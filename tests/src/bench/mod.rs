@@ -1,0 +1,67 @@
+//! `make bench`: what fork and everything around it cost, as a table, as CSV and as charts.
+//!
+//! ```text
+//!   forkbench in QEMU, one boot a size and depth ──▶ Figure ─┬▶ table     on the terminal
+//!   other systems: others.csv, bench-linux.csv ────▶ Figure ─┤▶ bench.csv (ours alone)
+//!                                                            └▶ charts    bench-*.svg
+//!   instructions.csv ◀── guard: has anything grown? ◀── the same boots, a few of them
+//! ```
+//!
+//! Times are counted in instructions, which are the same in every run.
+
+mod boots;
+mod charts;
+pub mod compare;
+pub mod figures;
+pub mod guard;
+pub mod linux;
+pub mod plan;
+pub mod profile;
+mod programs;
+mod systems;
+mod table;
+
+use crate::builder::folder::Build;
+use guard::Accepted;
+use plan::{boot, machine, measure, plan, sizes};
+use std::fs;
+
+/// Measures everything, shows it and writes `bench.csv` and the charts; returns what to tell the user.
+pub fn run(build: &Build, jobs: usize) -> Result<String, String> {
+    let mut boots: Vec<_> = plan(sizes()).into_iter().map(|point| boot(build, point)).collect();
+    boots.extend(programs::boots(build));
+    let figures = boots::all(&boots, jobs)?;
+    build.write("bench.csv", figures::file(&figures))?;
+
+    let (ours, programs): (Vec<_>, Vec<_>) = figures.into_iter().partition(|figure| figure.program == "forkbench");
+    let (others, remark) = systems::others(&build.path("bench-linux.csv"))?;
+    let figures = [ours, others].concat();
+    let mut report = table::show(&figures, &systems::compared(&figures));
+    report += &format!("\n{}", programs::show(&programs));
+    report += &format!("\n{}: every figure\n", build.path("bench.csv").display());
+    let latency = programs::chart(&programs).map_err(|error| error.to_string())?;
+    for (name, chart) in charts::all(&figures)?.into_iter().chain([("bench-latency.svg", latency)]) {
+        build.write(name, &chart)?;
+        report += &format!("{}\n", build.path(name).display());
+    }
+    report += &remark;
+    Ok(report)
+}
+
+/// Measures what the accepted counts are about and accepts it; returns what has changed.
+pub fn accept(build: &Build) -> Result<String, String> {
+    let accepted = Accepted::read()?;
+    let log = build.logs().join("bench-accept.log");
+    let figures = measure(&machine(build), &accepted.points(), &log)
+        .map_err(|error| format!("{error}; see {}", log.display()))?;
+    let changes = accepted.changes(&figures)?;
+    let renewed = accepted.renewed(&changes).to_string();
+    fs::write(guard::FILE, renewed).map_err(|error| format!("cannot write {}: {error}", guard::FILE))?;
+    Ok(match changes.len() {
+        0 => format!("{}: nothing has changed\n", guard::FILE),
+        count => {
+            let list: String = changes.iter().map(|change| format!("  {change}\n")).collect();
+            format!("{}: {count} changed; say why in the commit\n{list}", guard::FILE)
+        }
+    })
+}

@@ -1,0 +1,5 @@
+//! What a program or kernel file holds: its headers, its symbols, its machine code.
+
+pub mod barriers;
+pub mod elf;
+pub mod symbols;

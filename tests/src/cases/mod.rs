@@ -1,0 +1,25 @@
+//! The runs on QEMU that make up `make test`.
+
+mod artefacts;
+mod bad_boot;
+mod counted;
+mod dialogue;
+mod matrix;
+mod memory;
+mod play;
+mod programs;
+
+use crate::builder::folder::Build;
+use crate::harness::runner::Case;
+
+/// Every case there is for what `build` holds.
+pub fn all(build: &Build) -> Result<Vec<Case>, String> {
+    let mut cases = dialogue::cases(build);
+    cases.extend(artefacts::cases(build));
+    cases.extend(counted::cases(build));
+    cases.extend(matrix::cases(build)?);
+    cases.extend(memory::cases(build));
+    cases.extend(programs::cases(build));
+    cases.extend(bad_boot::cases(build));
+    Ok(cases)
+}

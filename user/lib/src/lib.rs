@@ -1,0 +1,21 @@
+//! What programs know without a system, hence tested on the host.
+//!
+//! ```text
+//!   shell        sh                       editing a line, reading a command line
+//!   kvd          kvd                      its store, its client, the snapshot's image, latencies
+//!   forkserver   forkserver               a target with a planted bug, and a fuzzer that finds it
+//!   table_view   vmmap, forkdemo, tests   translation tables as trees, pictures, listings; checks
+//! ```
+//!
+//! No module imports another, and none does input or output.
+
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+extern crate alloc;
+
+pub mod forkserver;
+pub mod kvd;
+pub mod shell;
+pub mod table_view;
