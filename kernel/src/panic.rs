@@ -2,7 +2,8 @@
 
 use crate::{
     arch::{self, FaultFrame, interrupts, kernel_map, power, semihosting},
-    board, console, symbols,
+    platform::{board, console},
+    symbols,
 };
 use core::{
     arch::asm,

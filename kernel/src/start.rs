@@ -1,17 +1,18 @@
 //! From a machine without processes to the first one.
 
 use crate::arch::power;
-use crate::archive;
-use crate::loader;
-use crate::memory_object::MemoryObject;
+use crate::memory::{frames, space};
 use crate::object::Ref;
+use crate::object::memory::MemoryObject;
+use crate::object::process::{Process, System};
+use crate::object::terminal::Terminal;
+use crate::object::thread::Thread;
+use crate::platform::archive;
 use crate::platform::platform;
-use crate::process::{Process, System};
-use crate::terminal::Terminal;
-use crate::thread::Thread;
-use crate::{frames, scheduler, space};
+use crate::program;
+use crate::program::elf::Image;
+use crate::sched;
 use graft_abi::{Error, Handle, Rights};
-use graft_core::program::Image;
 
 /// The program that the machine runs.
 const FIRST_PROGRAM: &str = "init";
@@ -39,16 +40,16 @@ pub fn start() -> ! {
         Ok(thread) => Process::start(thread),
         Err(error) => give_up(format_args!("`{FIRST_PROGRAM}` cannot start: {error}")),
     }
-    scheduler::enter()
+    sched::enter()
 }
 
 /// Lets a further core run threads.
 pub fn start_secondary() -> ! {
-    scheduler::enter()
+    sched::enter()
 }
 
 fn first_program(mut image: &[u8], archive: Ref<MemoryObject>) -> Result<Ref<Thread>, Error> {
-    let loaded = loader::load(&mut image, &mut FirstArguments)?;
+    let loaded = program::load(&mut image, &mut FirstArguments)?;
     let process = Process::new(0, loaded.name)?;
     let mut handles = process.handles.lock();
     let console = handles.insert(Terminal::initialise()?.erase(), CONSOLE_RIGHTS)?;

@@ -1,12 +1,13 @@
 //! What brings a thread into the kernel, and what becomes of it.
 
 use crate::arch::{self, Abort, AbortCause, Context, Trap};
-use crate::process::Process;
-use crate::thread::Thread;
-use crate::{call, frames, scheduler};
+use crate::memory::frames;
+use crate::object::process::Process;
+use crate::object::thread::Thread;
+use crate::program::elf::STACK_GUARD;
+use crate::{call, sched};
 use core::{fmt, ptr};
 use graft_abi::{ExitStatus, FaultKind, STACK_SIZE, STACK_TOP};
-use graft_core::program::STACK_GUARD;
 use graft_paging::{Access, Fault, VirtAddr};
 
 /// What happens after a trap.
@@ -51,7 +52,7 @@ extern "C" fn trap_from_user(context: *mut Context, syndrome: u64, fault_address
     // SAFETY: as in `call_from_user`.
     let (thread, registers) = unsafe { (Thread::of(context), &mut *context) };
     let next = match arch::decode(syndrome, fault_address) {
-        Trap::Interrupt => return scheduler::interrupted(context),
+        Trap::Interrupt => return sched::interrupted(context),
         Trap::Abort(abort) => answer_abort(thread, registers.pc, abort),
         trap => answer_other(thread, registers.pc, trap),
     };
@@ -69,11 +70,11 @@ fn carry_out(next: Next, context: *mut Context) -> *mut Context {
             call::want_memory(unsafe { &mut *context });
             context
         }
-        Next::Switch => scheduler::next(),
-        Next::End => scheduler::end_current(None),
-        Next::EndThread(value) => scheduler::end_current(Some(value)),
-        Next::GiveWay => scheduler::give_way(context),
-        Next::Sleep(deadline) => scheduler::sleep_until(deadline),
+        Next::Switch => sched::next(),
+        Next::End => sched::end_current(None),
+        Next::EndThread(value) => sched::end_current(Some(value)),
+        Next::GiveWay => sched::give_way(context),
+        Next::Sleep(deadline) => sched::sleep_until(deadline),
     }
 }
 
@@ -143,7 +144,7 @@ fn kind_of_fault(abort: Abort, fault: Fault) -> FaultKind {
 fn answer_other(thread: &Thread, pc: u64, trap: Trap) -> Next {
     let kind = match trap {
         Trap::FloatingPoint => {
-            scheduler::use_floating_point(thread);
+            sched::use_floating_point(thread);
             return Next::Resume;
         }
         Trap::Call { .. } => FaultKind::ForeignCall,

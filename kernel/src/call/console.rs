@@ -5,8 +5,8 @@
 use super::answer;
 use super::wait::{blocked, rewind};
 use crate::arch::Context;
-use crate::process::Process;
-use crate::terminal::{Reading, Terminal};
+use crate::object::process::Process;
+use crate::object::terminal::{Reading, Terminal};
 use crate::trap::Next;
 use graft_abi::{Error, Handle, Rights};
 

@@ -2,10 +2,10 @@
 
 #![forbid(unsafe_code)]
 
-use crate::process::Process;
-use crate::thread::Thread;
+use crate::object::process::Process;
+use crate::object::table::restrict;
+use crate::object::thread::Thread;
 use graft_abi::{Error, Handle, Rights};
-use graft_core::handle::restrict;
 
 /// `close`: gives a handle up.
 pub(super) fn close(process: &Process, handle: Handle) -> Result<u64, Error> {

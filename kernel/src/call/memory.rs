@@ -2,11 +2,11 @@
 
 #![forbid(unsafe_code)]
 
-use crate::loader;
-use crate::memory_object::MemoryObject;
+use crate::memory::space::{self, Locked};
 use crate::object::Ref;
-use crate::process::Process;
-use crate::space::{self, Locked};
+use crate::object::memory::MemoryObject;
+use crate::object::process::Process;
+use crate::program;
 use graft_abi::{Error, Handle, MAP_BASE, MAP_NO_INHERIT, PAGE_SIZE, Permissions, Rights, USER_END, USER_START};
 use graft_paging::{Inherit, Reservation, VirtAddr, VirtRange};
 
@@ -48,7 +48,7 @@ pub(super) fn protect(process: &Process, address: u64, bytes: u64, permissions: 
     tree.edit(|tree, tlb| tree.protect(tlb, range, space::permissions(permissions)))?;
     if permissions == Permissions::ReadExecute {
         // What the program wrote there before, it may mean to run.
-        loader::make_fetchable(&tree, range);
+        program::make_fetchable(&tree, range);
     }
     Ok(0)
 }

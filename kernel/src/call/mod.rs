@@ -16,10 +16,10 @@ mod wait;
 pub use wait::complete_wait;
 
 use crate::arch::{Context, timer};
-use crate::frames;
+use crate::memory::frames;
 use crate::object::Ref;
-use crate::process::Process;
-use crate::thread::Thread;
+use crate::object::process::Process;
+use crate::object::thread::Thread;
 use crate::trap::Next;
 use graft_abi::{Call, Error, ExitStatus, Handle, Rights};
 

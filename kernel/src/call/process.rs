@@ -4,14 +4,15 @@
 
 use super::{answer, end, named_process, snapshot, wait};
 use crate::arch::Context;
-use crate::loader::{self, UserText};
+use crate::memory::space::Tree;
+use crate::memory::{space, user_copy};
+use crate::object::process::{NAME_SIZE, Process};
+use crate::object::snapshot::Snapshot;
+use crate::object::thread::Thread;
 use crate::object::{AnyRef, Ref};
-use crate::process::{NAME_SIZE, Process};
-use crate::snapshot::Snapshot;
-use crate::space::Tree;
-use crate::thread::Thread;
+use crate::program::{self, UserText};
+use crate::sched;
 use crate::trap::Next;
-use crate::{scheduler, space, user_copy};
 use graft_abi::{Error, ExitStatus, FORK_GUARANTEED, Handle, Rights, Share, SpawnRequest};
 
 /// What whoever makes a process may do with it.
@@ -50,7 +51,7 @@ pub(super) fn fork(
             tree.fork(&tlb, share).map_err(|_| Error::OutOfMemory)
         }
     };
-    make_child(thread, parent.name(), registers, tree, |child| scheduler::copy_floating_point(thread, child))
+    make_child(thread, parent.name(), registers, tree, |child| sched::copy_floating_point(thread, child))
 }
 
 /// The caller's own process. Another's threads may be running at this moment: only the caller's registers are known.
@@ -136,10 +137,10 @@ fn passed_on(parent: &Ref<Process>, handle: Handle) -> Result<(AnyRef, Rights), 
     Ok((object.clone(), rights))
 }
 
-fn load(process: &Process, request: &SpawnRequest) -> Result<loader::Loaded, Error> {
+fn load(process: &Process, request: &SpawnRequest) -> Result<program::Loaded, Error> {
     let mut image = UserText { process, text: request.image };
     let mut arguments = UserText { process, text: request.arguments };
-    loader::load(&mut image, &mut arguments)
+    program::load(&mut image, &mut arguments)
 }
 
 /// `exec`: another program in the same process.
@@ -153,7 +154,7 @@ pub(super) fn exec(thread: &Thread, registers: &mut Context, request: u64) -> Re
     let loaded = load(process, &request)?;
     space::change_current(&process.space, loaded.tree.take());
     process.set_name(loaded.name);
-    scheduler::replace_floating_point(thread, None);
+    sched::replace_floating_point(thread, None);
     *registers = loaded.context;
     Ok(())
 }

@@ -4,9 +4,9 @@
 
 use super::process::{make_child, own, share_of};
 use crate::arch::Context;
-use crate::scheduler;
-use crate::snapshot::Snapshot;
-use crate::thread::Thread;
+use crate::object::snapshot::Snapshot;
+use crate::object::thread::Thread;
+use crate::sched;
 use graft_abi::{Error, Handle, Rights};
 
 /// What whoever takes a snapshot may do with it.
@@ -30,7 +30,7 @@ pub(super) fn take(
     if !handles.has_room() {
         return Err(Error::HandlesExhausted);
     }
-    let snapshot = Snapshot::new(registers, scheduler::floating_point(thread), process.name())?;
+    let snapshot = Snapshot::new(registers, sched::floating_point(thread), process.name())?;
     let mut tree = process.space.lock()?;
     let tlb = tree.tlb();
     snapshot.fill(tree.snapshot(&tlb, share).map_err(|_| Error::OutOfMemory)?);
@@ -58,7 +58,7 @@ pub(super) fn restore(
         return Err(Error::NotAllowed);
     }
     object.restore(&mut process.space.lock()?)?;
-    scheduler::replace_floating_point(thread, object.floating_point());
+    sched::replace_floating_point(thread, object.floating_point());
     registers.clone_from(object.registers());
     registers.x[0] = snapshot.0.into();
     registers.x[1] = value;
@@ -72,6 +72,6 @@ pub(super) fn fork(thread: &Thread, snapshot: &Snapshot) -> Result<(u64, u64), E
         snapshot.name,
         snapshot.registers(),
         || snapshot.fork(),
-        |child| scheduler::give_floating_point(child, snapshot.floating_point()),
+        |child| sched::give_floating_point(child, snapshot.floating_point()),
     )
 }

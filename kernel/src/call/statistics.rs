@@ -4,10 +4,11 @@
 
 use super::named_process;
 use crate::arch::timer;
+use crate::memory::{frames, user_copy};
+use crate::object::process::{Process, System};
+use crate::object::thread::Thread;
 use crate::platform::platform;
-use crate::process::{Process, System};
-use crate::thread::Thread;
-use crate::{frames, lock, scheduler, user_copy};
+use crate::{lock, sched};
 use core::mem::size_of;
 use core::ops::ControlFlow;
 use graft_abi::{
@@ -47,7 +48,7 @@ pub(super) fn system_info(process: &Process, handle: Handle, result: u64) -> Res
         page_frames: frames.pages,
         object_frames: frames.objects,
         committed_frames: frames::committed(),
-        cores: scheduler::online(),
+        cores: sched::online(),
         lock_waits,
         lock_turns,
         processes: Process::alive(),

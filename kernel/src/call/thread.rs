@@ -5,8 +5,8 @@
 use super::{answer, wait};
 use crate::arch::Context;
 use crate::object::Ref;
-use crate::process::Process;
-use crate::thread::Thread;
+use crate::object::process::Process;
+use crate::object::thread::Thread;
 use crate::trap::Next;
 use graft_abi::{Error, Handle, Rights, USER_END, USER_START};
 

@@ -6,11 +6,11 @@
 #![forbid(unsafe_code)]
 
 use crate::arch::Context;
-use crate::end::{Answer, Ends};
 use crate::object::Ref;
-use crate::process::Process;
-use crate::scheduler;
-use crate::thread::Thread;
+use crate::object::end::{Answer, Ends};
+use crate::object::process::Process;
+use crate::object::thread::Thread;
+use crate::sched;
 use crate::trap::Next;
 
 /// Bytes of an instruction: how far before the program counter the call is that has just been made.
@@ -20,7 +20,7 @@ const INSTRUCTION: u64 = 4;
 pub(super) fn until_end<T: Ends>(target: &Ref<T>, registers: &mut Context) -> Next {
     let answer = target.end().answer_or(|waiters| {
         rewind(registers);
-        scheduler::block(waiters, T::awaited(target.clone()))
+        sched::block(waiters, T::awaited(target.clone()))
     });
     match answer {
         Ok(answer) => {

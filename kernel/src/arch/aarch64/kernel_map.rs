@@ -4,10 +4,10 @@
 //! TLB invalidation. Done by the first core before the others run.
 
 use super::memory::{self, PAGE};
+use crate::arch::PhysRange;
 use aarch64_cpu::asm::barrier;
 use core::{cell::UnsafeCell, mem};
 use graft_boot::IMAGE_BASE;
-use graft_core::pieces::PhysRange;
 use spin::Mutex;
 
 /// What may be done with a kernel mapping. Never executable: only the image's text is.

@@ -10,12 +10,13 @@
 //! 0xFFFF_FFFF_8000_0000  kernel image
 //! ```
 
+use crate::arch::PhysRange;
 use core::{
     arch::{asm, global_asm},
     sync::atomic::{AtomicU64, Ordering},
 };
 use graft_boot::IMAGE_BASE;
-use graft_core::pieces::PhysRange;
+use graft_paging::TableCounts;
 
 /// Where physical address 0 appears in the direct map.
 pub const DIRECT_BASE: u64 = 0xFFFF_FF80_0000_0000;
@@ -25,6 +26,18 @@ pub const DIRECT_LIMIT: u64 = 256 << 30;
 pub const REFERENCES_BASE: u64 = 0xFFFF_FFC0_0000_0000;
 /// Table counts, 32 bytes a frame.
 pub const COUNTS_BASE: u64 = 0xFFFF_FFC8_0000_0000;
+/// Where the reference counts are, one `u32` a frame.
+#[inline(always)]
+pub const fn references() -> *mut u32 {
+    REFERENCES_BASE as *mut u32
+}
+
+/// Where the counts of tables are, one element a frame.
+#[inline(always)]
+pub const fn counts() -> *const TableCounts {
+    COUNTS_BASE as *const TableCounts
+}
+
 /// The device tree.
 pub const DEVICE_TREE_BASE: u64 = 0xFFFF_FFD8_0000_0000;
 /// Device registers.

@@ -7,7 +7,6 @@
 mod context;
 mod core_local;
 mod cores;
-mod exception;
 mod fault;
 pub mod floating_point;
 mod gicv2;
@@ -28,7 +27,6 @@ pub use core_local::{core_index, is_kernel_stack, run_on_own_stack};
 pub use cores::{
     StartMethod, is_this_core, online as online_cores, release as release_cores, start_core, wait_for_first_core,
 };
-pub use exception::{Abort, AbortCause, Trap, decode};
 pub use fault::FaultFrame;
 pub use graft_boot::MAX_CORES;
 

@@ -1,6 +1,6 @@
 //! Off: the emulator's exit with a code, firmware's switch, or a core that sleeps for good.
 
-use crate::console;
+use crate::platform::console;
 use qemu_exit::QEMUExit;
 use smccc::{Hvc, Smc, psci};
 use spin::Once;

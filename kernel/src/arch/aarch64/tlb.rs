@@ -13,9 +13,9 @@
 //! `DSB ISH` waits for accesses of other cores that used an old translation, which is what makes it
 //! right to drop a reference to a frame afterwards, and not before.
 
+use crate::arch::invalidation::{self, Instruction};
 use aarch64_cpu::registers::{ID_AA64ISAR0_EL1, Readable};
 use core::arch::asm;
-use graft_core::invalidation::{self, Instruction};
 use graft_paging::{PAGE_BITS, Reach, VirtRange};
 
 /// Descriptors that were invalid are now valid: a core that faults and retries will see them.

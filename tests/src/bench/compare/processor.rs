@@ -10,7 +10,7 @@
 
 use super::count::Event;
 use super::memory::Metered;
-use graft_core::invalidation::{self, Instruction};
+use graft_kernel::arch::invalidation::{self, Instruction};
 use graft_paging::{Format, Reach, Tlb, VirtAddr, VirtRange};
 use std::cell::RefCell;
 

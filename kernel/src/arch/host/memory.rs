@@ -1,0 +1,79 @@
+//! Memory: one allocation of the host's, whose first byte is physical address 0.
+
+use graft_paging::TableCounts;
+use std::alloc::{Layout, alloc_zeroed};
+use std::sync::OnceLock;
+
+/// Bytes in a page.
+pub const PAGE: u64 = 4096;
+/// Bytes of memory that the machine has.
+pub const SIZE: u64 = 64 << 20;
+
+struct Arena {
+    memory: *mut u8,
+    references: *mut u32,
+    counts: *const TableCounts,
+}
+
+// SAFETY: the addresses never change, and what they lead to is shared as the kernel shares a machine's memory.
+unsafe impl Send for Arena {}
+// SAFETY: as above.
+unsafe impl Sync for Arena {}
+
+fn arena() -> &'static Arena {
+    static ARENA: OnceLock<Arena> = OnceLock::new();
+    ARENA.get_or_init(|| Arena {
+        memory: zeroed(SIZE),
+        references: zeroed(SIZE / PAGE * size_of::<u32>() as u64).cast(),
+        counts: zeroed(SIZE / PAGE * size_of::<TableCounts>() as u64).cast(),
+    })
+}
+
+/// Memory that is never given back.
+fn zeroed(bytes: u64) -> *mut u8 {
+    let layout = Layout::from_size_align(bytes as usize, PAGE as usize).expect("whole pages");
+    // SAFETY: the size is not zero.
+    let memory = unsafe { alloc_zeroed(layout) };
+    assert!(!memory.is_null(), "the host has no memory");
+    memory.expose_provenance();
+    memory
+}
+
+/// Where the kernel finds a byte of RAM.
+pub fn direct(physical: u64) -> *mut u8 {
+    arena().memory.wrapping_add(physical as usize)
+}
+
+/// Where the reference counts are, one `u32` a frame.
+pub fn references() -> *mut u32 {
+    arena().references
+}
+
+/// Where the counts of tables are, one element a frame.
+pub fn counts() -> *const TableCounts {
+    arena().counts
+}
+
+/// Fills a page with zeroes.
+///
+/// # Safety
+/// `page` is a whole, aligned page of ordinary memory that nobody else uses.
+pub unsafe fn zero_page(page: *mut u8) {
+    // SAFETY: the caller's promise.
+    unsafe { page.write_bytes(0, PAGE as usize) }
+}
+
+/// Copies a page.
+///
+/// # Safety
+/// Both are whole, aligned pages of ordinary memory, and `to` is not used by anybody else.
+pub unsafe fn copy_page(to: *mut u8, from: *const u8) {
+    // SAFETY: the caller's promise.
+    unsafe { to.copy_from_nonoverlapping(from, PAGE as usize) }
+}
+
+/// Makes what was stored in a range fetchable as instructions: nothing is fetched from it here.
+///
+/// # Safety
+/// The range is mapped memory of the kernel's.
+pub unsafe fn synchronise_instructions(_start: *const u8, _bytes: usize) {}

@@ -1,0 +1,47 @@
+//! The host in place of a machine: threads are cores, an allocation is memory.
+//!
+//! A core is a host thread that has called [`adopt`]. Interrupts between cores are a flag and an unparked thread.
+
+mod context;
+pub mod floating_point;
+pub mod interrupts;
+pub mod memory;
+pub mod mmu;
+pub mod power;
+pub mod timer;
+pub mod tlb;
+
+pub use context::{Context, resume};
+pub use graft_boot::MAX_CORES;
+
+use std::cell::Cell;
+use std::thread_local;
+
+thread_local! {
+    static CORE: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+/// Makes the calling thread the core with this index.
+pub fn adopt(index: usize) {
+    assert!(index < MAX_CORES);
+    CORE.set(Some(index));
+    interrupts::adopt(index);
+}
+
+/// The index of the core that asks.
+///
+/// # Panics
+/// The thread is no core.
+pub fn core_index() -> usize {
+    CORE.get().expect("a host thread becomes a core by `adopt`")
+}
+
+/// A hint that this core only waits for another one.
+pub fn relax() {
+    std::thread::yield_now();
+}
+
+/// Stops the core until an interrupt is pending.
+pub fn wait_for_interrupt() {
+    interrupts::wait();
+}

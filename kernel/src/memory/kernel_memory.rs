@@ -1,0 +1,106 @@
+//! The machine's memory, as the translation tree sees it.
+
+use crate::arch::{self, memory::direct};
+use crate::memory::frames::{self, Use};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use graft_paging::{Frame, Memory, OutOfMemory, Purpose, TableCounts};
+
+/// Frames from the kernel's allocator, reached through the direct map.
+#[derive(Clone, Copy, Debug)]
+pub struct KernelMemory;
+
+impl KernelMemory {
+    #[inline(always)]
+    fn used_for(purpose: Purpose) -> Use {
+        match purpose {
+            Purpose::Table => Use::Table,
+            Purpose::Page => Use::Page,
+        }
+    }
+
+    #[inline(always)]
+    fn descriptor<'a>(self, table: Frame, index: usize) -> &'a AtomicU64 {
+        debug_assert!(index < graft_paging::ENTRIES);
+        // SAFETY: a table is a frame of the direct map, 512 words that are accessed only as atomics,
+        // by us and by the hardware walker.
+        unsafe { AtomicU64::from_ptr(direct(table.address()).cast::<u64>().add(index)) }
+    }
+}
+
+// SAFETY: frames come from the magazines, which hold each free frame once; descriptors are accessed as
+// aligned 64-bit atomics in Normal inner-shareable write-back memory, as which the walker reads them
+// (TCR_EL1.SH0, IRGN0, ORGN0); each frame has its own place in the two arrays that boot mapped for all
+// RAM.
+unsafe impl Memory for KernelMemory {
+    #[inline(always)]
+    fn allocate(&self, purpose: Purpose) -> Option<Frame> {
+        let frame = frames::allocate(Self::used_for(purpose))?;
+        self.references(frame).store(1, Ordering::Relaxed);
+        Some(frame)
+    }
+
+    #[inline(always)]
+    fn free(&self, frame: Frame, purpose: Purpose) {
+        // SAFETY: the tree frees a frame when its last reference is gone.
+        unsafe { frames::free(frame, Self::used_for(purpose)) };
+    }
+
+    #[inline(always)]
+    fn load(&self, table: Frame, index: usize) -> u64 {
+        self.descriptor(table, index).load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    fn store(&self, table: Frame, index: usize, raw: u64) {
+        self.descriptor(table, index).store(raw, Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    fn references(&self, frame: Frame) -> &AtomicU32 {
+        frames::references(frame)
+    }
+
+    #[inline(always)]
+    fn counts(&self, table: Frame) -> &TableCounts {
+        let array = arch::memory::counts();
+        // SAFETY: the array has an element for every frame of RAM; all bits zero is a valid one, and
+        // its fields are atomics.
+        unsafe { &*array.wrapping_add(table.0 as usize) }
+    }
+
+    #[inline(always)]
+    fn zero(&self, frame: Frame) {
+        // SAFETY: the caller owns the frame: fresh, or its tree's alone.
+        unsafe { arch::memory::zero_page(direct(frame.address())) };
+    }
+
+    #[inline(always)]
+    fn copy(&self, from: Frame, to: Frame) {
+        // SAFETY: the caller owns `to`; `from` is another frame, of RAM, and stays for the call.
+        unsafe { arch::memory::copy_page(direct(to.address()), direct(from.address())) };
+    }
+
+    fn commit(&self, frames: u64) -> Result<(), OutOfMemory> {
+        frames::commit(frames).then_some(()).ok_or(OutOfMemory)
+    }
+
+    fn uncommit(&self, frames: u64) {
+        frames::uncommit(frames);
+    }
+
+    fn allocate_committed(&self, purpose: Purpose) -> Option<Frame> {
+        let frame = frames::allocate_committed(Self::used_for(purpose))?;
+        self.references(frame).store(1, Ordering::Relaxed);
+        Some(frame)
+    }
+
+    fn free_committed(&self, frame: Frame, purpose: Purpose) {
+        // SAFETY: as in `free`.
+        unsafe { frames::free_committed(frame, Self::used_for(purpose)) };
+    }
+
+    #[inline(always)]
+    fn zero_page(&self) -> Frame {
+        Frame::containing(frames::zero_page())
+    }
+}

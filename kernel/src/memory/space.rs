@@ -1,0 +1,257 @@
+//! A process's address space: its translation tree, the lock on it, and the ASID it runs under.
+
+use crate::arch::{self, MAX_CORES};
+use crate::lock::{Mutex, MutexGuard};
+use crate::memory::asid::{Allocator, First, Tag};
+use crate::memory::kernel_memory::KernelMemory;
+use core::ops::{Deref, DerefMut};
+use core::sync::atomic::{AtomicU64, Ordering, fence};
+use graft_abi::Error;
+use graft_paging::{AArch64, Access, AddressSpace, Fault, Reach, Resolved, Tlb, VirtAddr, VirtRange};
+
+/// The tree of one address space.
+pub type Tree = AddressSpace<AArch64, KernelMemory>;
+
+static IDENTIFIERS: Allocator<MAX_CORES> = Allocator::new();
+
+/// Learns how many identifiers the cores have. Called once, before any process runs.
+///
+/// `limit` is for a test that wants to see them run out: use no more bits than that.
+pub fn initialise(limit: Option<u32>) {
+    let bits = arch::mmu::asid_bits();
+    IDENTIFIERS.set_bits(limit.map_or(bits, |limit| limit.min(bits)));
+}
+
+/// An address space that cores can run in.
+pub struct Space {
+    /// `None` once the process has ended.
+    tree: Mutex<Option<Tree>>,
+    tag: Tag,
+    /// Physical address of the level-0 table: what a core needs to run, without the lock.
+    root: AtomicU64,
+}
+
+impl Space {
+    /// A space without a tree: that of a process in the making. It cannot run.
+    pub const fn empty() -> Space {
+        Space { tree: Mutex::new(None), tag: Tag::new(), root: AtomicU64::new(0) }
+    }
+
+    /// Gives an [`empty`](Self::empty) space its tree.
+    pub fn install(&self, tree: Tree) {
+        self.root.store(tree.root().address(), Ordering::Relaxed);
+        *self.tree.lock() = Some(tree);
+    }
+
+    /// Lets the calling core translate user addresses through this space.
+    #[inline(always)]
+    pub fn activate(&self, core: usize) {
+        let activation = IDENTIFIERS.activate(core, &self.tag);
+        match activation.first {
+            First::Nothing => {}
+            First::Complete => arch::tlb::publish(),
+            First::Flush => arch::tlb::invalidate_all(),
+        }
+        arch::mmu::activate(self.root.load(Ordering::Relaxed), activation.asid);
+    }
+
+    /// The tree, locked.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if the process has ended.
+    #[inline(always)]
+    pub fn lock(&self) -> Result<Locked<'_>, Error> {
+        let guard = self.tree.lock();
+        if guard.is_none() {
+            return Err(Error::NotFound);
+        }
+        Ok(Locked { guard, tag: &self.tag })
+    }
+
+    /// Replaces the tree and destroys the old one. No core may be running in this space.
+    pub fn replace(&self, tree: Tree) {
+        let root = tree.root().address();
+        let mut guard = self.tree.lock();
+        if let Some(old) = guard.replace(tree) {
+            // The ASID stays: destroying the old tree rids the TLBs of everything under it.
+            old.destroy(&Invalidator(&self.tag));
+        }
+        self.root.store(root, Ordering::Relaxed);
+    }
+
+    /// Destroys the tree. No core may be running in this space.
+    pub fn destroy(&self) {
+        let tree = self.tree.lock().take();
+        if let Some(tree) = tree {
+            tree.destroy(&Invalidator(&self.tag));
+        }
+    }
+}
+
+/// A tree that no core has run in, and that is destroyed with its holder if nobody takes it.
+pub struct Draft(Option<Tree>);
+
+impl Draft {
+    /// An empty one.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn new() -> Result<Draft, Error> {
+        Ok(Draft(Some(Tree::new(KernelMemory).map_err(|_| Error::OutOfMemory)?)))
+    }
+
+    /// Takes it, to run in it.
+    pub fn take(mut self) -> Tree {
+        self.0.take().expect(IN_DRAFT)
+    }
+}
+
+const IN_DRAFT: &str = "only the draft's end takes its tree away";
+
+impl Deref for Draft {
+    type Target = Tree;
+
+    fn deref(&self) -> &Tree {
+        self.0.as_ref().expect(IN_DRAFT)
+    }
+}
+
+impl DerefMut for Draft {
+    fn deref_mut(&mut self) -> &mut Tree {
+        self.0.as_mut().expect(IN_DRAFT)
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if let Some(tree) = self.0.take() {
+            tree.destroy(&NeverRan);
+        }
+    }
+}
+
+/// A locked tree.
+pub struct Locked<'a> {
+    guard: MutexGuard<'a, Option<Tree>>,
+    tag: &'a Tag,
+}
+
+impl<'a> Locked<'a> {
+    /// Where its TLB invalidations go.
+    #[inline(always)]
+    pub fn tlb(&self) -> Invalidator<'a> {
+        Invalidator(self.tag)
+    }
+
+    /// Answers a fault of the program's.
+    #[inline(always)]
+    pub fn fault(&mut self, address: VirtAddr, access: Access) -> Result<Resolved, Fault> {
+        let tlb = self.tlb();
+        persist(|| self.deref_mut().fault(&tlb, address, access), |fault| *fault == Fault::Contended)
+    }
+
+    /// Makes an address accessible for the kernel, as long as the lock is held.
+    #[inline(always)]
+    pub fn resolve(&mut self, address: VirtAddr, access: Access) -> Result<Resolved, Fault> {
+        let tlb = self.tlb();
+        persist(|| self.deref_mut().resolve(&tlb, address, access), |fault| *fault == Fault::Contended)
+    }
+
+    /// Changes the tree; a refusal as the call interface says it.
+    pub fn edit<R>(
+        &mut self,
+        mut change: impl FnMut(&mut Tree, &Invalidator<'_>) -> Result<R, graft_paging::Error>,
+    ) -> Result<R, Error> {
+        let tlb = self.tlb();
+        persist(|| change(self.deref_mut(), &tlb), |error| *error == graft_paging::Error::Contended).map_err(refusal)
+    }
+}
+
+/// Tries again for as long as another core holds a frame that this one is promised. That core is in the middle of a
+/// copy in another space, for which it needs no lock but that space's: it ends without us.
+#[inline(always)]
+fn persist<R, E>(mut operation: impl FnMut() -> Result<R, E>, is_contended: impl Fn(&E) -> bool) -> Result<R, E> {
+    loop {
+        match operation() {
+            Err(error) if is_contended(&error) => arch::relax(),
+            result => return result,
+        }
+    }
+}
+
+impl Deref for Locked<'_> {
+    type Target = Tree;
+
+    #[inline(always)]
+    fn deref(&self) -> &Tree {
+        self.guard.as_ref().expect("checked when it was locked")
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Tree {
+        self.guard.as_mut().expect("checked when it was locked")
+    }
+}
+
+/// TLB maintenance for the space with this tag.
+pub struct Invalidator<'a>(&'a Tag);
+
+impl Tlb for Invalidator<'_> {
+    #[inline(always)]
+    fn publish(&self) {
+        arch::tlb::publish();
+    }
+
+    #[inline(always)]
+    fn invalidate(&self, range: VirtRange, reach: Reach) {
+        // The stores into the tables come before this look at the tag, as `Tag::asid` demands.
+        fence(Ordering::SeqCst);
+        let Some(asid) = self.0.asid() else {
+            return arch::tlb::publish();
+        };
+        arch::tlb::invalidate(asid, range, reach);
+    }
+}
+
+/// TLB maintenance for a tree that no core has run in: nothing can be cached of it.
+pub struct NeverRan;
+
+impl Tlb for NeverRan {
+    fn publish(&self) {
+        arch::tlb::publish();
+    }
+
+    fn invalidate(&self, _range: VirtRange, _reach: Reach) {
+        arch::tlb::publish();
+    }
+}
+
+/// The permissions of the call interface as the tree's.
+pub fn permissions(wanted: graft_abi::Permissions) -> graft_paging::Permissions {
+    match wanted {
+        graft_abi::Permissions::None => graft_paging::Permissions::None,
+        graft_abi::Permissions::Read => graft_paging::Permissions::Read,
+        graft_abi::Permissions::ReadWrite => graft_paging::Permissions::ReadWrite,
+        graft_abi::Permissions::ReadExecute => graft_paging::Permissions::ReadExecute,
+    }
+}
+
+/// Why the tree refused, as the call interface says it.
+pub fn refusal(error: graft_paging::Error) -> Error {
+    match error {
+        graft_paging::Error::Occupied(_) => Error::Occupied,
+        graft_paging::Error::NotMapped(_) => Error::NotMapped,
+        graft_paging::Error::Unsuitable(..) => Error::NotAllowed,
+        graft_paging::Error::OutOfMemory | graft_paging::Error::Contended => Error::OutOfMemory,
+        graft_paging::Error::Unguaranteed => Error::NotAllowed,
+    }
+}
+
+/// Gives the space that the calling core runs in another tree, in place of the old one, which is destroyed.
+pub fn change_current(space: &Space, tree: Tree) {
+    arch::mmu::deactivate();
+    space.replace(tree);
+    space.activate(arch::core_index());
+}

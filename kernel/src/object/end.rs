@@ -1,0 +1,95 @@
+//! Ends: how a process or a thread ended, told once, remembered, and heard by all who wait for it.
+
+use crate::arch::{self, MAX_CORES};
+use crate::lock::Mutex;
+use crate::object::list::List;
+use crate::object::thread::{Queued, Thread, Wait};
+use crate::object::{Object, Ref};
+use crate::sched;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+/// What a call that waits for an end answers: its `x0` and `x1`.
+pub type Answer = [u64; 2];
+
+/// How something ended, and who waits to hear it.
+pub struct End(Mutex<State>);
+
+struct State {
+    /// The answer, and the core that told it.
+    told: Option<(Answer, usize)>,
+    waiters: List<Ref<Thread>, Queued>,
+}
+
+/// An object that ends, and then stays as long as somebody holds a handle.
+pub trait Ends: Object {
+    /// Its end.
+    fn end(&self) -> &End;
+
+    /// What a thread that waits for this end waits for.
+    fn awaited(object: Ref<Self>) -> Wait;
+}
+
+/// The end that each core has told and whose object it is about to let go of; 0 if none.
+static LEAVING: [AtomicUsize; MAX_CORES] = [const { AtomicUsize::new(0) }; MAX_CORES];
+
+impl Default for End {
+    fn default() -> End {
+        End::new()
+    }
+}
+
+impl End {
+    /// The end of something that has just begun.
+    pub const fn new() -> End {
+        End(Mutex::new(State { told: None, waiters: List::new() }))
+    }
+
+    /// How it ended, if it has.
+    pub fn answer(&self) -> Option<Answer> {
+        self.0.lock().told.map(|(answer, _)| answer)
+    }
+
+    /// How it ended, or, if it has not, what `join` makes of the list of those who wait, under its lock.
+    pub fn answer_or<R>(&self, join: impl FnOnce(&mut List<Ref<Thread>, Queued>) -> R) -> Result<Answer, R> {
+        let mut state = self.0.lock();
+        let Some((answer, core)) = state.told else {
+            return Err(join(&mut state.waiters));
+        };
+        drop(state);
+        // The core that told it is a few instructions away from dropping its reference.
+        while LEAVING[core].load(Ordering::Acquire) == self.address() {
+            arch::relax();
+        }
+        Ok(answer)
+    }
+
+    /// Takes a thread that waits for this end out of the list of those who do.
+    pub fn remove_waiter(&self, thread: &Thread) -> Option<Ref<Thread>> {
+        self.0.lock().waiters.remove(thread)
+    }
+
+    fn address(&self) -> usize {
+        core::ptr::from_ref(self).addr()
+    }
+}
+
+/// Tells all who wait how an object ended, and drops this reference to it. When they hear it, it is gone
+/// already: what was waited for and closed has left no frame behind.
+pub fn tell<T: Ends>(object: Ref<T>, answer: Answer) {
+    let core = arch::core_index();
+    LEAVING[core].store(object.end().address(), Ordering::Relaxed);
+    let mut waiters = List::<Ref<Thread>, Queued>::new();
+    let mut state = object.end().0.lock();
+    state.told = Some((answer, core));
+    // From now on nobody joins them.
+    while let Some(waiter) = state.waiters.pop_front() {
+        waiters.push_back(waiter);
+    }
+    drop(state);
+    drop(object);
+    LEAVING[core].store(0, Ordering::Release);
+    while let Some(waiter) = waiters.pop_front() {
+        sched::end_wait(&waiter, Some(answer));
+        sched::make_ready(waiter);
+    }
+}

@@ -1,0 +1,251 @@
+//! Kernel objects: each in a frame of its own, counted, allocated fallibly.
+//!
+//! ```text
+//!   one frame   | references, kind | the object | room that the object may use |
+//! ```
+//!
+//! There is no kernel heap: what user space makes the kernel remember costs a frame each time, and
+//! when no frame is left the call that asked for it fails.
+
+pub mod end;
+pub mod list;
+pub mod memory;
+pub mod process;
+pub mod snapshot;
+pub mod table;
+pub mod terminal;
+pub mod thread;
+
+use crate::memory::frames;
+use crate::object::list::Pointer;
+use core::fmt;
+use core::marker::PhantomData;
+use core::mem::{MaybeUninit, offset_of, size_of};
+use core::ops::Deref;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU32, Ordering, fence};
+use graft_abi::{Error, PAGE_SIZE};
+
+/// The kinds of objects there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Kind {
+    /// A process, alive or remembered.
+    Process,
+    /// A thread of execution.
+    Thread,
+    /// The console.
+    Console,
+    /// Memory that programs may map.
+    Memory,
+    /// The whole system: what its holder may look at.
+    System,
+    /// A process's memory and registers at one moment.
+    Snapshot,
+}
+
+/// Something that handles and [`Ref`]s can lead to.
+pub trait Object: Sync + Sized {
+    /// Which kind it is. No two types have the same.
+    const KIND: Kind;
+
+    /// Called when the last reference is gone, before the object is dropped.
+    fn forget(&self) {}
+}
+
+#[repr(C)]
+struct Header {
+    references: AtomicU32,
+    kind: Kind,
+}
+
+#[repr(C)]
+struct Inner<T> {
+    header: Header,
+    object: T,
+}
+
+/// A counted reference to an object of a known kind.
+#[repr(transparent)]
+pub struct Ref<T: Object>(NonNull<Inner<T>>, PhantomData<Inner<T>>);
+
+// SAFETY: the count is atomic and objects are `Sync`; the last reference may be dropped on any core,
+// because a frame belongs to none.
+unsafe impl<T: Object> Send for Ref<T> {}
+// SAFETY: as above: a shared `Ref` gives no more than a shared object.
+unsafe impl<T: Object> Sync for Ref<T> {}
+
+impl<T: Object> Ref<T> {
+    /// Where in its frame an object is.
+    pub const OFFSET: usize = offset_of!(Inner<T>, object);
+
+    /// Makes an object. `make` is given the rest of its frame, for as long as the object lives.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] when no frame is left.
+    #[inline(always)]
+    pub fn new(make: impl FnOnce(&'static mut [MaybeUninit<u64>]) -> T) -> Result<Ref<T>, Error> {
+        const { assert!(size_of::<Inner<T>>() <= PAGE_SIZE) };
+        let frame = frames::allocate_object().ok_or(Error::OutOfMemory)?.cast::<Inner<T>>();
+        let used = size_of::<Inner<T>>().next_multiple_of(16);
+        // SAFETY: the frame is ours alone and aligned more strictly than any type in it. The rest lies
+        // behind the object and is handed out once; "static" means until the object is dropped, which
+        // is where it is kept. A frame is freed only after that.
+        unsafe {
+            let rest = frame.cast::<MaybeUninit<u64>>().add(used / 8);
+            let rest = core::slice::from_raw_parts_mut(rest.as_ptr(), (PAGE_SIZE - used) / 8);
+            let header = Header { references: AtomicU32::new(1), kind: T::KIND };
+            frame.write(Inner { header, object: make(rest) });
+        }
+        Ok(Ref(frame, PhantomData))
+    }
+
+    /// A reference to an object that somebody may be dropping at this moment; `None` if it is gone.
+    ///
+    /// # Safety
+    /// The object's memory stays for the duration of the call, although its last reference may go.
+    pub unsafe fn revive(object: &T) -> Option<Ref<T>> {
+        let raw = Self::inner(object);
+        // SAFETY: the caller vouches for the memory.
+        let references = unsafe { &raw.as_ref().header.references };
+        let mut count = references.load(Ordering::Relaxed);
+        while count != 0 {
+            match references.compare_exchange_weak(count, count + 1, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return Some(Ref(raw, PhantomData)),
+                Err(now) => count = now,
+            }
+        }
+        None
+    }
+
+    fn inner(object: &T) -> NonNull<Inner<T>> {
+        // SAFETY: objects exist only inside an `Inner`, made by `new`.
+        unsafe { NonNull::from(object).byte_sub(Self::OFFSET).cast() }
+    }
+
+    /// Forgets which kind of object it is.
+    pub fn erase(self) -> AnyRef {
+        let raw = self.0.cast();
+        core::mem::forget(self);
+        AnyRef(raw, PhantomData)
+    }
+
+    /// Whether both lead to the same object.
+    pub fn is(&self, other: &T) -> bool {
+        core::ptr::eq(&**self, other)
+    }
+}
+
+impl<T: Object> Clone for Ref<T> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        // Relaxed: whoever has one reference can make another; the count orders nothing until it falls.
+        // It cannot overflow: each reference sits in memory, 16 bytes at least, of which there is less.
+        // SAFETY: a reference keeps its object.
+        unsafe { self.0.as_ref() }.header.references.fetch_add(1, Ordering::Relaxed);
+        Ref(self.0, PhantomData)
+    }
+}
+
+impl<T: Object> Deref for Ref<T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        // SAFETY: a reference keeps its object.
+        &unsafe { self.0.as_ref() }.object
+    }
+}
+
+impl<T: Object> Drop for Ref<T> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // SAFETY: this reference still keeps the object.
+        let references = unsafe { &self.0.as_ref().header.references };
+        // Release: what this holder did to the object comes before its end.
+        if references.fetch_sub(1, Ordering::Release) == 1 {
+            // Acquire: so does what all the others did.
+            fence(Ordering::Acquire);
+            self.forget();
+            // SAFETY: the count is 0 and `forget` has removed what else could lead here, so that nobody
+            // can reach the object; the frame came from `allocate_object`.
+            unsafe {
+                core::ptr::drop_in_place(&raw mut (*self.0.as_ptr()).object);
+                frames::free_object(self.0.cast());
+            }
+        }
+    }
+}
+
+// SAFETY: the count keeps the object, and an object never moves.
+unsafe impl<T: Object> Pointer for Ref<T> {
+    type Target = T;
+
+    fn into_raw(self) -> NonNull<T> {
+        // Not through a plain reference: the address must be good for the whole frame again.
+        // SAFETY: inside the object that this reference keeps.
+        let raw = unsafe { self.0.byte_add(Self::OFFSET).cast() };
+        core::mem::forget(self);
+        raw
+    }
+
+    unsafe fn from_raw(raw: NonNull<T>) -> Self {
+        // SAFETY: the address comes from `into_raw`, thus from a live reference.
+        Ref(unsafe { raw.byte_sub(Self::OFFSET).cast() }, PhantomData)
+    }
+}
+
+impl<T: Object> fmt::Debug for Ref<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {:p}", T::KIND, self.0)
+    }
+}
+
+/// A counted reference to an object of any kind: what a handle names.
+#[repr(transparent)]
+pub struct AnyRef(NonNull<Header>, PhantomData<Header>);
+
+// SAFETY: as for `Ref`; every object is `Sync`.
+unsafe impl Send for AnyRef {}
+
+impl AnyRef {
+    /// The object, if it is of this kind.
+    ///
+    /// # Errors
+    /// [`Error::WrongObject`] if it is not.
+    #[inline(always)]
+    pub fn get<T: Object>(&self) -> Result<&Ref<T>, Error> {
+        // SAFETY: a reference keeps its object, whose frame begins with the header.
+        if unsafe { self.0.as_ref() }.kind != T::KIND {
+            return Err(Error::WrongObject);
+        }
+        // SAFETY: both are one address and nothing else, and the kind tells the type (`Object::KIND`).
+        Ok(unsafe { &*core::ptr::from_ref(self).cast::<Ref<T>>() })
+    }
+}
+
+impl Clone for AnyRef {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        // SAFETY: a reference keeps its object. For the order see `Ref::clone`.
+        unsafe { self.0.as_ref() }.references.fetch_add(1, Ordering::Relaxed);
+        AnyRef(self.0, PhantomData)
+    }
+}
+
+impl Drop for AnyRef {
+    fn drop(&mut self) {
+        fn drop_as<T: Object>(raw: NonNull<Header>) {
+            drop(Ref::<T>(raw.cast(), PhantomData));
+        }
+        // SAFETY: a reference keeps its object.
+        match unsafe { self.0.as_ref() }.kind {
+            Kind::Process => drop_as::<crate::object::process::Process>(self.0),
+            Kind::Thread => drop_as::<crate::object::thread::Thread>(self.0),
+            Kind::Console => drop_as::<crate::object::terminal::Terminal>(self.0),
+            Kind::Memory => drop_as::<crate::object::memory::MemoryObject>(self.0),
+            Kind::System => drop_as::<crate::object::process::System>(self.0),
+            Kind::Snapshot => drop_as::<crate::object::snapshot::Snapshot>(self.0),
+        }
+    }
+}

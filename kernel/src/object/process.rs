@@ -1,0 +1,313 @@
+//! Processes: an address space, a handle table, threads, and a status that outlives them.
+//!
+//! ```text
+//!   frame   | counts, name, locks ... | handle table: 16 bytes a handle, as many as fit |
+//! ```
+
+use crate::arch;
+use crate::lock::Mutex;
+use crate::memory::space::Space;
+use crate::memory::statistics::Statistics;
+use crate::object::end::{self, End, Ends};
+use crate::object::list::{Link, Linked, List, Pointer};
+use crate::object::table::{Slot, Table};
+use crate::object::thread::{OfProcess, State, Thread, Wait};
+use crate::object::{AnyRef, Kind, Object, Ref};
+use crate::sched;
+use core::mem::{MaybeUninit, size_of};
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU64, Ordering};
+use graft_abi::{Error, ExitStatus, Handle, ProcessInfo, ProcessState, Rights, THREADS_MAX, ThreadEnd};
+
+/// Bytes of a process's name.
+pub const NAME_SIZE: usize = 32;
+
+/// A process.
+pub struct Process {
+    /// Never used twice.
+    pub identifier: u64,
+    /// The process that made it, 0 for the first.
+    pub parent: u64,
+    /// Its memory.
+    pub space: Space,
+    /// What it can name.
+    pub handles: Mutex<Table<'static, AnyRef>>,
+    /// What it has done so far.
+    pub statistics: Statistics,
+    name: Mutex<[u8; NAME_SIZE]>,
+    threads: Mutex<List<Ref<Thread>, OfProcess>>,
+    end: End,
+    /// 0, or [`ENDING`] and the packed status with which it ends: what its threads look at before they run.
+    ending: AtomicU64,
+    all: Link<Process>,
+}
+
+const ENDING: u64 = 1 << 63;
+
+/// Every process that somebody can still name, in the order of identifiers, which is the order of their
+/// making. The list owns none of them: whoever drops the last reference takes the process out.
+static ALL: Mutex<All> = Mutex::new(All { list: List::new(), last: 0 });
+static ALIVE: AtomicU64 = AtomicU64::new(0);
+/// The process whose end is the machine's.
+const FIRST: u64 = 1;
+
+struct All {
+    list: List<Remembered, Process>,
+    /// The last identifier given.
+    last: u64,
+}
+
+/// An uncounted reference in [`ALL`].
+struct Remembered(NonNull<Process>);
+
+// SAFETY: used under the list's lock only.
+unsafe impl Send for Remembered {}
+
+// SAFETY: a process takes itself out of the list before its memory goes (`Object::forget`), and never moves.
+unsafe impl Pointer for Remembered {
+    type Target = Process;
+
+    fn into_raw(self) -> NonNull<Process> {
+        self.0
+    }
+
+    unsafe fn from_raw(raw: NonNull<Process>) -> Self {
+        Remembered(raw)
+    }
+}
+
+// SAFETY: always the one field.
+unsafe impl Linked<Process> for Process {
+    fn link(&self) -> &Link<Process> {
+        &self.all
+    }
+}
+
+impl Object for Process {
+    const KIND: Kind = Kind::Process;
+
+    fn forget(&self) {
+        ALL.lock().list.remove(self);
+    }
+}
+
+impl Ends for Process {
+    fn end(&self) -> &End {
+        &self.end
+    }
+
+    fn awaited(process: Ref<Process>) -> Wait {
+        Wait::Process(process)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        debug_assert!(self.threads.get_mut().is_empty() && self.space.lock().is_err());
+        // Not empty when the process was never completed.
+        let handles = self.handles.get_mut();
+        while handles.remove_last().is_some() {}
+    }
+}
+
+impl Process {
+    /// A process without memory, threads and handles, made by the process `parent`.
+    ///
+    /// It counts as alive from [`start`](Self::start) on. Dropped before, it leaves no trace.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn new(parent: u64, name: [u8; NAME_SIZE]) -> Result<Ref<Process>, Error> {
+        let mut all = ALL.lock();
+        let identifier = all.last + 1;
+        let process = Ref::new(|rest: &'static mut [MaybeUninit<u64>]| Process {
+            identifier,
+            parent,
+            space: Space::empty(),
+            handles: Mutex::new(Table::new(as_slots(rest))),
+            statistics: Statistics::default(),
+            name: Mutex::new(name),
+            threads: Mutex::new(List::new()),
+            end: End::new(),
+            ending: AtomicU64::new(0),
+            all: Link::new(),
+        })?;
+        all.last = identifier;
+        all.list.push_back(Remembered(NonNull::from(&*process)));
+        Ok(process)
+    }
+
+    /// Lets a process's first thread run from now on.
+    pub fn start(thread: Ref<Thread>) {
+        ALIVE.fetch_add(1, Ordering::Relaxed);
+        thread.process.threads.lock().push_back(thread.clone());
+        sched::make_ready(thread);
+    }
+
+    /// Lets a further thread of a process, made by one of its others, run from now on.
+    ///
+    /// # Errors
+    /// [`Error::ThreadsExhausted`].
+    pub fn start_further(thread: Ref<Thread>) -> Result<(), Error> {
+        let mut threads = thread.process.threads.lock();
+        if threads.len() >= THREADS_MAX {
+            return Err(Error::ThreadsExhausted);
+        }
+        threads.push_back(thread.clone());
+        drop(threads);
+        // If the process is ending, this one meets the mark before it runs.
+        sched::make_ready(thread);
+        Ok(())
+    }
+
+    /// The process with the smallest identifier above `identifier`.
+    pub fn next_after(identifier: u64) -> Option<Ref<Process>> {
+        let all = ALL.lock();
+        all.list.iter().filter(|process| process.identifier > identifier).find_map(|process| {
+            // SAFETY: it cannot leave the list, thus not lose its memory, while this holds the lock.
+            unsafe { Ref::revive(process) }
+        })
+    }
+
+    /// How many processes have not ended.
+    pub fn alive() -> u64 {
+        ALIVE.load(Ordering::Relaxed)
+    }
+
+    /// The object of kind `T` that a handle names, if it carries the rights.
+    ///
+    /// # Errors
+    /// [`Error::BadHandle`], [`Error::WrongObject`], [`Error::NoRight`].
+    #[inline(always)]
+    pub fn object<T: Object>(&self, handle: Handle, needed: Rights) -> Result<Ref<T>, Error> {
+        let handles = self.handles.lock();
+        let (object, rights) = handles.get(handle, Rights::NONE)?;
+        let object = object.get::<T>()?;
+        if !rights.contains(needed) {
+            return Err(Error::NoRight);
+        }
+        Ok(object.clone())
+    }
+
+    /// Its name, padded with zero bytes.
+    pub fn name(&self) -> [u8; NAME_SIZE] {
+        *self.name.lock()
+    }
+
+    /// Takes another program's name.
+    pub fn set_name(&self, name: [u8; NAME_SIZE]) {
+        *self.name.lock() = name;
+    }
+
+    /// Whether its threads may not run any more.
+    #[inline(always)]
+    pub fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::SeqCst) != 0
+    }
+
+    /// Ends the process: its threads end where they are met. The first status stands; answers whether
+    /// that is this one. `caller` is the calling core's own thread; the caller sees to that one itself.
+    pub fn terminate(&self, status: ExitStatus, caller: &Thread) -> bool {
+        let status = ENDING | status.to_register();
+        if self.ending.compare_exchange(0, status, Ordering::SeqCst, Ordering::Relaxed).is_err() {
+            return false;
+        }
+        // Holding the list keeps every thread in it alive. Nobody wants this lock while holding one that
+        // `interrupt` takes.
+        for thread in self.threads.lock().iter() {
+            if !core::ptr::eq(thread, caller) {
+                sched::interrupt(thread);
+            }
+        }
+        true
+    }
+
+    /// Whether there are threads that have not ended besides the one that asks.
+    pub fn has_other_threads(&self) -> bool {
+        self.threads.lock().len() > 1
+    }
+
+    /// Takes a thread, which runs nowhere, out of the process; the last one ends it. It has ended itself with
+    /// a value, or, without one, ends with its process.
+    pub fn end_thread(thread: Ref<Thread>, value: Option<u64>) {
+        let process = thread.process.clone();
+        let mut threads = process.threads.lock();
+        drop(threads.remove(&thread));
+        let last = threads.is_empty();
+        drop(threads);
+        let how = value.map_or_else(|| ThreadEnd::WithProcess(process.last_status()), ThreadEnd::Exited);
+        end::tell(thread, how.to_registers());
+        if last {
+            Process::finish(process);
+        }
+    }
+
+    /// The status with which it ends. Without a mark its threads have ended one by one: success.
+    fn last_status(&self) -> ExitStatus {
+        let status = ExitStatus::from_register(self.ending.load(Ordering::Relaxed) & !ENDING);
+        status.unwrap_or(ExitStatus::Killed(0))
+    }
+
+    /// Gives back everything but the status, and tells that to all who wait.
+    fn finish(process: Ref<Process>) {
+        process.space.destroy();
+        loop {
+            // Dropped without the lock: it may be the last reference to something with a lock of its own.
+            let object = process.handles.lock().remove_last();
+            if object.is_none() {
+                break;
+            }
+        }
+        let status = process.last_status();
+        ALIVE.fetch_sub(1, Ordering::Relaxed);
+        if process.identifier == FIRST {
+            arch::power::exit(status.shell_code());
+        }
+        end::tell(process, [0, status.to_register()]);
+    }
+
+    /// What there is to know about it.
+    pub fn info(&self) -> ProcessInfo {
+        let usage = self.space.lock().map(|tree| tree.usage()).unwrap_or_default();
+        let (mut threads, mut blocked) = (0, 0);
+        for thread in self.threads.lock().iter() {
+            threads += 1;
+            blocked += u32::from(thread.state() == State::Blocked);
+        }
+        let status = self.end.answer();
+        let state = match status {
+            Some(_) => ProcessState::Ended,
+            None if blocked == threads => ProcessState::Blocked,
+            None => ProcessState::Ready,
+        };
+        let mut info = ProcessInfo {
+            identifier: self.identifier,
+            parent: self.parent,
+            state: state as u32,
+            threads,
+            resident_pages: usage.resident,
+            reserved_pages: usage.reserved,
+            tables: usage.tables,
+            exit_status: status.map_or(0, |[_, status]| status),
+            name: self.name(),
+            ..ProcessInfo::default()
+        };
+        self.statistics.report(&mut info);
+        info
+    }
+}
+
+/// The rest of a process's frame as places for handles.
+fn as_slots(rest: &'static mut [MaybeUninit<u64>]) -> &'static mut [MaybeUninit<Slot<AnyRef>>] {
+    const SLOT: usize = size_of::<Slot<AnyRef>>() / size_of::<u64>();
+    const { assert!(SLOT * size_of::<u64>() == size_of::<Slot<AnyRef>>() && align_of::<Slot<AnyRef>>() <= 8) };
+    // SAFETY: the same uninitialised memory, in pieces whose size and alignment have been checked.
+    unsafe { core::slice::from_raw_parts_mut(rest.as_mut_ptr().cast(), rest.len() / SLOT) }
+}
+
+/// The object behind [`Handle::SYSTEM`]: holding it is what permits looking at the whole system.
+pub struct System;
+
+impl Object for System {
+    const KIND: Kind = Kind::System;
+}

@@ -1,0 +1,94 @@
+//! Snapshots: a process's memory and one thread's registers at one moment, to go back to or to make processes of.
+
+use crate::arch::{Context, floating_point};
+use crate::lock::Mutex;
+use crate::memory::kernel_memory::KernelMemory;
+use crate::memory::space::{Locked, Tree};
+use crate::object::process::NAME_SIZE;
+use crate::object::{Kind, Object, Ref};
+use graft_abi::Error;
+use graft_paging::{AArch64, OutOfMemory};
+
+/// The tables of a snapshot.
+type Tables = graft_paging::Snapshot<AArch64, KernelMemory>;
+
+/// The object behind a handle that `snapshot` has returned.
+pub struct Snapshot {
+    /// Taken out when the last reference goes.
+    tables: Mutex<Option<Tables>>,
+    /// As they were when the call was made, its result not stored yet.
+    registers: Context,
+    /// `None` if the thread had not used any.
+    floating_point: Option<floating_point::State>,
+    /// The process's name.
+    pub name: [u8; NAME_SIZE],
+}
+
+impl Object for Snapshot {
+    const KIND: Kind = Kind::Snapshot;
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        if let Some(tables) = self.tables.get_mut().take() {
+            tables.destroy();
+        }
+    }
+}
+
+impl Snapshot {
+    /// An object for tables that [`fill`](Self::fill) brings.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn new(
+        registers: &Context,
+        floating_point: Option<&floating_point::State>,
+        name: [u8; NAME_SIZE],
+    ) -> Result<Ref<Snapshot>, Error> {
+        Ref::new(|_| Snapshot {
+            tables: Mutex::new(None),
+            registers: registers.clone(),
+            floating_point: floating_point.cloned(),
+            name,
+        })
+    }
+
+    /// Keeps the tables.
+    pub fn fill(&self, tables: Tables) {
+        *self.tables.lock() = Some(tables);
+    }
+
+    /// The registers of the thread that asked for it.
+    pub fn registers(&self) -> &Context {
+        &self.registers
+    }
+
+    /// Its floating-point state.
+    pub fn floating_point(&self) -> Option<&floating_point::State> {
+        self.floating_point.as_ref()
+    }
+
+    /// A tree with this content.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn fork(&self) -> Result<Tree, Error> {
+        self.with(Tables::fork)
+    }
+
+    /// Brings a tree back to this content.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], and then nothing has changed.
+    pub fn restore(&self, tree: &mut Locked<'_>) -> Result<(), Error> {
+        let tlb = tree.tlb();
+        self.with(|tables| tree.restore(&tlb, tables))
+    }
+
+    fn with<R>(&self, operation: impl FnOnce(&mut Tables) -> Result<R, OutOfMemory>) -> Result<R, Error> {
+        // Empty only while the call that takes the snapshot is under way, which has not told anybody of it.
+        let mut tables = self.tables.lock();
+        operation(tables.as_mut().ok_or(Error::NotFound)?).map_err(|_| Error::OutOfMemory)
+    }
+}

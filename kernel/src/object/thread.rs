@@ -1,0 +1,290 @@
+//! Threads: registers, and where they wait.
+
+use crate::arch::{Context, floating_point};
+use crate::object::end::{End, Ends};
+use crate::object::list::{Link, Linked};
+use crate::object::process::Process;
+use crate::object::terminal::Terminal;
+use crate::object::{Kind, Object, Ref};
+use crate::sched::heap::{Heaped, Node};
+use core::cell::{Cell, UnsafeCell};
+use core::mem::{MaybeUninit, size_of};
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU32, Ordering};
+use graft_abi::{Error, PAGE_SIZE};
+
+/// The lists of threads that run next or wait: run queues, waiters for an end, readers of the console.
+pub struct Queued;
+/// The list of a process's threads.
+pub struct OfProcess;
+
+/// What a thread is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// In a run queue, or on the way there.
+    Ready,
+    /// Where its [`Wait`] says.
+    Blocked,
+    /// On this core.
+    Running(usize),
+}
+
+const READY: u32 = 0;
+const BLOCKED: u32 = 1;
+const RUNNING: u32 = 2;
+
+/// What a blocked thread waits for, and thereby in which list it stands.
+#[derive(Debug)]
+pub enum Wait {
+    /// The end of a process.
+    Process(Ref<Process>),
+    /// The end of a thread.
+    Thread(Ref<Thread>),
+    /// Input.
+    Terminal(Ref<Terminal>),
+    /// A moment, in the sleepers of this core.
+    Sleep(usize),
+}
+
+/// A thread of execution.
+///
+/// One counted reference to it travels with it: from the core that runs it into a queue and back. Whoever
+/// has taken that reference out of its place owns the thread: its registers and its floating-point
+/// state. A second reference stays in the process's list until the thread has ended; others may be handles.
+///
+/// ```text
+///   frame   | counts | this structure | Context | floating-point state, from its first use on |
+/// ```
+pub struct Thread {
+    state: AtomicU32,
+    floating_point: Cell<FloatingPoint>,
+    own: NonNull<Registers>,
+    wait: UnsafeCell<Option<Wait>>,
+    queue: Link<Thread>,
+    siblings: Link<Thread>,
+    sleep: Node<Thread>,
+    end: End,
+    /// The process it belongs to.
+    pub process: Ref<Process>,
+}
+
+/// What lies behind a thread in its frame.
+#[repr(C)]
+struct Registers {
+    context: Context,
+    /// Initialised from the first save on.
+    floating_point: MaybeUninit<floating_point::State>,
+}
+
+/// Where a thread's floating-point state is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FloatingPoint {
+    /// Nowhere: it has not used any yet.
+    Unused,
+    /// In its frame.
+    Saved,
+    /// In its frame, and still in the registers of this core if nobody has loaded others since.
+    SavedOn(usize),
+}
+
+// SAFETY: `floating_point` and what `own` leads to are accessed only by the thread's owner (see above),
+// and ownership is handed over through the lock of a queue. `wait` is written by the owner before the
+// state becomes blocked (release), and taken by whoever makes it ready again, once (acquire). The links
+// follow `list.rs` and `heap.rs`.
+unsafe impl Sync for Thread {}
+
+impl Object for Thread {
+    const KIND: Kind = Kind::Thread;
+}
+
+impl Ends for Thread {
+    fn end(&self) -> &End {
+        &self.end
+    }
+
+    fn awaited(thread: Ref<Thread>) -> Wait {
+        Wait::Thread(thread)
+    }
+}
+
+// SAFETY: always the one field.
+unsafe impl Linked<Queued> for Thread {
+    fn link(&self) -> &Link<Thread> {
+        &self.queue
+    }
+}
+
+// SAFETY: always the one field.
+unsafe impl Linked<OfProcess> for Thread {
+    fn link(&self) -> &Link<Thread> {
+        &self.siblings
+    }
+}
+
+// SAFETY: always the one field.
+unsafe impl Heaped for Thread {
+    fn node(&self) -> &Node<Thread> {
+        &self.sleep
+    }
+}
+
+impl Thread {
+    /// A thread of `process` that will begin with these registers, as `change` leaves them. Nobody runs it
+    /// yet.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    #[inline(always)]
+    pub fn new(
+        process: Ref<Process>,
+        registers: &Context,
+        change: impl FnOnce(&mut Context),
+    ) -> Result<Ref<Thread>, Error> {
+        Ref::new(|rest| {
+            const { assert!(size_of::<Registers>() + size_of::<Thread>() + 64 <= PAGE_SIZE) };
+            let own = NonNull::from(rest).cast::<Registers>();
+            // SAFETY: the rest of a new frame, large enough (above) and aligned to 16 bytes; copied straight to
+            // where it stays, because a context is large.
+            let context = unsafe {
+                let context = &raw mut (*own.as_ptr()).context;
+                core::ptr::copy_nonoverlapping(registers, context, 1);
+                &mut *context
+            };
+            change(context);
+            Thread {
+                state: AtomicU32::new(READY),
+                floating_point: Cell::new(FloatingPoint::Unused),
+                own,
+                wait: UnsafeCell::new(None),
+                queue: Link::new(),
+                siblings: Link::new(),
+                sleep: Node::new(),
+                end: End::new(),
+                process,
+            }
+        })
+    }
+
+    /// The thread whose registers these are.
+    ///
+    /// # Safety
+    /// They are some thread's, and that thread outlives `'a`.
+    #[inline(always)]
+    pub unsafe fn of<'a>(context: *mut Context) -> &'a Thread {
+        let frame = context.map_addr(|address| address & !(PAGE_SIZE - 1)).cast::<u8>();
+        // SAFETY: a context lies in its thread's frame, at whose start the thread is.
+        unsafe { &*frame.add(Ref::<Thread>::OFFSET).cast::<Thread>() }
+    }
+
+    /// Where its registers are while it does not run.
+    #[inline(always)]
+    pub fn context(&self) -> *mut Context {
+        // SAFETY: `own` leads into the thread's own frame.
+        unsafe { &raw mut (*self.own.as_ptr()).context }
+    }
+
+    #[inline(always)]
+    fn floating_point_registers(&self) -> *mut floating_point::State {
+        // SAFETY: as in `context`.
+        unsafe { (&raw mut (*self.own.as_ptr()).floating_point).cast() }
+    }
+
+    /// What it is doing.
+    #[inline(always)]
+    pub fn state(&self) -> State {
+        match self.state.load(Ordering::Acquire) {
+            READY => State::Ready,
+            BLOCKED => State::Blocked,
+            running => State::Running((running - RUNNING) as usize),
+        }
+    }
+
+    /// Notes that it is runnable, or running.
+    #[inline(always)]
+    pub fn set_state(&self, state: State) {
+        let state = match state {
+            State::Ready => READY,
+            State::Blocked => BLOCKED,
+            State::Running(core) => RUNNING + core as u32,
+        };
+        self.state.store(state, Ordering::Release);
+    }
+
+    /// Blocks it. From here on somebody may [`unblock`](Self::unblock) it.
+    ///
+    /// # Safety
+    /// The caller owns the thread.
+    pub unsafe fn block(&self, wait: Wait) {
+        // SAFETY: nobody else looks at `wait` before the state is blocked.
+        unsafe { *self.wait.get() = Some(wait) };
+        self.set_state(State::Blocked);
+    }
+
+    /// Makes it ready if it is blocked; of several who try, one succeeds and learns what it waited for.
+    pub fn unblock(&self) -> Option<Wait> {
+        self.state.compare_exchange(BLOCKED, READY, Ordering::AcqRel, Ordering::Relaxed).ok()?;
+        // SAFETY: `block` has written it; only the one whose exchange succeeded comes here.
+        unsafe { (*self.wait.get()).take() }
+    }
+
+    /// Where its floating-point state is.
+    pub fn floating_point(&self) -> FloatingPoint {
+        self.floating_point.get()
+    }
+
+    /// Stores the core's floating-point registers, which are this thread's.
+    ///
+    /// # Safety
+    /// The caller owns the thread and is this core.
+    pub unsafe fn save_floating_point(&self, core: usize) {
+        // SAFETY: room for a state, this thread's alone.
+        floating_point::save(unsafe { &mut *self.floating_point_registers() });
+        self.floating_point.set(FloatingPoint::SavedOn(core));
+    }
+
+    /// Loads the thread's floating-point state into the core's registers, where others' may be.
+    ///
+    /// # Safety
+    /// The caller owns the thread.
+    pub unsafe fn load_floating_point(&self) {
+        match self.floating_point.get() {
+            FloatingPoint::Unused => floating_point::scrub(),
+            // SAFETY: saved before, thus initialised.
+            _ => floating_point::restore(unsafe { &*self.floating_point_registers() }),
+        }
+    }
+
+    /// Its saved floating-point state; `None` if it has not used any.
+    ///
+    /// # Safety
+    /// The caller owns the thread, whose state has been saved if it was in the registers.
+    pub unsafe fn saved_floating_point(&self) -> Option<&floating_point::State> {
+        // SAFETY: initialised when it was saved.
+        (self.floating_point.get() != FloatingPoint::Unused).then(|| unsafe { &*self.floating_point_registers() })
+    }
+
+    /// Replaces the floating-point state, which is in no core's registers.
+    ///
+    /// # Safety
+    /// The caller owns the thread.
+    pub unsafe fn set_floating_point(&self, state: Option<&floating_point::State>) {
+        let Some(state) = state else { return self.floating_point.set(FloatingPoint::Unused) };
+        // SAFETY: room for a state, this thread's alone.
+        unsafe { self.floating_point_registers().write(state.clone()) };
+        self.floating_point.set(FloatingPoint::Saved);
+    }
+
+    /// Gives this thread, which has not run yet, a copy of another's saved state.
+    ///
+    /// # Safety
+    /// The caller owns both threads.
+    pub unsafe fn copy_floating_point(&self, other: &Thread) {
+        if other.floating_point.get() != FloatingPoint::Unused {
+            // SAFETY: both are room for a state in different frames, and the other's is initialised.
+            unsafe {
+                core::ptr::copy_nonoverlapping(other.floating_point_registers(), self.floating_point_registers(), 1)
+            };
+            self.floating_point.set(FloatingPoint::Saved);
+        }
+    }
+}

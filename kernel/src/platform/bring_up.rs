@@ -1,0 +1,119 @@
+//! Finding out what machine this is, and starting what is there.
+
+use super::{
+    PLATFORM, PhysRange, Platform,
+    board::Board,
+    console,
+    device_tree::{self, DeviceTree},
+    memory_map::{self, MemoryMap},
+};
+use crate::arch::{self, MAX_CORES, StartMethod, interrupts, power, timer};
+use core::fmt;
+
+/// Why the kernel cannot run here.
+#[derive(Debug)]
+pub enum Refusal {
+    /// There is no usable device tree.
+    DeviceTree(device_tree::Error),
+    /// The board is none of those known.
+    UnknownBoard(&'static str),
+    /// The device tree has no PL011 that is enabled.
+    NoConsole,
+    /// The device tree has no GIC.
+    NoInterruptController,
+    /// Firmware has not set the counter's frequency.
+    NoTimer,
+    /// Memory is missing, too little or in too many pieces.
+    Memory(memory_map::Error),
+    /// The archive is not in memory.
+    ArchiveElsewhere(PhysRange),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::DeviceTree(error) => error.fmt(f),
+            Refusal::UnknownBoard(model) => {
+                write!(f, "unknown board: {model} is neither QEMU's virt nor a Raspberry Pi 4")
+            }
+            Refusal::NoConsole => f.write_str("the device tree has no enabled PL011 UART"),
+            Refusal::NoInterruptController => f.write_str("the device tree has no GICv2 or GICv3"),
+            Refusal::NoTimer => f.write_str("firmware left the counter's frequency (CNTFRQ_EL0) zero"),
+            Refusal::Memory(error) => error.fmt(f),
+            Refusal::ArchiveElsewhere(PhysRange { start, end }) => {
+                write!(f, "the initrd at {start:#x} to {end:#x} is not in memory")
+            }
+        }
+    }
+}
+
+/// Finds out everything and starts what is there, from the device tree at this physical address.
+pub fn bring_up(device_tree: u64) -> Result<(), Refusal> {
+    let tree = DeviceTree::load(device_tree).map_err(Refusal::DeviceTree)?;
+    let console = tree.console();
+    let Some(board) = Board::recognise(&tree) else {
+        if let Some(console) = console {
+            // Its clock is unknown, and the rate stays what firmware set.
+            console::prepare(console::Description { address: console.registers[0].0, clock: 0 });
+        }
+        return Err(Refusal::UnknownBoard(tree.model()));
+    };
+    let console = console.ok_or(Refusal::NoConsole)?;
+    board.prepare_console(console.registers[0].0);
+
+    timer::set_frequency(timer::frequency()).ok_or(Refusal::NoTimer)?;
+    let archive = tree.archive();
+    let memory = MemoryMap::build(&tree, archive).map_err(Refusal::Memory)?;
+    if let Some(archive) = archive.filter(|&archive| !memory.is_mapped(archive)) {
+        return Err(Refusal::ArchiveElsewhere(archive));
+    }
+    interrupts::prepare(tree.interrupt_controller().ok_or(Refusal::NoInterruptController)?);
+    if let Some(number) = console.interrupt {
+        interrupts::enable_console(number);
+    }
+    if let Some(conduit) = tree.conduit() {
+        power::set_conduit(conduit);
+    }
+    start_cores(&tree, &memory);
+
+    let megabytes = memory.total() >> 20;
+    let free_memory = memory.into_free().map_err(Refusal::Memory)?;
+    let platform = PLATFORM.call_once(|| Platform {
+        machine: tree.model(),
+        free_memory,
+        archive,
+        boot_arguments: tree.boot_arguments(),
+        cores: arch::online_cores(),
+    });
+    let Platform { machine, cores, .. } = platform;
+    let plural = if *cores == 1 { "" } else { "s" };
+    println!("\rGraft {} on {machine}: {cores} core{plural}, {megabytes} MiB", env!("CARGO_PKG_VERSION"));
+    Ok(())
+}
+
+/// Starts every core of the tree, and says which do not start.
+fn start_cores(tree: &DeviceTree, memory: &MemoryMap) {
+    let mut spare = 0;
+    tree.for_each_core(|identifier, method| {
+        if arch::is_this_core(identifier) {
+            return;
+        }
+        if arch::online_cores() == MAX_CORES {
+            spare += 1;
+            return;
+        }
+        let method = method.filter(|method| match *method {
+            StartMethod::Firmware => true,
+            StartMethod::SpinTable { release } => {
+                release.is_multiple_of(8)
+                    && memory.is_mapped(PhysRange { start: release, end: release.saturating_add(8) })
+            }
+        });
+        if !method.is_some_and(|method| arch::start_core(identifier, method)) {
+            println!("graft: core {identifier:#x} does not start");
+        }
+    });
+    if spare > 0 {
+        println!("graft: {spare} cores stay off: {MAX_CORES} are the most that are used");
+    }
+}

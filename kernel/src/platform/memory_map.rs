@@ -1,0 +1,182 @@
+//! Physical memory: what the device tree calls memory, less what is spoken for, mapped for the kernel.
+//!
+//! ```text
+//! ram      everything that the device tree calls memory
+//! mapped   ram − kernel image − regions marked no-map          → direct map, frame metadata
+//! free     mapped − device tree − archive − reservations − spin-table pages − what is taken here
+//! ```
+
+use crate::{
+    arch::{
+        StartMethod,
+        kernel_map::{MAP, Mapping},
+        memory::{self, COUNTS_BASE, DIRECT_LIMIT, PAGE, REFERENCES_BASE},
+    },
+    platform::{
+        PhysRange,
+        device_tree::DeviceTree,
+        pieces::{self, TooManyPieces},
+    },
+};
+use core::fmt;
+use graft_boot::{MAX_CORES, STACK_SIZE, STACK_STRIDE, STACKS_BASE};
+use spin::Once;
+
+/// Most pieces of memory that are kept apart. Real machines have less than ten.
+const PIECES: usize = 64;
+type Pieces = pieces::Pieces<PIECES>;
+/// Bytes that a level-2 descriptor maps.
+const BLOCK: u64 = 2 << 20;
+/// Least free memory with which it is worth going on, in bytes.
+const LEAST: u64 = 16 << 20;
+/// Most memory that is used, in bytes: what [`Memory`](graft_paging::Memory) may hand out without a count of references that overflows.
+const MOST: u64 = graft_paging::FRAMES_MAX * PAGE;
+
+/// Bytes of metadata per frame: a reference count, and a table's counts.
+const REFERENCE_BYTES: u64 = 4;
+const COUNTS_BYTES: u64 = 32;
+
+/// Why there is not enough memory to go on.
+#[derive(Debug)]
+pub enum Error {
+    /// The device tree names no memory.
+    None,
+    /// Bytes of RAM: not enough.
+    TooLittle(u64),
+    /// Memory and reservations make more pieces than the kernel keeps apart.
+    TooManyPieces,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::None => f.write_str("the device tree names no memory"),
+            Error::TooLittle(bytes) => write!(f, "too little memory: {} MiB, and 64 are known to suffice", bytes >> 20),
+            Error::TooManyPieces => write!(f, "memory is in more than {PIECES} pieces"),
+        }
+    }
+}
+
+impl From<TooManyPieces> for Error {
+    fn from(_: TooManyPieces) -> Self {
+        Error::TooManyPieces
+    }
+}
+
+/// The machine's memory.
+pub struct MemoryMap {
+    ram: Pieces,
+    mapped: Pieces,
+    free: Pieces,
+}
+
+impl MemoryMap {
+    /// Finds all memory and makes the kernel's map of it: direct map, metadata, stacks.
+    pub fn build(tree: &DeviceTree, archive: Option<PhysRange>) -> Result<Self, Error> {
+        let (mut ram, mut left) = (Pieces::default(), MOST);
+        let mut result = Ok(());
+        tree.for_each_memory(|range| {
+            let end = range.end.min(DIRECT_LIMIT).min(range.start.saturating_add(left));
+            left -= end.saturating_sub(range.start);
+            result = result.and(ram.add(PhysRange { start: range.start, end }));
+        });
+        let mut mapped = ram.clone();
+        result = result.and(mapped.remove(memory::image()));
+        tree.for_each_reservation(|range, unmapped| {
+            if unmapped {
+                result = result.and(mapped.remove(range));
+            }
+        });
+        let mut free = mapped.clone();
+        result = result.and(free.remove(tree.range()));
+        if let Some(archive) = archive {
+            result = result.and(free.remove(archive));
+        }
+        tree.for_each_reservation(|range, _| result = result.and(free.remove(range)));
+        tree.for_each_core(|_, method| {
+            // Cores that are still off spin in, and read from, such a page; on the Pi 4 it is page 0.
+            if let Some(StartMethod::SpinTable { release }) = method {
+                result = result.and(free.remove(PhysRange { start: release, end: release.saturating_add(8) }));
+            }
+        });
+        result?;
+        if ram.total() == 0 {
+            return Err(Error::None);
+        }
+        let mut map = MemoryMap { ram, mapped, free };
+        map.make_kernel_map()?;
+        Ok(map)
+    }
+
+    /// Bytes of RAM.
+    pub fn total(&self) -> u64 {
+        self.ram.total()
+    }
+
+    /// Whether all of the range is in the direct map.
+    pub fn is_mapped(&self, range: PhysRange) -> bool {
+        self.mapped.contains(range)
+    }
+
+    /// What is free for good, once the kernel's map is complete.
+    pub fn into_free(mut self) -> Result<&'static [PhysRange], Error> {
+        static FREE: Once<Pieces> = Once::new();
+        self.free.add(MAP.lock().reclaim())?;
+        Ok(FREE.call_once(|| self.free).as_slice())
+    }
+
+    fn make_kernel_map(&mut self) -> Result<(), Error> {
+        let total = self.ram.total();
+        if self.free.total() < LEAST {
+            return Err(Error::TooLittle(total));
+        }
+        // Tables come out of one block of RAM, which is mapped first, so that each can be reached and
+        // zeroed before it is linked.
+        let block = self.free.take(BLOCK, BLOCK, 0).ok_or(Error::TooLittle(total))?;
+        let mut map = MAP.lock();
+        map.map(memory::direct(block.start) as u64, block.start, BLOCK, Mapping::ReadWrite);
+        map.supply(block);
+        for piece in self.mapped.as_slice() {
+            map.map(memory::direct(piece.start) as u64, piece.start, piece.size(), Mapping::ReadWrite);
+        }
+        drop(map);
+
+        for piece in self.mapped.clone().as_slice() {
+            for (base, bytes) in [(REFERENCES_BASE, REFERENCE_BYTES), (COUNTS_BASE, COUNTS_BYTES)] {
+                let start = base + piece.start / PAGE * bytes;
+                let end = base + piece.end / PAGE * bytes;
+                self.map_zeroed(start & !(PAGE - 1), end.next_multiple_of(PAGE)).ok_or(Error::TooLittle(total))?;
+            }
+        }
+        for core in 0..MAX_CORES as u64 {
+            let top = STACKS_BASE + (core + 1) * STACK_STRIDE;
+            self.map_zeroed(top - STACK_SIZE, top).ok_or(Error::TooLittle(total))?;
+        }
+        Ok(())
+    }
+
+    /// Maps fresh zeroed memory at these kernel addresses, except where a neighbour did already.
+    fn map_zeroed(&mut self, mut start: u64, mut end: u64) -> Option<()> {
+        let mut map = MAP.lock();
+        while start < end && map.is_mapped(start) {
+            start += PAGE;
+        }
+        while start < end && map.is_mapped(end - PAGE) {
+            end -= PAGE;
+        }
+        drop(map);
+        if start == end {
+            return Some(());
+        }
+        // Blocks of 2 MiB map most of what is larger, if memory begins as far from one as addresses do.
+        let bytes = end - start;
+        let (alignment, offset) = if bytes < BLOCK { (PAGE, 0) } else { (BLOCK, start % BLOCK) };
+        let fresh = self.free.take(bytes, alignment, offset)?;
+        for page in (fresh.start..fresh.end).step_by(PAGE as usize) {
+            // SAFETY: the page was free until now and is in the direct map.
+            unsafe { memory::zero_page(memory::direct(page)) };
+        }
+        MAP.lock().map(start, fresh.start, bytes, Mapping::ReadWrite);
+        Some(())
+    }
+}

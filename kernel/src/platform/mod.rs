@@ -1,0 +1,43 @@
+//! What machine this is: found once, before the other cores start, and the same for good.
+
+#[macro_use]
+pub mod console;
+
+#[cfg(target_os = "none")]
+pub mod archive;
+pub mod blob;
+#[cfg(target_os = "none")]
+pub mod board;
+#[cfg(target_os = "none")]
+mod bring_up;
+#[cfg(target_os = "none")]
+pub use bring_up::{Refusal, bring_up};
+#[cfg(target_os = "none")]
+pub mod device_tree;
+#[cfg(target_os = "none")]
+pub mod memory_map;
+pub mod pieces;
+
+pub use crate::arch::PhysRange;
+use spin::Once;
+
+static PLATFORM: Once<Platform> = Once::new();
+
+/// The machine. Panics before it has been found.
+pub fn platform() -> &'static Platform {
+    PLATFORM.get().expect("the platform is found before anything asks")
+}
+
+/// What is known about the machine.
+pub struct Platform {
+    /// What the device tree calls it.
+    pub machine: &'static str,
+    /// RAM that nothing occupies, in pages, in ascending order, in the direct map.
+    pub free_memory: &'static [PhysRange],
+    /// The archive of programs that the loader brought, in the direct map.
+    pub archive: Option<PhysRange>,
+    /// The kernel's command line.
+    pub boot_arguments: &'static str,
+    /// Cores that run.
+    pub cores: usize,
+}

@@ -1,0 +1,159 @@
+//! One core's part of the scheduler: its queue, its sleepers, its timer, the thread that it runs.
+
+use super::{IDLE, NEVER, SLICE, end_wait, handle_interrupts, make_ready};
+use crate::arch::{self, Context, MAX_CORES, floating_point, timer};
+use crate::lock::Mutex;
+use crate::object::Ref;
+use crate::object::list::List;
+use crate::object::process::Process;
+use crate::object::thread::{Queued, State, Thread};
+use crate::sched::heap::Heap;
+use core::cell::{Cell, RefCell};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+/// One core's part of the scheduler.
+#[repr(align(128))]
+pub(super) struct Core {
+    pub(super) own: Own,
+    queue: Mutex<List<Ref<Thread>, Queued>>,
+    /// Threads in `queue`, for a look without the lock.
+    pub(super) queued: AtomicU32,
+    pub(super) sleepers: Mutex<Heap<Ref<Thread>>>,
+    /// When the first of them is to wake.
+    pub(super) first_wake: AtomicU64,
+}
+
+/// What only the core itself touches.
+pub(super) struct Own {
+    pub(super) current: RefCell<Option<Ref<Thread>>>,
+    /// When the current thread began to run, and when its time is over.
+    began: Cell<u64>,
+    pub(super) slice_end: Cell<u64>,
+    /// What the timer is set to.
+    pub(super) timer: Cell<u64>,
+    /// Whether the floating-point registers are the current thread's and switched on.
+    pub(super) floating_point: Cell<bool>,
+    /// The thread that used them last.
+    pub(super) floating_point_owner: Cell<*const Thread>,
+}
+
+// SAFETY: `own` is used by the core with this index only (see `this`), which is never interrupted in the
+// kernel; everything else is atomic or locked.
+unsafe impl Sync for Core {}
+
+pub(super) static CORES: [Core; MAX_CORES] = [const {
+    Core {
+        own: Own {
+            current: RefCell::new(None),
+            began: Cell::new(0),
+            slice_end: Cell::new(NEVER),
+            timer: Cell::new(NEVER),
+            floating_point: Cell::new(false),
+            floating_point_owner: Cell::new(core::ptr::null()),
+        },
+        queue: Mutex::new(List::new()),
+        queued: AtomicU32::new(0),
+        sleepers: Mutex::new(Heap::new()),
+        first_wake: AtomicU64::new(NEVER),
+    }
+}; MAX_CORES];
+
+impl Core {
+    pub(super) fn push(&self, thread: Ref<Thread>) {
+        let mut queue = self.queue.lock();
+        queue.push_back(thread);
+        self.queued.store(queue.len() as u32, Ordering::Relaxed);
+    }
+
+    pub(super) fn pop(&self) -> Option<Ref<Thread>> {
+        // Stale by a moment at worst: who pushes to an idle core interrupts it afterwards.
+        if self.queued.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let mut queue = self.queue.lock();
+        let thread = queue.pop_front();
+        self.queued.store(queue.len() as u32, Ordering::Relaxed);
+        thread
+    }
+
+    /// Ends the current thread's presence on this core and returns it.
+    pub(super) fn leave(&self) -> Option<Ref<Thread>> {
+        let thread = self.own.current.borrow_mut().take()?;
+        if self.own.floating_point.replace(false) {
+            // SAFETY: the current thread is this core's own, and the registers are its.
+            unsafe { thread.save_floating_point(arch::core_index()) };
+            floating_point::disable();
+        }
+        arch::mmu::deactivate();
+        let now = timer::now();
+        thread.process.statistics.add_time(now - self.own.began.get());
+        Some(thread)
+    }
+
+    /// Makes a thread the current one, unless its process is ending: then it ends here.
+    pub(super) fn run(&self, index: usize, thread: Ref<Thread>) -> Option<*mut Context> {
+        thread.set_state(State::Running(index));
+        fence(Ordering::SeqCst);
+        if thread.process.is_ending() {
+            Process::end_thread(thread, None);
+            return None;
+        }
+        thread.process.space.activate(index);
+        let now = timer::now();
+        self.own.began.set(now);
+        self.own.slice_end.set(now + SLICE);
+        let context = thread.context();
+        *self.own.current.borrow_mut() = Some(thread);
+        self.set_timer();
+        Some(context)
+    }
+
+    /// Sees to it that the timer fires in time: for the end of the slice if somebody is waiting for it, and
+    /// for the first sleeper. It may fire too early: then this is called again.
+    pub(super) fn set_timer(&self) {
+        let slice = if self.queued.load(Ordering::Relaxed) != 0 && self.own.current.borrow().is_some() {
+            self.own.slice_end.get()
+        } else {
+            NEVER
+        };
+        let wanted = slice.min(self.first_wake.load(Ordering::Relaxed));
+        if wanted < self.own.timer.get() {
+            timer::set_deadline(wanted);
+            self.own.timer.set(wanted);
+        }
+    }
+
+    pub(super) fn wake_sleepers(&self) {
+        let now = timer::now();
+        loop {
+            let mut sleepers = self.sleepers.lock();
+            let thread = sleepers.pop_until(now);
+            self.first_wake.store(sleepers.first_key().unwrap_or(NEVER), Ordering::Relaxed);
+            drop(sleepers);
+            let Some(thread) = thread else { break };
+            end_wait(&thread, None);
+            make_ready(thread);
+        }
+    }
+
+    pub(super) fn remove_sleeper(&self, thread: &Thread) -> Option<Ref<Thread>> {
+        let mut sleepers = self.sleepers.lock();
+        let thread = sleepers.remove(thread);
+        self.first_wake.store(sleepers.first_key().unwrap_or(NEVER), Ordering::Relaxed);
+        thread
+    }
+
+    /// Sleeps until something happens, with no address space and no timer but for the sleepers.
+    pub(super) fn idle(&self, index: usize) {
+        IDLE.fetch_or(1 << index, Ordering::SeqCst);
+        self.set_timer();
+        fence(Ordering::SeqCst);
+        // Work sent to this core comes with an interrupt, which ends the wait even if it was pending before. Work
+        // that another core put aside before it could see the bit is found here.
+        if CORES.iter().all(|core| core.queued.load(Ordering::Relaxed) == 0) {
+            arch::wait_for_interrupt();
+        }
+        IDLE.fetch_and(!(1 << index), Ordering::Relaxed);
+        handle_interrupts(self);
+    }
+}

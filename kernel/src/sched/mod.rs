@@ -1,0 +1,260 @@
+//! Who runs where: a queue for each core, preemptive round robin, work for idle cores.
+//!
+//! ```text
+//!            fork, spawn, wake-up                 timer, yield
+//!                   |                          +--------------+
+//!                   v                          v              |
+//!   another core   idle?  --no-->  this core's queue  -->  running  --> wait, sleep, read
+//!   is woken  <--- yes                         ^                              |
+//!   (SGI)                                      +------------------------------+
+//! ```
+//!
+//! The kernel is entered by a trap from EL0 and left by resuming some thread; in between it is never
+//! interrupted and never waits, except here, where a core has nothing to run.
+//!
+//! One rule keeps the rest simple: **a thread that others can see has no presence on this core.** Before a
+//! thread goes into a queue, its floating-point registers are saved and its address space is out of
+//! `TTBR0_EL1`. Then another core may run it, end it and free its tables at once.
+//!
+//! Ending a process is a mark that its threads meet when they are about to run. The one who marks
+//! also looks where each thread is: blocked ones are made ready, and a core that runs one is
+//! interrupted. Both sides write first and read then, with a full barrier between, so that one of them sees
+//! the other (`run`, `block` and `interrupt` below).
+
+mod floating_point;
+pub mod heap;
+mod local;
+
+pub use floating_point::{
+    copy_floating_point, floating_point, give_floating_point, replace_floating_point, use_floating_point,
+};
+
+use self::local::{CORES, Core};
+use crate::arch::interrupts::{self, Source};
+use crate::arch::{self, Context, MAX_CORES, timer};
+use crate::memory::frames;
+use crate::object::Ref;
+use crate::object::end::{Answer, Ends};
+use crate::object::list::List;
+use crate::object::process::Process;
+use crate::object::terminal::Terminal;
+use crate::object::thread::{Queued, State, Thread, Wait};
+use crate::platform::platform;
+use core::sync::atomic::{AtomicU32, Ordering, fence};
+
+/// How long a thread runs before another one's turn comes, in nanoseconds.
+const SLICE: u64 = 10_000_000;
+/// No deadline.
+const NEVER: u64 = u64::MAX;
+
+/// One bit for each core that has nothing to run. Whoever clears a bit sends that core work.
+static IDLE: AtomicU32 = AtomicU32::new(0);
+/// Cores that have entered the scheduler.
+static ONLINE: AtomicU32 = AtomicU32::new(0);
+
+fn this() -> (usize, &'static Core) {
+    let index = arch::core_index();
+    (index, &CORES[index])
+}
+
+/// How many cores run.
+pub fn online() -> u64 {
+    u64::from(ONLINE.load(Ordering::Relaxed).count_ones())
+}
+
+/// One bit for each of them.
+pub fn online_cores() -> u32 {
+    ONLINE.load(Ordering::Relaxed)
+}
+
+/// Lets the calling core run threads, for good.
+pub fn enter() -> ! {
+    arch::mmu::deactivate();
+    arch::floating_point::disable();
+    ONLINE.fetch_or(1 << arch::core_index(), Ordering::Relaxed);
+    let context = next();
+    // SAFETY: the thread has just been made this core's own, and its registers are a program's.
+    unsafe { arch::resume(context) }
+}
+
+/// Makes a thread ready that stands in no queue: here if this core is about to look for something to run
+/// and has nothing else, otherwise on an idle core if there is one.
+pub fn make_ready(thread: Ref<Thread>) {
+    let (index, core) = this();
+    thread.set_state(State::Ready);
+    if (core.own.current.borrow().is_some() || core.queued.load(Ordering::Relaxed) != 0)
+        && let Some(idle) = claim_idle(index)
+    {
+        CORES[idle].push(thread);
+        interrupts::wake(idle);
+        return;
+    }
+    core.push(thread);
+    core.set_timer();
+}
+
+/// Picks an idle core other than this one and makes it ours to send work to.
+fn claim_idle(index: usize) -> Option<usize> {
+    let mut idle = IDLE.load(Ordering::Relaxed) & !(1 << index);
+    while idle != 0 {
+        let chosen = idle.trailing_zeros();
+        if IDLE.fetch_and(!(1 << chosen), Ordering::Relaxed) & 1 << chosen != 0 {
+            return Some(chosen as usize);
+        }
+        idle &= !(1 << chosen);
+    }
+    None
+}
+
+/// Lets the current thread go on later, after those in the queue.
+pub fn give_way(context: *mut Context) -> *mut Context {
+    let (_, core) = this();
+    if core.queued.load(Ordering::Relaxed) == 0 {
+        // Somebody took the work away. The timer that brought us here may be needed for a sleeper.
+        core.set_timer();
+        return context;
+    }
+    let Some(thread) = core.leave() else { return context };
+    make_ready(thread);
+    next()
+}
+
+/// Ends the current thread, with a value of its own or, without one, with its process, which is ending.
+pub fn end_current(value: Option<u64>) -> *mut Context {
+    let (_, core) = this();
+    if let Some(thread) = core.leave() {
+        Process::end_thread(thread, value);
+    }
+    next()
+}
+
+/// Blocks the current thread in a list, whose lock the caller holds. Goes on with [`next`] afterwards,
+/// without the lock; if a thread is returned, its process has ended meanwhile, and so has it to.
+#[must_use]
+pub fn block(list: &mut List<Ref<Thread>, Queued>, wait: Wait) -> Option<Ref<Thread>> {
+    let (_, core) = this();
+    let thread = core.leave()?;
+    let watched = thread.clone();
+    // SAFETY: the current thread is this core's own.
+    unsafe { thread.block(wait) };
+    list.push_back(thread);
+    fence(Ordering::SeqCst);
+    // Marked before it was to be seen as blocked? Then nobody else may come to wake it.
+    if watched.process.is_ending() && watched.unblock().is_some() { list.remove(&watched) } else { None }
+}
+
+/// Blocks the current thread until a moment, in nanoseconds since the counter started.
+pub fn sleep_until(deadline: u64) -> *mut Context {
+    let (index, core) = this();
+    let current = core.leave();
+    if let Some(thread) = current {
+        let watched = thread.clone();
+        // Locked first: whoever sees the thread blocked and takes it out to end it must find it here.
+        let mut sleepers = core.sleepers.lock();
+        // SAFETY: the current thread is this core's own.
+        unsafe { thread.block(Wait::Sleep(index)) };
+        sleepers.push(thread, deadline);
+        core.first_wake.store(sleepers.first_key().unwrap_or(NEVER), Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        let ended =
+            if watched.process.is_ending() && watched.unblock().is_some() { sleepers.remove(&watched) } else { None };
+        // Before the lock, so that this is never the last reference.
+        drop(watched);
+        drop(sleepers);
+        if let Some(thread) = ended {
+            Process::end_thread(thread, None);
+        }
+    }
+    next()
+}
+
+/// Notes why a thread that has been taken out of its list need not wait any longer.
+pub fn end_wait(thread: &Ref<Thread>, answer: Option<Answer>) {
+    // Somebody else has unblocked it to end it: what it would find in its registers does not matter.
+    let Some(_waited_for) = thread.unblock() else { return };
+    if let Some(answer) = answer {
+        // SAFETY: whoever takes a thread out of its list owns it, and this one is not running.
+        unsafe { crate::call::complete_wait(&mut *thread.context(), answer) };
+    }
+}
+
+/// Makes a thread of a process that has been marked as ending meet that mark soon. The caller keeps the
+/// thread from being freed.
+pub fn interrupt(thread: &Thread) {
+    fence(Ordering::SeqCst);
+    match thread.state() {
+        // It will look at the mark before it runs.
+        State::Ready => {}
+        State::Running(core) => interrupts::wake(core),
+        State::Blocked => {
+            let Some(wait) = thread.unblock() else { return };
+            // Not there any more? Then who took it out makes it ready.
+            let taken = match &wait {
+                Wait::Process(process) => process.end().remove_waiter(thread),
+                Wait::Thread(other) => other.end().remove_waiter(thread),
+                Wait::Terminal(terminal) => terminal.remove_reader(thread),
+                Wait::Sleep(core) => CORES[*core].remove_sleeper(thread),
+            };
+            if let Some(thread) = taken {
+                make_ready(thread);
+            }
+        }
+    }
+}
+
+/// The thread to run now, made this core's own. Waits until there is one.
+pub fn next() -> *mut Context {
+    let (index, core) = this();
+    loop {
+        let found = core.pop().or_else(|| steal(index));
+        match found {
+            Some(thread) => {
+                if let Some(context) = core.run(index, thread) {
+                    return context;
+                }
+            }
+            None => core.idle(index),
+        }
+    }
+}
+
+/// Takes work from a core that has more than it can do at once.
+fn steal(index: usize) -> Option<Ref<Thread>> {
+    let cores = platform().cores.min(MAX_CORES);
+    (1..cores).find_map(|distance| CORES[(index + distance) % cores].pop())
+}
+
+/// Answers all interrupts that are pending on this core. Returns the context to go on with.
+pub fn interrupted(context: *mut Context) -> *mut Context {
+    let (_, core) = this();
+    handle_interrupts(core);
+    let current = core.own.current.borrow();
+    let ending = current.as_ref().is_some_and(|thread| thread.process.is_ending());
+    drop(current);
+    if ending {
+        return end_current(None);
+    }
+    if core.queued.load(Ordering::Relaxed) != 0 && timer::now() >= core.own.slice_end.get() {
+        return give_way(context);
+    }
+    core.set_timer();
+    context
+}
+
+fn handle_interrupts(core: &Core) {
+    while let Some(interrupt) = interrupts::acknowledge() {
+        match interrupt.source {
+            Source::Timer => {
+                timer::clear();
+                core.own.timer.set(NEVER);
+                core.wake_sleepers();
+            }
+            Source::Console => Terminal::receive(),
+            // Mostly it has done its work by ending the wait, or by bringing a running thread here.
+            Source::Wakeup => frames::bring_if_asked(),
+            // Nothing else was ever enabled.
+            Source::Other(_) => {}
+        }
+        interrupts::finish(interrupt);
+    }
+}
