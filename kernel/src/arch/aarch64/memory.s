@@ -13,22 +13,10 @@ zero_page:
         lsl     x1, x3, x1              // bytes in a block
         cmp     x1, #64
         b.ne    3f
-1:      dc      zva, x0
-        add     x0, x0, #64
+1:      .rept 32
         dc      zva, x0
         add     x0, x0, #64
-        dc      zva, x0
-        add     x0, x0, #64
-        dc      zva, x0
-        add     x0, x0, #64
-        dc      zva, x0
-        add     x0, x0, #64
-        dc      zva, x0
-        add     x0, x0, #64
-        dc      zva, x0
-        add     x0, x0, #64
-        dc      zva, x0
-        add     x0, x0, #64
+        .endr
         cmp     x0, x2
         b.lo    1b
         ret
@@ -51,24 +39,14 @@ copy_page:
         stp     q0, q1, [sp, #-64]!
         stp     q2, q3, [sp, #32]
         add     x2, x1, #4096
-1:      ldp     q0, q1, [x1]
-        ldp     q2, q3, [x1, #32]
-        stp     q0, q1, [x0]
-        stp     q2, q3, [x0, #32]
-        ldp     q0, q1, [x1, #64]
-        ldp     q2, q3, [x1, #96]
-        stp     q0, q1, [x0, #64]
-        stp     q2, q3, [x0, #96]
-        ldp     q0, q1, [x1, #128]
-        ldp     q2, q3, [x1, #160]
-        stp     q0, q1, [x0, #128]
-        stp     q2, q3, [x0, #160]
-        ldp     q0, q1, [x1, #192]
-        ldp     q2, q3, [x1, #224]
-        stp     q0, q1, [x0, #192]
-        stp     q2, q3, [x0, #224]
-        add     x1, x1, #256
-        add     x0, x0, #256
+1:      .irp    line, 0, 64, 128, 192, 256, 320, 384, 448, 512, 576, 640, 704, 768, 832, 896, 960
+        ldp     q0, q1, [x1, #\line]
+        ldp     q2, q3, [x1, #\line + 32]
+        stp     q0, q1, [x0, #\line]
+        stp     q2, q3, [x0, #\line + 32]
+        .endr
+        add     x1, x1, #1024
+        add     x0, x0, #1024
         cmp     x1, x2
         b.lo    1b
         ldp     q2, q3, [sp, #32]
