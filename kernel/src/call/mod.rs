@@ -123,7 +123,10 @@ fn answer_two(registers: &mut Context, result: Result<(u64, u64), Error>) -> Nex
 }
 
 /// What is refused has changed nothing: for want of memory it may be tried again.
+///
+/// Not inlined: what it needs would be prepared on the way of every call.
 #[cold]
+#[inline(never)]
 fn refuse(registers: &mut Context, error: Error) -> Next {
     if error == Error::OutOfMemory {
         return Next::WantMemory;
