@@ -32,7 +32,7 @@ pub fn start() -> ! {
     let Some(range) = &platform().archive else {
         give_up(format_args!("there is no archive of programs (initrd)"));
     };
-    let (archive, bytes) = archive::take(range).unwrap_or_else(|error| give_up(format_args!("{error}")));
+    let (archive, bytes) = archive::object(*range).unwrap_or_else(|error| give_up(format_args!("{error}")));
     let loaded = archive::find(bytes, FIRST_PROGRAM)
         .map(|image| first_program(image, archive))
         .unwrap_or_else(|error| give_up(format_args!("{error}")));

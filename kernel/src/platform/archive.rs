@@ -1,12 +1,11 @@
 //! The boot archive: where the first program comes from, and a memory object for all who want the others.
 
-use crate::arch::memory::direct;
-use crate::memory::frames;
+use super::memory_map::MemoryMap;
+use crate::arch::memory::{PAGE, direct};
 use crate::object::Ref;
 use crate::object::memory::MemoryObject;
 use crate::platform::PhysRange;
 use core::fmt;
-use graft_abi::PAGE_SIZE;
 use graft_paging::Frame;
 use tar_no_std::{CorruptDataError, TarArchiveRef};
 
@@ -31,29 +30,39 @@ impl fmt::Display for ArchiveError {
     }
 }
 
-/// Makes a memory object of the archive that boot found. Returns its content, too.
+/// Sees to it that the archive, which boot found in mapped memory, has whole pages for itself, and that what follows it
+/// in the last of them is zero: programs map whole pages. Returns where it is then.
+///
+/// It stays where it is if it begins with a page and nothing else lies in its last one. A loader may as well put it
+/// right behind the kernel, or the device tree right behind it.
 ///
 /// # Errors
 /// [`ArchiveError::OutOfMemory`].
-pub fn take(range: &PhysRange) -> Result<(Ref<MemoryObject>, &'static [u8]), ArchiveError> {
-    let page = PAGE_SIZE as u64;
-    let length = range.end - range.start;
-    let mut start = range.start;
-    if !start.is_multiple_of(page) {
-        // Some firmware puts it right behind the kernel. Programs map whole pages, which must hold
-        // nothing else.
-        let copy = frames::allocate_block(length).ok_or(ArchiveError::OutOfMemory)?;
-        // SAFETY: the copy is a block of at least that size, just allocated.
-        unsafe { core::ptr::copy_nonoverlapping(direct(start), direct(copy), length as usize) };
-        start = copy;
+pub fn settle(found: PhysRange, memory: &mut MemoryMap) -> Result<PhysRange, ArchiveError> {
+    let mut archive = found;
+    if !found.start.is_multiple_of(PAGE) || !memory.holds_nothing_but(found) {
+        archive = memory.take(found.size()).ok_or(ArchiveError::OutOfMemory)?;
+        // SAFETY: both are in the direct map, and the copy was free memory until now.
+        unsafe {
+            core::ptr::copy_nonoverlapping(direct(found.start), direct(archive.start), found.size() as usize);
+        }
+        memory.release_archive().map_err(|_| ArchiveError::OutOfMemory)?;
     }
-    let rest = length.next_multiple_of(page) - length;
-    // SAFETY: the rest of the last page belongs to the archive's block, or to the archive alone: boot hands
-    // out whole free pages only.
-    unsafe { core::ptr::write_bytes(direct(start + length), 0, rest as usize) };
-    // SAFETY: RAM that boot set aside for good; from now on nobody writes to it.
-    let bytes = unsafe { core::slice::from_raw_parts(direct(start), length as usize) };
-    let object = MemoryObject::permanent(Frame::containing(start), length).map_err(|_| ArchiveError::OutOfMemory)?;
+    let rest = archive.end.next_multiple_of(PAGE) - archive.end;
+    // SAFETY: the page is the archive's alone.
+    unsafe { core::ptr::write_bytes(direct(archive.end), 0, rest as usize) };
+    Ok(archive)
+}
+
+/// Makes a memory object of the archive, after [`settle`]. Returns its content, too.
+///
+/// # Errors
+/// [`ArchiveError::OutOfMemory`].
+pub fn object(archive: PhysRange) -> Result<(Ref<MemoryObject>, &'static [u8]), ArchiveError> {
+    // SAFETY: RAM that boot set aside for good; nothing writes to it any more.
+    let bytes = unsafe { core::slice::from_raw_parts(direct(archive.start), archive.size() as usize) };
+    let object = MemoryObject::permanent(Frame::containing(archive.start), archive.size())
+        .map_err(|_| ArchiveError::OutOfMemory)?;
     Ok((object, bytes))
 }
 

@@ -2,6 +2,7 @@
 
 use super::{
     PLATFORM, PhysRange, Platform,
+    archive::{self, ArchiveError},
     board::Board,
     console,
     device_tree::{self, DeviceTree},
@@ -27,6 +28,8 @@ pub enum Refusal {
     Memory(memory_map::Error),
     /// The archive is not in memory.
     ArchiveElsewhere(PhysRange),
+    /// The archive cannot be used.
+    Archive(ArchiveError),
 }
 
 impl fmt::Display for Refusal {
@@ -43,6 +46,7 @@ impl fmt::Display for Refusal {
             Refusal::ArchiveElsewhere(PhysRange { start, end }) => {
                 write!(f, "the initrd at {start:#x} to {end:#x} is not in memory")
             }
+            Refusal::Archive(error) => error.fmt(f),
         }
     }
 }
@@ -63,10 +67,11 @@ pub fn bring_up(device_tree: u64) -> Result<(), Refusal> {
 
     timer::set_frequency(timer::frequency()).ok_or(Refusal::NoTimer)?;
     let archive = tree.archive();
-    let memory = MemoryMap::build(&tree, archive).map_err(Refusal::Memory)?;
+    let mut memory = MemoryMap::build(&tree, archive).map_err(Refusal::Memory)?;
     if let Some(archive) = archive.filter(|&archive| !memory.is_mapped(archive)) {
         return Err(Refusal::ArchiveElsewhere(archive));
     }
+    let archive = archive.map(|range| archive::settle(range, &mut memory)).transpose().map_err(Refusal::Archive)?;
     interrupts::prepare(tree.interrupt_controller().ok_or(Refusal::NoInterruptController)?);
     if let Some(number) = console.interrupt {
         interrupts::enable_console(number);
