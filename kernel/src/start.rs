@@ -8,7 +8,7 @@ use crate::object::process::{Process, System};
 use crate::object::terminal::Terminal;
 use crate::object::thread::Thread;
 use crate::platform::archive;
-use crate::platform::platform;
+use crate::platform::{boot_number, platform};
 use crate::program;
 use crate::program::elf::Image;
 use crate::sched;
@@ -28,7 +28,7 @@ pub fn start() -> ! {
     if frames::initialise(platform().free_memory).is_none() {
         give_up(format_args!("no memory is free"));
     }
-    space::initialise(boot_number("graft.asid-bits="));
+    space::initialise(boot_number(platform().boot_arguments, "graft.asid-bits="));
     let Some(range) = &platform().archive else {
         give_up(format_args!("there is no archive of programs (initrd)"));
     };
@@ -84,12 +84,6 @@ impl Image for FirstArguments {
         }
         Ok(())
     }
-}
-
-/// The number behind `name` among the words of the boot arguments that come before the shell's line.
-fn boot_number(name: &str) -> Option<u32> {
-    let words = platform().boot_arguments.split_ascii_whitespace();
-    words.take_while(|word| !word.starts_with("graft.cmd=")).find_map(|word| word.strip_prefix(name)?.parse().ok())
 }
 
 /// Ends what cannot begin.

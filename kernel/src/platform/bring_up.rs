@@ -4,7 +4,7 @@ use super::{
     PLATFORM, PhysRange, Platform,
     archive::{self, ArchiveError},
     board::Board,
-    console,
+    boot_number, console,
     device_tree::{self, DeviceTree},
     memory_map::{self, MemoryMap},
 };
@@ -99,6 +99,7 @@ pub fn bring_up(device_tree: u64) -> Result<(), Refusal> {
 /// Starts every core of the tree, and says which do not start.
 fn start_cores(tree: &DeviceTree, memory: &MemoryMap) {
     let mut spare = 0;
+    let patience = boot_number(tree.boot_arguments(), "graft.core-patience=").unwrap_or(arch::PATIENCE);
     tree.for_each_core(|identifier, method| {
         if arch::is_this_core(identifier) {
             return;
@@ -114,7 +115,7 @@ fn start_cores(tree: &DeviceTree, memory: &MemoryMap) {
                     && memory.is_mapped(PhysRange { start: release, end: release.saturating_add(8) })
             }
         });
-        if !method.is_some_and(|method| arch::start_core(identifier, method)) {
+        if !method.is_some_and(|method| arch::start_core(identifier, method, patience)) {
             println!("graft: core {identifier:#x} does not start");
         }
     });
