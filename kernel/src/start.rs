@@ -29,12 +29,12 @@ pub fn start() -> ! {
         give_up(format_args!("no memory is free"));
     }
     space::initialise(boot_number(platform().boot_arguments, "graft.asid-bits="));
-    let Some(range) = &platform().archive else {
+    let Some(archive) = platform().archive else {
         give_up(format_args!("there is no archive of programs (initrd)"));
     };
-    let (archive, bytes) = archive::object(*range).unwrap_or_else(|error| give_up(format_args!("{error}")));
-    let loaded = archive::find(bytes, FIRST_PROGRAM)
-        .map(|image| first_program(image, archive))
+    let (object, archive) = archive::open(archive).unwrap_or_else(|error| give_up(format_args!("{error}")));
+    let loaded = archive::find(&archive, FIRST_PROGRAM)
+        .map(|image| first_program(image, object))
         .unwrap_or_else(|error| give_up(format_args!("{error}")));
     match loaded {
         Ok(thread) => Process::start(thread),

@@ -42,11 +42,21 @@ impl<'a> Archive<'a> {
     /// What is there instead.
     pub fn file(&self, name: &str) -> Result<&'a [u8], LookupError> {
         let wanted = Path::from_text(name);
-        let found = self.entries().filter(|entry| entry.name == wanted).last();
-        match found {
-            Some(entry @ Entry { content: Content::File(bytes), .. }) => Ok(self.content(&entry, bytes)),
-            Some(Entry { content: Content::Directory | Content::Other, .. }) => Err(LookupError::NotAFile),
-            Some(_) | None => self.follow(wanted),
+        match self.entries().filter(|entry| entry.name == wanted).last() {
+            Some(entry) => self.resolve(&entry),
+            None => self.follow(wanted),
+        }
+    }
+
+    /// The content of an entry, if it is a file or leads to one.
+    ///
+    /// # Errors
+    /// What is there instead.
+    pub fn resolve(&self, entry: &Entry<'a>) -> Result<&'a [u8], LookupError> {
+        match entry.content {
+            Content::File(bytes) => Ok(self.content(entry, bytes)),
+            Content::Directory | Content::Other => Err(LookupError::NotAFile),
+            Content::HardLink(_) | Content::SymbolicLink(_) => self.follow(entry.name),
         }
     }
 
@@ -104,8 +114,7 @@ impl<'a> Archive<'a> {
             push(&mut ahead, target)?;
         }
         match last {
-            Some(entry @ Entry { content: Content::File(bytes), .. }) => Ok(self.content(&entry, bytes)),
-            Some(_) => Err(LookupError::NotAFile),
+            Some(entry) => self.resolve(&entry),
             None if links > 0 => Err(LookupError::Dangling),
             None => Err(LookupError::Missing),
         }

@@ -138,6 +138,22 @@ impl MemoryMap {
         Some(PhysRange { start: pages.start, end: pages.start + bytes })
     }
 
+    /// The largest piece of free memory, less what it is not worth going on without.
+    pub fn largest_free(&self) -> Option<PhysRange> {
+        let piece = *self.free.as_slice().iter().max_by_key(|piece| piece.size())?;
+        let spare = (self.free.total() - piece.size()).min(LEAST);
+        let end = piece.end.checked_sub(LEAST - spare).filter(|&end| end > piece.start)?;
+        Some(PhysRange { end, ..piece })
+    }
+
+    /// Takes the pages that hold this range out of the free memory.
+    ///
+    /// # Errors
+    /// [`Error::TooManyPieces`].
+    pub fn occupy(&mut self, range: PhysRange) -> Result<(), Error> {
+        Ok(self.free.remove(range)?)
+    }
+
     /// Frees the pages of the archive that hold nothing else: its content is elsewhere now.
     ///
     /// # Errors

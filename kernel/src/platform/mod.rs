@@ -35,7 +35,8 @@ pub struct Platform {
     pub machine: &'static str,
     /// RAM that nothing occupies, in pages, in ascending order, in the direct map.
     pub free_memory: &'static [PhysRange],
-    /// The archive of programs that the loader brought, in the direct map.
+    /// The archive of programs that the loader brought, unpacked, in whole pages of the direct map: what follows it in
+    /// its last page is zero.
     pub archive: Option<PhysRange>,
     /// The kernel's command line.
     pub boot_arguments: &'static str,
