@@ -57,16 +57,18 @@ secondary_entry:
         adr     x23, secondary_high
         b       enable_mmu
 
+// SCTLR_EL1 with MMU and caches off, little-endian, every RES1 bit of Armv8.0 set. Its reset value is
+// architecturally UNKNOWN, and translation must not be on when ERET arrives at EL1.
+.set    SCTLR_OFF, 0x30D00800
+
 // Returns at EL1 with the stack pointer of EL1 selected and DAIF masked.
 drop_to_el1:
-        // MMU and caches off, little-endian, every RES1 bit of Armv8.0 set. The reset value is
-        // architecturally UNKNOWN, and translation must not be on when ERET arrives at EL1.
-        ldr     x0, =0x30D00800
-        msr     sctlr_el1, x0
         mrs     x0, CurrentEL
         cmp     x0, #(2 << 2)
         b.hi    from_el3
         b.eq    from_el2
+        ldr     x0, =SCTLR_OFF
+        msr     sctlr_el1, x0
         msr     spsel, #1
         msr     daifset, #0xF
         isb
@@ -75,13 +77,33 @@ drop_to_el1:
 from_el2:
         // EL1 is AArch64. The pointer-authentication traps (APK, API) are off; on Armv8.0 these bits
         // are RES0. E2H and TGE are 0: no host extensions.
+        //
+        // Firmware or a hypervisor may have run with E2H set. While it is, the name SCTLR_EL1 means
+        // SCTLR_EL2 at EL2, and CPTR_EL2 and CNTHCTL_EL2 have another layout (Arm ARM, "System and
+        // Special-purpose register aliasing when FEAT_VHE is implemented", and HCR_EL2.E2H): so E2H
+        // comes first, then a context synchronisation event, then everything that depends on it.
         mov     x0, #(1 << 31)
         orr     x0, x0, #(3 << 40)
         msr     hcr_el2, x0
-        isb                             // what E2H selects below takes effect here
+        isb
+        // Without FEAT_E2H0 the bit is RES1 and stays set; EL1 is reached all the same.
+        mrs     x0, hcr_el2
+        tbnz    x0, #34, e2h_stays_set
+        ldr     x0, =SCTLR_OFF
+        msr     sctlr_el1, x0
         mov     x0, #0x33FF             // CPTR_EL2: no traps of floating point, RES1 bits set
         msr     cptr_el2, x0
-        msr     hstr_el2, xzr
+        mov     x0, #3                  // CNTHCTL_EL2: EL1PCTEN and EL1PCEN, no traps of the timer
+        msr     cnthctl_el2, x0
+        b       1f
+e2h_stays_set:
+        ldr     x0, =SCTLR_OFF
+        msr     S3_5_C1_C0_0, x0        // SCTLR_EL12: what EL1 calls SCTLR_EL1
+        mov     x0, #(3 << 20)          // CPTR_EL2.FPEN
+        msr     cptr_el2, x0
+        mov     x0, #(3 << 10)          // CNTHCTL_EL2: EL1PCTEN and EL1PTEN
+        msr     cnthctl_el2, x0
+1:      msr     hstr_el2, xzr
         mrs     x0, id_aa64dfr0_el1     // MDCR_EL2: no debug traps; all event counters belong to EL1
         ubfx    x0, x0, #8, #4          // PMUVer: 0 and 15 mean that PMCR_EL0 does not exist
         sub     x1, x0, #1
@@ -91,8 +113,6 @@ from_el2:
         mrs     x0, pmcr_el0
         ubfx    x0, x0, #11, #5         // HPMN = N
 1:      msr     mdcr_el2, x0
-        mov     x0, #3                  // counters and timers without traps, no offset
-        msr     cnthctl_el2, x0
         msr     cntvoff_el2, xzr
         msr     vttbr_el2, xzr
         mrs     x0, midr_el1            // EL1 sees the true identification
@@ -121,6 +141,8 @@ from_el2:
         eret
 
 from_el3:
+        ldr     x0, =SCTLR_OFF
+        msr     sctlr_el1, x0           // at EL3 the name means the register of EL1
         // Without firmware nobody has moved the interrupts to the non-secure group, and only the
         // secure state could. So we stay secure, where all of them are group 0, which the GICv2
         // driver's plain registers then mean. RW, ST, APK and API: EL1 is AArch64, owns its timer and

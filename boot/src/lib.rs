@@ -17,7 +17,9 @@
 
 #![cfg_attr(not(test), no_std)]
 
-use core::sync::atomic::AtomicU64;
+mod cores;
+
+pub use cores::{AFFINITY_MASK, Indices, Withdrawal};
 
 /// Most cores that are used; a machine's further cores stay off.
 pub const MAX_CORES: usize = 8;
@@ -38,18 +40,12 @@ pub const STACK_SIZE: u64 = 32 << 10;
 /// `MAIR_EL1`: index 0 is ordinary memory, write-back and allocating; index 1 is Device-nGnRE.
 pub const MEMORY_ATTRIBUTES: u64 = 0x04FF;
 
-/// The affinity fields of `MPIDR_EL1`: a core's name.
-pub const AFFINITY_MASK: u64 = 0xFF_00FF_FFFF;
-
-/// Marks an entry of [`CORE_IDENTIFIERS`] that names no core. Bits outside of [`AFFINITY_MASK`].
-pub const NO_CORE: u64 = u64::MAX;
-
-/// The affinity of each core by index; the kernel fills it before it starts the core.
+/// Every core's index, which the kernel offers before it starts the core.
 ///
-/// A core finds its index, and with it its stack, by looking its own affinity up. It does so with the
-/// MMU on, so that whoever writes the table needs no cache maintenance.
+/// A core finds its index, and with it its stack, by looking its own affinity up. It does so with the MMU on, so that
+/// neither side needs cache maintenance.
 #[unsafe(no_mangle)]
-pub static CORE_IDENTIFIERS: [AtomicU64; MAX_CORES] = [const { AtomicU64::new(NO_CORE) }; MAX_CORES];
+pub static CORE_INDICES: Indices<MAX_CORES> = Indices::new();
 
 #[cfg(target_os = "none")]
 mod assembly {
@@ -63,6 +59,7 @@ mod assembly {
         include_str!("mmu.s"),
         MAIR = const MEMORY_ATTRIBUTES,
         AFFINITY_MASK = const AFFINITY_MASK,
+        OFFERED = const cores::OFFERED,
         MAX_CORES = const MAX_CORES,
         STACKS_BASE = const STACKS_BASE,
         STACK_STRIDE = const STACK_STRIDE,

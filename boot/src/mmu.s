@@ -72,19 +72,28 @@ primary_high:
 
 secondary_high:
         bl      leave_identity_map
+        // `Indices::claim` of cores.rs: the entry that offers an index to this core becomes its own, unless the
+        // offer is withdrawn in the same moment.
         mrs     x1, mpidr_el1
         ldr     x2, ={AFFINITY_MASK}
         and     x1, x1, x2
-        adrp    x2, CORE_IDENTIFIERS
-        add     x2, x2, :lo12:CORE_IDENTIFIERS
+        ldr     x2, ={OFFERED}
+        orr     x3, x1, x2
+        adrp    x2, CORE_INDICES
+        add     x2, x2, :lo12:CORE_INDICES
         mov     x0, xzr
-1:      ldr     x3, [x2, x0, lsl #3]
-        cmp     x3, x1
-        b.eq    2f
+1:      ldaxr   x4, [x2]
+        cmp     x4, x3
+        b.ne    3f
+        stlxr   w5, x1, [x2]
+        cbz     w5, 2f
+        b       1b
+3:      clrex
+        add     x2, x2, #8
         add     x0, x0, #1
         cmp     x0, #{MAX_CORES}
         b.lo    1b
-        b       park                    // not a core that anybody asked for
+        b       park                    // nothing is offered to it, or nothing any more
 2:      ldr     x2, ={STACKS_BASE}
         mov     x3, #{STACK_STRIDE}
         madd    x2, x0, x3, x2

@@ -8,7 +8,7 @@ use crate::object::process::{Process, System};
 use crate::object::terminal::Terminal;
 use crate::object::thread::Thread;
 use crate::platform::archive;
-use crate::platform::platform;
+use crate::platform::{boot_number, platform};
 use crate::program;
 use crate::program::elf::Image;
 use crate::sched;
@@ -28,13 +28,13 @@ pub fn start() -> ! {
     if frames::initialise(platform().free_memory).is_none() {
         give_up(format_args!("no memory is free"));
     }
-    space::initialise(boot_number("graft.asid-bits="));
-    let Some(range) = &platform().archive else {
+    space::initialise(boot_number(platform().boot_arguments, "graft.asid-bits="));
+    let Some(archive) = platform().archive else {
         give_up(format_args!("there is no archive of programs (initrd)"));
     };
-    let (archive, bytes) = archive::take(range).unwrap_or_else(|error| give_up(format_args!("{error}")));
-    let loaded = archive::find(bytes, FIRST_PROGRAM)
-        .map(|image| first_program(image, archive))
+    let (object, archive) = archive::open(archive).unwrap_or_else(|error| give_up(format_args!("{error}")));
+    let loaded = archive::find(&archive, FIRST_PROGRAM)
+        .map(|image| first_program(image, object))
         .unwrap_or_else(|error| give_up(format_args!("{error}")));
     match loaded {
         Ok(thread) => _ = Process::start(thread, |_, _| {}),
@@ -84,12 +84,6 @@ impl Image for FirstArguments {
         }
         Ok(())
     }
-}
-
-/// The number behind `name` among the words of the boot arguments that come before the shell's line.
-fn boot_number(name: &str) -> Option<u32> {
-    let words = platform().boot_arguments.split_ascii_whitespace();
-    words.take_while(|word| !word.starts_with("graft.cmd=")).find_map(|word| word.strip_prefix(name)?.parse().ok())
 }
 
 /// Ends what cannot begin.

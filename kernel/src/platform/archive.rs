@@ -1,70 +1,143 @@
-//! The boot archive: where the first program comes from, and a memory object for all who want the others.
+//! The boot archive: where the first program comes from, and a memory object for all programs that want the others.
 
-use crate::arch::memory::direct;
-use crate::memory::frames;
+use super::memory_map::MemoryMap;
+use crate::arch::memory::{PAGE, direct};
 use crate::object::Ref;
 use crate::object::memory::MemoryObject;
 use crate::platform::PhysRange;
 use core::fmt;
-use graft_abi::PAGE_SIZE;
+use graft_archive::gzip::{self, Decompressor, GzipError};
+use graft_archive::{Archive, Error, Kind, LookupError, Path};
 use graft_paging::Frame;
-use tar_no_std::{CorruptDataError, TarArchiveRef};
+use spin::Mutex;
 
 /// Why the machine cannot start from its archive.
 #[derive(Debug)]
 pub enum ArchiveError {
-    /// It is not a tar file, or a damaged one.
-    Corrupt(CorruptDataError),
-    /// There is no such file in it.
-    Missing(&'static str),
+    /// It cannot be unpacked.
+    Gzip(GzipError),
+    /// It is no archive, or a damaged one.
+    Unreadable {
+        /// What it is, or what is wrong.
+        error: Error,
+        /// Whether that is so of what was unpacked.
+        packing: Packing,
+    },
+    /// It has no such file at its top.
+    NoFile {
+        /// The file's name.
+        name: &'static str,
+        /// What there is instead.
+        error: LookupError,
+        /// Where there is one in a folder.
+        elsewhere: Option<Path<'static>>,
+    },
     /// There is no memory for it.
     OutOfMemory,
+}
+
+/// How an archive came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// As it is.
+    Plain,
+    /// Compressed.
+    Gzip,
 }
 
 impl fmt::Display for ArchiveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ArchiveError::Corrupt(error) => write!(f, "the archive (initrd) is damaged: {error}"),
-            ArchiveError::Missing(name) => write!(f, "the archive (initrd) has no `{name}`"),
+            ArchiveError::Gzip(error) => write!(f, "the archive (initrd) {error}"),
+            ArchiveError::Unreadable { error, packing: Packing::Plain } => write!(f, "the archive (initrd) {error}"),
+            ArchiveError::Unreadable { error, packing: Packing::Gzip } => {
+                write!(f, "what is gzipped in the archive (initrd) {error}")
+            }
+            ArchiveError::NoFile { name, error: LookupError::Missing, elsewhere: None } => {
+                write!(f, "the archive (initrd) has no `{name}`")
+            }
+            ArchiveError::NoFile { name, error: LookupError::Missing, elsewhere: Some(path) } => {
+                write!(
+                    f,
+                    "the archive (initrd) has no `{name}`, but `{path}`: pack what is in that folder, as `tar -C` does"
+                )
+            }
+            ArchiveError::NoFile { name, error, .. } => write!(f, "`{name}` of the archive (initrd) {error}"),
             ArchiveError::OutOfMemory => f.write_str("there is not enough memory for the archive (initrd)"),
         }
     }
 }
 
-/// Makes a memory object of the archive that boot found. Returns its content, too.
+/// Sees to it that the archive, which boot found in mapped memory, is unpacked, and has whole pages for itself with
+/// zeroes after its end: programs map whole pages.
+///
+/// It stays where it is if it begins with a page and nothing else lies in its last one. A loader may as well put it
+/// right behind the kernel, or the device tree right behind it.
+///
+/// # Errors
+/// [`ArchiveError::OutOfMemory`], [`ArchiveError::Gzip`], [`ArchiveError::Unreadable`].
+pub fn settle(found: PhysRange, memory: &mut MemoryMap) -> Result<PhysRange, ArchiveError> {
+    // SAFETY: mapped RAM, which nothing writes to before `release_archive`.
+    let bytes = unsafe { core::slice::from_raw_parts(direct(found.start), found.size() as usize) };
+    let packing = if Kind::of(bytes) == Kind::Gzip { Packing::Gzip } else { Packing::Plain };
+    let stays = packing == Packing::Plain && found.start.is_multiple_of(PAGE) && memory.holds_nothing_but(found);
+    let range = if stays {
+        found
+    } else {
+        let range = match packing {
+            Packing::Gzip => unpack(bytes, memory)?,
+            Packing::Plain => {
+                let copy = memory.take(found.size()).ok_or(ArchiveError::OutOfMemory)?;
+                // SAFETY: in the direct map, and free memory until now.
+                unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), direct(copy.start), bytes.len()) };
+                copy
+            }
+        };
+        memory.release_archive().map_err(|_| ArchiveError::OutOfMemory)?;
+        range
+    };
+    let rest = range.end.next_multiple_of(PAGE) - range.end;
+    // SAFETY: the page is the archive's alone.
+    unsafe { core::ptr::write_bytes(direct(range.end), 0, rest as usize) };
+    Archive::new(bytes_of(range)).map_err(|error| ArchiveError::Unreadable { error, packing })?;
+    Ok(range)
+}
+
+/// Unpacks to the start of the largest free piece of memory, so that no length need be known, or believed, in advance.
+fn unpack(packed: &[u8], memory: &mut MemoryMap) -> Result<PhysRange, ArchiveError> {
+    /// Eleven kilobytes: too much for a stack that others call on.
+    static DECOMPRESSOR: Mutex<Option<Decompressor>> = Mutex::new(None);
+    let room = memory.largest_free().ok_or(ArchiveError::OutOfMemory)?;
+    // SAFETY: in the direct map, and nothing uses it before it is taken below.
+    let to = unsafe { core::slice::from_raw_parts_mut(direct(room.start), room.size() as usize) };
+    let mut decompressor = DECOMPRESSOR.lock();
+    let bytes = gzip::unpack(packed, to, decompressor.get_or_insert_default()).map_err(ArchiveError::Gzip)?;
+    let range = PhysRange { start: room.start, end: room.start + bytes as u64 };
+    memory.occupy(range).map_err(|_| ArchiveError::OutOfMemory)?;
+    Ok(range)
+}
+
+/// Makes a memory object of the archive, after [`settle`]. Returns what is in it, too.
 ///
 /// # Errors
 /// [`ArchiveError::OutOfMemory`].
-pub fn take(range: &PhysRange) -> Result<(Ref<MemoryObject>, &'static [u8]), ArchiveError> {
-    let page = PAGE_SIZE as u64;
-    let length = range.end - range.start;
-    let mut start = range.start;
-    if !start.is_multiple_of(page) {
-        // Some firmware puts it right behind the kernel. Programs map whole pages, which must hold
-        // nothing else.
-        let copy = frames::allocate_block(length).ok_or(ArchiveError::OutOfMemory)?;
-        // SAFETY: the copy is a block of at least that size, just allocated.
-        unsafe { core::ptr::copy_nonoverlapping(direct(start), direct(copy), length as usize) };
-        start = copy;
-    }
-    let rest = length.next_multiple_of(page) - length;
-    // SAFETY: the rest of the last page belongs to the archive's block, or to the archive alone: boot hands
-    // out whole free pages only.
-    unsafe { core::ptr::write_bytes(direct(start + length), 0, rest as usize) };
-    // SAFETY: RAM that boot set aside for good; from now on nobody writes to it.
-    let bytes = unsafe { core::slice::from_raw_parts(direct(start), length as usize) };
-    let object = MemoryObject::permanent(Frame::containing(start), length).map_err(|_| ArchiveError::OutOfMemory)?;
-    Ok((object, bytes))
+pub fn open(range: PhysRange) -> Result<(Ref<MemoryObject>, Archive<'static>), ArchiveError> {
+    let packing = Packing::Plain;
+    let archive = Archive::new(bytes_of(range)).map_err(|error| ArchiveError::Unreadable { error, packing })?;
+    let object =
+        MemoryObject::permanent(Frame::containing(range.start), range.size()).map_err(|_| ArchiveError::OutOfMemory)?;
+    Ok((object, archive))
+}
+
+fn bytes_of(range: PhysRange) -> &'static [u8] {
+    // SAFETY: RAM in the direct map that boot set aside for good; nothing writes to it any more.
+    unsafe { core::slice::from_raw_parts(direct(range.start), range.size() as usize) }
 }
 
 /// The content of a file in the archive.
 ///
 /// # Errors
-/// [`ArchiveError::Corrupt`], [`ArchiveError::Missing`].
-pub fn find<'a>(archive: &'a [u8], name: &'static str) -> Result<&'a [u8], ArchiveError> {
-    // What follows the last whole block cannot be part of the archive.
-    let blocks = &archive[..archive.len() & !511];
-    let files = TarArchiveRef::new(blocks).map_err(ArchiveError::Corrupt)?;
-    let file = files.entries().find(|entry| entry.filename().as_str() == Ok(name));
-    file.map(|entry| entry.data()).ok_or(ArchiveError::Missing(name))
+/// [`ArchiveError::NoFile`].
+pub fn find(archive: &Archive<'static>, name: &'static str) -> Result<&'static [u8], ArchiveError> {
+    archive.file(name).map_err(|error| ArchiveError::NoFile { name, error, elsewhere: archive.one_folder_down(name) })
 }

@@ -2,8 +2,9 @@
 
 use super::{
     PLATFORM, PhysRange, Platform,
+    archive::{self, ArchiveError},
     board::Board,
-    console,
+    boot_number, console,
     device_tree::{self, DeviceTree},
     memory_map::{self, MemoryMap},
 };
@@ -27,6 +28,8 @@ pub enum Refusal {
     Memory(memory_map::Error),
     /// The archive is not in memory.
     ArchiveElsewhere(PhysRange),
+    /// The archive cannot be used.
+    Archive(ArchiveError),
 }
 
 impl fmt::Display for Refusal {
@@ -43,6 +46,7 @@ impl fmt::Display for Refusal {
             Refusal::ArchiveElsewhere(PhysRange { start, end }) => {
                 write!(f, "the initrd at {start:#x} to {end:#x} is not in memory")
             }
+            Refusal::Archive(error) => error.fmt(f),
         }
     }
 }
@@ -63,10 +67,11 @@ pub fn bring_up(device_tree: u64) -> Result<(), Refusal> {
 
     timer::set_frequency(timer::frequency()).ok_or(Refusal::NoTimer)?;
     let archive = tree.archive();
-    let memory = MemoryMap::build(&tree, archive).map_err(Refusal::Memory)?;
+    let mut memory = MemoryMap::build(&tree, archive).map_err(Refusal::Memory)?;
     if let Some(archive) = archive.filter(|&archive| !memory.is_mapped(archive)) {
         return Err(Refusal::ArchiveElsewhere(archive));
     }
+    let archive = archive.map(|range| archive::settle(range, &mut memory)).transpose().map_err(Refusal::Archive)?;
     interrupts::prepare(tree.interrupt_controller().ok_or(Refusal::NoInterruptController)?);
     if let Some(number) = console.interrupt {
         interrupts::enable_console(number);
@@ -94,6 +99,7 @@ pub fn bring_up(device_tree: u64) -> Result<(), Refusal> {
 /// Starts every core of the tree, and says which do not start.
 fn start_cores(tree: &DeviceTree, memory: &MemoryMap) {
     let mut spare = 0;
+    let patience = boot_number(tree.boot_arguments(), "graft.core-patience=").unwrap_or(arch::PATIENCE);
     tree.for_each_core(|identifier, method| {
         if arch::is_this_core(identifier) {
             return;
@@ -109,7 +115,7 @@ fn start_cores(tree: &DeviceTree, memory: &MemoryMap) {
                     && memory.is_mapped(PhysRange { start: release, end: release.saturating_add(8) })
             }
         });
-        if !method.is_some_and(|method| arch::start_core(identifier, method)) {
+        if !method.is_some_and(|method| arch::start_core(identifier, method, patience)) {
             println!("graft: core {identifier:#x} does not start");
         }
     });

@@ -68,6 +68,8 @@ pub struct MemoryMap {
     ram: Pieces,
     mapped: Pieces,
     free: Pieces,
+    /// Pages that hold a part of the archive and nothing else.
+    archive: Pieces,
 }
 
 impl MemoryMap {
@@ -89,9 +91,6 @@ impl MemoryMap {
         });
         let mut free = mapped.clone();
         result = result.and(free.remove(tree.range()));
-        if let Some(archive) = archive {
-            result = result.and(free.remove(archive));
-        }
         tree.for_each_reservation(|range, _| result = result.and(free.remove(range)));
         tree.for_each_core(|_, method| {
             // Cores that are still off spin in, and read from, such a page; on the Pi 4 it is page 0.
@@ -99,11 +98,21 @@ impl MemoryMap {
                 result = result.and(free.remove(PhysRange { start: release, end: release.saturating_add(8) }));
             }
         });
+        // Last: what is still free where it lies is the archive's alone.
+        let mut archive_pages = Pieces::default();
+        if let Some(archive) = archive {
+            let pages = whole_pages(archive);
+            for piece in free.as_slice() {
+                let own = PhysRange { start: piece.start.max(pages.start), end: piece.end.min(pages.end) };
+                result = result.and(archive_pages.add(own));
+            }
+            result = result.and(free.remove(archive));
+        }
         result?;
         if ram.total() == 0 {
             return Err(Error::None);
         }
-        let mut map = MemoryMap { ram, mapped, free };
+        let mut map = MemoryMap { ram, mapped, free, archive: archive_pages };
         map.make_kernel_map()?;
         Ok(map)
     }
@@ -116,6 +125,42 @@ impl MemoryMap {
     /// Whether all of the range is in the direct map.
     pub fn is_mapped(&self, range: PhysRange) -> bool {
         self.mapped.contains(range)
+    }
+
+    /// Whether the archive, which this range is, has its pages for itself.
+    pub fn holds_nothing_but(&self, archive: PhysRange) -> bool {
+        self.archive.contains(whole_pages(archive))
+    }
+
+    /// Takes `bytes` of free memory, in whole pages, for good.
+    pub fn take(&mut self, bytes: u64) -> Option<PhysRange> {
+        let pages = self.free.take(bytes.next_multiple_of(PAGE), PAGE, 0)?;
+        Some(PhysRange { start: pages.start, end: pages.start + bytes })
+    }
+
+    /// The largest piece of free memory, less what it is not worth going on without.
+    pub fn largest_free(&self) -> Option<PhysRange> {
+        let piece = *self.free.as_slice().iter().max_by_key(|piece| piece.size())?;
+        let spare = (self.free.total() - piece.size()).min(LEAST);
+        let end = piece.end.checked_sub(LEAST - spare).filter(|&end| end > piece.start)?;
+        Some(PhysRange { end, ..piece })
+    }
+
+    /// Takes the pages that hold this range out of the free memory.
+    ///
+    /// # Errors
+    /// [`Error::TooManyPieces`].
+    pub fn occupy(&mut self, range: PhysRange) -> Result<(), Error> {
+        Ok(self.free.remove(range)?)
+    }
+
+    /// Frees the pages of the archive that hold nothing else: its content is elsewhere now.
+    ///
+    /// # Errors
+    /// [`Error::TooManyPieces`].
+    pub fn release_archive(&mut self) -> Result<(), Error> {
+        let pages = core::mem::take(&mut self.archive);
+        Ok(pages.as_slice().iter().try_for_each(|&piece| self.free.add(piece))?)
     }
 
     /// What is free for good, once the kernel's map is complete.
@@ -179,4 +224,9 @@ impl MemoryMap {
         MAP.lock().map(start, fresh.start, bytes, Mapping::ReadWrite);
         Some(())
     }
+}
+
+/// The pages that a range touches.
+const fn whole_pages(range: PhysRange) -> PhysRange {
+    PhysRange { start: range.start / PAGE * PAGE, end: range.end.saturating_add(PAGE - 1) / PAGE * PAGE }
 }

@@ -19,6 +19,7 @@ pub mod memory_map;
 pub mod pieces;
 
 pub use crate::arch::PhysRange;
+use core::str::FromStr;
 use spin::Once;
 
 static PLATFORM: Once<Platform> = Once::new();
@@ -34,10 +35,17 @@ pub struct Platform {
     pub machine: &'static str,
     /// RAM that nothing occupies, in pages, in ascending order, in the direct map.
     pub free_memory: &'static [PhysRange],
-    /// The archive of programs that the loader brought, in the direct map.
+    /// The archive of programs that the loader brought, unpacked, in whole pages of the direct map: what follows it in
+    /// its last page is zero.
     pub archive: Option<PhysRange>,
     /// The kernel's command line.
     pub boot_arguments: &'static str,
     /// Cores that run.
     pub cores: usize,
+}
+
+/// The number behind `name` among the words of the boot arguments that come before the shell's line.
+pub fn boot_number<T: FromStr>(arguments: &str, name: &str) -> Option<T> {
+    let words = arguments.split_ascii_whitespace();
+    words.take_while(|word| !word.starts_with("graft.cmd=")).find_map(|word| word.strip_prefix(name)?.parse().ok())
 }

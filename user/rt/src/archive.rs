@@ -1,23 +1,24 @@
 //! The archive of programs and text files that the machine was started with.
 
-use alloc::borrow::ToOwned;
 use alloc::string::String;
 use core::fmt;
 
 use graft_abi::{Error, Handle, Permissions};
-use tar_no_std::{CorruptDataError, TarArchiveRef};
+use graft_archive::{Content, Path};
 
 /// The archive, mapped read-only into this program and unmapped with this value.
 #[derive(Debug)]
 pub struct Archive {
     address: usize,
     bytes: usize,
+    /// Only lent for as long as this value is borrowed.
+    content: graft_archive::Archive<'static>,
 }
 
 /// A file of the archive.
 #[derive(Clone, Debug)]
 pub struct File<'a> {
-    /// Its name, without a leading `./`.
+    /// Its name, without a leading `./` or `/`.
     pub name: String,
     /// Its contents.
     pub data: &'a [u8],
@@ -36,7 +37,7 @@ pub enum FileError {
     /// The archive has no file of this name.
     NoSuchFile,
     /// The archive is damaged.
-    Archive(CorruptDataError),
+    Archive(graft_archive::Error),
     /// The kernel refused.
     Call(Error),
 }
@@ -45,7 +46,7 @@ impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             FileError::NoSuchFile => f.write_str("no such file in the archive"),
-            FileError::Archive(error) => write!(f, "the archive is damaged: {error}"),
+            FileError::Archive(error) => write!(f, "the archive {error}"),
             FileError::Call(error) => error.fmt(f),
         }
     }
@@ -63,38 +64,55 @@ impl Archive {
     /// Maps the archive and checks that it is one.
     pub fn open() -> Result<Archive, FileError> {
         let (address, bytes) = crate::memory::map_object(Handle::ARCHIVE, 0, Permissions::Read)?;
-        let archive = Archive { address, bytes };
-        TarArchiveRef::new(archive.data()).map_err(FileError::Archive)?;
-        Ok(archive)
+        // SAFETY: the kernel has mapped the object here, `bytes` long and readable, until `drop`; nobody can write it.
+        let content = unsafe { core::slice::from_raw_parts(address as *const u8, bytes) };
+        match graft_archive::Archive::new(content) {
+            Ok(content) => Ok(Archive { address, bytes, content }),
+            Err(error) => {
+                unmap(address, bytes);
+                Err(FileError::Archive(error))
+            }
+        }
     }
 
-    fn data(&self) -> &[u8] {
-        // SAFETY: the kernel has mapped the object here, `bytes` long and readable, until `drop`;
-        // nobody can write it.
-        unsafe { core::slice::from_raw_parts(self.address as *const u8, self.bytes) }
+    fn content(&self) -> graft_archive::Archive<'_> {
+        self.content
     }
 
-    /// Every regular file, in the archive's order. Names that are not text are left out.
+    /// Every file and every link to one, in the archive's order. Names that are not text are left out.
     pub fn files(&self) -> impl Iterator<Item = File<'_>> {
-        // `open` has seen that the archive is sound.
-        TarArchiveRef::new(self.data()).into_iter().flat_map(|archive| archive.entries()).filter_map(|entry| {
-            let name = entry.filename();
-            let name = name.as_str().ok()?;
-            Some(File { name: name.strip_prefix("./").unwrap_or(name).to_owned(), data: entry.data() })
-        })
+        let archive = self.content();
+        let files = archive.entries().filter(|entry| !matches!(entry.content, Content::Directory | Content::Other));
+        files.filter_map(move |entry| Some(File { name: text(entry.name)?, data: archive.resolve(&entry).ok()? }))
     }
 
-    /// The contents of the file with this name.
+    /// The contents of the file with this name, through links.
     pub fn file(&self, name: &str) -> Result<&[u8], FileError> {
-        let wanted = name.strip_prefix("./").unwrap_or(name);
-        self.files().find(|file| file.name == wanted).map(|file| file.data).ok_or(FileError::NoSuchFile)
+        self.content().file(name).map_err(|_| FileError::NoSuchFile)
     }
+}
+
+/// A name as programs write it: without components that lead nowhere.
+fn text(path: Path<'_>) -> Option<String> {
+    let mut text = String::new();
+    for component in path.components() {
+        if !text.is_empty() {
+            text.push('/');
+        }
+        text.push_str(core::str::from_utf8(component).ok()?);
+    }
+    Some(text)
 }
 
 impl Drop for Archive {
     fn drop(&mut self) {
-        let pages = self.bytes.next_multiple_of(graft_abi::PAGE_SIZE);
-        // SAFETY: every borrow of the archive's data ends before its owner does.
-        let _ = unsafe { crate::memory::unmap(self.address, pages) };
+        unmap(self.address, self.bytes);
     }
+}
+
+/// Takes the archive out of this program's memory, with every borrow of it ended.
+fn unmap(address: usize, bytes: usize) {
+    let pages = bytes.next_multiple_of(graft_abi::PAGE_SIZE);
+    // SAFETY: `open` mapped it, and no borrow of its content is left.
+    let _ = unsafe { crate::memory::unmap(address, pages) };
 }

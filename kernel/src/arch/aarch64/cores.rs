@@ -2,14 +2,15 @@
 //!
 //! ```text
 //! first core                          another core
-//! enters its affinity in the table
-//! PSCI CPU_ON, or spin table ───────► secondary_entry (boot/), MMU on, finds its index
+//! offers it an index
+//! PSCI CPU_ON, or spin table ───────► secondary_entry (boot/), MMU on, claims its index
 //! waits for ONLINE                ◄── secondary_main: prepares itself, ONLINE += 1
 //! goes on, starts the next …          waits for RELEASED
 //! RELEASED, start::start()        ──► start::start_secondary()
 //! ```
 //!
-//! One at a time, so that indices have no gaps: a core that does not answer leaves its index to the next.
+//! One at a time, so that indices have no gaps: the index of a core that does not answer is offered to the next. Should
+//! the silent one answer later, it finds that the offer is withdrawn, and parks (`boot/src/cores.rs`).
 
 use super::{interrupts, memory, power, registers::prepare_core, timer};
 use aarch64_cpu::{
@@ -17,14 +18,14 @@ use aarch64_cpu::{
     registers::{MPIDR_EL1, Readable},
 };
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use graft_boot::{AFFINITY_MASK, CORE_IDENTIFIERS, NO_CORE};
+use graft_boot::{AFFINITY_MASK, CORE_INDICES, Withdrawal};
 
 /// Cores that have arrived in Rust code, the first one included.
 static ONLINE: AtomicUsize = AtomicUsize::new(1);
 static RELEASED: AtomicBool = AtomicBool::new(false);
 
-/// How long a core may take from its start to `secondary_main`, in nanoseconds.
-const PATIENCE: u64 = 1_000_000_000;
+/// How long a core may take from its start to its index, in nanoseconds, if the boot arguments say nothing else.
+pub const PATIENCE: u64 = 1_000_000_000;
 
 /// How the device tree says a core is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +41,7 @@ pub enum StartMethod {
 
 /// The affinity fields of the core with this index, as in `MPIDR_EL1`.
 pub(super) fn core_identifier(core: usize) -> u64 {
-    CORE_IDENTIFIERS[core].load(Ordering::Relaxed)
+    CORE_INDICES.affinity(core)
 }
 
 /// Whether the core that asks has this affinity.
@@ -50,18 +51,19 @@ pub fn is_this_core(identifier: u64) -> bool {
 
 /// Gives the first core its entry in the table.
 pub(super) fn enter_first_core() {
-    CORE_IDENTIFIERS[0].store(MPIDR_EL1.get() & AFFINITY_MASK, Ordering::Relaxed);
+    CORE_INDICES.enter(0, MPIDR_EL1.get());
 }
 
-/// Starts another core, the one with this affinity, and waits until it runs; whether it does.
+/// Starts another core, the one with this affinity, and waits until it runs; whether it does. It has `patience`
+/// nanoseconds.
 ///
 /// # Panics
 ///
 /// [`MAX_CORES`](graft_boot::MAX_CORES) run already.
-pub fn start_core(identifier: u64, method: StartMethod) -> bool {
+pub fn start_core(identifier: u64, method: StartMethod, patience: u64) -> bool {
     let index = ONLINE.load(Ordering::Relaxed);
-    CORE_IDENTIFIERS[index].store(identifier, Ordering::Relaxed);
-    // The other core reads its table entry, the translation tables and everything else with its MMU on
+    CORE_INDICES.offer(index, identifier);
+    // The other core reads the offer, the translation tables and everything else with its MMU on
     // and caches coherent; all it needs is that these stores are complete before it is woken.
     barrier::dsb(barrier::SY);
     let entry = memory::image_to_physical(graft_boot::secondary_entry_address());
@@ -79,19 +81,20 @@ pub fn start_core(identifier: u64, method: StartMethod) -> bool {
             true
         }
     };
-    let deadline = timer::now() + PATIENCE;
-    while asked && ONLINE.load(Ordering::Acquire) == index {
-        if timer::now() > deadline {
-            break;
-        }
+    let deadline = timer::now() + patience;
+    let arrived = || ONLINE.load(Ordering::Acquire) > index;
+    while asked && !arrived() && timer::now() < deadline {
         // An emulator that plays the cores in turns gives the other one its turn now.
         super::relax();
     }
-    let running = ONLINE.load(Ordering::Acquire) > index;
-    if !running {
-        CORE_IDENTIFIERS[index].store(NO_CORE, Ordering::Relaxed);
+    if !arrived() && CORE_INDICES.withdraw(index, identifier) == Withdrawal::Done {
+        return false;
     }
-    running
+    // It has the index, and nothing else to do than to arrive.
+    while !arrived() {
+        super::relax();
+    }
+    true
 }
 
 /// How many cores run, the first one included.

@@ -25,7 +25,8 @@ mod vectors;
 pub use context::{Context, resume};
 pub use core_local::{core_index, is_kernel_stack, run_on_own_stack};
 pub use cores::{
-    StartMethod, is_this_core, online as online_cores, release as release_cores, start_core, wait_for_first_core,
+    PATIENCE, StartMethod, is_this_core, online as online_cores, release as release_cores, start_core,
+    wait_for_first_core,
 };
 pub use fault::FaultFrame;
 pub use graft_boot::MAX_CORES;

@@ -4,8 +4,8 @@ use super::{core_local, vectors};
 use aarch64_cpu::{
     asm::barrier,
     registers::{
-        CNTKCTL_EL1, CPACR_EL1, ID_AA64DFR0_EL1, ID_AA64MMFR1_EL1, Readable, SCTLR_EL1, TCR_EL1, TPIDRRO_EL0, VBAR_EL1,
-        Writeable,
+        CNTKCTL_EL1, CPACR_EL1, ID_AA64DFR0_EL1, ID_AA64MMFR1_EL1, MDSCR_EL1, OSLAR_EL1, Readable, SCTLR_EL1, TCR_EL1,
+        TPIDRRO_EL0, VBAR_EL1, Writeable,
     },
 };
 use core::arch::asm;
@@ -15,6 +15,7 @@ pub(super) fn prepare_core(index: usize) {
     core_local::adopt(index);
     VBAR_EL1.set(vectors::address());
     TPIDRRO_EL0.set(0);
+    switch_off_debug_exceptions();
     // Floating point and SIMD work in the kernel, which copies pages with them, and trap from EL0.
     CPACR_EL1.write(CPACR_EL1::FPEN::TrapEl0);
     // EL0 may read the virtual counter; timers and the physical counter stay the kernel's.
@@ -25,6 +26,18 @@ pub(super) fn prepare_core(index: usize) {
 
     // The whole design of fork: hierarchical permissions count (Arm ARM, `TCR_EL1`, HPD0 and HPD1).
     assert_eq!(TCR_EL1.get() >> 41 & 3, 0, "hierarchical permissions are disabled");
+}
+
+/// No program is stepped, and none stops at a breakpoint or watchpoint that the loader has left behind; EL0 does
+/// not reach the debug communications channel (TDCC).
+///
+/// The fields of `MDSCR_EL1` are UNKNOWN after a reset, and every program runs with PSTATE.D clear. Once they are
+/// known the OS lock goes, which a reset sets and which keeps an external debugger from most debug registers
+/// (Arm ARM, "Debug OS Save and Restore sequences", "The OS Lock").
+fn switch_off_debug_exceptions() {
+    MDSCR_EL1.write(MDSCR_EL1::TDCC::SET);
+    barrier::isb(barrier::SY);
+    OSLAR_EL1.write(OSLAR_EL1::OSLK::CLEAR);
 }
 
 /// `PMCCNTR_EL0` counts at every exception level and EL0 may read it.
