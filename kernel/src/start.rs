@@ -37,7 +37,7 @@ pub fn start() -> ! {
         .map(|image| first_program(image, archive))
         .unwrap_or_else(|error| give_up(format_args!("{error}")));
     match loaded {
-        Ok(thread) => Process::start(thread),
+        Ok(thread) => _ = Process::start(thread, |_, _| {}),
         Err(error) => give_up(format_args!("`{FIRST_PROGRAM}` cannot start: {error}")),
     }
     sched::enter()

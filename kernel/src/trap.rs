@@ -180,7 +180,7 @@ impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.process.name();
         let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
-        let Process { identifier, .. } = self.process;
+        let identifier = self.process.identifier();
         write!(f, "graft: process {identifier} ({}) {}", name[..end].escape_ascii(), self.kind.message())?;
         if let Some(address) = self.address {
             write!(f, ": address {address:#x}")?;

@@ -32,7 +32,7 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
     let [x0, x1, x2, x3, ..] = registers.x;
     let process = &thread.process;
     match call {
-        Call::Identify => answer(registers, Ok(process.identifier)),
+        Call::Identify => answer(registers, Ok(process.identifier())),
         Call::Clock => answer(registers, Ok(timer::now())),
         Call::Exit => end(thread, ExitStatus::Exited(x0 as i32)),
         Call::Fork => {

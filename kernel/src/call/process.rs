@@ -87,18 +87,14 @@ pub(super) fn make_child(
     if !handles.has_room() {
         return Err(Error::HandlesExhausted);
     }
-    let child = Process::new(parent.identifier, name)?;
+    let child = Process::new(parent.identifier(), name)?;
     child.handles.lock().copy_from(&handles)?;
-    let identifier = child.identifier;
-    let child_thread = Thread::new(child.clone(), registers, |registers| {
-        registers.x[0] = 0;
-        registers.x[1] = identifier;
-    })?;
+    let child_thread = Thread::new(child.clone(), registers, |registers| registers.x[0] = 0)?;
     child.space.install(tree()?);
     floating_point(&child_thread);
+    // Complete: it can be seen from here on, and nothing can fail any more.
+    let identifier = Process::start(child_thread, |registers, identifier| registers.x[1] = identifier);
     let handle = handles.insert(child.erase(), PROCESS_RIGHTS)?;
-    drop(handles);
-    Process::start(child_thread);
     Ok((handle.0.into(), identifier))
 }
 
@@ -106,7 +102,7 @@ pub(super) fn make_child(
 pub(super) fn spawn(parent: &Ref<Process>, request: u64) -> Result<(u64, u64), Error> {
     let request: SpawnRequest = user_copy::read(parent, request)?;
     let loaded = load(parent, &request)?;
-    let child = Process::new(parent.identifier, loaded.name)?;
+    let child = Process::new(parent.identifier(), loaded.name)?;
     for index in 0..request.handle_count {
         let address = index.checked_mul(4).and_then(|offset| request.handles.checked_add(offset));
         let handle = Handle(user_copy::read(parent, address.ok_or(Error::BadAddress)?)?);
@@ -120,10 +116,9 @@ pub(super) fn spawn(parent: &Ref<Process>, request: u64) -> Result<(u64, u64), E
         return Err(Error::HandlesExhausted);
     }
     child.space.install(loaded.tree.take());
-    let identifier = child.identifier;
+    // Complete: it can be seen from here on, and nothing can fail any more.
+    let identifier = Process::start(child_thread, |_, _| {});
     let handle = handles.insert(child.erase(), PROCESS_RIGHTS)?;
-    drop(handles);
-    Process::start(child_thread);
     Ok((handle.0.into(), identifier))
 }
 

@@ -86,7 +86,7 @@ pub(super) fn memory_sizes(thread: &Thread, handle: Handle, request: u64) -> Res
 pub(super) fn next_process(process: &Process, handle: Handle, identifier: u64) -> Result<(u64, u64), Error> {
     process.object::<System>(handle, Rights::INSPECT)?;
     let next = Process::next_after(identifier).ok_or(Error::NotFound)?;
-    let identifier = next.identifier;
+    let identifier = next.identifier();
     let handle = process.handles.lock().insert(next.erase(), Rights::INSPECT)?;
     Ok((handle.0.into(), identifier))
 }

@@ -6,6 +6,10 @@
 //!
 //! There is no kernel heap: what user space makes the kernel remember costs a frame each time, and
 //! when no frame is left the call that asked for it fails.
+//!
+//! An object may hold the last reference to another, that one to a third, and so on: a chain as long as memory permits.
+//! No drop recurses along it. An object that loses its last reference while its core is dropping another one is put on a
+//! list of that core, through its header, and the outermost drop works the list off.
 
 pub mod end;
 pub mod list;
@@ -16,13 +20,15 @@ pub mod table;
 pub mod terminal;
 pub mod thread;
 
+use crate::arch::{self, MAX_CORES};
 use crate::memory::frames;
 use crate::object::list::Pointer;
+use core::cell::Cell;
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::{MaybeUninit, offset_of, size_of};
 use core::ops::Deref;
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicU32, Ordering, fence};
 use graft_abi::{Error, PAGE_SIZE};
 
@@ -57,6 +63,8 @@ pub trait Object: Sync + Sized {
 struct Header {
     references: AtomicU32,
     kind: Kind,
+    /// The object that is to be dropped after this one. Without meaning while there are references.
+    next: Cell<*mut Header>,
 }
 
 #[repr(C)]
@@ -94,7 +102,7 @@ impl<T: Object> Ref<T> {
         unsafe {
             let rest = frame.cast::<MaybeUninit<u64>>().add(used / 8);
             let rest = core::slice::from_raw_parts_mut(rest.as_ptr(), (PAGE_SIZE - used) / 8);
-            let header = Header { references: AtomicU32::new(1), kind: T::KIND };
+            let header = Header { references: AtomicU32::new(1), kind: T::KIND, next: Cell::new(ptr::null_mut()) };
             frame.write(Inner { header, object: make(rest) });
         }
         Ok(Ref(frame, PhantomData))
@@ -160,20 +168,95 @@ impl<T: Object> Deref for Ref<T> {
 impl<T: Object> Drop for Ref<T> {
     #[inline(always)]
     fn drop(&mut self) {
-        // SAFETY: this reference still keeps the object.
-        let references = unsafe { &self.0.as_ref().header.references };
-        // Release: what this holder did to the object comes before its end.
-        if references.fetch_sub(1, Ordering::Release) == 1 {
-            // Acquire: so does what all the others did.
-            fence(Ordering::Acquire);
-            self.forget();
-            // SAFETY: the count is 0 and `forget` has removed what else could lead here, so that nobody
-            // can reach the object; the frame came from `allocate_object`.
-            unsafe {
-                core::ptr::drop_in_place(&raw mut (*self.0.as_ptr()).object);
-                frames::free_object(self.0.cast());
+        // SAFETY: this reference keeps the object until here.
+        unsafe { let_go(self.0.cast()) };
+    }
+}
+
+/// Drops a reference to an object, and with the last one the object.
+///
+/// # Safety
+/// The caller has the reference and does not use it any more.
+#[inline(always)]
+unsafe fn let_go(object: NonNull<Header>) {
+    // SAFETY: the reference still keeps the object.
+    let references = unsafe { &object.as_ref().references };
+    // Release: what this holder did to the object comes before its end.
+    if references.fetch_sub(1, Ordering::Release) == 1 {
+        // Acquire: so does what all the others did.
+        fence(Ordering::Acquire);
+        // SAFETY: the count is 0.
+        unsafe { bury(object) };
+    }
+}
+
+/// What a core has still to drop: the first object of a list through the headers, or one of two marks.
+#[repr(align(128))]
+struct Grave(Cell<*mut Header>);
+
+// SAFETY: used by the core with its index only, which is never interrupted in the kernel.
+unsafe impl Sync for Grave {}
+
+/// The core is dropping no object.
+const CLOSED: *mut Header = ptr::null_mut();
+/// The core is dropping an object, and none waits for that.
+const EMPTY: *mut Header = ptr::without_provenance_mut(align_of::<Header>());
+
+static GRAVES: [Grave; MAX_CORES] = [const { Grave(Cell::new(CLOSED)) }; MAX_CORES];
+
+/// Drops an object now, or after the one that this core is dropping already.
+///
+/// # Safety
+/// The count is 0, and has become that just now.
+#[inline(never)]
+unsafe fn bury(object: NonNull<Header>) {
+    let grave = &GRAVES[arch::core_index()].0;
+    let first = grave.get();
+    if first != CLOSED {
+        // SAFETY: nothing but the list leads to the object.
+        unsafe { object.as_ref() }.next.set(first);
+        grave.set(object.as_ptr());
+        return;
+    }
+    grave.set(EMPTY);
+    let mut object = object;
+    loop {
+        // SAFETY: its count has become 0, and it comes here once: from the caller or out of the list. The kind tells the type.
+        unsafe {
+            match object.as_ref().kind {
+                Kind::Process => end::<crate::object::process::Process>(object),
+                Kind::Thread => end::<crate::object::thread::Thread>(object),
+                Kind::Console => end::<crate::object::terminal::Terminal>(object),
+                Kind::Memory => end::<crate::object::memory::MemoryObject>(object),
+                Kind::System => end::<crate::object::process::System>(object),
+                Kind::Snapshot => end::<crate::object::snapshot::Snapshot>(object),
             }
         }
+        match NonNull::new(grave.get()) {
+            Some(next) if next.as_ptr() != EMPTY => {
+                // SAFETY: an object stays valid while it stands in the list.
+                grave.set(unsafe { next.as_ref() }.next.get());
+                object = next;
+            }
+            _ => break,
+        }
+    }
+    grave.set(CLOSED);
+}
+
+/// Drops an object of type `T` and gives its frame back.
+///
+/// # Safety
+/// It is one, its count is 0, and this is called once.
+#[inline(always)]
+unsafe fn end<T: Object>(object: NonNull<Header>) {
+    let object = object.cast::<Inner<T>>();
+    // SAFETY: the count is 0 and `forget` removes what else could lead here, so that nothing reaches the object when it is
+    // dropped; the frame came from `allocate_object`.
+    unsafe {
+        object.as_ref().object.forget();
+        ptr::drop_in_place(&raw mut (*object.as_ptr()).object);
+        frames::free_object(object.cast());
     }
 }
 
@@ -234,18 +317,9 @@ impl Clone for AnyRef {
 }
 
 impl Drop for AnyRef {
+    #[inline(always)]
     fn drop(&mut self) {
-        fn drop_as<T: Object>(raw: NonNull<Header>) {
-            drop(Ref::<T>(raw.cast(), PhantomData));
-        }
-        // SAFETY: a reference keeps its object.
-        match unsafe { self.0.as_ref() }.kind {
-            Kind::Process => drop_as::<crate::object::process::Process>(self.0),
-            Kind::Thread => drop_as::<crate::object::thread::Thread>(self.0),
-            Kind::Console => drop_as::<crate::object::terminal::Terminal>(self.0),
-            Kind::Memory => drop_as::<crate::object::memory::MemoryObject>(self.0),
-            Kind::System => drop_as::<crate::object::process::System>(self.0),
-            Kind::Snapshot => drop_as::<crate::object::snapshot::Snapshot>(self.0),
-        }
+        // SAFETY: this reference keeps the object until here.
+        unsafe { let_go(self.0) };
     }
 }

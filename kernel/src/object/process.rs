@@ -4,7 +4,7 @@
 //!   frame   | counts, name, locks ... | handle table: 16 bytes a handle, as many as fit |
 //! ```
 
-use crate::arch;
+use crate::arch::{self, Context};
 use crate::lock::Mutex;
 use crate::memory::space::Space;
 use crate::memory::statistics::Statistics;
@@ -24,8 +24,8 @@ pub const NAME_SIZE: usize = 32;
 
 /// A process.
 pub struct Process {
-    /// Never used twice.
-    pub identifier: u64,
+    /// Given when it starts, never used twice. 0 before.
+    identifier: AtomicU64,
     /// The process that made it, 0 for the first.
     pub parent: u64,
     /// Its memory.
@@ -44,8 +44,8 @@ pub struct Process {
 
 const ENDING: u64 = 1 << 63;
 
-/// Every process that somebody can still name, in the order of identifiers, which is the order of their
-/// making. The list owns none of them: whoever drops the last reference takes the process out.
+/// Every process that has started and is still referred to, in the order of identifiers. The list owns none of them: dropping the last
+/// reference takes the process out. A process in the making is not here, so nothing but the call that makes it can come to hold it.
 static ALL: Mutex<All> = Mutex::new(All { list: List::new(), last: 0 });
 static ALIVE: AtomicU64 = AtomicU64::new(0);
 /// The process whose end is the machine's.
@@ -87,7 +87,10 @@ impl Object for Process {
     const KIND: Kind = Kind::Process;
 
     fn forget(&self) {
-        ALL.lock().list.remove(self);
+        // One that was never started stands in no list, and its call alone can drop it.
+        if self.identifier() != 0 {
+            ALL.lock().list.remove(self);
+        }
     }
 }
 
@@ -113,15 +116,13 @@ impl Drop for Process {
 impl Process {
     /// A process without memory, threads and handles, made by the process `parent`.
     ///
-    /// It counts as alive from [`start`](Self::start) on. Dropped before, it leaves no trace.
+    /// No other thread can find it before it is [started](Self::start). Dropped before that, it leaves no trace.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub fn new(parent: u64, name: [u8; NAME_SIZE]) -> Result<Ref<Process>, Error> {
-        let mut all = ALL.lock();
-        let identifier = all.last + 1;
-        let process = Ref::new(|rest: &'static mut [MaybeUninit<u64>]| Process {
-            identifier,
+        Ref::new(|rest: &'static mut [MaybeUninit<u64>]| Process {
+            identifier: AtomicU64::new(0),
             parent,
             space: Space::empty(),
             handles: Mutex::new(Table::new(as_slots(rest))),
@@ -131,17 +132,32 @@ impl Process {
             end: End::new(),
             ending: AtomicU64::new(0),
             all: Link::new(),
-        })?;
-        all.last = identifier;
-        all.list.push_back(Remembered(NonNull::from(&*process)));
-        Ok(process)
+        })
     }
 
-    /// Lets a process's first thread run from now on.
-    pub fn start(thread: Ref<Thread>) {
+    /// Gives a process that is complete but for its first thread that thread and an identifier, lists it, and lets it run from now on.
+    /// `change` may tell the thread the identifier. Returns that.
+    pub fn start(thread: Ref<Thread>, change: impl FnOnce(&mut Context, u64)) -> u64 {
+        let process = &thread.process;
+        // Nothing else leads to the process yet: what is stored here, and before, is seen by all who find it in the list.
+        process.threads.lock().push_back(thread.clone());
         ALIVE.fetch_add(1, Ordering::Relaxed);
-        thread.process.threads.lock().push_back(thread.clone());
+        let mut all = ALL.lock();
+        all.last += 1;
+        let identifier = all.last;
+        process.identifier.store(identifier, Ordering::Relaxed);
+        // SAFETY: the thread is this core's until it is ready, below, and runs nowhere.
+        change(unsafe { &mut *thread.context() }, identifier);
+        all.list.push_back(Remembered(NonNull::from(&**process)));
+        drop(all);
         sched::make_ready(thread);
+        identifier
+    }
+
+    /// Its identifier.
+    #[inline(always)]
+    pub fn identifier(&self) -> u64 {
+        self.identifier.load(Ordering::Relaxed)
     }
 
     /// Lets a further thread of a process, made by one of its others, run from now on.
@@ -163,7 +179,7 @@ impl Process {
     /// The process with the smallest identifier above `identifier`.
     pub fn next_after(identifier: u64) -> Option<Ref<Process>> {
         let all = ALL.lock();
-        all.list.iter().filter(|process| process.identifier > identifier).find_map(|process| {
+        all.list.iter().filter(|process| process.identifier() > identifier).find_map(|process| {
             // SAFETY: it cannot leave the list, thus not lose its memory, while this holds the lock.
             unsafe { Ref::revive(process) }
         })
@@ -251,16 +267,13 @@ impl Process {
     /// Gives back everything but the status, and tells that to all who wait.
     fn finish(process: Ref<Process>) {
         process.space.destroy();
-        loop {
-            // Dropped without the lock: it may be the last reference to something with a lock of its own.
-            let object = process.handles.lock().remove_last();
-            if object.is_none() {
-                break;
-            }
-        }
+        // No call can be looking a handle up any more: the lock keeps nothing waiting.
+        let mut handles = process.handles.lock();
+        while handles.remove_last().is_some() {}
+        drop(handles);
         let status = process.last_status();
         ALIVE.fetch_sub(1, Ordering::Relaxed);
-        if process.identifier == FIRST {
+        if process.identifier() == FIRST {
             arch::power::exit(status.shell_code());
         }
         end::tell(process, [0, status.to_register()]);
@@ -281,7 +294,7 @@ impl Process {
             None => ProcessState::Ready,
         };
         let mut info = ProcessInfo {
-            identifier: self.identifier,
+            identifier: self.identifier(),
             parent: self.parent,
             state: state as u32,
             threads,
