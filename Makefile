@@ -2,6 +2,58 @@
 
 # Known to work: QEMU 10.0.2, Rust as pinned in rust-toolchain.toml, Debian 12. `make doctor` compares.
 
+# What a command line may set: NAME=VALUE | the targets that it means something to | what it does. `make help` prints these
+# lines, and tests/variables.awk refuses everything else before anything is installed or compiled.
+#= CMD=LINE | run gdb | run this shell line and power off; make succeeds if the line does
+#= BOARD=NAME | run gdb | virt (default) or raspi4b
+#= SMP=N | run gdb | virt: cores (4)
+#= MEM=SIZE | run gdb | virt: memory (1G)
+#= CPU=NAME | run gdb | virt: processor, cortex-a72 (default) or max
+#= GIC=N | run gdb | virt: version of the interrupt controller, 2 (default) or 3
+#= SECURE=1 | run gdb | virt: with EL3
+#= VIRT=1 | run gdb | virt: with EL2
+#= ICOUNT=1 | run gdb | count instructions: one is one nanosecond, the same in every run
+#= TIMEOUT=SECONDS | run | end the run after that time (with CMD: 300; 0 lifts it)
+#= ONLY=TEXT | test | only tests whose names contain it
+#= JOBS=N | test bench bench-linux | emulators at a time (one per core)
+#= LINUX_ARGS=TEXT | bench-linux | more boot arguments for Linux
+#= LINUX=FILE | bench-linux doctor | another kernel than Debian 13's
+#= TOUCH=SIZE | profile | memory that forkbench touches (4M)
+#= SHARE=DEPTHS | profile picture | what forks share: copy, l3, l2, l1 (profile: l3 l1; picture: l3)
+#= HISTORIES=DIR | compare | folder of the histories, *.txt (tests/histories)
+#= FIRMWARE=DIR | image | firmware of the Raspberry Pi 4, for a whole SD card
+#= OPERATIONS=N | soak | how many operations it runs (10000000)
+#= SECONDS=N | fuzz | how long each of its targets runs (60)
+#= SHARD=K/N | mutants | only this part of the changes
+#= GRAFT_HISTORIES=N | test miri mutants | how many random histories the model's tests run
+#= GRAFT_FIRST_SEED=N | test miri | the seed of the first of them
+#= EXTRA=DIR | build run test image gdb size profile | add static AArch64 ELF programs and other files to the archive
+#= QEMU=PROGRAM | run gdb test bench bench-linux bench-accept picture profile doctor | another emulator than qemu-system-aarch64
+#= GDB=PROGRAM | gdb doctor | another debugger than gdb-multiarch
+#= BUILD=DIR | * | folder for everything that is made (build)
+#= CARGO=PROGRAM | * | another cargo
+#= NO_INSTALL=1 | * | install nothing, say what is missing
+#= DTB=FILE | * | device tree of the Raspberry Pi 4, instead of the one of Debian's kernel
+
+ifneq ($(filter-out aarch64,$(ARCH)),)
+ifeq ($(origin ARCH),command line)
+$(error ARCH=$(ARCH): only aarch64 exists)
+endif
+endif
+
+# Cargo's, rustc's, make's and the shell's variables are theirs. Of the environment only GRAFT_ names are ours alone.
+GIVEN := $(filter-out ARCH PATH SHELL CARGO_% RUST% MAKE%,\
+	$(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name))))
+AROUND := $(filter-out GRAFT_LINE,$(filter GRAFT_%,$(foreach name,$(.VARIABLES),\
+	$(if $(filter environment,$(origin $(name))),$(name)))))
+ifneq ($(GIVEN)$(AROUND),)
+REFUSAL := $(shell awk -v goals='$(or $(MAKECMDGOALS),build)' -v given='$(GIVEN)' -v around='$(AROUND)' \
+	-f tests/variables.awk $(firstword $(MAKEFILE_LIST)))
+ifneq ($(REFUSAL),)
+$(error $(REFUSAL))
+endif
+endif
+
 BOARD ?= virt
 BUILD ?= build
 CARGO ?= cargo
@@ -55,37 +107,7 @@ help: ## this text
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo 'Variables of run and gdb:'
-	@echo '  CMD=LINE         run this shell line and power off; make succeeds if the line does'
-	@echo '  BOARD=           virt (default) or raspi4b'
-	@echo '  SMP= MEM= CPU=   virt: cores (4), memory (1G), processor (cortex-a72 or max)'
-	@echo '  GIC=2|3          virt: version of the interrupt controller (2)'
-	@echo '  SECURE=1 VIRT=1  virt: with EL3, with EL2'
-	@echo '  ICOUNT=1         count instructions: one is one nanosecond, the same in every run'
-	@echo '  TIMEOUT=SECONDS  end the run after that time (with CMD: 300; 0 lifts it)'
-	@echo '  QEMU=PROGRAM     another emulator than qemu-system-aarch64'
-	@echo 'Variables of build, run, test and image:'
-	@echo '  EXTRA=DIR        add static AArch64 ELF programs and other files to the archive'
-	@echo 'Variables of test, bench and bench-linux:'
-	@echo '  JOBS=N           emulators at a time (one per core)'
-	@echo '  ONLY=TEXT        test: only tests whose names contain it'
-	@echo '  LINUX_ARGS=TEXT  bench-linux: more boot arguments for Linux'
-	@echo 'Variables of profile:'
-	@echo '  TOUCH=SIZE       memory that forkbench touches (4M)'
-	@echo '  SHARE=DEPTHS     copy, l3, l2, l1 (l3 l1)'
-	@echo 'Variables of picture:'
-	@echo '  SHARE=           what the fork shares: copy, l3 (default), l2 or l1'
-	@echo 'Variables of compare:'
-	@echo '  HISTORIES=DIR    folder of the histories, *.txt (tests/histories)'
-	@echo 'Variables of image:'
-	@echo '  FIRMWARE=DIR     firmware of the Raspberry Pi 4, for a whole SD card'
-	@echo 'Variables of soak and fuzz:'
-	@echo '  OPERATIONS=N     how many operations soak runs (10000000)'
-	@echo '  SECONDS=N        how long each fuzz target runs (60)'
-	@echo 'Variables of the set-up, which run, test and others start themselves:'
-	@echo '  NO_INSTALL=1     install nothing, say what is missing'
-	@echo '  DTB=FILE         device tree of the Raspberry Pi 4, instead of the one of Debian'"'"'s kernel'
-	@echo '  LINUX=FILE       kernel for bench-linux, instead of Debian 13'"'"'s'
+	@awk -v help=1 -f tests/variables.awk $(firstword $(MAKEFILE_LIST))
 
 run: ## boot into the shell, or run CMD
 	@tests/setup.sh run $(filter raspi4b,$(BOARD))

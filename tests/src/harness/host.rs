@@ -29,7 +29,8 @@ fn step(name: &str, program: String, arguments: &'static [&str], report: fn(&str
 
 fn run(program: &str, arguments: &[&str], log: &Path, report: fn(&str, bool) -> Report) -> Outcome {
     let mut command = Command::new(program);
-    command.args(arguments);
+    // What this make was given means nothing to those that it starts; what they need is in the environment.
+    command.args(arguments).env_remove("MAKEFLAGS");
     let ended = session::run(command, log, LIMIT)?;
     match ended.end {
         End::Status(status) => Ok(report(&ended.output, status == 0)),
