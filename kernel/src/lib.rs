@@ -24,8 +24,6 @@ pub mod trap;
 mod panic;
 #[cfg(target_os = "none")]
 mod start;
-#[cfg(target_os = "none")]
-mod symbols;
 
 /// The first core, on a temporary stack. Physical addresses of the device tree and of the image.
 #[cfg(target_os = "none")]

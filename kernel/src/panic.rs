@@ -1,12 +1,10 @@
 //! The end: a bug in the kernel, with registers and a symbolised backtrace, and a start that failed.
 
 use crate::{
-    arch::{self, FaultFrame, interrupts, kernel_map, power, semihosting},
+    arch::{self, FaultFrame, kernel_map, power},
     platform::{board, console},
-    symbols,
 };
 use core::{
-    arch::asm,
     fmt,
     panic::PanicInfo,
     sync::atomic::{AtomicUsize, Ordering},
@@ -29,27 +27,17 @@ fn panic(info: &PanicInfo) -> ! {
     if let Some(location) = info.location() {
         println!("  at {location}");
     }
-    let frame: u64;
-    // SAFETY: reads the frame pointer.
-    unsafe { asm!("mov {}, x29", out(reg) frame, options(nomem, nostack, preserves_flags)) };
-    backtrace(frame);
+    backtrace(arch::frame_pointer());
     power::exit(EXIT_PANIC)
 }
 
 /// Reports an exception that the kernel caused itself.
-pub fn fault(frame: &FaultFrame, cause: &dyn fmt::Display) -> ! {
+#[unsafe(no_mangle)]
+fn report_fault(frame: &FaultFrame, cause: &dyn fmt::Display) -> ! {
     begin();
-    println!("\nkernel fault on core {}: {cause}", arch::core_index());
-    println!("  pc {:#018x}  sp {:#018x}  pstate {:#x}", frame.pc, frame.sp, frame.pstate);
-    for (row, registers) in frame.x.chunks(4).enumerate() {
-        console::print(format_args!(" "));
-        for (column, value) in registers.iter().enumerate() {
-            console::print(format_args!(" x{:<2} {value:016x}", row * 4 + column));
-        }
-        println!();
-    }
-    print_location(frame.pc);
-    backtrace(frame.x[29]);
+    println!("\nkernel fault on core {}: {cause}\n{frame}", arch::core_index());
+    print_location(frame.program_counter());
+    backtrace(frame.frame_pointer());
     power::exit(EXIT_PANIC)
 }
 
@@ -64,16 +52,16 @@ pub fn last_words(reason: &dyn fmt::Display) -> ! {
     if console::is_ready() {
         println!("\rgraft: {reason}");
     } else {
-        let _ = fmt::write(&mut Semihosting, format_args!("graft: {reason}\n"));
+        let _ = fmt::write(&mut Debugger, format_args!("graft: {reason}\n"));
     }
     power::exit(EXIT_REFUSED)
 }
 
-struct Semihosting;
+struct Debugger;
 
-impl fmt::Write for Semihosting {
+impl fmt::Write for Debugger {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        semihosting::write(text.as_bytes());
+        arch::write_to_debugger(text.as_bytes());
         Ok(())
     }
 }
@@ -83,7 +71,7 @@ fn begin() {
     let this = arch::core_index();
     match REPORTER.compare_exchange(NOBODY, this, Ordering::AcqRel, Ordering::Acquire) {
         Ok(_) => {
-            interrupts::wake_others();
+            arch::stop_others();
             // SAFETY: the holder is this core, which will not go on with it, or another in the middle
             // of a line, which at worst mixes with the report.
             unsafe { console::seize() };
@@ -95,48 +83,17 @@ fn begin() {
         }
         // The report itself failed: leave with what has been said.
         Err(reporter) if reporter == this => power::exit(EXIT_PANIC),
-        Err(_) => stop(),
+        Err(_) => arch::stop(),
     }
 }
 
-/// Stops this core for good if another has found a bug. Called when a core has been woken.
-pub fn stop_if_reported() {
-    if REPORTER.load(Ordering::Acquire) != NOBODY {
-        stop();
-    }
-}
-
-fn stop() -> ! {
-    loop {
-        arch::wait_for_interrupt();
-    }
-}
-
-/// Follows the frame records (AAPCS64, "The Frame Pointer"): each holds the caller's frame pointer and
-/// the return address. A record is believed only on a kernel stack and above the one before it.
-fn backtrace(mut frame: u64) {
-    const DEEPEST: usize = 32;
+fn backtrace(frame: u64) {
     println!("backtrace:");
-    for _ in 0..DEEPEST {
-        if !frame.is_multiple_of(16) || !arch::is_kernel_stack(frame) {
-            return;
-        }
-        // SAFETY: the address is aligned and on a mapped stack.
-        let [caller, return_address] = unsafe { (frame as *const [u64; 2]).read() };
-        if return_address == 0 {
-            return;
-        }
-        // The call is the instruction before.
-        print_location(return_address - 4);
-        if caller <= frame {
-            return;
-        }
-        frame = caller;
-    }
+    arch::backtrace(frame, print_location);
 }
 
 fn print_location(address: u64) {
-    match symbols::find(address) {
+    match arch::symbol(address) {
         Some((name, offset)) => println!("  {address:#x}  {name}+{offset:#x}"),
         None => println!("  {address:#x}"),
     }

@@ -1,6 +1,6 @@
 //! What brings a thread into the kernel, and what becomes of it.
 
-use crate::arch::{self, Abort, AbortCause, Context, Trap};
+use crate::arch::{self, Cause, Context, Failure, Trap};
 use crate::memory::frames;
 use crate::object::process::Process;
 use crate::object::thread::Thread;
@@ -12,7 +12,7 @@ use graft_paging::{Access, Fault, VirtAddr};
 
 /// What happens after a trap.
 pub enum Next {
-    /// The thread goes on. A call has changed none of its registers but `x0` to `x17`.
+    /// The thread goes on. A call has changed none of its registers but those that a call may change.
     Resume,
     /// The call was refused for want of memory. Nothing has changed, its arguments are still in the registers.
     WantMemory,
@@ -30,13 +30,17 @@ pub enum Next {
     Sleep(u64),
 }
 
+arch::entries!(answer_call, answer_trap);
+
 /// Every native call ends up here, on the core's kernel stack and with interrupts masked. Returns the
-/// registers of the thread to resume, or null if that is the caller and only `x0` to `x17` have changed: the
-/// vectors then restore no more than those, and a call is measured in instructions.
-#[unsafe(no_mangle)]
-extern "C" fn call_from_user(context: *mut Context) -> *mut Context {
-    // SAFETY: the vectors stored the registers of the thread that was resumed last on this core, which is
-    // its current one, and stays so until the `Next` below is carried out.
+/// registers of the thread to resume, or null if that is the caller and only what a call may change has changed: the
+/// vectors then restore no more than that, and a call is measured in instructions.
+///
+/// # Safety
+/// The registers are those of the thread that was resumed last on this core.
+#[inline(always)]
+unsafe fn answer_call(context: *mut Context) -> *mut Context {
+    // SAFETY: that thread is the core's current one, and stays so until the `Next` below is carried out.
     let (thread, registers) = unsafe { (Thread::of(context), &mut *context) };
     match call::dispatch(thread, registers) {
         Next::Resume => ptr::null_mut(),
@@ -44,17 +48,24 @@ extern "C" fn call_from_user(context: *mut Context) -> *mut Context {
     }
 }
 
-/// Every other trap from EL0 ends up here, likewise. Returns the registers of the thread to resume.
+/// Every other trap of a thread ends up here, likewise. Returns the registers of the thread to resume.
 ///
-/// `syndrome` is `ESR_EL1`, or `u64::MAX` for an interrupt; `fault_address` is `FAR_EL1`.
-#[unsafe(no_mangle)]
-extern "C" fn trap_from_user(context: *mut Context, syndrome: u64, fault_address: u64) -> *mut Context {
-    // SAFETY: as in `call_from_user`.
+/// # Safety
+/// As [`answer_call`].
+#[inline(always)]
+unsafe fn answer_trap(context: *mut Context, trap: Trap) -> *mut Context {
+    // SAFETY: as in `answer_call`.
     let (thread, registers) = unsafe { (Thread::of(context), &mut *context) };
-    let next = match arch::decode(syndrome, fault_address) {
+    let pc = registers.program_counter();
+    let next = match trap {
         Trap::Interrupt => return sched::interrupted(context),
-        Trap::Abort(abort) => answer_abort(thread, registers.pc, abort),
-        trap => answer_other(thread, registers.pc, trap),
+        Trap::Access(failure) => answer_failure(thread, pc, failure),
+        Trap::FloatingPoint => {
+            sched::use_floating_point(thread);
+            Next::Resume
+        }
+        Trap::Again => Next::Resume,
+        Trap::Error(kind) => end(thread, pc, kind, None),
     };
     match next {
         Next::Resume => context,
@@ -66,7 +77,7 @@ fn carry_out(next: Next, context: *mut Context) -> *mut Context {
     match next {
         Next::Resume | Next::Restart => context,
         Next::WantMemory => {
-            // SAFETY: as in `call_from_user`; the borrow of the registers there has ended.
+            // SAFETY: as in `answer_call`; the borrow of the registers there has ended.
             call::want_memory(unsafe { &mut *context });
             context
         }
@@ -78,17 +89,16 @@ fn carry_out(next: Next, context: *mut Context) -> *mut Context {
     }
 }
 
-/// Looks for the cause of an abort in the tree, and repairs it there if it can.
+/// Looks for the cause of a failed access in the tree, and repairs it there if it can.
 #[inline(always)]
-fn answer_abort(thread: &Thread, pc: u64, abort: Abort) -> Next {
+fn answer_failure(thread: &Thread, pc: u64, failure: Failure) -> Next {
     let process = &*thread.process;
     process.statistics.count_fault();
-    let repairable = matches!(abort.cause, AbortCause::Translation | AbortCause::Permission | AbortCause::AccessFlag);
-    if repairable
-        && let Some(address) = VirtAddr::new(abort.address)
+    if failure.cause == Cause::Descriptor
+        && let Some(address) = VirtAddr::new(failure.address)
         && let Ok(mut tree) = process.space.lock()
     {
-        match tree.fault(address, abort.access) {
+        match tree.fault(address, failure.access) {
             Ok(resolved) => {
                 process.statistics.count(&resolved);
                 return Next::Resume;
@@ -99,62 +109,37 @@ fn answer_abort(thread: &Thread, pc: u64, abort: Abort) -> Next {
                 if fault == Fault::OutOfMemory && frames::gather() {
                     return Next::Resume;
                 }
-                return end(thread, pc, kind_of_fault(abort, fault), Some(abort.address));
+                return end(thread, pc, kind_of_fault(failure, fault), Some(failure.address));
             }
         }
     }
-    end_by_abort(thread, pc, abort)
+    end_by_failure(thread, pc, failure)
 }
 
-/// Aborts that no tree has an answer to.
+/// Failures to which no tree has an answer.
 #[cold]
-fn end_by_abort(thread: &Thread, pc: u64, abort: Abort) -> Next {
-    let kind = match abort.cause {
-        AbortCause::TlbConflict => {
-            // Arm ARM, "TLB conflict aborts": invalidate and try again.
-            arch::tlb::invalidate_all();
-            return Next::Resume;
-        }
-        AbortCause::Translation | AbortCause::Permission | AbortCause::AccessFlag => {
-            // Bit 63 tells the kernel's half; between the halves is nothing.
-            if abort.address >> 63 == 1 { FaultKind::KernelAddress } else { FaultKind::Unmapped }
-        }
-        AbortCause::Alignment => FaultKind::Unaligned,
-        AbortCause::AddressSize | AbortCause::External | AbortCause::Other(_) => FaultKind::Machine,
+fn end_by_failure(thread: &Thread, pc: u64, failure: Failure) -> Next {
+    let kind = match failure.cause {
+        // Between the kernel's half and the user's is nothing.
+        Cause::Descriptor if arch::is_kernel_half(failure.address) => FaultKind::KernelAddress,
+        Cause::Descriptor => FaultKind::Unmapped,
+        Cause::Error(kind) => kind,
     };
-    end(thread, pc, kind, Some(abort.address))
+    end(thread, pc, kind, Some(failure.address))
 }
 
-fn kind_of_fault(abort: Abort, fault: Fault) -> FaultKind {
+fn kind_of_fault(failure: Failure, fault: Fault) -> FaultKind {
     let stack = (STACK_TOP - STACK_SIZE) as u64;
     match fault {
-        Fault::Unmapped if (stack - STACK_GUARD as u64..stack).contains(&abort.address) => FaultKind::StackOverflow,
+        Fault::Unmapped if (stack - STACK_GUARD as u64..stack).contains(&failure.address) => FaultKind::StackOverflow,
         Fault::Unmapped => FaultKind::Unmapped,
-        Fault::Denied(_) => match abort.access {
+        Fault::Denied(_) => match failure.access {
             Access::Read => FaultKind::ReadDenied,
             Access::Write => FaultKind::WriteDenied,
             Access::Execute => FaultKind::ExecuteDenied,
         },
         Fault::OutOfMemory | Fault::Contended => FaultKind::OutOfMemory,
     }
-}
-
-/// Traps that are neither native calls nor aborts nor interrupts.
-#[cold]
-fn answer_other(thread: &Thread, pc: u64, trap: Trap) -> Next {
-    let kind = match trap {
-        Trap::FloatingPoint => {
-            sched::use_floating_point(thread);
-            return Next::Resume;
-        }
-        Trap::Call { .. } => FaultKind::ForeignCall,
-        Trap::Breakpoint => FaultKind::Breakpoint,
-        Trap::Unaligned(_) => FaultKind::Unaligned,
-        Trap::SystemError => FaultKind::Machine,
-        Trap::Undefined | Trap::Other { .. } => FaultKind::Undefined,
-        Trap::Abort(_) | Trap::Interrupt => return Next::Resume,
-    };
-    end(thread, pc, kind, None)
 }
 
 /// Ends the thread's process with a report on the console.

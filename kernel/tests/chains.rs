@@ -46,7 +46,7 @@ fn the_end_of_a_chain_of_objects_does_not_recurse() {
         claim_chain_goes(|held| holder(held).erase());
         // A thread holds its process, which holds the next thread by a handle.
         claim_chain_goes(|held| {
-            Thread::new(holder(held), &Context::zeroed(), |_| {}).expect("there is a frame").erase()
+            Thread::new(holder(held), &Context::new_user(0, 0, [0; 2]), |_| {}).expect("there is a frame").erase()
         });
         // Each holds the next twice.
         claim_chain_goes(|held| {

@@ -1,4 +1,41 @@
-//! What depends on the instruction set, behind one set of names: AArch64 on the boards, and the host's stand-in.
+//! What an architecture brings: this page is the contract, and the rest of the kernel uses no name that it does not list.
+//!
+//! Three rules. Outside this room there is no register, no assembly, no exception class and no descriptor bit. This room
+//! imports nothing from the rest of the kernel; what it must call back it is given (`given.rs`, `entries`). Every law below is kept by every
+//! architecture: [`aarch64`](https://developer.arm.com/documentation/ddi0487) on the boards, `host` where threads are cores and an
+//! allocation is memory.
+//!
+//! | name | law |
+//! |---|---|
+//! | [`Context`] | the registers of a thread that is not running. [`new_user`](Context::new_user) begins one in user space with interrupts on; [`call_number`](Context::call_number) and [`arguments`](Context::arguments) are what a call was made with; [`rewind`](Context::rewind) makes the call come again and precedes every result, because a result may lie where the number was; [`advance`](Context::advance) takes it back |
+//! | [`Context::ENTRY_ALIGNMENT`], [`Context::STACK_ALIGNMENT`] | of a first instruction, and of a stack pointer there |
+//! | [`resume`] | leaves the kernel for a thread. The core comes back through the two functions that `entries` is given: one answers calls, one every other [`Trap`] |
+//! | [`Trap`], [`Failure`], [`Cause`] | why a thread came, in neutral words. An access that a descriptor denied is never decided here: the tree may have an answer |
+//! | [`Format`] | the descriptors that this processor's tables are made of |
+//! | [`is_kernel_half`] | which addresses no program may ever use |
+//! | `core_index`, [`MAX_CORES`] | who asks: from 0, without gaps, the same for as long as the machine runs |
+//! | `relax`, `wait_for_interrupt` | a core that waits for another; a core that has nothing to do. An interrupt that is pending ends the wait even if it came before |
+//! | `memory::direct` | where the kernel finds a byte of RAM, at the same address for good |
+//! | `memory::references`, `memory::counts` | two arrays with an element for each frame of RAM, zero at first |
+//! | `memory::zero_page`, `memory::copy_page` | whole pages; user registers are what they were |
+//! | `memory::synchronise_instructions` | afterwards a fetch finds what was stored, on every core |
+//! | `mmu::activate`, `mmu::deactivate` | which tables this core translates user addresses through, and under which identifier; afterwards none |
+//! | `mmu::asid_bits` | how many identifiers there are. One that is used for another space may hit what a TLB has kept: `memory/asid.rs` sees to that |
+//! | `tlb::publish` | new descriptors are visible to walks |
+//! | `tlb::invalidate`, `tlb::invalidate_all` | no core uses what the descriptors were, nor is in the middle of an access that used it |
+//! | `interrupts` | `acknowledge` and `finish` one after the other on one core; `wake` makes another core take one, and it sees what was stored before |
+//! | `timer` | `now` in nanoseconds never runs back; `set_deadline` interrupts at the moment or after, never before; `clear` takes it back |
+//! | `floating_point` | off until `enable`; `save`, `restore` and `scrub` whole states |
+//! | `power::exit` | ends the machine with a code |
+//!
+//! For boards alone: `prepare_first_core`, `run_on_own_stack`, `start_core` and its neighbours bring the cores here;
+//! `kernel_map` maps RAM and devices for the kernel, `memory::probe` reads a word that may not be there; `FaultFrame`,
+//! `frame_pointer`, `backtrace` and `symbol` are for a report of the kernel's own fault, `stop_others` and `stop` for what follows it,
+//! `write_to_debugger` for when there is no console.
+
+#[cfg(target_os = "none")]
+mod given;
+mod trap;
 
 #[cfg(all(target_arch = "aarch64", target_os = "none"))]
 mod aarch64;
@@ -10,14 +47,25 @@ mod host;
 #[cfg(not(target_os = "none"))]
 pub use host::*;
 
-/// From AArch64's syndrome register to a typed trap.
+/// From AArch64's syndrome register to a trap.
 #[path = "aarch64/exception.rs"]
+#[cfg(any(test, target_os = "none"))]
 mod exception;
 /// Arithmetic of AArch64 that the host tests, and that the comparison of architectures uses.
 #[path = "aarch64/invalidation.rs"]
 pub mod invalidation;
 
-pub use exception::{Abort, AbortCause, Trap, decode};
+#[cfg(target_os = "none")]
+pub(crate) use exception::decode;
+pub use trap::{Cause, Failure, Trap};
+
+/// Whether no program may ever use this address: it lies in the upper half, which both architectures keep for the kernel.
+pub const fn is_kernel_half(address: u64) -> bool {
+    address >> 63 == 1
+}
+
+// The call interface promises no address that the processor would not translate.
+const _: () = assert!(graft_abi::USER_END as u64 <= 1 << graft_paging::ADDRESS_BITS);
 
 /// A range of physical addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::answer;
-use super::wait::{blocked, rewind};
+use super::wait::blocked;
 use crate::arch::Context;
 use crate::object::process::Process;
 use crate::object::terminal::{Reading, Terminal};
@@ -24,7 +24,7 @@ pub(super) fn read(process: &Process, registers: &mut Context, handle: Handle, b
         Err(error) => return answer(registers, Err(error)),
     };
     let length = usize::try_from(bytes).unwrap_or(usize::MAX);
-    match Terminal::read(&terminal, process, (buffer, length), || rewind(registers)) {
+    match Terminal::read(&terminal, process, (buffer, length), || registers.rewind()) {
         Ok(Reading::Done(count)) => answer(registers, Ok(count as u64)),
         Ok(Reading::Blocked(ended)) => blocked(ended),
         Err(error) => answer(registers, Err(error)),

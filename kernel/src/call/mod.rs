@@ -26,10 +26,10 @@ use graft_abi::{Call, Error, ExitStatus, Handle, Rights};
 /// Carries out the call that a thread's registers ask for.
 #[inline(always)]
 pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
-    let Some(call) = Call::from_number(registers.x[8]) else {
+    let Some(call) = Call::from_number(registers.call_number()) else {
         return answer(registers, Err(Error::BadCall));
     };
-    let [x0, x1, x2, x3, ..] = registers.x;
+    let [x0, x1, x2, x3, ..] = registers.arguments();
     let process = &thread.process;
     match call {
         Call::Identify => answer(registers, Ok(process.identifier())),
@@ -55,11 +55,11 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
         Call::Wait => process::wait_for(process, registers, handle(x0)),
         Call::Kill => process::kill(thread, registers, handle(x0), x1 as i32),
         Call::Yield => {
-            registers.x[0] = 0;
+            registers.set_result(0);
             Next::GiveWay
         }
         Call::Sleep => {
-            registers.x[0] = 0;
+            registers.set_result(0);
             Next::Sleep(timer::now().saturating_add(x0))
         }
         Call::ThreadCreate => answer(registers, thread::create(process, x0, x1, x2, x3)),
@@ -87,9 +87,9 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
 /// Lets a thread make its call again that was refused for want of memory, if other cores have given some back.
 pub fn want_memory(registers: &mut Context) {
     if frames::gather() {
-        wait::rewind(registers);
+        registers.rewind();
     } else {
-        registers.x[0] = Error::OutOfMemory.to_register();
+        registers.set_result(Error::OutOfMemory.to_register());
     }
 }
 
@@ -103,7 +103,7 @@ fn handle(register: u64) -> Handle {
 fn answer(registers: &mut Context, result: Result<u64, Error>) -> Next {
     match result {
         Ok(first) => {
-            registers.x[0] = first;
+            registers.set_result(first);
             Next::Resume
         }
         Err(error) => refuse(registers, error),
@@ -114,8 +114,7 @@ fn answer(registers: &mut Context, result: Result<u64, Error>) -> Next {
 fn answer_two(registers: &mut Context, result: Result<(u64, u64), Error>) -> Next {
     match result {
         Ok((first, second)) => {
-            registers.x[0] = first;
-            registers.x[1] = second;
+            registers.set_results([first, second]);
         }
         Err(error) => return refuse(registers, error),
     }
@@ -131,7 +130,7 @@ fn refuse(registers: &mut Context, error: Error) -> Next {
     if error == Error::OutOfMemory {
         return Next::WantMemory;
     }
-    registers.x[0] = error.to_register();
+    registers.set_result(error.to_register());
     Next::Resume
 }
 

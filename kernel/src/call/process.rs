@@ -89,11 +89,11 @@ pub(super) fn make_child(
     }
     let child = Process::new(parent.identifier(), name)?;
     child.handles.lock().copy_from(&handles)?;
-    let child_thread = Thread::new(child.clone(), registers, |registers| registers.x[0] = 0)?;
+    let child_thread = Thread::new(child.clone(), registers, |_| {})?;
     child.space.install(tree()?);
     floating_point(&child_thread);
     // Complete: it can be seen from here on, and nothing can fail any more.
-    let identifier = Process::start(child_thread, |registers, identifier| registers.x[1] = identifier);
+    let identifier = Process::start(child_thread, |registers, identifier| registers.set_results([0, identifier]));
     let handle = handles.insert(child.erase(), PROCESS_RIGHTS)?;
     Ok((handle.0.into(), identifier))
 }

@@ -60,8 +60,7 @@ pub(super) fn restore(
     object.restore(&mut process.space.lock()?)?;
     sched::replace_floating_point(thread, object.floating_point());
     registers.clone_from(object.registers());
-    registers.x[0] = snapshot.0.into();
-    registers.x[1] = value;
+    registers.set_results([snapshot.0.into(), value]);
     Ok(())
 }
 

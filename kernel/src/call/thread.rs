@@ -12,8 +12,6 @@ use graft_abi::{Error, Handle, Rights, USER_END, USER_START};
 
 /// What whoever makes a thread may do with it.
 const THREAD_RIGHTS: Rights = Rights::WAIT.or(Rights::DUPLICATE);
-/// What a stack pointer is a multiple of (Procedure Call Standard; the processor checks it, `SCTLR_EL1.SA0`).
-const STACK_ALIGNMENT: u64 = 16;
 
 /// `thread_create`: a further thread of the calling process.
 pub(super) fn create(
@@ -23,15 +21,15 @@ pub(super) fn create(
     argument: u64,
     thread_pointer: u64,
 ) -> Result<u64, Error> {
-    if !entry.is_multiple_of(4) || !stack_top.is_multiple_of(STACK_ALIGNMENT) {
+    if !entry.is_multiple_of(Context::ENTRY_ALIGNMENT) || !stack_top.is_multiple_of(Context::STACK_ALIGNMENT) {
         return Err(Error::Unaligned);
     }
     let user_memory = USER_START as u64..USER_END as u64;
     // A stack grows down from its top, which is no part of it.
-    if !user_memory.contains(&entry) || !user_memory.contains(&stack_top.wrapping_sub(STACK_ALIGNMENT)) {
+    if !user_memory.contains(&entry) || !user_memory.contains(&stack_top.wrapping_sub(Context::STACK_ALIGNMENT)) {
         return Err(Error::BadAddress);
     }
-    let registers = Context { thread_pointer, ..Context::new_user(entry, stack_top, argument, 0) };
+    let registers = Context::new_user(entry, stack_top, [argument, 0]).with_thread_pointer(thread_pointer);
     // Locked to the end: the room that there is now is there when the thread runs.
     let mut handles = process.handles.lock();
     if !handles.has_room() {

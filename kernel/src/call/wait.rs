@@ -13,18 +13,15 @@ use crate::object::thread::Thread;
 use crate::sched;
 use crate::trap::Next;
 
-/// Bytes of an instruction: how far before the program counter the call is that has just been made.
-const INSTRUCTION: u64 = 4;
-
 /// Answers with how something ended, now or when it has.
 pub(super) fn until_end<T: Ends>(target: &Ref<T>, registers: &mut Context) -> Next {
     let answer = target.end().answer_or(|waiters| {
-        rewind(registers);
+        registers.rewind();
         sched::block(waiters, T::awaited(target.clone()))
     });
     match answer {
         Ok(answer) => {
-            [registers.x[0], registers.x[1]] = answer;
+            registers.set_results(answer);
             Next::Resume
         }
         Err(ended) => blocked(ended),
@@ -33,13 +30,8 @@ pub(super) fn until_end<T: Ends>(target: &Ref<T>, registers: &mut Context) -> Ne
 
 /// Makes the registers of a thread that is blocked until an end those after the call.
 pub fn complete_wait(registers: &mut Context, answer: Answer) {
-    registers.pc += INSTRUCTION;
-    [registers.x[0], registers.x[1]] = answer;
-}
-
-/// Makes the registers of a thread that is about to block in a call those before the call.
-pub(super) fn rewind(registers: &mut Context) {
-    registers.pc -= INSTRUCTION;
+    registers.advance();
+    registers.set_results(answer);
 }
 
 /// What follows when the calling thread has blocked, or has ended in the attempt.

@@ -7,10 +7,10 @@ use crate::memory::kernel_memory::KernelMemory;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 use graft_abi::Error;
-use graft_paging::{AArch64, Access, AddressSpace, Fault, Reach, Resolved, Tlb, VirtAddr, VirtRange};
+use graft_paging::{Access, AddressSpace, Fault, Reach, Resolved, Tlb, VirtAddr, VirtRange};
 
 /// The tree of one address space.
-pub type Tree = AddressSpace<AArch64, KernelMemory>;
+pub type Tree = AddressSpace<arch::Format, KernelMemory>;
 
 static IDENTIFIERS: Allocator<MAX_CORES> = Allocator::new();
 

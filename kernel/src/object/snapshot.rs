@@ -1,16 +1,16 @@
 //! Snapshots: a process's memory and one thread's registers at one moment, to go back to or to make processes of.
 
-use crate::arch::{Context, floating_point};
+use crate::arch::{self, Context, floating_point};
 use crate::lock::Mutex;
 use crate::memory::kernel_memory::KernelMemory;
 use crate::memory::space::{Locked, Tree};
 use crate::object::process::NAME_SIZE;
 use crate::object::{Kind, Object, Ref};
 use graft_abi::Error;
-use graft_paging::{AArch64, OutOfMemory};
+use graft_paging::OutOfMemory;
 
 /// The tables of a snapshot.
-type Tables = graft_paging::Snapshot<AArch64, KernelMemory>;
+type Tables = graft_paging::Snapshot<arch::Format, KernelMemory>;
 
 /// The object behind a handle that `snapshot` has returned.
 pub struct Snapshot {

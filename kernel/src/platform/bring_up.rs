@@ -41,7 +41,7 @@ impl fmt::Display for Refusal {
             }
             Refusal::NoConsole => f.write_str("the device tree has no enabled PL011 UART"),
             Refusal::NoInterruptController => f.write_str("the device tree has no GICv2 or GICv3"),
-            Refusal::NoTimer => f.write_str("firmware left the counter's frequency (CNTFRQ_EL0) zero"),
+            Refusal::NoTimer => f.write_str("firmware has not said how fast the counter counts"),
             Refusal::Memory(error) => error.fmt(f),
             Refusal::ArchiveElsewhere(PhysRange { start, end }) => {
                 write!(f, "the initrd at {start:#x} to {end:#x} is not in memory")

@@ -83,6 +83,20 @@ pub fn write(bytes: &[u8]) {
     }
 }
 
+/// What [`arch`](crate::arch) is given to write with.
+#[cfg(target_os = "none")]
+#[unsafe(no_mangle)]
+fn write_to_console(bytes: &[u8]) {
+    write(bytes);
+}
+
+/// What [`arch`](crate::arch) is given to flush with.
+#[cfg(target_os = "none")]
+#[unsafe(no_mangle)]
+fn flush_console() {
+    flush();
+}
+
 /// Waits until everything has left the UART.
 pub fn flush() {
     if let Some(console) = CONSOLE.lock().as_mut() {

@@ -77,7 +77,7 @@ pub fn load(image: &mut impl Image, arguments: &mut impl Image) -> Result<Loaded
     let stack = VirtRange::new((STACK_TOP - STACK_SIZE) as u64, STACK_SIZE as u64).ok_or(Error::BadLength)?;
     reserve(tree, stack)?;
     let (address, name) = place_arguments(tree, arguments)?;
-    let context = Context::new_user(program.entry, address, address, arguments.len());
+    let context = Context::new_user(program.entry, address, [address, arguments.len()]);
     Ok(Loaded { tree: draft, context, name })
 }
 
@@ -92,8 +92,7 @@ fn place_arguments(tree: &mut Tree, arguments: &mut impl Image) -> Result<(u64, 
     if length > ARGUMENTS_MAX as u64 {
         return Err(Error::BadLength);
     }
-    // The stack pointer stays a multiple of 16 (Procedure Call Standard).
-    let address = STACK_TOP as u64 - length.next_multiple_of(16);
+    let address = STACK_TOP as u64 - length.next_multiple_of(Context::STACK_ALIGNMENT);
     let mut name = [0; NAME_SIZE];
     let mut last = 0;
     user_copy::fill(tree, &NeverRan, address, length as usize, |done, bytes| {

@@ -10,16 +10,19 @@ use core::mem::{offset_of, size_of};
 #[repr(C, align(16))]
 pub struct Context {
     /// General-purpose registers.
-    pub x: [u64; 31],
+    x: [u64; 31],
     /// `SP_EL0`.
-    pub sp: u64,
+    sp: u64,
     /// Where to go on: `ELR_EL1`.
-    pub pc: u64,
+    pc: u64,
     /// Flags and mode: `SPSR_EL1`.
-    pub pstate: u64,
+    pstate: u64,
     /// `TPIDR_EL0`.
-    pub thread_pointer: u64,
+    thread_pointer: u64,
 }
+
+/// Bytes of `svc`.
+const CALL_INSTRUCTION: u64 = 4;
 
 impl Context {
     pub(super) const X: usize = offset_of!(Context, x);
@@ -27,19 +30,68 @@ impl Context {
     pub(super) const PC_PSTATE: usize = offset_of!(Context, pc);
     pub(super) const THREAD_POINTER: usize = offset_of!(Context, thread_pointer);
 
-    /// All registers zero. `pstate` 0 is EL0 in AArch64 state with nothing masked.
-    pub const fn zeroed() -> Self {
-        Context { x: [0; 31], sp: 0, pc: 0, pstate: 0, thread_pointer: 0 }
+    /// What the address of an instruction is a multiple of.
+    pub const ENTRY_ALIGNMENT: u64 = 4;
+    /// What a stack pointer is a multiple of (Procedure Call Standard; the processor checks it, `SCTLR_EL1.SA0`).
+    pub const STACK_ALIGNMENT: u64 = 16;
+
+    /// The registers with which a program or a thread begins: where, with which stack, with two arguments.
+    /// `pstate` 0 is EL0 in AArch64 state with nothing masked.
+    pub const fn new_user(entry: u64, stack: u64, arguments: [u64; 2]) -> Self {
+        let mut context = Context { x: [0; 31], sp: stack, pc: entry, pstate: 0, thread_pointer: 0 };
+        context.x[0] = arguments[0];
+        context.x[1] = arguments[1];
+        context
     }
 
-    /// The registers with which a program begins.
-    pub const fn new_user(entry: u64, stack: u64, x0: u64, x1: u64) -> Self {
-        let mut context = Self::zeroed();
-        context.x[0] = x0;
-        context.x[1] = x1;
-        context.sp = stack;
-        context.pc = entry;
-        context
+    /// The same with this thread pointer.
+    pub const fn with_thread_pointer(mut self, thread_pointer: u64) -> Self {
+        self.thread_pointer = thread_pointer;
+        self
+    }
+
+    /// Where the thread goes on.
+    #[inline(always)]
+    pub fn program_counter(&self) -> u64 {
+        self.pc
+    }
+
+    /// The number of the call that the thread has made.
+    #[inline(always)]
+    pub fn call_number(&self) -> u64 {
+        self.x[8]
+    }
+
+    /// The call's arguments.
+    #[inline(always)]
+    pub fn arguments(&self) -> [u64; 6] {
+        let [x0, x1, x2, x3, x4, x5, ..] = self.x;
+        [x0, x1, x2, x3, x4, x5]
+    }
+
+    /// Stores a call's result.
+    #[inline(always)]
+    pub fn set_result(&mut self, result: u64) {
+        self.x[0] = result;
+    }
+
+    /// Stores the two results of a call that has two.
+    #[inline(always)]
+    pub fn set_results(&mut self, results: [u64; 2]) {
+        [self.x[0], self.x[1]] = results;
+    }
+
+    /// Makes the registers of a thread that has made a call those before it: the call is made again. Not after a result has been
+    /// stored, which may lie where the number or an argument was.
+    #[inline(always)]
+    pub fn rewind(&mut self) {
+        self.pc -= CALL_INSTRUCTION;
+    }
+
+    /// Takes [`rewind`](Self::rewind) back: the registers after the call.
+    #[inline(always)]
+    pub fn advance(&mut self) {
+        self.pc += CALL_INSTRUCTION;
     }
 }
 

@@ -78,7 +78,7 @@ pub fn core_index() -> usize {
 
 /// Whether a frame record at `address` can be the kernel's: it lies on a core's stack, an emergency stack
 /// or the one that the first core starts on.
-pub fn is_kernel_stack(address: u64) -> bool {
+pub(super) fn is_kernel_stack(address: u64) -> bool {
     let offset = address.wrapping_sub(STACKS_BASE);
     let on_stack = offset < MAX_CORES as u64 * STACK_STRIDE && offset % STACK_STRIDE >= STACK_STRIDE - STACK_SIZE;
     let in_image = (IMAGE_BASE..IMAGE_BASE + memory::image_size() - 16).contains(&address);

@@ -118,3 +118,30 @@ pub fn wait_for_first_core(index: usize) {
         asm::wfe();
     }
 }
+
+/// No core goes on alone.
+const NONE: usize = usize::MAX;
+
+/// The core that goes on when all others have stopped.
+static ALONE: AtomicUsize = AtomicUsize::new(NONE);
+
+/// Stops every other core for good, as soon as it takes an interrupt.
+pub fn stop_others() {
+    ALONE.store(super::core_index(), Ordering::Release);
+    interrupts::wake_others();
+}
+
+/// Stops this core for good.
+pub fn stop() -> ! {
+    loop {
+        super::wait_for_interrupt();
+    }
+}
+
+/// Stops this core for good if another has asked for that. Called when a core has been woken.
+pub(super) fn stop_if_asked() {
+    let alone = ALONE.load(Ordering::Acquire);
+    if alone != NONE && alone != super::core_index() {
+        stop();
+    }
+}

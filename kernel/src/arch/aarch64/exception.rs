@@ -2,79 +2,9 @@
 //!
 //! Arm ARM, `ESR_EL1`: EC is bits 31–26, ISS bits 24–0.
 
+use crate::arch::{Cause, Failure, Trap};
+use graft_abi::FaultKind;
 use graft_paging::Access;
-
-/// Why a thread entered the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trap {
-    /// `svc` with this immediate.
-    Call {
-        /// The number in the instruction.
-        immediate: u16,
-    },
-    /// A load, store or instruction fetch failed.
-    Abort(Abort),
-    /// A device, a timer or another core wants attention.
-    Interrupt,
-    /// An instruction that does not exist, or not for EL0.
-    Undefined,
-    /// `brk`, or another debug event.
-    Breakpoint,
-    /// The program counter or the stack pointer is not aligned; which of the two.
-    Unaligned(Register),
-    /// The first use of floating point or SIMD while it is switched off.
-    FloatingPoint,
-    /// An error that hardware reported late, with no relation to an instruction.
-    SystemError,
-    /// Anything else.
-    Other {
-        /// `ESR_EL1`.
-        syndrome: u64,
-    },
-}
-
-/// A register that must be aligned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Register {
-    /// The program counter.
-    ProgramCounter,
-    /// The stack pointer.
-    StackPointer,
-}
-
-/// A failed memory access.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Abort {
-    /// The address used (`FAR_EL1`).
-    pub address: u64,
-    /// What was attempted.
-    pub access: Access,
-    /// Why it failed.
-    pub cause: AbortCause,
-    /// The level of the lookup at which it failed, 0 to 3, where the cause has one.
-    pub level: u8,
-}
-
-/// The fault status code, without the level.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AbortCause {
-    /// No valid descriptor.
-    Translation,
-    /// A valid descriptor that does not permit the access.
-    Permission,
-    /// The access flag is clear.
-    AccessFlag,
-    /// An address beyond the implemented size, in a descriptor or in `TTBR`.
-    AddressSize,
-    /// Alignment that the memory type or the instruction demands.
-    Alignment,
-    /// Two TLB entries match.
-    TlbConflict,
-    /// The memory system answered with an error.
-    External,
-    /// A code that this kernel does not know.
-    Other(u8),
-}
 
 /// The syndrome that the vectors hand over for an interrupt, which has none.
 const INTERRUPT: u64 = u64::MAX;
@@ -86,17 +16,17 @@ pub fn decode(syndrome: u64, fault_address: u64) -> Trap {
         return Trap::Interrupt;
     }
     match syndrome >> 26 & 0x3F {
-        0x15 => Trap::Call { immediate: syndrome as u16 },
-        0x24 => Trap::Abort(abort(syndrome, fault_address, data_access(syndrome))),
-        0x20 => Trap::Abort(abort(syndrome, fault_address, Access::Execute)),
+        0x24 => failure(syndrome, fault_address, data_access(syndrome)),
+        0x20 => failure(syndrome, fault_address, Access::Execute),
         0x07 => Trap::FloatingPoint,
-        // Unknown; MRS and MSR; SVE, SME, pointer authentication and branch target; illegal state.
-        0x00 | 0x18 | 0x19 | 0x1D | 0x09 | 0x1C | 0x0D | 0x0E => Trap::Undefined,
-        0x22 => Trap::Unaligned(Register::ProgramCounter),
-        0x26 => Trap::Unaligned(Register::StackPointer),
-        0x2F => Trap::SystemError,
-        0x30 | 0x32 | 0x34 | 0x3C => Trap::Breakpoint,
-        _ => Trap::Other { syndrome },
+        // `svc`, but not the one of a native call, which does not come here.
+        0x15 => Trap::Error(FaultKind::ForeignCall),
+        // The program counter, the stack pointer.
+        0x22 | 0x26 => Trap::Error(FaultKind::Unaligned),
+        0x2F => Trap::Error(FaultKind::Machine),
+        0x30 | 0x32 | 0x34 | 0x3C => Trap::Error(FaultKind::Breakpoint),
+        // Unknown; MRS and MSR; SVE, SME, pointer authentication and branch target; illegal state; and what is yet to come.
+        _ => Trap::Error(FaultKind::Undefined),
     }
 }
 
@@ -108,17 +38,80 @@ fn data_access(syndrome: u64) -> Access {
     if syndrome & WRITE_NOT_READ != 0 && syndrome & CACHE_MAINTENANCE == 0 { Access::Write } else { Access::Read }
 }
 
-fn abort(syndrome: u64, address: u64, access: Access) -> Abort {
-    let code = (syndrome & 0x3F) as u8;
-    let cause = match code {
-        0x00..=0x03 => AbortCause::AddressSize,
-        0x04..=0x07 => AbortCause::Translation,
-        0x08..=0x0B => AbortCause::AccessFlag,
-        0x0C..=0x0F => AbortCause::Permission,
-        0x10 | 0x14..=0x18 | 0x1C..=0x1F => AbortCause::External,
-        0x21 => AbortCause::Alignment,
-        0x30 => AbortCause::TlbConflict,
-        _ => AbortCause::Other(code),
+/// By the fault status code: translation, access flag and permission faults are the tree's to answer.
+#[inline(always)]
+fn failure(syndrome: u64, address: u64, access: Access) -> Trap {
+    let cause = match syndrome & 0x3F {
+        0x04..=0x0F => Cause::Descriptor,
+        0x21 => Cause::Error(FaultKind::Unaligned),
+        // A TLB conflict.
+        0x30 => return Trap::Again,
+        // Address size, external aborts, and what is yet to come.
+        _ => Cause::Error(FaultKind::Machine),
     };
-    Abort { address, access, cause, level: code & 3 }
+    Trap::Access(Failure { address, access, cause })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A syndrome with this exception class, fault status code and WnR.
+    fn syndrome(class: u64, status: u64, write: bool) -> u64 {
+        class << 26 | 1 << 25 | u64::from(write) << 6 | status
+    }
+
+    fn access(status: u64, write: bool) -> Trap {
+        decode(syndrome(0x24, status, write), 0x1234)
+    }
+
+    #[test]
+    fn faults_of_descriptors_are_the_trees_and_others_are_not() {
+        for status in 0..0x40 {
+            let cause = match access(status, true) {
+                Trap::Access(Failure { address: 0x1234, access: Access::Write, cause }) => Some(cause),
+                Trap::Again => None,
+                other => panic!("{status:#x}: {other:?}"),
+            };
+            let expected = match status {
+                // Translation, access flag and permission faults, levels 0 to 3 each.
+                0x04..=0x0F => Some(Cause::Descriptor),
+                0x21 => Some(Cause::Error(FaultKind::Unaligned)),
+                0x30 => None,
+                _ => Some(Cause::Error(FaultKind::Machine)),
+            };
+            assert_eq!(cause, expected, "status {status:#x}");
+        }
+    }
+
+    #[test]
+    fn maintenance_by_address_is_no_store() {
+        let read = Trap::Access(Failure { address: 0x1234, access: Access::Read, cause: Cause::Descriptor });
+        assert_eq!(access(0x07, false), read);
+        assert_eq!(decode(syndrome(0x24, 0x07, true) | 1 << 8, 0x1234), read, "CM");
+    }
+
+    #[test]
+    fn a_fetch_is_known_as_one() {
+        let fetch = Trap::Access(Failure { address: 8, access: Access::Execute, cause: Cause::Descriptor });
+        assert_eq!(decode(syndrome(0x20, 0x0F, false), 8), fetch);
+    }
+
+    #[test]
+    fn every_class_from_user_space_has_an_answer() {
+        use FaultKind::*;
+        assert_eq!(decode(u64::MAX, 0), Trap::Interrupt);
+        assert_eq!(decode(syndrome(0x07, 0, false), 0), Trap::FloatingPoint);
+        for (classes, kind) in [
+            (&[0x15][..], ForeignCall),
+            (&[0x22, 0x26], Unaligned),
+            (&[0x2F], Machine),
+            (&[0x30, 0x32, 0x34, 0x3C], Breakpoint),
+            (&[0x00, 0x09, 0x0D, 0x0E, 0x18, 0x19, 0x1C, 0x1D, 0x3F], Undefined),
+        ] {
+            for &class in classes {
+                assert_eq!(decode(syndrome(class, 0, false), 0), Trap::Error(kind), "class {class:#x}");
+            }
+        }
+    }
 }

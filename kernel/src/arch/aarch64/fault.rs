@@ -3,7 +3,7 @@
 //! else is a bug.
 
 use super::{core_local, memory, power, semihosting};
-use crate::panic;
+use crate::arch::given;
 use core::{
     fmt,
     mem::{offset_of, size_of},
@@ -14,19 +14,42 @@ use core::{
 #[repr(C, align(16))]
 pub struct FaultFrame {
     /// General-purpose registers.
-    pub x: [u64; 31],
+    x: [u64; 31],
     /// The stack pointer.
-    pub sp: u64,
+    sp: u64,
     /// `ELR_EL1`.
-    pub pc: u64,
+    pc: u64,
     /// `SPSR_EL1`.
-    pub pstate: u64,
+    pstate: u64,
 }
 
 impl FaultFrame {
     pub(super) const ZEROED: FaultFrame = FaultFrame { x: [0; 31], sp: 0, pc: 0, pstate: 0 };
     pub(super) const X30_SP: usize = 30 * size_of::<u64>();
     pub(super) const PC_PSTATE: usize = offset_of!(FaultFrame, pc);
+
+    /// Where the exception was taken.
+    pub fn program_counter(&self) -> u64 {
+        self.pc
+    }
+
+    /// The frame record of the function that was interrupted, see [`backtrace`](super::backtrace).
+    pub fn frame_pointer(&self) -> u64 {
+        self.x[29]
+    }
+}
+
+impl fmt::Display for FaultFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "  pc {:#018x}  sp {:#018x}  pstate {:#x}", self.pc, self.sp, self.pstate)?;
+        for (row, registers) in self.x.chunks(4).enumerate() {
+            f.write_str("\n ")?;
+            for (column, value) in registers.iter().enumerate() {
+                write!(f, " x{:<2} {value:016x}", row * 4 + column)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 const _: () = assert!(offset_of!(FaultFrame, x) == 0 && offset_of!(FaultFrame, sp) == FaultFrame::X30_SP + 8);
@@ -45,7 +68,7 @@ extern "C" fn fault_in_kernel(frame: &mut FaultFrame, vector: u64, syndrome: u64
             }
         }
         (SYNCHRONOUS, DATA_ABORT) if frame.pc == memory::probe_instruction_address() => {}
-        _ => panic::fault(frame, &Cause { vector, syndrome, address }),
+        _ => given::report_fault(frame, &Cause { vector, syndrome, address }),
     }
     frame.x[0] = u64::MAX;
     frame.pc += 4;

@@ -3,7 +3,6 @@
 //! Each core has its timer and one software interrupt to wake it; devices interrupt the first core.
 
 use super::{MAX_CORES, core_index, cores, gicv2::GicV2, gicv3::GicV3};
-use crate::panic;
 use core::sync::atomic::{AtomicU32, Ordering};
 use spin::Once;
 
@@ -107,7 +106,7 @@ pub fn acknowledge() -> Option<Interrupt> {
         number if number >= SPECIAL => return None,
         TIMER => Source::Timer,
         WAKEUP => {
-            panic::stop_if_reported();
+            cores::stop_if_asked();
             Source::Wakeup
         }
         number if number == CONSOLE.load(Ordering::Relaxed) => Source::Console,
@@ -136,7 +135,7 @@ pub fn wake(core: usize) {
 }
 
 /// Interrupts every other core that runs, as far as the controller is ready for it.
-pub fn wake_others() {
+pub(super) fn wake_others() {
     if CONTROLLER.is_completed() {
         (0..cores::online()).filter(|&core| core != core_index()).for_each(wake);
     }

@@ -4,6 +4,7 @@
 //! enters on the core's one kernel stack, does its work and resumes some thread's [`Context`];
 //! an exception from EL1 is a bug in the kernel (see `fault.rs`).
 
+mod backtrace;
 mod context;
 mod core_local;
 mod cores;
@@ -17,19 +18,25 @@ pub mod memory;
 pub mod mmu;
 pub mod power;
 mod registers;
-pub mod semihosting;
+mod semihosting;
+mod symbols;
 pub mod timer;
 pub mod tlb;
 mod vectors;
 
+pub use backtrace::{backtrace, frame_pointer};
 pub use context::{Context, resume};
-pub use core_local::{core_index, is_kernel_stack, run_on_own_stack};
+pub use core_local::{core_index, run_on_own_stack};
 pub use cores::{
-    PATIENCE, StartMethod, is_this_core, online as online_cores, release as release_cores, start_core,
-    wait_for_first_core,
+    PATIENCE, StartMethod, is_this_core, online as online_cores, release as release_cores, start_core, stop,
+    stop_others, wait_for_first_core,
 };
 pub use fault::FaultFrame;
 pub use graft_boot::MAX_CORES;
+pub use graft_paging::AArch64 as Format;
+pub use semihosting::write as write_to_debugger;
+pub use symbols::find as symbol;
+pub(crate) use vectors::entries;
 
 /// Prepares the first core for Rust code that may panic: vectors and what belongs to a core.
 pub fn prepare_first_core(image: u64) {

@@ -1,6 +1,6 @@
 //! Off: the emulator's exit with a code, firmware's switch, or a core that sleeps for good.
 
-use crate::platform::console;
+use crate::arch::given;
 use qemu_exit::QEMUExit;
 use smccc::{Hvc, Smc, psci};
 use spin::Once;
@@ -25,14 +25,14 @@ pub fn set_conduit(conduit: Conduit) {
 /// Leaves the emulator with this exit code (its low eight bits). On a machine that has none, switches it
 /// off if firmware can; if not, says that it may be switched off, and sleeps.
 pub fn exit(code: i32) -> ! {
-    console::flush();
+    given::flush_console();
     qemu_exit::AArch64::new().exit(code as u32)
 }
 
 /// What `exit` comes to when nobody answers its semihosting call: `fault.rs` leads here.
 pub(super) fn stop_without_emulator() -> ! {
-    console::write(b"The machine may be switched off now.\n");
-    console::flush();
+    given::write_to_console(b"The machine may be switched off now.\n");
+    given::flush_console();
     match CONDUIT.get() {
         Some(Conduit::Hypervisor) => drop(psci::system_off::<Hvc>()),
         Some(Conduit::SecureMonitor) => drop(psci::system_off::<Smc>()),

@@ -24,3 +24,32 @@ unsafe extern "C" {
 pub(super) fn address() -> u64 {
     exception_vectors as *const () as u64
 }
+
+/// Makes the two functions that the vectors call out of the two that the kernel gives, in one piece with them.
+macro_rules! entries {
+    ($call:ident, $trap:ident) => {
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn call_from_user(context: *mut $crate::arch::Context) -> *mut $crate::arch::Context {
+            // SAFETY: the vectors stored the registers of the thread that was resumed last on this core.
+            unsafe { $call(context) }
+        }
+
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn trap_from_user(
+            context: *mut $crate::arch::Context,
+            syndrome: u64,
+            fault_address: u64,
+        ) -> *mut $crate::arch::Context {
+            match $crate::arch::decode(syndrome, fault_address) {
+                $crate::arch::Trap::Again => {
+                    // Arm ARM, "TLB conflict aborts": invalidate and try again.
+                    $crate::arch::tlb::invalidate_all();
+                    context
+                }
+                // SAFETY: as above.
+                trap => unsafe { $trap(context, trap) },
+            }
+        }
+    };
+}
+pub(crate) use entries;

@@ -1,5 +1,7 @@
 //! A thread's registers while it is not running in user space.
 
+use crate::arch::Trap;
+
 /// Named as AArch64 names them: the call interface is the same.
 #[derive(Clone, Debug)]
 #[repr(C, align(16))]
@@ -10,27 +12,85 @@ pub struct Context {
     pub sp: u64,
     /// Where to go on.
     pub pc: u64,
-    /// Flags.
-    pub pstate: u64,
     /// The thread's own word.
     pub thread_pointer: u64,
 }
 
-impl Context {
-    /// All registers zero.
-    pub const fn zeroed() -> Self {
-        Context { x: [0; 31], sp: 0, pc: 0, pstate: 0, thread_pointer: 0 }
-    }
+/// Bytes of every instruction.
+const INSTRUCTION: u64 = 4;
 
-    /// The registers with which a program begins.
-    pub const fn new_user(entry: u64, stack: u64, x0: u64, x1: u64) -> Self {
-        let mut context = Self::zeroed();
-        context.x[0] = x0;
-        context.x[1] = x1;
-        context.sp = stack;
-        context.pc = entry;
+impl Context {
+    /// What the address of an instruction is a multiple of.
+    pub const ENTRY_ALIGNMENT: u64 = INSTRUCTION;
+    /// What a stack pointer is a multiple of.
+    pub const STACK_ALIGNMENT: u64 = 16;
+
+    /// The registers with which a program or a thread begins.
+    pub const fn new_user(entry: u64, stack: u64, arguments: [u64; 2]) -> Self {
+        let mut context = Context { x: [0; 31], sp: stack, pc: entry, thread_pointer: 0 };
+        context.x[0] = arguments[0];
+        context.x[1] = arguments[1];
         context
     }
+
+    /// The same with this thread pointer.
+    pub const fn with_thread_pointer(mut self, thread_pointer: u64) -> Self {
+        self.thread_pointer = thread_pointer;
+        self
+    }
+
+    /// Where the thread goes on.
+    pub fn program_counter(&self) -> u64 {
+        self.pc
+    }
+
+    /// The number of the call that the thread has made.
+    pub fn call_number(&self) -> u64 {
+        self.x[8]
+    }
+
+    /// The call's arguments.
+    pub fn arguments(&self) -> [u64; 6] {
+        let [x0, x1, x2, x3, x4, x5, ..] = self.x;
+        [x0, x1, x2, x3, x4, x5]
+    }
+
+    /// Stores a call's result.
+    pub fn set_result(&mut self, result: u64) {
+        self.x[0] = result;
+    }
+
+    /// Stores the two results of a call that has two.
+    pub fn set_results(&mut self, results: [u64; 2]) {
+        [self.x[0], self.x[1]] = results;
+    }
+
+    /// Makes the registers of a thread that has made a call those before it.
+    pub fn rewind(&mut self) {
+        self.pc -= INSTRUCTION;
+    }
+
+    /// Takes [`rewind`](Self::rewind) back.
+    pub fn advance(&mut self) {
+        self.pc += INSTRUCTION;
+    }
+}
+
+/// Makes the functions through which a core comes back out of the two that the kernel gives.
+macro_rules! entries {
+    ($call:ident, $trap:ident) => {
+        /// What cores of the host come back through.
+        pub const ENTRIES: $crate::arch::Entries = $crate::arch::Entries { call: $call, trap: $trap };
+    };
+}
+pub(crate) use entries;
+
+/// What a core comes back through.
+pub struct Entries {
+    /// Answers a call.
+    pub call: unsafe fn(*mut Context) -> *mut Context,
+    /// Answers every other trap.
+    pub trap: unsafe fn(*mut Context, Trap) -> *mut Context,
 }
 
 /// Leaves the kernel for the thread whose registers these are.

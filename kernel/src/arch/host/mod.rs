@@ -11,8 +11,10 @@ pub mod power;
 pub mod timer;
 pub mod tlb;
 
-pub use context::{Context, resume};
+pub(crate) use context::entries;
+pub use context::{Context, Entries, resume};
 pub use graft_boot::MAX_CORES;
+pub use graft_paging::AArch64 as Format;
 
 use std::cell::Cell;
 use std::thread_local;
