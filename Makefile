@@ -182,7 +182,7 @@ clean: ## remove what was built; what was downloaded stays
 
 # --- the proof of kernel/paging, beyond `make test` ---------------------------------------------------------------
 
-.PHONY: loom miri fuzz mutants soak
+.PHONY: loom prove miri fuzz mutants soak
 
 OPERATIONS ?= 10000000
 SECONDS ?= 60
@@ -212,6 +212,16 @@ endef
 loom: ## the tree's protocols between cores, in every order that a model checker finds
 	@tests/setup.sh build
 	RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=$(TARGET_DIR)/loom $(CARGO) test -p graft-paging --test loom
+
+# What rustc makes of the functions that are proved, as text.
+PROVED := $(TARGET_DIR)/prove/graft-paging.ll
+
+prove: ## the laws of the descriptors and of the commit charge, for all 64-bit values, by z3
+	@tests/setup.sh build prove
+	@$(CARGO) build $(QUIET) -p graft-tests
+	@CARGO_TARGET_DIR=$(TARGET_DIR)/prove $(CARGO) rustc $(QUIET) --release --target $(TARGET) -p graft-paging --lib -- \
+		--cfg prove --emit=llvm-ir=$(PROVED) -C debuginfo=0
+	@$(TOOL) prove $(PROVED)
 
 miri: ## the tree's tests under Miri (random ones too with GRAFT_HISTORIES=N: minutes each)
 	@tests/setup.sh build

@@ -2,7 +2,7 @@
 # Sees to it that a command's tools are there: silent and quick when they are, installs what is missing on Debian and
 # Ubuntu, and says elsewhere what to install.
 #
-#   tests/setup.sh NEED…      any of: build run raspi4b check image test gdb linux
+#   tests/setup.sh NEED…      any of: build run raspi4b check image test prove gdb linux
 #   tests/setup.sh doctor     what is found, against what is known to work
 #
 # NO_INSTALL=1 only tells. DTB=FILE is a Raspberry Pi 4 device tree to use instead of Debian's, LINUX=FILE an arm64
@@ -314,6 +314,7 @@ doctor() {
     row fdtput "1.6" "$(first_line fdtput --version | sed 's/[^0-9]*//')" "make test"
     row mcopy "4.0" "$(first_line mcopy --version | sed 's/[^0-9]*//; s/,.*//')" "make test"
     row fsck.fat "4.2" "$(have fsck.fat && fsck.fat -V /dev/null 2>/dev/null | sed -n '1s/fsck.fat \([0-9.]*\).*/\1/p')" "make test"
+    row z3 "4.8.12" "$(first_line z3 --version | sed 's/[^0-9]*//; s/ .*//')" "make prove, test"
     row gdb "gdb-multiarch 13.1" "$(first_line gdb-multiarch --version | sed 's/.* //')" "make gdb"
     row 'Pi 4 tree' "Debian's, Linux 6.1" "$([ -s "$device_tree" ] && echo "$device_tree")" "BOARD=raspi4b, make test"
     row Linux "Debian 13's, 6.12" "$([ -s "$linux" ] && echo "$linux")" "make bench-linux"
@@ -339,7 +340,9 @@ check() {
             need_command dtc fdtput device-tree-compiler "to make broken device trees"
             need_command mtools mcopy mtools "to read the SD-card image back"
             need_command dosfstools fsck.fat dosfstools "to check the SD-card image"
+            need_command z3 z3 z3 "to prove the laws of the descriptors"
             ;;
+        prove) need_command z3 z3 z3 "to prove the laws of the descriptors" ;;
         *) say "no such need: $need" && exit 2 ;;
         esac
     done

@@ -1,8 +1,9 @@
 //! Builds Graft's images, boots them in QEMU and judges them.
 //!
 //! ```text
-//!   main ─▶ cases ─┬▶ bench ──▶ plots ─┬▶ builder ──▶ binary
-//!                  └───────────────────┴▶ harness
+//!   main ─┬▶ cases ─┬▶ bench ──▶ plots ─┬▶ builder ──▶ binary
+//!         │         └───────────────────┴▶ harness
+//!         └▶ judges
 //! ```
 //!
 //! An arrow is an import; none leads back up, and whatever stands to the right may be used from the left.
@@ -14,4 +15,5 @@ pub mod binary;
 pub mod builder;
 pub mod cases;
 pub mod harness;
+pub mod judges;
 pub mod plots;

@@ -10,6 +10,7 @@ use graft_tests::harness::host;
 use graft_tests::harness::machine::{Board, Console, Machine};
 use graft_tests::harness::runner::{self, Options};
 use graft_tests::harness::session::shell_words;
+use graft_tests::judges::prove;
 use graft_tests::plots::picture;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -101,6 +102,11 @@ enum Action {
         /// Folder of the histories, `*.txt`.
         #[arg(long, default_value = "tests/histories")]
         histories: PathBuf,
+    },
+    /// Proves laws of the descriptor formats and of the commit charge, with z3.
+    Prove {
+        /// What rustc made of kernel/paging/src/proof.rs: LLVM IR.
+        program: PathBuf,
     },
     /// Runs every test; the last line is the count.
     Test {
@@ -232,6 +238,7 @@ fn perform(build: &Build, action: Action) -> Result<ExitCode, String> {
             }
         }
         Action::Compare { histories } => print!("{}", compare::report(build, &histories)?),
+        Action::Prove { program } => println!("{}", prove::run(&program, &build.0)?),
         Action::Test { jobs, only } => {
             let jobs = at_a_time(jobs);
             let mut all = host::cases();

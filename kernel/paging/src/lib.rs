@@ -16,6 +16,8 @@ mod format;
 mod gate;
 mod map;
 mod memory;
+#[cfg(prove)]
+pub mod proof;
 mod relocate;
 mod sizes;
 mod snapshot;

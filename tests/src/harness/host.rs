@@ -17,6 +17,7 @@ pub fn cases() -> Vec<Case> {
     vec![
         step("host: tests of the crates", cargo(), &["test", "--no-fail-fast"], count),
         step("host: protocols between cores, under loom", make(), &["--no-print-directory", "loom"], count),
+        step("host: laws of the descriptors, proved for all values", make(), &["--no-print-directory", "prove"], laws),
         step("host: formatting and lints", make(), &["--no-print-directory", "check"], one),
         step("host: documentation", make(), &["--no-print-directory", "doc"], one),
     ]
@@ -40,6 +41,12 @@ fn run(program: &str, arguments: &[&str], log: &Path, report: fn(&str, bool) -> 
 
 fn one(_: &str, succeeded: bool) -> Report {
     Report { passed: succeeded.into(), failed: (!succeeded).into(), note: String::new() }
+}
+
+/// A test for each law that `make prove` says is proved.
+fn laws(output: &str, succeeded: bool) -> Report {
+    let passed = output.lines().filter(|line| line.starts_with("  proved: ")).count() as u32;
+    Report { passed, failed: (!succeeded).into(), note: format!("{passed} laws") }
 }
 
 /// Adds up the summary lines of `cargo test`. A failure without one, such as an error of the compiler, counts as one.

@@ -17,7 +17,7 @@ const BASE: u64 = 0x8_0000;
 pub const CORES: usize = 4;
 
 /// What a core remembers of a walk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Cached {
     /// The page it was walked for. Also a walk is kept for this page alone: a walk cache may hold a table's descriptor
     /// many times over, and an invalidation of one page need not reach what was cached for its neighbours.
@@ -235,10 +235,10 @@ impl<A: Architecture> Machine<A> {
     }
 
     /// Every translation of `address` that the core could use now; `None` stands for a translation fault.
-    pub fn answers(&self, core: usize, address: u64) -> Vec<Option<(Frame, Rights)>> {
+    pub fn answers(&self, core_number: usize, address: u64) -> Vec<Option<(Frame, Rights)>> {
         self.speculate();
         let mut cores = self.cores.borrow_mut();
-        let core = &mut cores[core];
+        let core = &mut cores[core_number];
         let (asid, root) = core.active.expect("a program runs on this core");
         self.walk(asid, root, address, &mut core.cached);
         let mut answers: Vec<_> = core
@@ -247,18 +247,60 @@ impl<A: Architecture> Machine<A> {
             .filter(|(a, c)| *a == asid && c.level == 4 && c.covers(address))
             .map(|(_, c)| Some((c.frame, c.rights)))
             .collect();
-        // Walks that end in an invalid descriptor are never cached, but they can happen.
-        let ends_nowhere =
-            |frame: Frame, level: usize| A::step(self.word(frame, index(address, level)).get(), level) == Step::Invalid;
-        if ends_nowhere(root, 0)
-            || core
-                .cached
-                .iter()
-                .any(|(a, c)| *a == asid && c.level < 4 && c.covers(address) && ends_nowhere(c.frame, c.level))
-        {
+        drop(cores);
+        if !self.dead_ends(core_number, address).is_empty() {
             answers.push(None);
         }
         answers
+    }
+
+    /// The levels at which a walk of `address` can end in an invalid descriptor: from the root, or from whatever the core has cached. Such walks
+    /// are never cached, but they can happen.
+    pub fn dead_ends(&self, core: usize, address: u64) -> Vec<usize> {
+        let core = &self.cores.borrow()[core];
+        let (asid, root) = core.active.expect("a program runs on this core");
+        let cached = core.cached.iter().filter(|(a, c)| *a == asid && c.level < 4 && c.covers(address));
+        let starts = std::iter::once((root, 0)).chain(cached.map(|(_, c)| (c.frame, c.level)));
+        let ends = |&(frame, level): &(Frame, usize)| {
+            A::step(self.word(frame, index(address, level)).get(), level) == Step::Invalid
+        };
+        let mut levels: Vec<usize> = starts.filter(ends).map(|(_, level)| level).collect();
+        levels.sort_unstable();
+        levels.dedup();
+        levels
+    }
+
+    /// What every core has cached, to go back to.
+    pub fn caches(&self) -> Vec<Vec<(u16, Cached)>> {
+        self.cores.borrow().iter().map(|core| core.cached.clone()).collect()
+    }
+
+    /// Goes back to what every core had cached.
+    pub fn set_caches(&self, caches: Vec<Vec<(u16, Cached)>>) {
+        for (core, cached) in self.cores.borrow_mut().iter_mut().zip(caches) {
+            core.cached = cached;
+        }
+    }
+
+    /// Ends the use of what is cached of a range under an address space identifier, on one core or on all.
+    pub fn forget(&self, core: Option<usize>, asid: u16, range: VirtRange, reach: Reach) {
+        for (number, each) in self.cores.borrow_mut().iter_mut().enumerate() {
+            if core.is_some_and(|core| core != number) {
+                continue;
+            }
+            each.cached.retain(|(cached_asid, cached)| {
+                let page = cached.level == 4;
+                let reached = if page {
+                    cached.overlaps(range)
+                } else if A::PAGE_INVALIDATION_REACHES_WALK_CACHES {
+                    true
+                } else {
+                    reach == Reach::Tables && cached.overlaps(range)
+                };
+                *cached_asid != asid || !reached
+            });
+        }
+        self.speculate();
     }
 
     /// What the processor does on its own when it reports a fault.
@@ -442,19 +484,6 @@ impl<A: Architecture> Tlb for AsidTlb<A> {
     fn invalidate(&self, range: VirtRange, reach: Reach) {
         self.machine.interleave();
         self.machine.invalidations.set(self.machine.invalidations.get() + 1);
-        for core in self.machine.cores.borrow_mut().iter_mut() {
-            core.cached.retain(|(asid, cached)| {
-                let page = cached.level == 4;
-                let reached = if page {
-                    cached.overlaps(range)
-                } else if A::PAGE_INVALIDATION_REACHES_WALK_CACHES {
-                    true
-                } else {
-                    reach == Reach::Tables && cached.overlaps(range)
-                };
-                *asid != self.asid || !reached
-            });
-        }
-        self.machine.speculate();
+        self.machine.forget(None, self.asid, range, reach);
     }
 }

@@ -2,6 +2,8 @@
 
 mod bugs;
 mod history;
+#[path = "../litmus/mod.rs"]
+mod litmus;
 mod machine;
 mod mmu;
 mod oracle;

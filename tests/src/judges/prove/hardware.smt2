@@ -1,0 +1,45 @@
+; What the processors do, written from their manuals by bit number, and not from the code that is judged.
+; `at` is the level, 0 the root; `d` a descriptor.
+
+(define-sort Word () (_ BitVec 64))
+(define-sort Byte () (_ BitVec 8))
+(define-fun bit ((d Word) (number Word)) Bool (= ((_ extract 0 0) (bvlshr d number)) #b1))
+(define-fun level ((at Byte)) Bool (bvult at #x04))
+(define-fun last ((at Byte)) Bool (= at #x03))
+
+; Arm ARM, "VMSAv8-64 translation table format descriptors", "Hierarchical control of data access permissions" and
+; "Stage 1 data accesses using Direct permissions": AP[2:1] are bits 7 and 6, UXN bit 54; APTable[1:0] bits 62 and 61, UXNTable bit 60.
+(define-fun aarch64.followed ((d Word) (at Byte)) Bool (and (bit d #x0000000000000000) (bit d #x0000000000000001)))
+(define-fun aarch64.loads ((d Word) (at Byte)) Bool (ite (last at) (bit d #x0000000000000006) (not (bit d #x000000000000003d))))
+(define-fun aarch64.stores ((d Word) (at Byte)) Bool
+  (ite (last at) (and (bit d #x0000000000000006) (not (bit d #x0000000000000007)))
+                 (and (not (bit d #x000000000000003e)) (not (bit d #x000000000000003d)))))
+(define-fun aarch64.fetches ((d Word) (at Byte)) Bool
+  (not (bit d (ite (last at) #x0000000000000036 #x000000000000003c))))
+; The one bit that takes a store away and nothing else.
+(define-fun aarch64.store-bit ((at Byte)) Word (ite (last at) #x0000000000000080 #x4000000000000000))
+(define-fun aarch64.output-bits () Word #x0000fffffffff000)
+; How a page must be mapped beside its permissions: AttrIndx 4:2 (0 Normal, 1 Device; MAIR_EL1), SH 9:8 inner shareable, AF 10, nG 11, nobody
+; but the program executes it (PXN 53), hardware leaves it alone (DBM 51).
+(define-fun aarch64.mapped ((d Word) (device Bool)) Bool
+  (and (= ((_ extract 4 2) d) (ite device #b001 #b000)) (= ((_ extract 11 8) d) #xf) (bit d #x0000000000000035) (not (bit d #x0000000000000033))))
+; Executed by nobody, the kernel included.
+(define-fun aarch64.inert ((d Word)) Bool (and (bit d #x0000000000000035) (bit d #x0000000000000036)))
+; A descriptor of the tree's own making: software's bits in order, and below a table nothing taken away but stores.
+(define-fun aarch64.ours ((d Word) (at Byte)) Bool
+  (and (aarch64.followed d at) (=> (not (last at)) (and (aarch64.loads d at) (aarch64.fetches d at)))))
+
+; Intel SDM volume 3, "4-Level Paging" and "Determination of Access Rights": R/W is bit 1, U/S bit 2, PS bit 7, XD bit 63.
+(define-fun x86_64.followed ((d Word) (at Byte)) Bool
+  (and (bit d #x0000000000000000) (=> (not (last at)) (not (bit d #x0000000000000007)))))
+(define-fun x86_64.loads ((d Word) (at Byte)) Bool (bit d #x0000000000000002))
+(define-fun x86_64.stores ((d Word) (at Byte)) Bool (and (bit d #x0000000000000002) (bit d #x0000000000000001)))
+(define-fun x86_64.fetches ((d Word) (at Byte)) Bool (and (bit d #x0000000000000002) (not (bit d #x000000000000003f))))
+(define-fun x86_64.store-bit ((at Byte)) Word #x0000000000000002)
+(define-fun x86_64.output-bits () Word #x000ffffffffff000)
+; PWT 3 and PCD 4 (both: uncacheable), A 5, D 6, PAT 7, G 8.
+(define-fun x86_64.mapped ((d Word) (device Bool)) Bool
+  (and (= ((_ extract 4 3) d) (ite device #b11 #b00)) (= ((_ extract 8 5) d) #b0011)))
+(define-fun x86_64.inert ((d Word)) Bool (bit d #x000000000000003f))
+(define-fun x86_64.ours ((d Word) (at Byte)) Bool
+  (and (x86_64.followed d at) (not (bit d #x0000000000000038)) (=> (not (last at)) (and (x86_64.loads d at) (x86_64.fetches d at)))))
