@@ -42,6 +42,17 @@ impl<T> Mutex<T> {
         }
     }
 
+    /// Waits until nobody else holds it, but looks no more than this often.
+    pub fn lock_within(&self, looks: u32) -> Option<MutexGuard<'_, T>> {
+        (0..looks).find_map(|_| {
+            let guard = self.0.try_lock();
+            if guard.is_none() {
+                arch::relax();
+            }
+            guard
+        })
+    }
+
     #[cold]
     fn wait(&self) -> MutexGuard<'_, T> {
         let waited = &WAITED[arch::core_index()];

@@ -69,5 +69,5 @@ pub const THREADS_MAX: usize = 1024;
 /// Most bytes of arguments that `spawn` and `exec` accept, terminators included.
 pub const ARGUMENTS_MAX: usize = 16 << 10;
 
-/// Most bytes that one console call moves; a longer buffer is written in part.
-pub const CONSOLE_MAX: usize = 4096;
+/// Most bytes that one console call moves; a longer buffer is written in part. So few that no call is long.
+pub const CONSOLE_MAX: usize = 512;

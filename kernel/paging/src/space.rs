@@ -82,6 +82,17 @@ impl core::fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
+impl Usage {
+    /// Sizes of the space with this root, without the space: for an onlooker who does not wait until an operation on it has ended.
+    ///
+    /// Each number is one that the space has had, or is about to have; together they need not belong to one moment. The onlooker
+    /// makes sure afterwards that the frame has been the root all the while.
+    pub fn below(memory: &impl Memory, root: Frame) -> Usage {
+        let counts = memory.counts(root).get();
+        Usage { resident: counts.pages as u64, reserved: counts.reserved as u64, tables: counts.tables as u64 + 1 }
+    }
+}
+
 impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// An empty space.
     ///
@@ -106,8 +117,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
 
     /// Sizes, from the root's counts.
     pub fn usage(&self) -> Usage {
-        let counts = self.memory.counts(self.root).get();
-        Usage { resident: counts.pages as u64, reserved: counts.reserved as u64, tables: counts.tables as u64 + 1 }
+        Usage::below(&self.memory, self.root)
     }
 
     /// Where an address leads, as the hardware would find it. `None` where it would find nothing.

@@ -12,9 +12,9 @@ use graft_abi::{Error, Handle, Rights};
 
 /// `console_write`.
 pub(super) fn write(process: &Process, handle: Handle, buffer: u64, bytes: u64) -> Result<u64, Error> {
-    let terminal = process.object::<Terminal>(handle, Rights::WRITE)?;
+    process.object::<Terminal>(handle, Rights::WRITE)?;
     let length = usize::try_from(bytes).unwrap_or(usize::MAX);
-    terminal.write(process, buffer, length).map(|written| written as u64)
+    Terminal::write(process, buffer, length).map(|written| written as u64)
 }
 
 /// `console_read`: blocks until there is something to read.

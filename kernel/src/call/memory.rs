@@ -45,11 +45,11 @@ pub(super) fn protect(process: &Process, address: u64, bytes: u64, permissions: 
     let permissions = Permissions::from_number(permissions).ok_or(Error::BadArgument)?;
     let range = checked(address, bytes)?;
     let mut tree = process.space.lock()?;
-    tree.edit(|tree, tlb| tree.protect(tlb, range, space::permissions(permissions)))?;
     if permissions == Permissions::ReadExecute {
         // What the program wrote there before, it may mean to run.
         program::make_fetchable(&tree, range);
     }
+    tree.edit(|tree, tlb| tree.protect(tlb, range, space::permissions(permissions)))?;
     Ok(0)
 }
 

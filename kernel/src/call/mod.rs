@@ -22,12 +22,13 @@ use crate::object::process::Process;
 use crate::object::thread::Thread;
 use crate::trap::Next;
 use graft_abi::{Call, Error, ExitStatus, Handle, Rights};
+use statistics::Look;
 
 /// Carries out the call that a thread's registers ask for.
 #[inline(always)]
 pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
     let Some(call) = Call::from_number(registers.call_number()) else {
-        return answer(registers, Err(Error::BadCall));
+        return unknown(registers);
     };
     let [x0, x1, x2, x3, ..] = registers.arguments();
     let process = &thread.process;
@@ -77,8 +78,8 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
         Call::Close => answer(registers, handle::close(process, handle(x0))),
         Call::Duplicate => answer(registers, handle::duplicate(thread, handle(x0), Rights(x1 as u32))),
         Call::ProcessInfo => answer(registers, statistics::process_info(thread, handle(x0), x1)),
-        Call::Tables => answer(registers, statistics::tables(thread, handle(x0), x1)),
-        Call::MemorySizes => answer(registers, statistics::memory_sizes(thread, handle(x0), x1)),
+        Call::Tables => look(registers, statistics::tables(thread, handle(x0), x1)),
+        Call::MemorySizes => look(registers, statistics::memory_sizes(thread, handle(x0), x1)),
         Call::SystemInfo => answer(registers, statistics::system_info(process, handle(x0), x1)),
         Call::NextProcess => answer_two(registers, statistics::next_process(process, handle(x0), x1)),
     }
@@ -119,6 +120,25 @@ fn answer_two(registers: &mut Context, result: Result<(u64, u64), Error>) -> Nex
         Err(error) => return refuse(registers, error),
     }
     Next::Resume
+}
+
+#[cold]
+fn look(registers: &mut Context, result: Result<Look, Error>) -> Next {
+    match result {
+        Ok(Look::Done(value)) => answer(registers, Ok(value)),
+        Ok(Look::Busy) => {
+            registers.rewind();
+            Next::GiveWay
+        }
+        Err(error) => answer(registers, Err(error)),
+    }
+}
+
+/// Apart, so that no other call has to carry the constant.
+#[cold]
+#[inline(never)]
+fn unknown(registers: &mut Context) -> Next {
+    answer(registers, Err(Error::BadCall))
 }
 
 /// What is refused has changed nothing: for want of memory it may be tried again.

@@ -25,6 +25,14 @@ const RECORDS_MAX: usize = 512;
 const DESCRIPTORS_MAX: usize = 4096;
 const _: () = assert!(graft_paging::Sizes::PART_BITS == MemorySizes::PART_BITS);
 
+/// What comes of a look at another process's memory.
+pub(super) enum Look {
+    /// The call answers this.
+    Done(u64),
+    /// The memory is busy: the caller lets others go first, and makes its call again.
+    Busy,
+}
+
 /// `process_info`.
 pub(super) fn process_info(thread: &Thread, handle: Handle, result: u64) -> Result<u64, Error> {
     let info = named_process(thread, handle, Rights::INSPECT)?.info();
@@ -60,14 +68,16 @@ pub(super) fn system_info(process: &Process, handle: Handle, result: u64) -> Res
 }
 
 /// `memory_sizes`: how much of a process's memory is its own, step by step.
-pub(super) fn memory_sizes(thread: &Thread, handle: Handle, request: u64) -> Result<u64, Error> {
+pub(super) fn memory_sizes(thread: &Thread, handle: Handle, request: u64) -> Result<Look, Error> {
     let caller = &*thread.process;
     let target = named_process(thread, handle, Rights::INSPECT)?;
     let mut wanted: MemorySizes = user_copy::read(caller, request)?;
     let level = Level::new((wanted.cursor % 16) as u8).ok_or(Error::BadArgument)?;
     let from = (wanted.cursor & !(PAGE_SIZE as u64 - 1), level);
     // Unlocked before the answer is stored: the caller may be looking at itself.
-    let (sizes, next) = target.space.lock()?.sizes(from, DESCRIPTORS_MAX);
+    let Some(tree) = target.space.lock_to_look()? else { return Ok(Look::Busy) };
+    let (sizes, next) = tree.sizes(from, DESCRIPTORS_MAX);
+    drop(tree);
     wanted.cursor = next.map_or(USER_END as u64, |(address, level)| address | level.number() as u64);
     for (sum, more) in [
         (&mut wanted.private_pages, sizes.private_pages),
@@ -79,7 +89,7 @@ pub(super) fn memory_sizes(thread: &Thread, handle: Handle, request: u64) -> Res
         *sum = sum.wrapping_add(more);
     }
     user_copy::write(caller, request, &[wanted])?;
-    Ok(0)
+    Ok(Look::Done(0))
 }
 
 /// `next_process`: a handle to the process after the one with this identifier.
@@ -92,7 +102,7 @@ pub(super) fn next_process(process: &Process, handle: Handle, identifier: u64) -
 }
 
 /// `tables`: the descriptors of a process's translation tables.
-pub(super) fn tables(thread: &Thread, handle: Handle, request: u64) -> Result<u64, Error> {
+pub(super) fn tables(thread: &Thread, handle: Handle, request: u64) -> Result<Look, Error> {
     let caller = &*thread.process;
     let target = named_process(thread, handle, Rights::INSPECT)?;
     let mut wanted: TablesRequest = user_copy::read(caller, request)?;
@@ -113,7 +123,15 @@ pub(super) fn tables(thread: &Thread, handle: Handle, request: u64) -> Result<u6
         let room = BATCH.min(capacity - stored);
         let mut count = 0;
         // Unlocked before the records are stored: the caller may be looking at itself.
-        let stopped = target.space.lock()?.visit(from, end, deepest, |visit| {
+        let Some(tree) = target.space.lock_to_look()? else {
+            if stored == 0 {
+                return Ok(Look::Busy);
+            }
+            // What there is so far; the caller goes on from there.
+            wanted.cursor = from.0 | from.1.number() as u64;
+            break;
+        };
+        let stopped = tree.visit(from, end, deepest, |visit| {
             if count == room {
                 return ControlFlow::Break((visit.address.get(), visit.level));
             }
@@ -121,6 +139,7 @@ pub(super) fn tables(thread: &Thread, handle: Handle, request: u64) -> Result<u6
             count += 1;
             ControlFlow::Continue(())
         });
+        drop(tree);
         let offset = (stored * size_of::<EntryRecord>()) as u64;
         let address = wanted.records.checked_add(offset).ok_or(Error::BadAddress)?;
         user_copy::write(caller, address, &batch[..count])?;
@@ -138,7 +157,7 @@ pub(super) fn tables(thread: &Thread, handle: Handle, request: u64) -> Result<u6
         }
     }
     user_copy::write(caller, request, &[wanted])?;
-    Ok(stored as u64)
+    Ok(Look::Done(stored as u64))
 }
 
 fn record(visit: &Visit) -> EntryRecord {

@@ -364,7 +364,12 @@ pub fn initialise(memory: &[PhysRange]) -> Option<()> {
     drop(depot);
     let zero_page = allocate_block(PAGE_SIZE)?;
     // SAFETY: a whole frame, just allocated.
-    unsafe { arch::memory::zero_page(direct(zero_page)) };
+    unsafe {
+        arch::memory::zero_page(direct(zero_page));
+        // Programs may execute it, too, wherever they have touched nothing. Once and for all: it never changes.
+        arch::memory::clean_for_fetches(direct(zero_page));
+    }
+    arch::memory::invalidate_instructions();
     ZERO_PAGE.store(zero_page, Ordering::Relaxed);
     Some(())
 }

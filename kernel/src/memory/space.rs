@@ -7,7 +7,7 @@ use crate::memory::kernel_memory::KernelMemory;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 use graft_abi::Error;
-use graft_paging::{Access, AddressSpace, Fault, Reach, Resolved, Tlb, VirtAddr, VirtRange};
+use graft_paging::{Access, AddressSpace, Fault, Frame, Reach, Resolved, Tlb, Usage, VirtAddr, VirtRange};
 
 /// The tree of one address space.
 pub type Tree = AddressSpace<arch::Format, KernelMemory>;
@@ -27,7 +27,7 @@ pub struct Space {
     /// `None` once the process has ended.
     tree: Mutex<Option<Tree>>,
     tag: Tag,
-    /// Physical address of the level-0 table: what a core needs to run, without the lock.
+    /// Physical address of the level-0 table: what a core needs to run, and an onlooker to read the sizes, without the lock. 0 without a tree.
     root: AtomicU64,
 }
 
@@ -72,6 +72,7 @@ impl Space {
     pub fn replace(&self, tree: Tree) {
         let root = tree.root().address();
         let mut guard = self.tree.lock();
+        self.retract_root();
         if let Some(old) = guard.replace(tree) {
             // The ASID stays: destroying the old tree rids the TLBs of everything under it.
             old.destroy(&Invalidator(&self.tag));
@@ -81,12 +82,49 @@ impl Space {
 
     /// Destroys the tree. No core may be running in this space.
     pub fn destroy(&self) {
+        self.retract_root();
         let tree = self.tree.lock().take();
         if let Some(tree) = tree {
             tree.destroy(&Invalidator(&self.tag));
         }
     }
 }
+
+impl Space {
+    /// The tree, locked, for an onlooker; `None` if it is still busy after a short while. Whoever looks at another process's memory does not
+    /// wait for what that process does with it, but comes again.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock).
+    pub fn lock_to_look(&self) -> Result<Option<Locked<'_>>, Error> {
+        match self.tree.lock_within(PATIENCE) {
+            Some(guard) if guard.is_none() => Err(Error::NotFound),
+            guard => Ok(guard.map(|guard| Locked { guard, tag: &self.tag })),
+        }
+    }
+
+    /// How large the space is now, without its lock. All zero without a tree.
+    pub fn usage(&self) -> Usage {
+        let root = self.root.load(Ordering::Acquire);
+        if root == 0 {
+            return Usage::default();
+        }
+        let usage = Usage::below(&KernelMemory, Frame::containing(root));
+        // Pairs with the fence in `retract_root`: if one of the numbers was somebody else's, stored when the frame had another use, the
+        // root is seen to have gone.
+        fence(Ordering::Acquire);
+        if self.root.load(Ordering::Relaxed) == root { usage } else { Usage::default() }
+    }
+
+    /// Before the root's frame can have another use.
+    fn retract_root(&self) {
+        self.root.store(0, Ordering::Relaxed);
+        fence(Ordering::Release);
+    }
+}
+
+/// How often an onlooker looks at a lock that is taken.
+const PATIENCE: u32 = 200;
 
 /// A tree that no core has run in, and that is destroyed with its holder if nobody takes it.
 pub struct Draft(Option<Tree>);

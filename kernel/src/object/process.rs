@@ -281,7 +281,8 @@ impl Process {
 
     /// What there is to know about it.
     pub fn info(&self) -> ProcessInfo {
-        let usage = self.space.lock().map(|tree| tree.usage()).unwrap_or_default();
+        // Without the lock on the space, so that nobody who looks waits for what the process does.
+        let usage = self.space.usage();
         let (mut threads, mut blocked) = (0, 0);
         for thread in self.threads.lock().iter() {
             threads += 1;

@@ -1,5 +1,6 @@
 //! The console as programs see it: what was typed, and who waits for it.
 
+use crate::arch::{self, interrupts};
 use crate::lock::Mutex;
 use crate::memory::user_copy;
 use crate::object::list::List;
@@ -8,22 +9,28 @@ use crate::object::thread::{Queued, Thread, Wait};
 use crate::object::{Kind, Object, Ref};
 use crate::platform::console;
 use crate::sched;
+use core::sync::atomic::{AtomicBool, Ordering};
 use graft_abi::{CONSOLE_MAX, Error};
 use heapless::Deque;
 use spin::Once;
 
 /// Bytes that are kept for programs that do not read yet; what comes beyond is lost.
 const INPUT_SIZE: usize = 2048;
-/// Bytes copied at once between a program and the console.
+/// Most bytes that one call reads.
 const PIECE: usize = 256;
+/// Readers woken for one interrupt.
+const WOKEN: usize = 32;
 
 static TERMINAL: Once<Ref<Terminal>> = Once::new();
+/// Whether readers wait that [`Input::wake`] has not come to.
+static MORE_READERS: AtomicBool = AtomicBool::new(false);
 
 /// The object behind [`Handle::CONSOLE`](graft_abi::Handle::CONSOLE).
+///
+/// Nothing is copied from or to a program while the lock on the input or that of the console itself is held: the copy waits for the
+/// program's space, and how long that is busy the program decides.
 pub struct Terminal {
     input: Mutex<Input>,
-    /// Held for a whole call, so that no two programs' lines mix.
-    output: Mutex<()>,
 }
 
 struct Input {
@@ -43,6 +50,35 @@ pub enum Reading {
     Blocked(Option<Ref<Thread>>),
 }
 
+impl Input {
+    /// Wakes readers if there is something for them: they make their calls again, and those who find nothing left go on waiting.
+    ///
+    /// A few at a time: where others still wait, the core interrupts itself. They are woken, too, because each of those who were may end
+    /// before it reads.
+    fn wake(&mut self) {
+        if self.bytes.is_empty() {
+            return;
+        }
+        for _ in 0..WOKEN {
+            let Some(reader) = self.readers.pop_front() else { return };
+            sched::end_wait(&reader, None);
+            sched::make_ready(reader);
+        }
+        if !self.readers.is_empty() {
+            MORE_READERS.store(true, Ordering::Relaxed);
+            interrupts::wake(arch::core_index());
+        }
+    }
+
+    /// Puts bytes back in front of those that have come since they were taken.
+    fn put_back(&mut self, bytes: &[u8]) {
+        for &byte in bytes.iter().rev() {
+            let _ = self.bytes.push_front(byte);
+        }
+        self.wake();
+    }
+}
+
 impl Terminal {
     /// Makes the console's object.
     ///
@@ -50,26 +86,31 @@ impl Terminal {
     /// [`Error::OutOfMemory`].
     pub fn initialise() -> Result<Ref<Terminal>, Error> {
         let input = Input { bytes: Deque::new(), readers: List::new() };
-        let terminal = Ref::new(|_| Terminal { input: Mutex::new(input), output: Mutex::new(()) })?;
+        let terminal = Ref::new(|_| Terminal { input: Mutex::new(input) })?;
         TERMINAL.call_once(|| terminal.clone());
         console::enable_receive_interrupt();
         Ok(terminal)
     }
 
-    /// Takes what the hardware has received, and wakes who waits for it. Called for its interrupt.
+    /// Takes what the hardware has received, and wakes readers. Called for its interrupt.
     pub fn receive() {
         let Some(terminal) = TERMINAL.get() else { return };
         let mut input = terminal.input.lock();
-        while let Some(byte) = console::read_byte() {
-            // Full: nobody has read for long, and the interrupt stays until the byte is taken.
+        for _ in 0..console::FIFO {
+            // If there are more, the interrupt stays.
+            let Some(byte) = console::read_byte() else { break };
+            // Full: no program has read for long, and the interrupt stays until the byte is taken.
             let _ = input.bytes.push_back(byte);
         }
-        // All of them: they try again, and those who find nothing left go on waiting.
-        for _ in 0..input.readers.len() {
-            if let Some(reader) = input.readers.pop_front() {
-                sched::end_wait(&reader, None);
-                sched::make_ready(reader);
-            }
+        input.wake();
+    }
+
+    /// Wakes the readers whose turn has not come. Called for a software interrupt.
+    pub fn wake_more() {
+        if MORE_READERS.swap(false, Ordering::Relaxed)
+            && let Some(terminal) = TERMINAL.get()
+        {
+            terminal.input.lock().wake();
         }
     }
 
@@ -77,7 +118,8 @@ impl Terminal {
     /// `block` is called before the thread becomes visible to others.
     ///
     /// # Errors
-    /// [`Error::BadAddress`], and then nothing is lost; [`Error::OutOfMemory`].
+    /// [`Error::BadAddress`], [`Error::OutOfMemory`]. Then the next reader finds the bytes, unless so many have been typed meanwhile that
+    /// there is no room for them.
     pub fn read(
         terminal: &Ref<Terminal>,
         process: &Process,
@@ -91,36 +133,31 @@ impl Terminal {
         }
         let mut piece = [0; PIECE];
         let mut count = 0;
-        for (to, from) in piece.iter_mut().zip(input.bytes.iter()).take(length) {
-            *to = *from;
+        while count < length.min(PIECE)
+            && let Some(byte) = input.bytes.pop_front()
+        {
+            piece[count] = byte;
             count += 1;
         }
-        user_copy::write_bytes(process, address, &piece[..count])?;
-        for _ in 0..count {
-            input.bytes.pop_front();
+        drop(input);
+        let copied = user_copy::write_bytes(process, address, &piece[..count]);
+        if copied.is_err() {
+            terminal.input.lock().put_back(&piece[..count]);
         }
-        Ok(Reading::Done(count))
+        copied.map(|()| Reading::Done(count))
     }
 
-    /// Writes a program's bytes, the first [`CONSOLE_MAX`] of them, and says how many.
+    /// Writes a program's bytes, the first [`CONSOLE_MAX`] of them, and says how many. They are not mixed with another call's.
     ///
     /// # Errors
-    /// [`Error::BadAddress`] if the first piece cannot be read; [`Error::OutOfMemory`].
-    pub fn write(&self, process: &Process, address: u64, length: usize) -> Result<usize, Error> {
-        let _whole = self.output.lock();
-        let length = length.min(CONSOLE_MAX);
-        let mut done = 0;
-        while done < length {
-            let mut piece = [0; PIECE];
-            let piece = &mut piece[..PIECE.min(length - done)];
-            match user_copy::read_bytes(process, address.wrapping_add(done as u64), piece) {
-                Ok(()) => console::write(piece),
-                Err(_) if done > 0 => break,
-                Err(error) => return Err(error),
-            }
-            done += piece.len();
-        }
-        Ok(done)
+    /// [`Error::BadAddress`] if one of them cannot be read, [`Error::OutOfMemory`]; nothing is written then.
+    #[inline(never)]
+    pub fn write(process: &Process, address: u64, length: usize) -> Result<usize, Error> {
+        let mut bytes = [0; CONSOLE_MAX];
+        let bytes = &mut bytes[..length.min(CONSOLE_MAX)];
+        user_copy::read_bytes(process, address, bytes)?;
+        console::write(bytes);
+        Ok(bytes.len())
     }
 
     /// Takes a thread that waits for input out of the list of those who do.

@@ -22,6 +22,9 @@ struct Console {
     uart: Uart<'static>,
 }
 
+/// Most bytes that the UART has received and not yet handed out (PL011 TRM, "Receive FIFO", revision r1p5).
+pub const FIFO: usize = 32;
+
 /// Where a PL011 is, and what it needs to know of its board.
 #[cfg(target_os = "none")]
 #[derive(Clone, Copy, Debug)]
@@ -108,12 +111,7 @@ pub fn flush() {
 pub fn read_byte() -> Option<u8> {
     let mut console = CONSOLE.lock();
     let uart = &mut console.as_mut()?.uart;
-    loop {
-        match uart.read_word() {
-            Ok(byte) => return byte,
-            Err(_) => continue,
-        }
-    }
+    (0..FIFO).find_map(|_| uart.read_word().ok()).flatten()
 }
 
 /// Interrupts whenever something has been received, until [`read_byte`] has answered `None`.

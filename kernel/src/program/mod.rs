@@ -10,14 +10,14 @@
 pub mod elf;
 
 use crate::arch::Context;
-use crate::arch::memory::{direct, synchronise_instructions};
+use crate::arch::memory::{clean_for_fetches, direct, invalidate_instructions};
 use crate::memory::space::{self, Draft, NeverRan, Tree};
 use crate::memory::user_copy;
 use crate::object::process::{NAME_SIZE, Process};
 use crate::program::elf::{Image, Program};
 use core::ops::ControlFlow;
-use graft_abi::{ARGUMENTS_MAX, Error, PAGE_SIZE, Permissions, STACK_SIZE, STACK_TOP, Text};
-use graft_paging::{Entry, Inherit, Level, Reservation, VirtRange};
+use graft_abi::{ARGUMENTS_MAX, Error, Permissions, STACK_SIZE, STACK_TOP, Text};
+use graft_paging::{Entry, Inherit, Kind, Level, Reservation, VirtRange};
 
 /// A program that is ready to run: its memory, its first registers, its name.
 pub struct Loaded {
@@ -67,11 +67,11 @@ pub fn load(image: &mut impl Image, arguments: &mut impl Image) -> Result<Loaded
         user_copy::fill(tree, &NeverRan, segment.address, segment.file_size as usize, |done, bytes| {
             image.read(segment.file_offset + done as u64, bytes)
         })?;
-        if segment.permissions != Permissions::ReadWrite {
-            tree.protect(&NeverRan, range, space::permissions(segment.permissions)).map_err(space::refusal)?;
-        }
         if segment.permissions == Permissions::ReadExecute {
             make_fetchable(tree, range);
+        }
+        if segment.permissions != Permissions::ReadWrite {
+            tree.protect(&NeverRan, range, space::permissions(segment.permissions)).map_err(space::refusal)?;
         }
     }
     let stack = VirtRange::new((STACK_TOP - STACK_SIZE) as u64, STACK_SIZE as u64).ok_or(Error::BadLength)?;
@@ -114,15 +114,25 @@ fn place_arguments(tree: &mut Tree, arguments: &mut impl Image) -> Result<(u64, 
     Ok((address, name))
 }
 
-/// Makes what was written to the pages of a range visible to instruction fetches.
+/// Makes what was written to the pages of a range visible to instruction fetches, on every core. *Before* they become executable:
+/// afterwards another thread of the program could fetch what its caches hold of the frame's former content.
+///
+/// Where nothing has been written yet, nothing is to be done: a program that executes there gets the page of zeroes, which was
+/// made fetchable at start, and a page that is executable is not writable, so no other frame takes its place.
 pub fn make_fetchable(tree: &Tree, range: VirtRange) {
+    let mut any = false;
     let _ = tree.visit::<()>((range.start(), Level::ROOT), range.end(), Level::LAST, |visit| {
         if let Entry::Page(page) = visit.entry
+            && page.kind != Kind::Zero
             && visit.address.get() >= range.start()
         {
             // SAFETY: a frame that the tree maps, thus RAM in the direct map.
-            unsafe { synchronise_instructions(direct(page.frame.address()), PAGE_SIZE) };
+            unsafe { clean_for_fetches(direct(page.frame.address())) };
+            any = true;
         }
         ControlFlow::Continue(())
     });
+    if any {
+        invalidate_instructions();
+    }
 }

@@ -1,6 +1,6 @@
 //! One core's part of the scheduler: its queue, its sleepers, its timer, the thread that it runs.
 
-use super::{IDLE, NEVER, SLICE, end_wait, handle_interrupts, make_ready};
+use super::{IDLE, NEVER, SLICE, WOKEN, end_wait, handle_interrupts, make_ready};
 use crate::arch::{self, Context, MAX_CORES, floating_point, timer};
 use crate::lock::Mutex;
 use crate::object::Ref;
@@ -123,9 +123,10 @@ impl Core {
         }
     }
 
+    /// Wakes sleepers whose time has come, a few: for the others `first_wake` is over, and the timer fires again at once.
     pub(super) fn wake_sleepers(&self) {
         let now = timer::now();
-        loop {
+        for _ in 0..WOKEN {
             let mut sleepers = self.sleepers.lock();
             let thread = sleepers.pop_until(now);
             self.first_wake.store(sleepers.first_key().unwrap_or(NEVER), Ordering::Relaxed);

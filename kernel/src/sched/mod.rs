@@ -44,6 +44,10 @@ use core::sync::atomic::{AtomicU32, Ordering, fence};
 
 /// How long a thread runs before another one's turn comes, in nanoseconds.
 const SLICE: u64 = 10_000_000;
+/// Interrupts answered before the core goes on: one of each source. Others stay pending, and come as soon as it does.
+const INTERRUPTS_AT_ONCE: usize = 3;
+/// Sleepers woken for one interrupt of the timer.
+const WOKEN: usize = 32;
 /// No deadline.
 const NEVER: u64 = u64::MAX;
 
@@ -224,7 +228,7 @@ fn steal(index: usize) -> Option<Ref<Thread>> {
     (1..cores).find_map(|distance| CORES[(index + distance) % cores].pop())
 }
 
-/// Answers all interrupts that are pending on this core. Returns the context to go on with.
+/// Answers interrupts that are pending on this core. Returns the context to go on with.
 pub fn interrupted(context: *mut Context) -> *mut Context {
     let (_, core) = this();
     handle_interrupts(core);
@@ -242,7 +246,8 @@ pub fn interrupted(context: *mut Context) -> *mut Context {
 }
 
 fn handle_interrupts(core: &Core) {
-    while let Some(interrupt) = interrupts::acknowledge() {
+    for _ in 0..INTERRUPTS_AT_ONCE {
+        let Some(interrupt) = interrupts::acknowledge() else { return };
         match interrupt.source {
             Source::Timer => {
                 timer::clear();
@@ -251,7 +256,10 @@ fn handle_interrupts(core: &Core) {
             }
             Source::Console => Terminal::receive(),
             // Mostly it has done its work by ending the wait, or by bringing a running thread here.
-            Source::Wakeup => frames::bring_if_asked(),
+            Source::Wakeup => {
+                frames::bring_if_asked();
+                Terminal::wake_more();
+            }
             // Nothing else was ever enabled.
             Source::Other(_) => {}
         }

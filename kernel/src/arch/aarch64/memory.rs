@@ -119,42 +119,54 @@ pub(super) fn probe_instruction_address() -> u64 {
     probe_instruction as *const () as u64
 }
 
-/// Makes what was stored in a range fetchable as instructions, on every core and under every address.
+/// First half of making what was stored in pages fetchable as instructions: writes one of them back to where fetches look.
+/// [`invalidate_instructions`] is the second half, once for all of them.
 ///
 /// Arm ARM, "Ordering and completion of data and instruction cache instructions": clean to the point
-/// of unification, barrier, invalidate instruction caches, barrier. The caller's core still needs the
-/// context synchronisation of its exception return, as does every other core before it gets there.
+/// of unification, barrier, invalidate instruction caches, barrier.
 ///
 /// # Safety
 ///
-/// The range is mapped memory of the kernel's.
-pub unsafe fn synchronise_instructions(start: *const u8, bytes: usize) {
+/// It is a whole, aligned page of ordinary memory.
+pub unsafe fn clean_for_fetches(page: *const u8) {
+    let cache_type = cache_type();
+    // IDC: fetches look where stores go.
+    if cache_type & 1 << 28 == 0 {
+        let line = 4_usize << (cache_type >> 16 & 0xF);
+        for offset in (0..PAGE as usize).step_by(line) {
+            // SAFETY: the address lies in the caller's page.
+            unsafe { asm!("dc cvau, {}", in(reg) page.wrapping_add(offset), options(nostack, preserves_flags)) };
+        }
+    }
+    // SAFETY: a barrier.
+    unsafe { asm!("dsb ish", options(nostack, preserves_flags)) };
+}
+
+/// Ends the use of whatever instruction caches hold, on every core and under every address. Pages that were
+/// [cleaned](clean_for_fetches) before may become executable from here on.
+///
+/// All of the instruction caches rather than by address: a virtually indexed one would keep lines under the program's address. The
+/// caller's core still needs the context synchronisation of its exception return, as does every other core before it gets there.
+pub fn invalidate_instructions() {
+    // DIC: instruction caches keep nothing that a store has overtaken.
+    let needed = cache_type() & 1 << 29 == 0;
+    // SAFETY: barriers, and an invalidation that costs no more than time.
+    unsafe {
+        asm!("dsb ish", options(nostack, preserves_flags));
+        if needed {
+            asm!("ic ialluis", options(nostack, preserves_flags));
+        }
+        asm!("dsb ish", "isb", options(nostack, preserves_flags));
+    }
+}
+
+fn cache_type() -> u64 {
     let cache_type: u64;
     // SAFETY: reads an identification register.
     unsafe {
         asm!("mrs {}, ctr_el0", out(reg) cache_type, options(nomem, nostack, preserves_flags));
     }
-    let clean_needed = cache_type & 1 << 28 == 0; // IDC
-    let invalidate_needed = cache_type & 1 << 29 == 0; // DIC
-    if clean_needed {
-        let line = 4_usize << (cache_type >> 16 & 0xF);
-        let end = start as usize + bytes;
-        let mut address = start as usize & !(line - 1);
-        while address < end {
-            // SAFETY: the address lies in the caller's range, up to the rest of its cache line.
-            unsafe { asm!("dc cvau, {}", in(reg) address, options(nostack, preserves_flags)) };
-            address += line;
-        }
-    }
-    // SAFETY: barriers, and an invalidation that costs no more than time. All of the instruction cache
-    // rather than by address: a virtually indexed cache would keep lines under the program's address.
-    unsafe {
-        asm!("dsb ish", options(nostack, preserves_flags));
-        if invalidate_needed {
-            asm!("ic ialluis", options(nostack, preserves_flags));
-        }
-        asm!("dsb ish", "isb", options(nostack, preserves_flags));
-    }
+    cache_type
 }
 
 /// Writes a range back to memory itself, for who reads it without caches.
@@ -163,12 +175,7 @@ pub unsafe fn synchronise_instructions(start: *const u8, bytes: usize) {
 ///
 /// The range is mapped memory of the kernel's.
 pub unsafe fn clean_to_memory(start: *const u8, bytes: usize) {
-    let cache_type: u64;
-    // SAFETY: reads an identification register.
-    unsafe {
-        asm!("mrs {}, ctr_el0", out(reg) cache_type, options(nomem, nostack, preserves_flags));
-    }
-    let line = 4_usize << (cache_type >> 16 & 0xF);
+    let line = 4_usize << (cache_type() >> 16 & 0xF);
     let end = start as usize + bytes;
     let mut address = start as usize & !(line - 1);
     while address < end {

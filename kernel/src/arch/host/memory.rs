@@ -72,8 +72,11 @@ pub unsafe fn copy_page(to: *mut u8, from: *const u8) {
     unsafe { to.copy_from_nonoverlapping(from, PAGE as usize) }
 }
 
-/// Makes what was stored in a range fetchable as instructions: nothing is fetched from it here.
+/// Writes a page back to where fetches look: nothing is fetched here.
 ///
 /// # Safety
-/// The range is mapped memory of the kernel's.
-pub unsafe fn synchronise_instructions(_start: *const u8, _bytes: usize) {}
+/// It is a whole, aligned page of ordinary memory.
+pub unsafe fn clean_for_fetches(_page: *const u8) {}
+
+/// Ends the use of whatever instruction caches hold.
+pub fn invalidate_instructions() {}
