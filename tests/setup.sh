@@ -15,6 +15,8 @@ target=aarch64-unknown-none-softfloat
 toolchain=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 build=${BUILD:-build}
 device_tree=$build/bcm2711-rpi-4-b.dtb
+# The boards with the same chip, and one with another, for tests.
+other_trees="bcm2711-rpi-400.dtb bcm2711-rpi-cm4-io.dtb bcm2837-rpi-3-b.dtb"
 linux=$build/linux-arm64.img
 qemu=${QEMU:-qemu-system-aarch64}
 
@@ -211,12 +213,20 @@ need_file() {
 }
 
 need_device_tree() { need_file "$device_tree" "${DTB:-}" || fetch_device_tree=yes; }
+need_other_trees() { for tree in $other_trees; do [ -s "$build/$tree" ] || fetch_device_tree=yes; done; }
 need_linux() { need_file "$linux" "${LINUX:-}" || fetch_linux=yes; }
 
 debian_source() { echo "deb [target=Packages signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(debian_mirror) $1 main"; }
 
 fetch_device_tree() {
-    advice="the Raspberry Pi 4's device tree, for BOARD=raspi4b: give bcm2711-rpi-4-b.dtb from a Pi's boot partition with DTB=FILE"
+    missing=
+    for tree in "${device_tree##*/}" $other_trees; do
+        [ -s "$build/$tree" ] || missing="$missing $tree"
+    done
+    advice="device trees of Raspberry Pis in $build/, from the folder broadcom/ of any arm64 Linux kernel:$missing"
+    case $missing in
+    *" ${device_tree##*/}"*) advice="$advice (the Pi 4's is also on its boot partition: give it with DTB=FILE)" ;;
+    esac
     case $installs:$family in
     yes:debian)
         source=$(debian_source "${codename:-stable}")
@@ -231,9 +241,12 @@ fetch_device_tree() {
         return 0
         ;;
     esac
-    say "fetching the Raspberry Pi 4's device tree out of the arm64 kernel package (about 60 MB, once)"
-    unpack '/broadcom/bcm2711-rpi-4-b\.dtb$' "$device_tree" >&2 ||
-        problem "$advice (fetching it from the distribution failed)"
+    say "fetching the Raspberry Pis' device trees out of the arm64 kernel package (about 60 MB, once)"
+    set --
+    for tree in $missing; do
+        set -- "$@" "/broadcom/$tree\$" "$build/$tree"
+    done
+    unpack "$@" >&2 || problem "$advice (fetching them from the distribution failed)"
 }
 
 # The same release everywhere, so that figures can be compared.
@@ -249,13 +262,13 @@ fetch_linux() {
     unpack '^\./boot/vmlinuz-' "$linux" >&2 || problem "$advice (fetching it from Debian failed)"
 }
 
-# unpack MEMBER FILE: gets a file out of the package $image that $meta of $source depends on.
+# unpack MEMBER FILE...: gets files out of the package $image that $meta of $source depends on.
 unpack() {
     mkdir -p "$build"
     private=$(mktemp -d "$(cd "$build" && pwd)/apt.XXXXXX")
     trap 'rm -rf "$private"' EXIT
     unpacked=yes
-    download && extract "$1" "$2" || unpacked=
+    download && extract "$@" || unpacked=
     unset APT_CONFIG
     rm -rf "$private"
     [ -n "$unpacked" ]
@@ -284,13 +297,17 @@ CONFIG
     (cd "$private" && apt-get download -q "$package")
 }
 
-# extract MEMBER FILE
+# extract MEMBER FILE...
 extract() {
     dpkg-deb --fsys-tarfile "$private"/*.deb >"$private/files.tar" || return 1
-    member=$(tar -tf "$private/files.tar" | grep "$1" | head -n 1)
-    [ -n "$member" ] || return 1
-    tar -xOf "$private/files.tar" "$member" >"$private/file" || return 1
-    mv "$private/file" "$2"
+    tar -tf "$private/files.tar" >"$private/members"
+    while [ $# -ge 2 ]; do
+        member=$(grep "$1" "$private/members" | head -n 1)
+        [ -n "$member" ] || return 1
+        tar -xOf "$private/files.tar" "$member" >"$private/file" || return 1
+        mv "$private/file" "$2"
+        shift 2
+    done
 }
 
 # --- doctor --------------------------------------------------------------------------------------------------------
@@ -337,6 +354,7 @@ check() {
             ;;
         test)
             need_linker && need_rust fmt clippy && need_qemu raspi4b && need_device_tree
+            need_other_trees
             need_command dtc fdtput device-tree-compiler "to make broken device trees"
             need_command mtools mcopy mtools "to read the SD-card image back"
             need_command dosfstools fsck.fat dosfstools "to check the SD-card image"

@@ -43,15 +43,15 @@ fn report_fault(frame: &FaultFrame, cause: &dyn fmt::Display) -> ! {
 
 /// Ends a start that cannot succeed, with one line that says why.
 ///
-/// If no device tree has led to a UART, one is looked for where the known boards have it; if that fails
-/// too, an emulator or debugger may still hear it.
+/// If no device tree has led to a UART, the line goes to every one that the likely board has; if that has none, an
+/// emulator or debugger may still hear it.
 pub fn last_words(reason: &dyn fmt::Display) -> ! {
-    if !console::is_ready() {
-        board::prepare_likely_console();
-    }
     if console::is_ready() {
         println!("\rgraft: {reason}");
     } else {
+        board::say_everywhere(format_args!("graft: {reason}"));
+    }
+    if !console::is_ready() {
         let _ = fmt::write(&mut Debugger, format_args!("graft: {reason}\n"));
     }
     power::exit(EXIT_REFUSED)

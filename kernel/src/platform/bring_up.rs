@@ -8,7 +8,7 @@ use super::{
     device_tree::{self, DeviceTree},
     memory_map::{self, MemoryMap},
 };
-use crate::arch::{self, MAX_CORES, StartMethod, interrupts, power, timer};
+use crate::arch::{self, MAX_CORES, StartMethod, interrupts, memory, power, timer};
 use core::fmt;
 
 /// Why the kernel cannot run here.
@@ -18,6 +18,8 @@ pub enum Refusal {
     DeviceTree(device_tree::Error),
     /// The board is none of those known.
     UnknownBoard(&'static str),
+    /// The device tree is of this board, and of another machine than this one.
+    OtherMachine(&'static str, Misfit),
     /// The device tree has no PL011 that is enabled.
     NoConsole,
     /// The device tree has no GIC.
@@ -32,12 +34,53 @@ pub enum Refusal {
     Archive(ArchiveError),
 }
 
+/// What shows that a device tree is not of this machine.
+#[derive(Debug)]
+pub enum Misfit {
+    /// The kernel is here, which the tree does not call memory.
+    Kernel(u64),
+    /// The tree has the console here, where nothing is, or memory.
+    Console(u64),
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Misfit::Kernel(address) => write!(f, "the kernel is at {address:#x}, where that one has no memory"),
+            Misfit::Console(address) => write!(f, "there is no UART at {address:#x}"),
+        }
+    }
+}
+
+/// Looks for what shows that the tree is not of this machine: a loader can be given any file. Such a tree would lead to
+/// a UART that is memory, and nothing would ever be heard.
+fn misfit(tree: &DeviceTree, console: u64) -> Option<Misfit> {
+    let kernel = memory::image().start;
+    let (mut has_memory, mut has_kernel, mut is_console_memory) = (false, false, false);
+    tree.for_each_memory(|range| {
+        has_memory = true;
+        has_kernel |= (range.start..range.end).contains(&kernel);
+        is_console_memory |= (range.start..range.end).contains(&console);
+    });
+    // That there is none at all, the memory map says better.
+    if has_memory && !has_kernel {
+        return Some(Misfit::Kernel(kernel));
+    }
+    (is_console_memory || !console::answers(console)).then_some(Misfit::Console(console))
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refusal::DeviceTree(error) => error.fmt(f),
             Refusal::UnknownBoard(model) => {
-                write!(f, "unknown board: {model} is neither QEMU's virt nor a Raspberry Pi 4")
+                write!(
+                    f,
+                    "unknown board: {model} is neither QEMU's virt nor a Raspberry Pi with a BCM2711 (4 B, 400, CM4)"
+                )
+            }
+            Refusal::OtherMachine(model, misfit) => {
+                write!(f, "the device tree is of another machine, {model}: {misfit}")
             }
             Refusal::NoConsole => f.write_str("the device tree has no enabled PL011 UART"),
             Refusal::NoInterruptController => f.write_str("the device tree has no GICv2 or GICv3"),
@@ -56,14 +99,18 @@ pub fn bring_up(device_tree: u64) -> Result<(), Refusal> {
     let tree = DeviceTree::load(device_tree).map_err(Refusal::DeviceTree)?;
     let console = tree.console();
     let Some(board) = Board::recognise(&tree) else {
-        if let Some(console) = console {
+        if let Some(address) = console.map(|console| console.registers[0].0).filter(|&at| console::is_pl011(at)) {
             // Its clock is unknown, and the rate stays what firmware set.
-            console::prepare(console::Description { address: console.registers[0].0, clock: 0 });
+            console::prepare(console::Description { address, clock: 0 });
         }
         return Err(Refusal::UnknownBoard(tree.model()));
     };
     let console = console.ok_or(Refusal::NoConsole)?;
-    board.prepare_console(console.registers[0].0);
+    let registers = console.registers[0].0;
+    if let Some(misfit) = misfit(&tree, registers) {
+        return Err(Refusal::OtherMachine(tree.model(), misfit));
+    }
+    board.prepare_console(registers);
 
     timer::set_frequency(timer::frequency()).ok_or(Refusal::NoTimer)?;
     let archive = tree.archive();

@@ -74,6 +74,15 @@ pub fn is_pl011(address: u64) -> bool {
     }
 }
 
+/// Whether something at this physical address answers a load of a PL011's flag register.
+#[cfg(target_os = "none")]
+pub fn answers(address: u64) -> bool {
+    const FLAGS: u64 = 0x18;
+    let registers = MAP.lock().map_device(address, PAGE);
+    // SAFETY: the page is mapped; the register, if it is one, does not change when it is read.
+    unsafe { memory::probe((registers + FLAGS) as *const u32) }.is_some()
+}
+
 /// Whether there is a UART to write to.
 pub fn is_ready() -> bool {
     CONSOLE.lock().is_some()

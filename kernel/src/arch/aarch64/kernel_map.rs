@@ -135,8 +135,12 @@ impl KernelMap {
     pub fn map_device(&mut self, physical: u64, bytes: u64) -> u64 {
         let first = physical & !(PAGE - 1);
         let end = (physical + bytes).next_multiple_of(PAGE);
-        // Congruent to the physical address, so that a large window is mapped in blocks of 2 MiB.
-        let window = self.next_device.next_multiple_of(BLOCK) + first % BLOCK;
+        let window = if end - first < BLOCK {
+            self.next_device
+        } else {
+            // Congruent to the physical address, so that most of it is mapped in blocks of 2 MiB.
+            self.next_device.next_multiple_of(BLOCK) + first % BLOCK
+        };
         self.map(window, first, end - first, Mapping::Device);
         // One page stays free between devices: a wrong offset faults.
         self.next_device = window + (end - first) + PAGE;

@@ -1,10 +1,12 @@
 //! What differs between boards and no device tree says. Nothing outside of this folder knows an address
 //! or a clock of a particular board.
 
-mod raspberry_pi_4;
+mod bcm2711;
 mod virt;
 
+use crate::arch::memory;
 use crate::platform::{console, device_tree::DeviceTree};
+use core::fmt;
 
 /// A board that this kernel runs on.
 pub struct Board {
@@ -16,18 +18,20 @@ pub struct Board {
     usual_console: u64,
     /// Makes the PL011 reach the outside.
     connect_console: fn(),
+    /// Writes a line to every other UART that is ready for one.
+    say_elsewhere: fn(fmt::Arguments),
 }
 
-static BOARDS: [&Board; 2] = [&virt::BOARD, &raspberry_pi_4::BOARD];
+static BOARDS: [&Board; 2] = [&virt::BOARD, &bcm2711::BOARD];
 
-/// Machines with memory below this address are taken for a Raspberry Pi 4, whose memory begins at 0;
-/// others for QEMU's virt, whose memory begins here.
+/// Machines with the kernel below this address are taken for boards with a BCM2711, whose memory begins at 0; others for
+/// QEMU's virt, whose memory begins here.
 const LOAD_LIMIT: u64 = 0x4000_0000;
 
 /// For the very first sign of life, in boot/entry.s: the limit above, then the console's data register
 /// below it and from it on.
 #[unsafe(no_mangle)]
-static EARLY_CONSOLES: [u64; 3] = [LOAD_LIMIT, raspberry_pi_4::BOARD.usual_console, virt::BOARD.usual_console];
+static EARLY_CONSOLES: [u64; 3] = [LOAD_LIMIT, bcm2711::BOARD.usual_console, virt::BOARD.usual_console];
 
 impl Board {
     /// The board that the tree is for.
@@ -40,12 +44,35 @@ impl Board {
         (self.connect_console)();
         console::prepare(console::Description { address, clock: self.console_clock });
     }
+    /// The board that this machine is, as far as its UART tells: for when there is no device tree to believe. A PL011
+    /// that identifies itself decides, else the place that a loader has given to the kernel.
+    ///
+    /// What else may be at these addresses is read, with loads that may fault: memory does not mind, and the registers
+    /// of a PL011 that identify it do not change when they are read.
+    fn likely() -> Option<&'static Board> {
+        let by_itself = BOARDS.into_iter().find(|board| console::is_pl011(board.usual_console));
+        let by_place = || {
+            let board = if memory::image().start < LOAD_LIMIT { &bcm2711::BOARD } else { &virt::BOARD };
+            console::answers(board.usual_console).then_some(board)
+        };
+        by_itself.or_else(by_place)
+    }
 }
 
-/// Prepares the console where one of the known boards has it, if a PL011 answers there: for when there is
-/// no device tree to tell.
+/// Prepares the console where one of the known boards has it, for when no device tree has told.
 pub fn prepare_likely_console() {
-    if let Some(board) = BOARDS.into_iter().find(|board| console::is_pl011(board.usual_console)) {
+    if let Some(board) = Board::likely() {
         board.prepare_console(board.usual_console);
+    }
+}
+
+/// Writes a line to every UART of the likely board, for when no device tree has told which there are; the console is
+/// prepared then.
+pub fn say_everywhere(line: fmt::Arguments) {
+    if let Some(board) = Board::likely() {
+        // First: the console may take the pins from the other one.
+        (board.say_elsewhere)(line);
+        board.prepare_console(board.usual_console);
+        console::print(format_args!("\r{line}\n"));
     }
 }

@@ -7,4 +7,5 @@ pub(super) static BOARD: Board = Board {
     console_clock: 24_000_000,
     usual_console: 0x0900_0000,
     connect_console: || {},
+    say_elsewhere: |_| {},
 };
