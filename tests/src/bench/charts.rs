@@ -16,7 +16,7 @@ const INSTRUCTIONS: &str = "Instructions (-icount shift=0) hide cycles: a barrie
                             count as one each.";
 
 /// What to know about figures that are cache lines.
-const LINES: &str = "A model of a Cortex-A72: L1D 32 KiB, L2 1 MiB, all emptied at the begin; without prefetch. \
+const LINES: &str = "A model of a Cortex-A72: L1D 32 KiB, L2 1 MiB, all emptied at the start; without prefetch. \
                      docs/performance.md.";
 
 /// What is compared in the chart of operations, and how it is called there.

@@ -18,7 +18,7 @@ use std::process::{Command, Stdio};
 
 /// The oldest QEMU with the plugin's interface.
 const OLDEST: [u32; 2] = [9, 2];
-/// The states in which caches are at the begin, as metrics end with them.
+/// The states in which caches are at the start, as metrics end with them.
 const STATES: [&str; 2] = ["cold", "warm"];
 
 /// The metric of a count: `fork.l1d.cold`.

@@ -22,7 +22,8 @@ const PROGRAM: &str = "(the program)";
 /// Where programs are; everything above is the kernel.
 const KERNEL: u64 = 1 << 63;
 
-/// Lines that something missed in L1D and in L2, and pages in which they are.
+/// Lines that something missed in L1D and in L2, and the pages of memory in which they are; of a function, the pages of that
+/// one of its instructions that goes to most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Lines {
     l1d: u64,

@@ -19,7 +19,7 @@ const LINES: [(&str, &str, &str); 8] = [
     ("TLB warm", "tlb", "warm"),
 ];
 /// What to know about them.
-const ABOUT_LINES: &str = "L1D, L2: lines of data that loads and stores missed; cold: caches and TLBs emptied at the begin, \
+const ABOUT_LINES: &str = "L1D, L2: lines of data that loads and stores missed; cold: caches and TLBs emptied at the start, \
                            warm: as they were. zeroed:\nlines that DC ZVA made without a fetch. TLB: walks. \
                            docs/performance.md says what is modelled.\n";
 

@@ -26,11 +26,11 @@ const PAGE_SHIFT: u32 = 12;
 /// What was missed between two marks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// The counter at its begin.
+    /// The counter at its start.
     pub begin: u64,
     /// The counter at its end.
     pub end: u64,
-    /// With caches and TLBs emptied at the begin.
+    /// With caches and TLBs emptied at the start.
     pub cold: Counts,
     /// With caches and TLBs as they were.
     pub warm: Counts,
@@ -242,6 +242,17 @@ mod tests {
         load(&mut bench, 3);
         let spans = bench.mark(300);
         assert_eq!(spans.iter().map(l1d).collect::<Vec<_>>(), [(100, 300, 3, 1), (200, 300, 1, 0)]);
+    }
+
+    #[test]
+    fn caches_that_an_older_mark_has_used_are_emptied_for_a_newer_one() {
+        let mut bench = Bench::new(1, Detail::Counts);
+        for counter in 1..=2 * SPANNED as u64 {
+            bench.mark(counter);
+            load(&mut bench, counter);
+        }
+        let newest = bench.mark(100).pop().map(|span| span.cold.l1d);
+        assert_eq!(newest, Some(1), "one load since the newest mark");
     }
 
     #[test]
