@@ -98,6 +98,12 @@ define compile
 @touch $(STAMP)
 endef
 
+# The plugin for QEMU that counts cache lines; it needs Linux, and without it they are left out.
+define plugin
+@[ "$$(uname)" != Linux ] || { $(CARGO) build --quiet --release -p graft-cache-plugin && \
+	install -m 644 $(TARGET_DIR)/release/libgraft_cache_plugin.so $(BUILD)/cache-plugin.so; }
+endef
+
 build: ## kernel, programs and archive, into build/
 	@tests/setup.sh build
 	$(compile)
@@ -117,16 +123,19 @@ run: ## boot into the shell, or run CMD
 test: ## every test, host and QEMU; the last line is the count
 	@tests/setup.sh test
 	$(compile)
+	$(plugin)
 	@$(TOOL) test $(if $(JOBS),--jobs $(JOBS)) $(if $(ONLY),--only "$(ONLY)")
 
-bench: ## what fork and all around it cost, in instructions: a table, CSV and SVG charts
+bench: ## what fork and all around it cost, in instructions and cache lines: tables, CSV and SVG charts
 	@tests/setup.sh run
 	$(compile)
+	$(plugin)
 	@$(TOOL) bench $(if $(JOBS),--jobs $(JOBS))
 
 bench-linux: ## the same on Debian's Linux in the same machine, side by side (100 MB once, ten minutes)
 	@tests/setup.sh run linux
 	$(compile)
+	$(plugin)
 	@$(CARGO) build $(QUIET) --release --target $(TARGET) -p graft-linux-bench
 	@$(TOOL) bench-linux --program $(COMPILED)/linux-bench $(if $(JOBS),--jobs $(JOBS)) \
 		$(if $(LINUX_ARGS),--arguments "$(LINUX_ARGS)")
@@ -134,6 +143,7 @@ bench-linux: ## the same on Debian's Linux in the same machine, side by side (10
 bench-accept: ## accept what operations cost now: make test fails when they cost more
 	@tests/setup.sh run
 	$(compile)
+	$(plugin)
 	@$(TOOL) bench-accept
 
 picture: ## the translation tables of two live processes before and after a write, as SVG
@@ -170,8 +180,10 @@ doc: ## the documentation of every crate
 size: build ## bytes of kernel and programs in memory
 	@$(TOOL) size
 
-profile: build ## where the instructions of forkbench's figures go, by function
-	@$(TOOL) profile --icount --smp 1 --mem 1G --memory $(or $(TOUCH),4M) $(or $(SHARE),l3 l1)
+profile: build ## where the instructions of forkbench's figures go, by function; with MISSES=1 its cache misses
+	$(if $(MISSES),$(plugin))
+	@$(TOOL) profile $(if $(MISSES),--misses) --icount --smp 1 --mem $(if $(MISSES),3G,1G) \
+		--memory $(or $(TOUCH),$(if $(MISSES),1G,4M)) $(or $(SHARE),l3 l1)
 
 doctor: ## tools found here, against those known to work
 	@tests/setup.sh doctor

@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use graft_abi::Share;
-use graft_tests::bench::{self, compare, profile};
+use graft_tests::bench::{self, compare, missed, profile};
 use graft_tests::builder::folder::Build;
 use graft_tests::cases;
 use graft_tests::harness::foreground::{self, Outcome};
@@ -61,13 +61,16 @@ enum Action {
         #[command(flatten)]
         machine: MachineArguments,
     },
-    /// Shows where the instructions of forkbench's figures go, by function.
+    /// Shows where the instructions of forkbench's figures go, by function, or its cache misses.
     Profile {
         #[command(flatten)]
         machine: MachineArguments,
         /// How much memory forkbench touches.
         #[arg(long)]
         memory: String,
+        /// Show where its cache misses are, instead.
+        #[arg(long)]
+        misses: bool,
         /// Depths of sharing.
         shares: Vec<String>,
     },
@@ -221,10 +224,11 @@ fn perform(build: &Build, action: Action) -> Result<ExitCode, String> {
             let mut command = machine.machine(build)?.command(console);
             println!("{}", shell_words(command.args(["-gdb", "stdio", "-S"])));
         }
-        Action::Profile { machine, memory, shares } => {
+        Action::Profile { machine, memory, misses, shares } => {
             let machine = machine.machine(build)?;
             for share in shares {
-                println!("{}", profile::run(build, &machine, &memory, &share)?);
+                let run = if misses { missed::run } else { profile::run };
+                println!("{}", run(build, &machine, &memory, &share)?);
             }
         }
         Action::Bench { jobs } => print!("{}", bench::run(build, at_a_time(jobs))?),

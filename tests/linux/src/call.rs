@@ -3,6 +3,8 @@
 use core::arch::asm;
 use core::fmt;
 
+use crate::span::Span;
+
 /// A system call by its number.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Call {
@@ -66,9 +68,9 @@ impl Timed {
         result(self.call, self.x0)
     }
 
-    /// Counts that it took.
-    pub(crate) fn counts(self) -> u64 {
-        self.end - self.begin
+    /// From the reading before it to the one after it.
+    pub(crate) fn span(self) -> Span {
+        Span::between(self.begin, self.end)
     }
 }
 

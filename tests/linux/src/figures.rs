@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::span::Span;
+
 /// Every metric with its unit, in the order of the rows; forkbench's names and units.
 const METRICS: [(&str, &str); 18] = [
     ("fork", "ns"),
@@ -24,6 +26,9 @@ const METRICS: [(&str, &str); 18] = [
     ("pipe_round_trip", "ns"),
 ];
 
+/// The figure that is half of what was measured: from one process to another and back.
+const HALF: &str = "context_switch";
+
 /// Most values of one figure.
 const REPETITIONS_MAX: usize = 3;
 
@@ -40,7 +45,7 @@ pub(crate) struct Figures {
 
 #[derive(Clone, Copy, Default)]
 struct Figure {
-    values: [u64; REPETITIONS_MAX],
+    values: [Span; REPETITIONS_MAX],
     count: usize,
 }
 
@@ -49,17 +54,22 @@ pub(crate) struct Row<'a> {
     metric: &'static str,
     unit: &'static str,
     /// In ascending order, at least one.
-    values: &'a [u64],
+    values: &'a [Span],
 }
 
 impl Figures {
+    /// Notes a value, which is no time, of a metric.
+    pub(crate) fn note_count(&mut self, metric: &str, value: u64) {
+        self.note(metric, Span { counts: value, by: 0 });
+    }
+
     /// Notes a value of a metric.
-    pub(crate) fn note(&mut self, metric: &str, value: u64) {
+    pub(crate) fn note(&mut self, metric: &str, value: Span) {
         let index = METRICS.iter().position(|(name, _)| *name == metric).expect("a metric of the list");
         let figure = &mut self.all[index];
         figure.values[figure.count] = value;
         figure.count += 1;
-        figure.values[..figure.count].sort_unstable();
+        figure.values[..figure.count].sort_unstable_by_key(|span| span.counts);
     }
 
     /// All rows.
@@ -69,10 +79,23 @@ impl Figures {
     }
 }
 
+impl Row<'_> {
+    /// What was measured.
+    pub(crate) fn metric(&self) -> &str {
+        self.metric
+    }
+
+    /// When each time was taken; nothing where the values are no times.
+    pub(crate) fn spans(&self) -> &[Span] {
+        if self.unit == "ns" { self.values } else { &[] }
+    }
+}
+
 impl fmt::Display for Row<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Row { metric, unit, values } = self;
         let last = values.len() - 1;
-        write!(f, "{metric},{unit},{},{},{},{}", values[0], values[last / 2], values[last], values.len())
+        let at = |place: usize| if *metric == HALF { values[place].counts / 2 } else { values[place].counts };
+        write!(f, "{metric},{unit},{},{},{},{}", at(0), at(last / 2), at(last), values.len())
     }
 }

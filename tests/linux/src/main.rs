@@ -1,7 +1,8 @@
 //! Takes `forkbench`'s figures on Linux, as its first process: `/init NAME`, alone in the initial RAM disk.
 //!
 //! Every figure is taken as forkbench takes it: the same counter, read around the same instructions, and each page
-//! written since it was mapped. A row is `NAME,RELEASE,BYTES,METRIC,UNIT,MIN,MEDIAN,MAX,N`. The last line is
+//! written since it was mapped. A row is `NAME,RELEASE,BYTES,METRIC,UNIT,MIN,MEDIAN,MAX,N`, after one
+//! `span,NAME,RELEASE,BYTES,METRIC,COUNTS,BY` for each time that was taken, as forkbench's `--spans` has them. The last line is
 //! [`LAST_LINE`]; whoever does not see it has not seen all figures.
 
 #![no_std]
@@ -18,6 +19,7 @@ mod memory;
 mod proc;
 #[allow(unsafe_code)]
 mod sequences;
+mod span;
 #[allow(unsafe_code)]
 mod start;
 
@@ -61,8 +63,12 @@ fn measure_all(name: &str) -> Result<(), Refused> {
             sequences::repetition(bytes, &mut figures)?;
         }
         // Writing takes as long as the serial line does: never while something is measured.
+        let release = release.as_str().trim_end();
         for row in figures.rows() {
-            say(format_args!("{name},{},{bytes},{row}", release.as_str().trim_end()));
+            for span in row.spans() {
+                say(format_args!("span,{name},{release},{bytes},{},{},{}", row.metric(), span.counts, span.by));
+            }
+            say(format_args!("{name},{release},{bytes},{row}"));
         }
     }
     Ok(())

@@ -3,6 +3,7 @@
 use core::arch::asm;
 
 use crate::call::{Call, Refused, Timed, call, timed};
+use crate::span::Span;
 
 /// Bytes of a page.
 pub(crate) const PAGE: usize = 4096;
@@ -70,9 +71,9 @@ impl Memory {
         unsafe { timed(Call::Munmap, [self.address, self.bytes]) }
     }
 
-    /// Counts of a read of one byte.
+    /// A read of one byte.
     #[inline(always)]
-    pub(crate) fn read(&self, page: usize) -> u64 {
+    pub(crate) fn read(&self, page: usize) -> Span {
         let (begin, end): (u64, u64);
         // SAFETY: as in `get`.
         unsafe {
@@ -89,12 +90,12 @@ impl Memory {
                 options(nostack),
             );
         }
-        end - begin
+        Span::between(begin, end)
     }
 
-    /// Counts of a write of one byte.
+    /// A write of one byte.
     #[inline(always)]
-    pub(crate) fn write(&self, page: usize) -> u64 {
+    pub(crate) fn write(&self, page: usize) -> Span {
         let (begin, end): (u64, u64);
         // SAFETY: as in `set`.
         unsafe {
@@ -110,7 +111,7 @@ impl Memory {
                 options(nostack),
             );
         }
-        end - begin
+        Span::between(begin, end)
     }
 }
 

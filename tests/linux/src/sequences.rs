@@ -13,6 +13,7 @@ use crate::call::{Call, Refused, Timed, call, counter, exit, timed};
 use crate::figures::Figures;
 use crate::memory::{Memory, PAGE};
 use crate::proc;
+use crate::span::Span;
 
 /// Where the measured memory begins, as in forkbench: on a level-1 boundary.
 const MEMORY: usize = 0x2_0000_0000;
@@ -37,28 +38,28 @@ pub(crate) fn repetition(bytes: usize, figures: &mut Figures) -> Result<(), Refu
     beside_a_child(bytes, figures)?;
 
     let ended = child(bytes, |_| counter())?;
-    figures.note("exit", ended.at - ended.report);
-    let ended = child(bytes, |memory| memory.read(0))?;
-    figures.note("child_read", ended.report);
+    figures.note("exit", Span::between(ended.report, ended.at));
+    let ended = child(bytes, |memory| memory.read(0).counts)?;
+    figures.note("child_read", ended.reported());
     figures.note("last_owner_write", ended.last_owner_write);
-    figures.note("child_first_write", child(bytes, |memory| memory.write(0))?.report);
+    figures.note("child_first_write", child(bytes, |memory| memory.write(0).counts)?.reported());
     let after_the_first = |memory: &Memory| {
         memory.set(0, 0);
-        memory.write(1)
+        memory.write(1).counts
     };
-    figures.note("child_next_write", child(bytes, after_the_first)?.report);
-    figures.note("child_unmap", child(bytes, |memory| memory.unmap().counts())?.report);
+    figures.note("child_next_write", child(bytes, after_the_first)?.reported());
+    figures.note("child_unmap", child(bytes, |memory| memory.unmap().span().counts)?.reported());
     let tables = |_: &Memory| proc::table_bytes().expect("/proc is there");
-    figures.note("table_bytes_fork", child(bytes, tables)?.report);
+    figures.note_count("table_bytes_fork", child(bytes, tables)?.report);
 
     let unmapped = touched(bytes)?.unmap();
     unmapped.result()?;
-    figures.note("unmap", unmapped.counts());
+    figures.note("unmap", unmapped.span());
     figures.note("demand_zero", demand_zero()?);
     // SAFETY: touches no memory.
-    figures.note("null_call", unsafe { timed(Call::Getppid, []) }.counts());
+    figures.note("null_call", unsafe { timed(Call::Getppid, []) }.span());
     spawn(figures)?;
-    figures.note("context_switch", yield_and_back()? / 2);
+    figures.note("context_switch", yield_and_back()?);
     figures.note("pipe_round_trip", pipe_round_trip()?);
     Ok(())
 }
@@ -99,14 +100,14 @@ fn give_way() -> Timed {
 
 /// Forks a child that ends at once, and waits for it.
 #[inline(never)]
-fn fork_exit_wait(bytes: usize) -> Result<u64, Refused> {
+fn fork_exit_wait(bytes: usize) -> Result<Span, Refused> {
     let _memory = touched(bytes)?;
     let forked = fork();
     if forked.is_child() {
         exit();
     }
     wait(forked.result()?)?;
-    Ok(counter() - forked.begin)
+    Ok(Span::between(forked.begin, counter()))
 }
 
 /// Forks a child that sleeps; the parent writes twice.
@@ -125,7 +126,7 @@ fn beside_a_child(bytes: usize, figures: &mut Figures) -> Result<(), Refused> {
     give_way();
     let (first, next) = (memory.write(0), memory.write(1));
     end(child)?;
-    figures.note("fork", forked.counts());
+    figures.note("fork", forked.span());
     figures.note("parent_first_write", first);
     figures.note("parent_next_write", next);
     Ok(())
@@ -137,7 +138,14 @@ struct Ended {
     /// The count when the parent had waited for it.
     at: u64,
     /// Counts of the parent's first write after that.
-    last_owner_write: u64,
+    last_owner_write: Span,
+}
+
+impl Ended {
+    /// The report as a time that was taken before the parent had waited.
+    fn reported(&self) -> Span {
+        Span { counts: self.report, by: self.at }
+    }
 }
 
 /// Forks a child that does its work and ends; when it is gone, the parent writes.
@@ -157,7 +165,7 @@ fn child(bytes: usize, work: impl FnOnce(&Memory) -> u64) -> Result<Ended, Refus
 }
 
 /// The first write to a page, beside one that has all tables.
-fn demand_zero() -> Result<u64, Refused> {
+fn demand_zero() -> Result<Span, Refused> {
     let fresh = Memory::private(FRESH, 2 * PAGE)?;
     fresh.set(0, 1);
     Ok(fresh.write(1))
@@ -206,13 +214,13 @@ fn spawn(figures: &mut Figures) -> Result<(), Refused> {
     unsafe { call(Call::Wait4, [started.result()?, (&raw mut status).addr()])? };
     let ended = counter();
     assert!(status == 0, "/init ended with status {status:#x}");
-    figures.note("spawn", started.counts());
-    figures.note("spawn_exit_wait", ended - begin);
+    figures.note("spawn", started.span());
+    figures.note("spawn_exit_wait", Span::between(begin, ended));
     Ok(())
 }
 
 /// Counts from one process to another and back.
-fn yield_and_back() -> Result<u64, Refused> {
+fn yield_and_back() -> Result<Span, Refused> {
     let forked = fork();
     if forked.is_child() {
         loop {
@@ -225,11 +233,11 @@ fn yield_and_back() -> Result<u64, Refused> {
     }
     let back = give_way();
     end(child)?;
-    Ok(back.counts())
+    Ok(back.span())
 }
 
 /// Counts of one byte to another process and one back, through a pipe each.
-fn pipe_round_trip() -> Result<u64, Refused> {
+fn pipe_round_trip() -> Result<Span, Refused> {
     let [there, back] = [pipe()?, pipe()?];
     let forked = fork();
     if forked.is_child() {
@@ -242,15 +250,15 @@ fn pipe_round_trip() -> Result<u64, Refused> {
         let begin = counter();
         proc::write(there[1], b"!")?;
         proc::read(back[0], &mut [0])?;
-        Ok(counter() - begin)
+        Ok(Span::between(begin, counter()))
     };
     for _ in 0..WARM_UP {
         round()?;
     }
-    let counts = round()?;
+    let span = round()?;
     end(child)?;
     there.into_iter().chain(back).try_for_each(proc::close)?;
-    Ok(counts)
+    Ok(span)
 }
 
 /// Reads a byte and writes it.

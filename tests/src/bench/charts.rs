@@ -1,5 +1,6 @@
 //! The charts: fork and its tables by size, and the price of each operation.
 
+use super::lines;
 use super::plan::{SHOWN, size, sizes};
 use super::systems::{self, System};
 use crate::bench::figures::Figure;
@@ -14,6 +15,10 @@ const CONDITIONS: &str = "QEMU virt, one Cortex-A72. Every page was written befo
 const INSTRUCTIONS: &str = "Instructions (-icount shift=0) hide cycles: a barrier, a TLB invalidation and a cache miss \
                             count as one each.";
 
+/// What to know about figures that are cache lines.
+const LINES: &str = "A model of a Cortex-A72: L1D 32 KiB, L2 1 MiB, all emptied at the start; without prefetch. \
+                     docs/performance.md.";
+
 /// What is compared in the chart of operations, and how it is called there.
 const OPERATIONS: [(&str, &str); 6] = [
     ("fork", "fork"),
@@ -23,6 +28,15 @@ const OPERATIONS: [(&str, &str); 6] = [
     ("last_owner_write", "last owner's write"),
     ("demand_zero", "fresh page"),
 ];
+/// The same in the chart of lines.
+const MISSING: [(&str, &str); 6] = [
+    ("fork", "fork"),
+    ("exit", "exit"),
+    ("child_first_write", "first write"),
+    ("child_next_write", "next write"),
+    ("unmap", "unmap"),
+    ("spawn", "spawn"),
+];
 
 /// Every chart with its file's name.
 pub(super) fn all(figures: &[Figure]) -> Result<Vec<(&'static str, String)>, String> {
@@ -30,24 +44,31 @@ pub(super) fn all(figures: &[Figure]) -> Result<Vec<(&'static str, String)>, Str
     let mut systems = systems::compared(figures);
     systems.sort_by_key(|system| system.share.is_some());
     let instructions = || Axis::new("instructions", Scale::Decades);
+    let lines_missed = || Axis::new("cache lines missed in L1D, cold", Scale::Decades);
     let bytes = Axis::new("memory for tables", Scale::Doublings).written(Notation::Bytes);
-    let charts = [
-        ("bench-fork.svg", by_size(&systems, "fork", "Fork, as the parent sees it", instructions()).svg()),
-        (
-            "bench-tables.svg",
-            by_size(&systems, "table_bytes_fork", "Translation tables that a fork takes", bytes).svg(),
-        ),
-        ("bench-operations.svg", operations(&systems, instructions()).svg()),
+    let title = "Fork, as the parent sees it";
+    let tables = "Translation tables that a fork takes";
+    let (plain, missed) = (|metric: &str| metric.to_string(), |metric: &str| lines::metric(metric, "l1d", "cold"));
+    let mut charts = vec![
+        ("bench-fork.svg", by_size(&systems, "fork", title, instructions(), &[INSTRUCTIONS]).svg()),
+        ("bench-tables.svg", by_size(&systems, "table_bytes_fork", tables, bytes, &[]).svg()),
+        ("bench-operations.svg", operations(&systems, &OPERATIONS, plain, instructions(), INSTRUCTIONS).svg()),
     ];
+    if figures.iter().any(|figure| lines::is_metric(&figure.metric)) {
+        charts.extend([
+            ("bench-fork-lines.svg", by_size(&systems, &missed("fork"), title, lines_missed(), &[LINES]).svg()),
+            ("bench-lines.svg", operations(&systems, &MISSING, missed, lines_missed(), LINES).svg()),
+        ]);
+    }
     let drawn = |(name, chart): (&'static str, Result<String, PlotError>)| {
         chart.map(|svg| (name, svg)).map_err(|error| format!("{name}: {error}"))
     };
     charts.into_iter().map(drawn).collect()
 }
 
-fn by_size(systems: &[System<'_>], metric: &str, title: &str, y: Axis) -> LineChart {
+fn by_size(systems: &[System<'_>], metric: &str, title: &str, y: Axis, about: &[&str]) -> LineChart {
     let mut lines = Vec::new();
-    let mut notes = notes(&y);
+    let mut notes = notes(about);
     for (number, system) in systems.iter().enumerate() {
         let mut points = system.by_size(metric);
         let mut look = look(number, system);
@@ -68,9 +89,8 @@ fn by_size(systems: &[System<'_>], metric: &str, title: &str, y: Axis) -> LineCh
     LineChart { title: title.into(), x, y, lines, notes }
 }
 
-fn notes(y: &Axis) -> Vec<String> {
-    let instructions = (y.notation == Notation::Number).then_some(INSTRUCTIONS);
-    [Some(CONDITIONS), instructions].into_iter().flatten().map(String::from).collect()
+fn notes(about: &[&str]) -> Vec<String> {
+    [&[CONDITIONS], about].concat().into_iter().map(String::from).collect()
 }
 
 /// A straight line between two points, at every size that we measure.
@@ -80,21 +100,28 @@ fn between((from, low): (u64, u64), (to, high): (u64, u64)) -> Vec<(u64, u64)> {
     sizes().filter(|bytes| (from..=to).contains(bytes)).map(|bytes| (bytes, value(bytes).round() as u64)).collect()
 }
 
-fn operations(systems: &[System<'_>], y: Axis) -> BarChart {
+fn operations(
+    systems: &[System<'_>],
+    groups: &[(&str, &str)],
+    metric_of: impl Fn(&str) -> String,
+    y: Axis,
+    about: &str,
+) -> BarChart {
     // A logarithm has no place for nothing.
-    let value = |system: &System, metric| Some(system.median(SHOWN, metric)? as f64).filter(|value| *value > 0.0);
+    let value = |system: &System, metric: &str| {
+        Some(system.median(SHOWN, &metric_of(metric))? as f64).filter(|value| *value > 0.0)
+    };
     let bars = systems.iter().enumerate().map(|(number, system)| Bars {
         name: title_of(system),
         colour: look(number, system).colour,
-        values: OPERATIONS.map(|(metric, _)| value(system, metric)).into(),
+        values: groups.iter().map(|(metric, _)| value(system, metric)).collect(),
     });
-    let notes = notes(&y);
     BarChart {
         title: format!("A process with {}", size(SHOWN)),
         y,
-        groups: OPERATIONS.map(|(_, name)| name.into()).into(),
+        groups: groups.iter().map(|(_, name)| (*name).into()).collect(),
         bars: bars.filter(|bars| bars.values.iter().any(Option::is_some)).collect(),
-        notes,
+        notes: notes(&[about]),
     }
 }
 
@@ -139,6 +166,7 @@ mod tests {
             let share = point.share.name();
             text += &row(share, point.bytes, "fork", 1000 + point.bytes / 4096);
             text += &row(share, point.bytes, "table_bytes_fork", 4096 + point.bytes / 512);
+            text += &row(share, point.bytes, "fork.l1d.cold", 100 + point.bytes / 65536);
         }
         figures::parse(&text)
     }
@@ -146,7 +174,9 @@ mod tests {
     #[test]
     fn every_chart_is_drawn_and_names_all_that_it_compares() {
         let charts = all(&figures()).unwrap();
-        assert_eq!(charts.len(), 3);
+        assert_eq!(charts.len(), 5);
+        let without: Vec<_> = figures().into_iter().filter(|figure| !lines::is_metric(&figure.metric)).collect();
+        assert_eq!(all(&without).unwrap().len(), 3, "no lines were counted");
         for name in ["Graft copy (classic)", "Graft l3 (default)", "Graft l2", "Graft l1"] {
             assert!(charts.iter().all(|(_, svg)| svg.contains(&format!("\n{name}\n"))), "{name}");
         }

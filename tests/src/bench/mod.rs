@@ -5,16 +5,19 @@
 //!   other systems: others.csv, bench-linux.csv ────▶ Figure ─┤▶ bench.csv (ours alone)
 //!                                                            └▶ charts    bench-*.svg
 //!   instructions.csv ◀── guard: has anything grown? ◀── the same boots, a few of them
+//!   lines: what the plugin in tests/cache has counted beside them ──▶ Figure
 //! ```
 //!
-//! Times are counted in instructions, which are the same in every run.
+//! Times are counted in instructions and in cache lines, both the same in every run.
 
 mod boots;
 mod charts;
 pub mod compare;
 pub mod figures;
 pub mod guard;
+pub mod lines;
 pub mod linux;
+pub mod missed;
 pub mod plan;
 pub mod profile;
 mod programs;
@@ -28,7 +31,9 @@ use std::fs;
 
 /// Measures everything, shows it and writes `bench.csv` and the charts; returns what to tell the user.
 pub fn run(build: &Build, jobs: usize) -> Result<String, String> {
-    let mut boots: Vec<_> = plan(sizes()).into_iter().map(|point| boot(build, point)).collect();
+    let plugin = lines::plugin(build, &machine(build).emulator);
+    let counter = plugin.as_deref().ok();
+    let mut boots: Vec<_> = plan(sizes()).into_iter().map(|point| boot(build, counter, point)).collect();
     boots.extend(programs::boots(build));
     let figures = boots::all(&boots, jobs)?;
     build.write("bench.csv", figures::file(&figures))?;
@@ -45,6 +50,9 @@ pub fn run(build: &Build, jobs: usize) -> Result<String, String> {
         report += &format!("{}\n", build.path(name).display());
     }
     report += &remark;
+    if let Err(why) = &plugin {
+        report += &format!("cache lines: left out; {why}\n");
+    }
     Ok(report)
 }
 
@@ -52,7 +60,9 @@ pub fn run(build: &Build, jobs: usize) -> Result<String, String> {
 pub fn accept(build: &Build) -> Result<String, String> {
     let accepted = Accepted::read()?;
     let log = build.logs().join("bench-accept.log");
-    let figures = measure(&machine(build), &accepted.points(), &log)
+    let machine = machine(build);
+    let plugin = lines::plugin(build, &machine.emulator)?;
+    let figures = measure(&machine, Some(&plugin), &accepted.points(), &log)
         .map_err(|error| format!("{error}; see {}", log.display()))?;
     let changes = accepted.changes(&figures)?;
     let renewed = accepted.renewed(&changes).to_string();

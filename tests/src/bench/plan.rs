@@ -2,8 +2,9 @@
 
 use super::boots::Boot;
 use super::figures::{self, Figure};
+use super::lines;
 use crate::builder::folder::Build;
-use crate::harness::machine::{Console, Machine};
+use crate::harness::machine::{Console, LineCounter, Machine};
 use crate::harness::runner::Outcome;
 use crate::harness::session;
 use crate::harness::verdict::Expected;
@@ -32,7 +33,7 @@ pub struct Point {
 /// The shell's line that measures it.
 impl fmt::Display for Point {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "forkbench --mem {} --share {} --csv", self.bytes, self.share.name())
+        write!(f, "forkbench --mem {} --share {} --csv --spans", self.bytes, self.share.name())
     }
 }
 
@@ -46,14 +47,18 @@ pub(super) fn counting(machine: Machine) -> Machine {
     Machine { cores: 1, memory: "3G".into(), icount: true, ..machine }
 }
 
-/// Boots once and measures all of this, in this order.
-pub fn measure(machine: &Machine, points: &[Point], log: &Path) -> Outcome<Vec<Figure>> {
-    let lines: Vec<_> = points.iter().map(Point::to_string).collect();
-    let machine = machine.clone().with_line(&lines.join(" && "));
+/// Boots once and measures all of this, in this order; cache lines, too, with the plugin that counts them.
+pub fn measure(machine: &Machine, plugin: Option<&Path>, points: &[Point], log: &Path) -> Outcome<Vec<Figure>> {
+    let commands: Vec<_> = points.iter().map(Point::to_string).collect();
+    let mut machine = machine.clone().with_line(&commands.join(" && "));
+    machine.lines = plugin.map(|plugin| LineCounter::beside(plugin, log));
     let ended = session::run(machine.command(Console::Pipe), log, LIMIT)?;
     Expected::success().judge(&ended)?;
     let mut figures = figures::parse(&ended.output);
     figures::count_nanoseconds(&mut figures);
+    if let Some(LineCounter { out, .. }) = &machine.lines {
+        figures.extend(lines::figures(&ended.output, out)?);
+    }
     Ok(figures)
 }
 
@@ -69,14 +74,15 @@ pub(super) fn plan(sizes: impl Iterator<Item = u64>) -> Vec<Point> {
 }
 
 /// The boot that measures a point by itself, so that it finds nothing that another has left behind.
-pub(super) fn boot(build: &Build, point: Point) -> Boot<'static> {
+pub(super) fn boot<'a>(build: &Build, plugin: Option<&'a Path>, point: Point) -> Boot<'a> {
     let machine = machine(build);
     let name = format!("bench-{}-{}.log", point.share.name(), point.bytes);
     let log = build.logs().join(&name);
     // The copying ones take several times as long.
     let weight = 4 + point.bytes / (16 * MEBIBYTE) * if point.share == Share::Copy { 5 } else { 1 };
     let measure = move |bar: &ProgressBar| {
-        let measured = measure(&machine, &[point], &log).map_err(|error| format!("{point}: {error}; see {name}"));
+        let measured =
+            measure(&machine, plugin, &[point], &log).map_err(|error| format!("{point}: {error}; see {name}"));
         bar.inc(weight);
         measured
     };
@@ -98,7 +104,7 @@ mod tests {
         assert_eq!(plan.len(), 13 * 4);
         assert_eq!(plan[0], Point { share: Share::Copy, bytes: 0 });
         assert_eq!(plan[51], Point { share: Share::L1, bytes: 2 << 30 });
-        assert_eq!(plan[51].to_string(), "forkbench --mem 2147483648 --share l1 --csv");
+        assert_eq!(plan[51].to_string(), "forkbench --mem 2147483648 --share l1 --csv --spans");
         assert_eq!([0, MEBIBYTE, 2 << 30].map(size), ["0", "1 MiB", "2 GiB"]);
     }
 }

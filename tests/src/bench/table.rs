@@ -1,13 +1,30 @@
 //! Tables of figures for a terminal.
 
+use super::lines;
 use super::plan::{SHOWN, size};
 use super::systems::System;
 use crate::bench::figures::Figure;
 use graft_abi::Share;
 use graft_rt::size::Grouped;
 
+/// Columns of the tables of cache lines: what stands above, and the count and the state that stand below.
+const LINES: [(&str, &str, &str); 8] = [
+    ("L1D cold", "l1d", "cold"),
+    ("L1D warm", "l1d", "warm"),
+    ("L2 cold", "l2d", "cold"),
+    ("L2 warm", "l2d", "warm"),
+    ("zeroed", "zeroed", "cold"),
+    ("L1I cold", "l1i", "cold"),
+    ("TLB cold", "tlb", "cold"),
+    ("TLB warm", "tlb", "warm"),
+];
+/// What to know about them.
+const ABOUT_LINES: &str = "L1D, L2: lines of data that loads and stores missed; cold: caches and TLBs emptied at the start, \
+                           warm: as they were. zeroed:\nlines that DC ZVA made without a fetch. TLB: walks. \
+                           docs/performance.md says what is modelled.\n";
+
 /// Fork by size, what it takes in tables, and everything else for one size; a column for each system. Where Linux is
-/// among them, the last column says how many times the default takes.
+/// among them, the last column says how many times the default takes. Then cache lines, as far as they were counted.
 pub(super) fn show(figures: &[Figure], systems: &[System<'_>]) -> String {
     let ours = || figures.iter().filter(|figure| figure.program == "forkbench");
     let mut sizes: Vec<u64> = ours().map(|figure| figure.bytes).collect();
@@ -17,18 +34,42 @@ pub(super) fn show(figures: &[Figure], systems: &[System<'_>]) -> String {
         |metric: &'static str| -> Vec<_> { sizes.iter().map(|&bytes| (size(bytes), bytes, metric)).collect() };
     let mut metrics: Vec<&str> = Vec::new();
     // What only others have is at the end.
-    for figure in ours().chain(figures).filter(|figure| figure.bytes == SHOWN) {
+    let of_its_own = |figure: &&Figure| figure.bytes == SHOWN && !lines::is_metric(&figure.metric);
+    for figure in ours().chain(figures).filter(of_its_own) {
         if !metrics.contains(&figure.metric.as_str()) {
             metrics.push(&figure.metric);
         }
     }
-    let shown: Vec<_> = metrics.into_iter().map(|metric| (label(figures, metric), SHOWN, metric)).collect();
-    [
+    let shown: Vec<_> = metrics.iter().map(|&metric| (label(figures, metric), SHOWN, metric)).collect();
+    let mut tables = vec![
         lay_out("fork, instructions", systems, &by_size("fork")),
         lay_out("tables a fork takes, bytes", systems, &by_size("table_bytes_fork")),
         lay_out(&format!("{} touched, instructions", size(SHOWN)), systems, &shown),
-    ]
-    .join("\n")
+    ];
+    if figures.iter().any(|figure| lines::is_metric(&figure.metric)) {
+        tables.push(lay_out("fork, lines missed in L1D, cold", systems, &by_size("fork.l1d.cold")));
+        tables.extend(systems.iter().filter_map(|system| lines_of(system, &metrics)));
+        tables.push(ABOUT_LINES.into());
+    }
+    tables.join("\n")
+}
+
+/// The lines that each operation of a system misses, if they were counted.
+fn lines_of(system: &System<'_>, metrics: &[&str]) -> Option<String> {
+    let row = |metric: &&str| -> Option<(String, Vec<u64>)> {
+        let value = |(_, count, state): &(&str, &str, &str)| system.median(SHOWN, &lines::metric(metric, count, state));
+        Some((metric.to_string(), LINES.iter().map(value).collect::<Option<_>>()?))
+    };
+    let rows: Vec<_> = metrics.iter().filter_map(row).collect();
+    let title = format!("{}, {} touched, lines", system.name, size(SHOWN));
+    let first = rows.iter().map(|row| row.0.len()).chain([title.len()]).max()?;
+    let mut text = format!("{title:first$}");
+    LINES.iter().for_each(|(name, ..)| text += &format!("  {name:>WIDTH$}"));
+    for (name, values) in &rows {
+        text += &format!("\n{name:first$}");
+        values.iter().for_each(|value| text += &format!("  {:>WIDTH$}", Grouped(*value).to_string()));
+    }
+    (!rows.is_empty()).then_some(text + "\n")
 }
 
 /// A metric, with its unit where that is not instructions.
@@ -145,6 +186,21 @@ mod tests {
         assert_eq!(ratio(1, 0), "-");
         let alone = shown(&figures::parse("forkbench,l3,0,fork,instructions,0,1,0,1\n"));
         assert!(!alone.contains("Linux"), "{alone}");
+    }
+
+    #[test]
+    fn lines_have_a_table_for_each_system_and_no_row_among_instructions() {
+        let row = |metric: &str, value: u64| format!("forkbench,l3,{SHOWN},{metric},lines,{value},{value},{value},1\n");
+        let counts =
+            LINES.iter().zip(1001..).map(|((_, count, state), value)| row(&lines::metric("fork", count, state), value));
+        let instructions = format!("forkbench,l3,{SHOWN},fork,instructions,5,5,5,1\n");
+        let table = shown(&figures::parse(&(instructions + &counts.collect::<String>())));
+        let rows: Vec<_> = table.lines().filter(|line| line.starts_with("fork  ")).collect();
+        assert_eq!(rows.len(), 2, "{table}");
+        let numbers: Vec<_> = rows[1].split_whitespace().skip(1).collect();
+        assert_eq!(numbers, ["1,001", "1,002", "1,003", "1,004", "1,005", "1,006", "1,007", "1,008"]);
+        assert!(table.contains("\nl3, 1 GiB touched, lines     L1D cold     L1D warm"), "{table}");
+        assert!(table.contains("\nfork, lines missed in L1D, cold           l3\n1 GiB"), "{table}");
     }
 
     #[test]

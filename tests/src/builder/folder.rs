@@ -43,6 +43,11 @@ impl Build {
         self.0.join("linux-arm64.img")
     }
 
+    /// The plugin for QEMU that counts cache lines.
+    pub fn cache_plugin(&self) -> PathBuf {
+        self.0.join("cache-plugin.so")
+    }
+
     /// The folder of logs.
     pub fn logs(&self) -> PathBuf {
         self.0.join("logs")

@@ -3,6 +3,7 @@
 
 use crate::bench::figures::{self, Figure};
 use crate::bench::guard::Accepted;
+use crate::bench::lines;
 use crate::bench::plan::{self, Point};
 use crate::builder::folder::Build;
 use crate::harness::machine::Machine;
@@ -16,15 +17,14 @@ const LARGE: u64 = 1 << 30;
 const READ_WITHOUT_FAULT: u64 = 40;
 
 pub(super) fn cases(build: &Build) -> Vec<Case> {
-    let machine = plan::machine(build);
-    let case = |name: &str, body: fn(&Machine, &Path) -> Outcome| {
-        let machine = machine.clone();
-        Case::new(format!("{name} · {machine}"), move |log| body(&machine, log))
+    let case = |name: &str, body: fn(&Build, &Machine, &Path) -> Outcome| {
+        let (build, machine) = (build.clone(), plan::machine(build));
+        Case::new(format!("{name} · {machine}"), move |log| body(&build, &machine, log))
     };
     vec![
         case("l3 fork of 1 GiB costs at most 1/100 of copy", ratio),
-        case("instruction counts as accepted; l2 and l1 fork cost the same at 16 MiB and 1 GiB", accepted),
-        case("two runs print the same numbers", repeatable),
+        case("instructions and cache lines as accepted; l2 and l1 fork cost the same at 16 MiB and 1 GiB", accepted),
+        case("two runs print the same numbers, instructions and cache lines", repeatable),
     ]
 }
 
@@ -32,8 +32,8 @@ const fn point(share: Share, bytes: u64) -> Point {
     Point { share, bytes }
 }
 
-fn ratio(machine: &Machine, log: &Path) -> Outcome {
-    let figures = plan::measure(machine, &[point(Share::Copy, LARGE), point(Share::L3, LARGE)], log)?;
+fn ratio(_: &Build, machine: &Machine, log: &Path) -> Outcome {
+    let figures = plan::measure(machine, None, &[point(Share::Copy, LARGE), point(Share::L3, LARGE)], log)?;
     let copy = figures::median(&figures, "copy", LARGE, "fork")?;
     let l3 = figures::median(&figures, "l3", LARGE, "fork")?;
     let note = format!("{l3} against {copy}");
@@ -41,9 +41,10 @@ fn ratio(machine: &Machine, log: &Path) -> Outcome {
 }
 
 /// One measurement for two questions: it takes most of the time.
-fn accepted(machine: &Machine, log: &Path) -> Outcome {
+fn accepted(build: &Build, machine: &Machine, log: &Path) -> Outcome {
     let accepted = Accepted::read()?;
-    let figures = plan::measure(machine, &accepted.points(), log)?;
+    let plugin = lines::plugin(build, &machine.emulator)?;
+    let figures = plan::measure(machine, Some(&plugin), &accepted.points(), log)?;
     for share in [Share::L2, Share::L1] {
         constant(&figures, share.name())?;
     }
@@ -69,10 +70,11 @@ fn no_read_fault(figures: &[Figure], share: &str) -> Outcome<()> {
     }
 }
 
-fn repeatable(machine: &Machine, log: &Path) -> Outcome {
+fn repeatable(build: &Build, machine: &Machine, log: &Path) -> Outcome {
+    let plugin = lines::plugin(build, &machine.emulator)?;
     let points = [point(Share::Copy, SMALL), point(Share::L3, SMALL)];
-    let first = plan::measure(machine, &points, log)?;
-    let second = plan::measure(machine, &points, log)?;
+    let first = plan::measure(machine, Some(&plugin), &points, log)?;
+    let second = plan::measure(machine, Some(&plugin), &points, log)?;
     if first.is_empty() || first.len() != second.len() {
         return Err(format!("first {} figures, then {}", first.len(), second.len()).into());
     }

@@ -58,6 +58,24 @@ pub enum Load {
     },
 }
 
+/// A plugin that counts cache lines beside the guest.
+#[derive(Clone, Debug)]
+pub struct LineCounter {
+    /// The plugin.
+    pub plugin: PathBuf,
+    /// Where it writes what it has counted.
+    pub out: PathBuf,
+    /// Where it writes which instructions missed, if it is to.
+    pub missed: Option<PathBuf>,
+}
+
+impl LineCounter {
+    /// Counts only, written beside a log.
+    pub fn beside(plugin: &Path, log: &Path) -> LineCounter {
+        LineCounter { plugin: plugin.into(), out: log.with_extension("lines.csv"), missed: None }
+    }
+}
+
 /// A machine that QEMU can play. The fields are the variables of the Makefile.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -79,6 +97,8 @@ pub struct Machine {
     pub icount: bool,
     /// How the guest leaves.
     pub leave: Leave,
+    /// What counts cache lines, if anything does; `virt` only.
+    pub lines: Option<LineCounter>,
     /// A device tree to start with; without it, `virt` makes its own and `raspi4b` has none.
     pub device_tree: Option<PathBuf>,
     /// What is in memory.
@@ -100,6 +120,7 @@ impl Machine {
             virtualization: false,
             icount: false,
             leave: Leave::Status,
+            lines: None,
             device_tree: None,
             load: Load::Image { kernel: kernel.into(), archive: None, arguments: None },
             emulator: std::env::var_os("QEMU").unwrap_or_else(|| "qemu-system-aarch64".into()).into(),
@@ -163,6 +184,18 @@ impl Machine {
             command.args(["-icount", "shift=0,sleep=off", "-seed", "1"]);
             command.args(["-rtc", "base=2025-01-01T00:00:00,clock=vm"]);
         }
+        if let Some(LineCounter { plugin, out, missed }) = &self.lines {
+            // The plugin reads translation tables, in memory that it can find.
+            command.arg("-object").arg(format!("memory-backend-memfd,id=ram,size={}", self.memory));
+            let mut option = escaped(plugin);
+            option.push(",out=");
+            option.push(escaped(out));
+            if let Some(missed) = missed {
+                option.push(",missed=");
+                option.push(escaped(missed));
+            }
+            command.arg("-plugin").arg(option);
+        }
         if let Some(device_tree) = &self.device_tree {
             command.arg("-dtb").arg(device_tree);
         }
@@ -216,10 +249,16 @@ impl Machine {
             Board::Virt => {
                 let secure = if self.secure { ",secure=on" } else { "" };
                 let virtualization = if self.virtualization { ",virtualization=on" } else { "" };
-                format!("virt,gic-version={}{secure}{virtualization}", self.gic)
+                let memory = if self.lines.is_some() { ",memory-backend=ram" } else { "" };
+                format!("virt,gic-version={}{secure}{virtualization}{memory}", self.gic)
             }
         }
     }
+}
+
+/// A path within an option, where QEMU takes two commas for one.
+fn escaped(path: &Path) -> OsString {
+    path.to_string_lossy().replace(',', ",,").into()
 }
 
 /// What tells this machine from others, for the rows of a test run.
@@ -277,6 +316,15 @@ mod tests {
     fn a_reset_never_ends_the_emulator_with_success() {
         let words = words(&Machine::new(Path::new("k")));
         assert!(words.contains(&"-no-reboot".into()) && words.contains(&"-no-shutdown".into()));
+    }
+
+    #[test]
+    fn what_counts_lines_finds_the_guests_memory() {
+        let lines = LineCounter { plugin: "p.so".into(), out: "a,b".into(), missed: Some("m".into()) };
+        let machine = Machine { memory: "3G".into(), lines: Some(lines), ..Machine::new(Path::new("k")) };
+        assert!(has(&machine, "-M", "virt,gic-version=2,memory-backend=ram"));
+        assert!(has(&machine, "-object", "memory-backend-memfd,id=ram,size=3G"));
+        assert!(has(&machine, "-plugin", "p.so,out=a,,b,missed=m"));
     }
 
     #[test]

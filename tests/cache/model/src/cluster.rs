@@ -359,6 +359,29 @@ mod tests {
     }
 
     #[test]
+    fn fetches_lose_a_translation_that_made_room_for_one_of_data() {
+        // Pages of one set of the TLB lie 1 MiB apart. The first is that of the instructions.
+        let mut tables = Tables::new();
+        let places: Vec<u64> = (0..5).map(|way| way << 20).collect();
+        for place in &places {
+            tables.descriptors.insert(0x11000 + 8 * (place >> 21), 0x12003 + 0x1000 * (place >> 21));
+            let descriptor = 0x12000 + 0x1000 * (place >> 21) + 8 * (place >> 12 & 511);
+            tables.descriptors.insert(descriptor, (0x80000 + place) | (1 << 11) | 3);
+        }
+        let mut cluster = Cluster::new(1);
+        let mut fetch = |cluster: &mut Cluster| {
+            let before = cluster.counts().tlb;
+            cluster.fetch(0, 0, 0x80000, &REGIME, &tables);
+            cluster.counts().tlb - before
+        };
+        assert_eq!((fetch(&mut cluster), fetch(&mut cluster)), (1, 0));
+        for place in &places[1..] {
+            cluster.access(0, Access::Load, *place, 0x80000 + place, &REGIME, &tables);
+        }
+        assert_eq!((fetch(&mut cluster), cluster.unwalked()), (1, 0));
+    }
+
+    #[test]
     fn an_invalidation_of_the_last_level_leaves_the_tables_known() {
         let (mut cluster, tables) = (Cluster::new(1), Tables::new());
         let mut again = |last_level| {

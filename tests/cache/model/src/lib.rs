@@ -25,7 +25,7 @@ mod instruction;
 mod tlb;
 mod walk;
 
-pub use bench::{Bench, Span};
+pub use bench::{Bench, Detail, Missed, Span};
 pub use cache::{Cache, Geometry, Touched};
 pub use cluster::{Access, Cluster, Counts};
 pub use instruction::{Control, Instruction, Operand, Reach, Register};

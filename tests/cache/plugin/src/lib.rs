@@ -15,14 +15,15 @@
 //! ```
 //!
 //! A row is `BEGIN,END` (values of the counter, as a program read them), then seven counts with the caches emptied at the
-//! begin and seven with the caches as they were: [`Counts::NAMES`]. The last row is `end,` and how many accesses the
+//! begin and seven with the caches as they were: [`Counts::NAMES`]. With `missed=FILE` that file gets
+//! `BEGIN,END,INSTRUCTION` with the lines that its loads and stores missed in L1D and in L2, cold, and the pages they are in. The last row is `end,` and how many accesses the
 //! translation tables did not explain: 0, or the counts are not to be trusted.
 #![deny(missing_docs)]
 
 mod guest;
 mod qemu;
 
-use graft_cache_model::{Access, Bench, Control, Counts, Instruction, LINE_SHIFT, Reach, Span};
+use graft_cache_model::{Access, Bench, Control, Counts, Detail, Instruction, LINE_SHIFT, Missed, Reach, Span};
 use guest::{Ram, Registers};
 use qemu::{Block, DataAccess, Flags, Info, Token};
 use std::ffi::{c_char, c_int, c_uint, c_void};
@@ -38,6 +39,9 @@ pub static qemu_plugin_version: c_int = 4;
 /// Everything; one core of the guest acts at a time.
 static PLUGIN: Mutex<Option<Plugin>> = Mutex::new(None);
 
+/// What is said when one does not.
+const TAKES_ROWS: &str = "the file takes rows";
+
 struct Plugin {
     bench: Bench,
     ram: Ram,
@@ -48,6 +52,8 @@ struct Plugin {
     /// Whether the counter has been read: nothing before that is of interest.
     is_on: bool,
     out: BufWriter<File>,
+    /// For the instructions that missed, where they were asked for.
+    missed: Option<BufWriter<File>>,
 }
 
 /// A translated block of instructions, which lie in one page.
@@ -80,11 +86,15 @@ impl Plugin {
         self.reading = None;
         self.is_on = true;
         let counter = self.register(core, register);
-        for Span { begin, end, cold, warm } in self.bench.mark(counter) {
+        for Span { begin, end, cold, warm, missed } in self.bench.mark(counter) {
             let counts = [cold, warm].map(|counts| counts.values().map(|count| count.to_string()).join(","));
-            writeln!(self.out, "{begin},{end},{}", counts.join(",")).expect("the file takes rows");
+            writeln!(self.out, "{begin},{end},{}", counts.join(",")).expect(TAKES_ROWS);
+            for Missed { instruction, l1d, l2d, pages } in missed {
+                let out = self.missed.as_mut().expect("instructions are noted for this file");
+                writeln!(out, "{begin},{end},{instruction:#x},{l1d},{l2d},{pages}").expect(TAKES_ROWS);
+            }
         }
-        self.out.flush().expect("the file takes rows");
+        self.out.flush().expect(TAKES_ROWS);
     }
 
     fn fetch(&mut self, core: usize, fetch: &Fetch) {
@@ -101,16 +111,16 @@ impl Plugin {
         }
     }
 
-    fn access(&mut self, core: usize, kind: Access, address: u64, physical: u64, bytes: u64) {
+    fn access(&mut self, core: usize, instruction: u64, kind: Access, address: u64, physical: u64, bytes: u64) {
         if !self.is_on {
             return;
         }
-        self.bench.access(core, kind, address, physical, &self.ram);
+        self.bench.access(core, instruction, kind, address, physical, &self.ram);
         let last = address + bytes - 1;
         if last >> LINE_SHIFT != address >> LINE_SHIFT
             && let Some(physical) = self.bench.regime(core).translate(last, &self.ram)
         {
-            self.bench.access(core, kind, last, physical, &self.ram);
+            self.bench.access(core, instruction, kind, last, physical, &self.ram);
         }
     }
 
@@ -137,7 +147,7 @@ impl Plugin {
                 let address = self.register(core, register) >> LINE_SHIFT << LINE_SHIFT;
                 // Where it leads nowhere, the instruction faults, and is executed again.
                 if let Some(physical) = self.bench.regime(core).translate(address, &self.ram) {
-                    self.access(core, Access::Zero, address, physical, 1);
+                    self.access(core, 0, Access::Zero, address, physical, 1);
                 }
             }
         }
@@ -150,7 +160,8 @@ fn with(act: impl FnOnce(&mut Plugin)) {
     }
 }
 
-/// Loads the plugin: `out=FILE` for the rows, and `ram=ADDRESS` where the guest's memory does not begin at 1 GiB.
+/// Loads the plugin: `out=FILE` for the rows, `missed=FILE` for the instructions that miss, and `ram=ADDRESS` where the
+/// guest's memory does not begin at 1 GiB.
 ///
 /// # Safety
 /// QEMU calls it, once, with what its interface promises.
@@ -173,33 +184,43 @@ pub unsafe extern "C" fn qemu_plugin_install(
 }
 
 fn install(id: u64, info: &Info, arguments: &[String]) -> Result<(), String> {
-    let (mut out, mut base) = (None, 1 << 30);
+    let (mut out, mut missed, mut base) = (None, None, 1 << 30);
     for argument in arguments {
         match argument.split_once('=') {
             Some(("out", path)) => out = Some(path),
+            Some(("missed", path)) => missed = Some(path),
             Some(("ram", address)) => {
                 let digits = address.trim_start_matches("0x");
                 base = u64::from_str_radix(digits, 16).map_err(|_| format!("ram={address} is no address"))?;
             }
-            _ => return Err(format!("there is out=FILE and ram=ADDRESS, and no {argument}")),
+            _ => return Err(format!("there is out=FILE, missed=FILE and ram=ADDRESS, and no {argument}")),
         }
     }
     let path = out.ok_or("out=FILE is missing")?;
     let cores = info.cores().ok_or("it plays the caches of an AArch64 system, and this is none")?;
-    let file = File::create(path).map_err(|error| format!("cannot write {path}: {error}"))?;
-    let mut out = BufWriter::new(file);
     let names = ["cold", "warm"].map(|state| Counts::NAMES.map(|name| format!("{state}_{name}")).join(","));
-    writeln!(out, "begin,end,{}", names.join(",")).map_err(|error| format!("cannot write {path}: {error}"))?;
+    let out = begun(path, &format!("begin,end,{}", names.join(",")))?;
+    let missed = missed.map(|path| begun(path, "begin,end,instruction,l1d,l2d,pages")).transpose()?;
+    let detail = if missed.is_some() { Detail::Instructions } else { Detail::Counts };
     *PLUGIN.lock().expect("nothing has run yet") = Some(Plugin {
-        bench: Bench::new(cores),
+        bench: Bench::new(cores, detail),
         ram: Ram::at(base),
         registers: Vec::new(),
         reading: None,
         is_on: false,
         out,
+        missed,
     });
     qemu::register(id, vcpu_init, translate, at_exit);
     Ok(())
+}
+
+/// A new file with this first row.
+fn begun(path: &str, row: &str) -> Result<BufWriter<File>, String> {
+    let failed = |error| format!("cannot write {path}: {error}");
+    let mut out = BufWriter::new(File::create(path).map_err(failed)?);
+    writeln!(out, "{row}").map_err(failed)?;
+    Ok(out)
 }
 
 extern "C" fn vcpu_init(_: u64, core: c_uint) {
@@ -231,7 +252,7 @@ extern "C" fn translate(_: u64, block: Token<Block>) {
         block.on_execution(fetched, Flags::READS_REGISTERS, (Box::leak(Box::new(fetch)) as *const Fetch).cast());
     }
     for (number, instruction) in instructions.iter().enumerate() {
-        instruction.on_access(accessed);
+        instruction.on_access(accessed, instruction.address());
         let word = instruction.word();
         match Instruction::decode(word) {
             // What the kernel reads for its own purposes is no mark.
@@ -264,13 +285,13 @@ extern "C" fn settled(core: c_uint, _: *mut c_void) {
     with(|plugin| plugin.settle(core as usize));
 }
 
-extern "C" fn accessed(core: c_uint, access: DataAccess, address: u64, _: *mut c_void) {
+extern "C" fn accessed(core: c_uint, access: DataAccess, address: u64, instruction: *mut c_void) {
     with(|plugin| {
         if plugin.is_on
             && let Some(physical) = access.physical(address)
         {
             let kind = if access.is_store() { Access::Store } else { Access::Load };
-            plugin.access(core as usize, kind, address, physical, access.bytes());
+            plugin.access(core as usize, instruction.addr() as u64, kind, address, physical, access.bytes());
         }
     });
 }
@@ -278,6 +299,7 @@ extern "C" fn accessed(core: c_uint, access: DataAccess, address: u64, _: *mut c
 extern "C" fn at_exit(_: u64, _: *mut c_void) {
     with(|plugin| {
         let unwalked = plugin.bench.unwalked();
-        let _ = writeln!(plugin.out, "end,{unwalked}").and_then(|()| plugin.out.flush());
+        let missed = plugin.missed.as_mut().map_or(Ok(()), |missed| missed.flush());
+        let _ = missed.and_then(|()| writeln!(plugin.out, "end,{unwalked}")).and_then(|()| plugin.out.flush());
     });
 }

@@ -167,9 +167,9 @@ impl Token<Instruction> {
         unsafe { qemu_plugin_register_vcpu_insn_exec_cb(self.0, act, Flags::READS_REGISTERS, with) };
     }
 
-    /// Has QEMU call this after each access to memory of the instruction.
-    pub fn on_access(&self, act: OnAccess) {
-        let with = std::ptr::null_mut();
+    /// Has QEMU call this with `with` after each access to memory of the instruction.
+    pub fn on_access(&self, act: OnAccess, with: u64) {
+        let with = std::ptr::without_provenance_mut(with as usize);
         // SAFETY: the instruction is valid during this callback.
         unsafe { qemu_plugin_register_vcpu_mem_cb(self.0, act, Flags::NONE, LOADS_AND_STORES, with) };
     }

@@ -8,6 +8,8 @@ use graft_rt::archive::{Archive, FileError};
 use graft_rt::process::{Process, STANDARD_HANDLES, close, sleep, yield_now};
 use graft_rt::{Error, Handle, Region, Share};
 
+use crate::span::Span;
+
 /// The program that is started to measure a start.
 const PROGRAM: &str = "true";
 /// Yields until both processes have all that they write to.
@@ -19,6 +21,12 @@ struct Timed {
     end: u64,
     /// What the call has left in `x0`, or why it has failed.
     x0: Result<u64, Error>,
+}
+
+impl Timed {
+    fn span(&self) -> Span {
+        Span::between(self.begin, self.end)
+    }
 }
 
 /// Makes a call.
@@ -55,7 +63,7 @@ unsafe fn timed<const N: usize>(call: Call, arguments: [u64; N]) -> Timed {
 }
 
 /// Counts of one write to `address`.
-pub(crate) fn write(address: usize) -> u64 {
+pub(crate) fn write(address: usize) -> Span {
     let (begin, end): (u64, u64);
     // SAFETY: the caller owns the page, and no Rust object lives in it.
     unsafe {
@@ -71,28 +79,28 @@ pub(crate) fn write(address: usize) -> u64 {
             options(nostack),
         );
     }
-    end - begin
+    Span::between(begin, end)
 }
 
 /// Counts of a call that does next to nothing.
-pub(crate) fn null_call() -> u64 {
+pub(crate) fn null_call() -> Span {
     // SAFETY: the call touches no memory.
     let call = unsafe { timed(Call::Identify, []) };
-    call.end - call.begin
+    call.span()
 }
 
 /// Counts of unmapping a region, which is mapped again, without a page, afterwards.
-pub(crate) fn unmap(region: &Region) -> Result<u64, Error> {
+pub(crate) fn unmap(region: &Region) -> Result<Span, Error> {
     // SAFETY: nobody has a reference into the region, and it is mapped again at once.
     let call = unsafe { timed(Call::Unmap, [region.address() as u64, region.bytes() as u64]) };
     call.x0?;
     region.remap(0..region.bytes())?;
-    Ok(call.end - call.begin)
+    Ok(call.span())
 }
 
 /// Counts from one process to another and back, by a yield of each. There must be one core:
 /// on a second, neither would have to give way.
-pub(crate) fn yield_and_back() -> Result<u64, Error> {
+pub(crate) fn yield_and_back() -> Result<Span, Error> {
     let other = Process::fork_into(Share::default(), || {
         loop {
             yield_now();
@@ -106,16 +114,16 @@ pub(crate) fn yield_and_back() -> Result<u64, Error> {
     let call = back();
     other.kill(0)?;
     other.wait()?;
-    Ok(call.end - call.begin)
+    Ok(call.span())
 }
 
 /// Counts that it takes to start a program.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Start {
     /// The call that makes the process.
-    pub(crate) spawn: u64,
+    pub(crate) spawn: Span,
     /// From before that call until the process has ended, which it does at once.
-    pub(crate) spawn_exit_wait: u64,
+    pub(crate) spawn_exit_wait: Span,
 }
 
 /// Starts a program that ends at once, and waits for its end.
@@ -136,7 +144,7 @@ pub(crate) fn spawn(archive: &Archive) -> Result<Start, FileError> {
     let ended = unsafe { timed(Call::Wait, [handle]) };
     ended.x0?;
     close(Handle(handle as u32))?;
-    Ok(Start { spawn: made.end - made.begin, spawn_exit_wait: ended.end - made.begin })
+    Ok(Start { spawn: made.span(), spawn_exit_wait: Span::between(made.begin, ended.end) })
 }
 
 global_asm!(
@@ -157,9 +165,9 @@ unsafe extern "C" {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Thread {
     /// The call that makes it.
-    pub(crate) create: u64,
+    pub(crate) create: Span,
     /// From before that call until the thread, which ends at once, has been joined.
-    pub(crate) create_exit_join: u64,
+    pub(crate) create_exit_join: Span,
 }
 
 /// Makes a thread that ends at once, and joins it.
@@ -174,5 +182,5 @@ pub(crate) fn thread() -> Result<Thread, Error> {
     let joined = unsafe { timed(Call::ThreadJoin, [handle]) };
     joined.x0?;
     close(Handle(handle as u32))?;
-    Ok(Thread { create: made.end - made.begin, create_exit_join: joined.end - made.begin })
+    Ok(Thread { create: made.span(), create_exit_join: Span::between(made.begin, joined.end) })
 }

@@ -6,12 +6,15 @@ use graft_rt::size::{Grouped, Size};
 use graft_rt::{println, time};
 
 use crate::options::Options;
+use crate::span::Span;
 
 /// What a figure is counted in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
     /// Counts of the machine's counter, shown as nanoseconds.
     Time,
+    /// The same, for what is half of a measured stretch.
+    HalfTime,
     Frames,
     Bytes,
 }
@@ -26,7 +29,7 @@ pub(crate) struct Figures {
 struct Figure {
     metric: &'static str,
     unit: Unit,
-    values: Vec<u64>,
+    values: Vec<Span>,
 }
 
 struct Summary {
@@ -43,8 +46,13 @@ impl Figures {
         self.all.push(Figure { metric, unit, values: Vec::with_capacity(repetitions) });
     }
 
+    /// Notes a value, which is no time, of a figure that was prepared.
+    pub(crate) fn note_count(&mut self, metric: &str, value: u64) {
+        self.note(metric, Span { counts: value, by: 0 });
+    }
+
     /// Notes a value of a figure that was prepared.
-    pub(crate) fn note(&mut self, metric: &str, value: u64) {
+    pub(crate) fn note(&mut self, metric: &str, value: Span) {
         if let Some(figure) = self.all.iter_mut().find(|figure| figure.metric == metric) {
             figure.values.push(value);
         }
@@ -52,6 +60,14 @@ impl Figures {
 
     /// Prints all figures, as rows for a program or as a table for a person.
     pub(crate) fn print(&self, options: &Options) {
+        if options.spans {
+            for figure in self.all.iter().filter(|figure| matches!(figure.unit, Unit::Time | Unit::HalfTime)) {
+                for Span { counts, by } in &figure.values {
+                    let (share, bytes, metric) = (options.share.name(), options.bytes, figure.metric);
+                    println!("span,forkbench,{share},{bytes},{metric},{counts},{by}");
+                }
+            }
+        }
         if options.csv {
             for figure in &self.all {
                 let Summary { unit, least, median, most, count } = figure.summary();
@@ -79,16 +95,14 @@ impl Figures {
 
 impl Figure {
     fn summary(&self) -> Summary {
-        let mut values = self.values.clone();
-        let unit = match self.unit {
-            Unit::Time => {
-                let frequency = time::frequency();
-                values.iter_mut().for_each(|counts| *counts = time::to_nanoseconds(*counts, frequency));
-                "ns"
-            }
-            Unit::Frames => "frames",
-            Unit::Bytes => "bytes",
+        let frequency = time::frequency();
+        let (unit, value): (_, &dyn Fn(u64) -> u64) = match self.unit {
+            Unit::Time => ("ns", &|counts| time::to_nanoseconds(counts, frequency)),
+            Unit::HalfTime => ("ns", &|counts| time::to_nanoseconds(counts / 2, frequency)),
+            Unit::Frames => ("frames", &|frames| frames),
+            Unit::Bytes => ("bytes", &|bytes| bytes),
         };
+        let mut values: Vec<_> = self.values.iter().map(|span| value(span.counts)).collect();
         values.sort_unstable();
         let at = |index: usize| values.get(index).copied().unwrap_or(0);
         let last = values.len().saturating_sub(1);

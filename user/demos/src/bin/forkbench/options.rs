@@ -7,7 +7,7 @@ use graft_rt::abi::PAGE_SIZE;
 use graft_rt::{Share, size};
 
 /// How the program is called.
-pub(crate) const USAGE: &str = "usage: forkbench --mem SIZE --share copy|l3|l2|l1 [--reps N] [--csv]";
+pub(crate) const USAGE: &str = "usage: forkbench --mem SIZE --share copy|l3|l2|l1 [--reps N] [--csv] [--spans]";
 
 /// Most repetitions: more only cost time.
 const REPETITIONS_MAX: usize = 10_000;
@@ -20,12 +20,15 @@ pub(crate) struct Options {
     pub(crate) share: Share,
     pub(crate) repetitions: usize,
     pub(crate) csv: bool,
+    /// Whether to say when each time was taken, too.
+    pub(crate) spans: bool,
 }
 
 impl Options {
     /// Reads the command line. The error is the beginning of a complaint.
     pub(crate) fn parse(mut arguments: impl Iterator<Item = &'static str>) -> Result<Options, String> {
-        let (mut bytes, mut share, mut repetitions, mut csv) = (None, None, 3, false);
+        let (mut bytes, mut share, mut repetitions) = (None, None, 3);
+        let (mut csv, mut spans) = (false, false);
         while let Some(option) = arguments.next() {
             let mut value = || arguments.next().ok_or_else(|| format!("{option} needs a value"));
             match option {
@@ -42,12 +45,13 @@ impl Options {
                         number.ok_or_else(|| format!("--reps {text}: a number from 1 to {REPETITIONS_MAX}"))?;
                 }
                 "--csv" => csv = true,
+                "--spans" => spans = true,
                 _ => return Err(format!("{option}: there is no such option")),
             }
         }
         let bytes = bytes.ok_or("--mem is missing")?;
         let share = share.ok_or("--share is missing")?;
-        Ok(Options { bytes, share, repetitions, csv })
+        Ok(Options { bytes, share, repetitions, csv, spans })
     }
 }
 

@@ -62,7 +62,7 @@ pub(crate) fn run(options: &Options) -> Result<Figures, String> {
     figures.prepare(TABLES, Unit::Bytes, options.repetitions);
     let has_one_core = system::info().map_err(|error| refused("look at the system", error))?.cores == 1;
     if has_one_core {
-        figures.prepare(SWITCH, Unit::Time, options.repetitions);
+        figures.prepare(SWITCH, Unit::HalfTime, options.repetitions);
     }
     // Two pages are written even if no memory was asked for.
     let memory = Region::at(MEMORY, options.bytes.max(2 * PAGE_SIZE)).map_err(|error| refused("map", error))?;
@@ -90,7 +90,7 @@ pub(crate) fn run(options: &Options) -> Result<Figures, String> {
         figures.note("spawn", start.spawn);
         figures.note("spawn_exit_wait", start.spawn_exit_wait);
         if has_one_core {
-            figures.note(SWITCH, calls::yield_and_back().map_err(|error| refused("yield", error))? / 2);
+            figures.note(SWITCH, calls::yield_and_back().map_err(|error| refused("yield", error))?);
         }
     }
     Ok(figures)
@@ -152,9 +152,9 @@ fn repetition(options: &Options, memory: &Region, figures: &mut Figures) -> Resu
     };
     let (fork, tables) = taken(Before::Looking)?;
     let (with_write, _) = taken(Before::Writing)?;
-    figures.note("frames_fork", fork);
-    figures.note("frames_first_write", with_write.saturating_sub(fork));
-    figures.note(TABLES, tables * PAGE_SIZE as u64);
+    figures.note_count("frames_fork", fork);
+    figures.note_count("frames_first_write", with_write.saturating_sub(fork));
+    figures.note_count(TABLES, tables * PAGE_SIZE as u64);
     Ok(())
 }
 

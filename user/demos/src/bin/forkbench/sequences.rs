@@ -9,13 +9,15 @@ use core::arch::asm;
 use graft_rt::abi::{Call, PAGE_SIZE, SVC_IMMEDIATE, SystemInfo};
 use graft_rt::{Error, Handle, Region, Share};
 
+use crate::span::Span;
+
 /// Counts of the machine's counter that a child and its parent have measured.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Life {
     /// From before the fork until the parent has waited for the child's end.
-    pub(crate) fork_exit_wait: u64,
+    pub(crate) fork_exit_wait: Span,
     /// From the child's last instruction until the parent has waited for its end.
-    pub(crate) exit: u64,
+    pub(crate) exit: Span,
 }
 
 /// The handle that fork has left in a register, or why it has not.
@@ -68,7 +70,7 @@ pub(crate) fn life(share: Share) -> Result<Life, Error> {
     graft_rt::process::close(forked(handle)?)?;
     // The child knew only the low half of the count: so does the difference.
     let exit = u64::from((end as u32).wrapping_sub(child_end as u32));
-    Ok(Life { fork_exit_wait: end - begin, exit })
+    Ok(Life { fork_exit_wait: Span::between(begin, end), exit: Span { counts: exit, by: end } })
 }
 
 /// What a child measures before it ends.
@@ -88,9 +90,9 @@ pub(crate) enum ChildWork {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ChildTimes {
     /// What the child's work took.
-    pub(crate) child: u64,
+    pub(crate) child: Span,
     /// The parent's first write, to `first`, when the child is gone.
-    pub(crate) last_owner_write: u64,
+    pub(crate) last_owner_write: Span,
 }
 
 /// Forks a child that does its work on the first two pages of `memory`, or on all of it, and ends;
@@ -182,7 +184,8 @@ pub(crate) fn child(share: Share, work: ChildWork, memory: &Region) -> Result<Ch
         );
     }
     graft_rt::process::close(forked(handle)?)?;
-    Ok(ChildTimes { child: status & 0xffff_ffff, last_owner_write: end - begin })
+    let child = Span { counts: status & 0xffff_ffff, by: begin };
+    Ok(ChildTimes { child, last_owner_write: Span::between(begin, end) })
 }
 
 /// Counts that a parent has measured while its child lives.
@@ -190,11 +193,11 @@ pub(crate) fn child(share: Share, work: ChildWork, memory: &Region) -> Result<Ch
 pub(crate) struct ParentTimes {
     /// From before the fork until the parent goes on. If the processor is given to the child first,
     /// that goes to sleep at once: nothing but the fork is in this figure, whatever an exit costs.
-    pub(crate) fork: u64,
+    pub(crate) fork: Span,
     /// The first write after the fork, to `first`.
-    pub(crate) first_write: u64,
+    pub(crate) first_write: Span,
     /// The write after that, to `next`.
-    pub(crate) next_write: u64,
+    pub(crate) next_write: Span,
 }
 
 /// Forks a child that sleeps; the parent writes twice and then ends it.
@@ -254,8 +257,11 @@ pub(crate) fn parent(share: Share, first: usize, next: usize) -> Result<ParentTi
         );
     }
     end_child(forked(handle)?)?;
-    let fork = after_fork - before_fork;
-    Ok(ParentTimes { fork, first_write: after_first - begin, next_write: end - before_next })
+    Ok(ParentTimes {
+        fork: Span::between(before_fork, after_fork),
+        first_write: Span::between(begin, after_first),
+        next_write: Span::between(before_next, end),
+    })
 }
 
 /// What a parent does between the fork and the look at the frame allocator.
