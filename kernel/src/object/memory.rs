@@ -29,8 +29,12 @@ enum Content {
     Counted(Draft),
 }
 
+static KIND: Kind<MemoryObject> = Kind::new("memory");
+
 impl Object for MemoryObject {
-    const KIND: Kind = Kind::Memory;
+    fn kind() -> &'static Kind<Self> {
+        &KIND
+    }
 }
 
 impl MemoryObject {

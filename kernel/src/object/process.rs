@@ -11,7 +11,8 @@ use crate::memory::statistics::Statistics;
 use crate::object::end::{self, End, Ends};
 use crate::object::list::{Link, Linked, List, Pointer};
 use crate::object::table::{Slot, Table};
-use crate::object::thread::{OfProcess, State, Thread, Wait};
+use crate::object::thread::{OfProcess, State, Thread};
+use crate::object::wait::Queue;
 use crate::object::{AnyRef, Kind, Object, Ref};
 use crate::sched;
 use core::mem::{MaybeUninit, size_of};
@@ -83,8 +84,12 @@ unsafe impl Linked<Process> for Process {
     }
 }
 
+static KIND: Kind<Process> = Kind::new("process");
+
 impl Object for Process {
-    const KIND: Kind = Kind::Process;
+    fn kind() -> &'static Kind<Self> {
+        &KIND
+    }
 
     fn forget(&self) {
         // One that was never started stands in no list, and its call alone can drop it.
@@ -98,9 +103,11 @@ impl Ends for Process {
     fn end(&self) -> &End {
         &self.end
     }
+}
 
-    fn awaited(process: Ref<Process>) -> Wait {
-        Wait::Process(process)
+impl Queue for Process {
+    fn cancel(&self, thread: &Thread) -> Option<Ref<Thread>> {
+        self.end.remove_waiter(thread)
     }
 }
 
@@ -322,6 +329,10 @@ fn as_slots(rest: &'static mut [MaybeUninit<u64>]) -> &'static mut [MaybeUninit<
 /// The object behind [`Handle::SYSTEM`]: holding it is what permits looking at the whole system.
 pub struct System;
 
+static SYSTEM_KIND: Kind<System> = Kind::new("system");
+
 impl Object for System {
-    const KIND: Kind = Kind::System;
+    fn kind() -> &'static Kind<Self> {
+        &SYSTEM_KIND
+    }
 }

@@ -24,8 +24,12 @@ pub struct Snapshot {
     pub name: [u8; NAME_SIZE],
 }
 
+static KIND: Kind<Snapshot> = Kind::new("snapshot");
+
 impl Object for Snapshot {
-    const KIND: Kind = Kind::Snapshot;
+    fn kind() -> &'static Kind<Self> {
+        &KIND
+    }
 }
 
 impl Drop for Snapshot {
