@@ -127,11 +127,11 @@ impl<M: Memory> Rewind<'_, M> {
     fn compare<F: Format>(&self, own: &Exclusive<F>, source: Frame, index: usize) -> Divergence<F> {
         let (memory, level) = (self.memory, own.level());
         let (mine, wanted) = (own.load(memory, index), memory.load(source, index));
-        if !F::is_present(mine) || !F::is_present(wanted) {
-            return if mine == wanted { Divergence::None } else { Divergence::Here };
-        }
-        if F::write_protect(mine, level) == F::write_protect(wanted, level) {
+        if gate::for_good::<F>(mine, level) == gate::for_good::<F>(wanted, level) {
             return Divergence::None;
+        }
+        if !F::is_present(mine) || !F::is_present(wanted) {
+            return Divergence::Here;
         }
         // A table that cannot be shared is the snapshot's own, and so may be what the space has in its place.
         if let Some(share) = self.share

@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use std::rc::{Rc, Weak};
 
 use crate::history::Random;
-use crate::machine::{AsidTlb, Bystander, CORES, Machine, Shared};
+use crate::machine::{AsidTlb, Bystander, CORES, Machine, Point, Shared};
 use crate::mmu::{Architecture, Rights};
 use crate::oracle::{Content, Oracle, SHARED_PAGES, WORDS};
 
@@ -490,7 +490,7 @@ impl<A: Architecture + 'static> World<A> {
 
     /// Want of memory is no excuse where a guarantee has paid for the copy.
     fn may_want_memory(&self, process: &Process<A>, slot: usize, address: u64, access: Access) -> Verdict {
-        let page = process.with(|space| space.translate(VirtAddr::new(address)?));
+        let page = self.machine.look(|| process.with(|space| space.translate(VirtAddr::new(address)?)));
         let there = page.is_some_and(|translation| translation.page.kind != Kind::Zero);
         ensure!(
             !(there && process.sharing.get() == Sharing::Guaranteed),
@@ -528,7 +528,8 @@ impl<A: Architecture + 'static> World<A> {
         let region = process.oracle.borrow().region(address);
         // While an operation on the space is under way its descriptors are its own business.
         let space = process.space.try_borrow().ok();
-        let now = space.as_ref().and_then(|space| space.as_ref()?.translate(VirtAddr::new(address)?));
+        let now =
+            self.machine.look(|| space.as_ref().and_then(|space| space.as_ref()?.translate(VirtAddr::new(address)?)));
         for (frame, rights) in answers.iter().flatten() {
             if space.is_none() {
                 // Only what the operation under way does not change: contents.
@@ -561,6 +562,10 @@ impl<A: Architecture + 'static> World<A> {
 
     /// Counts what the tables themselves say, and compares it with every count that is kept.
     pub fn audit(&self) -> Verdict {
+        self.machine.look(|| self.audit_everything())
+    }
+
+    fn audit_everything(&self) -> Verdict {
         let mut references: BTreeMap<Frame, u32> = self.shared.iter().map(|&frame| (frame, 1)).collect();
         let mut seen = BTreeSet::new();
         let (mut separate, mut paid) = (0, BTreeSet::new());
@@ -570,7 +575,7 @@ impl<A: Architecture + 'static> World<A> {
             let space = process.space.borrow();
             let space = space.as_ref().expect("a process in a slot has a space");
             let own = Self::audit_space(space, process.oracle.borrow().pages(), &mut references, &mut seen)?;
-            parts += Self::audit_sizes(space)?;
+            parts += Self::audit_sizes(space, 3)?;
             roots.insert(space.root());
             if process.sharing.get() == Sharing::Guaranteed {
                 separate += own.len();
@@ -580,7 +585,7 @@ impl<A: Architecture + 'static> World<A> {
         for snapshot in &self.snapshots {
             if let Some((snapshot, oracle, sharing)) = &*snapshot.borrow() {
                 let own = Self::audit_space(snapshot.space(), oracle.pages(), &mut references, &mut seen)?;
-                parts += Self::audit_sizes(snapshot.space())?;
+                parts += Self::audit_sizes(snapshot.space(), 3)?;
                 roots.insert(snapshot.space().root());
                 if *sharing == Sharing::Guaranteed {
                     separate += own.len();
@@ -608,11 +613,17 @@ impl<A: Architecture + 'static> World<A> {
         self.machine.verdict()
     }
 
-    /// The parts that a space has, counted in steps of three descriptors; all that it reaches is in its sizes.
-    fn audit_sizes(space: &AddressSpace<A, Shared<A>>) -> Result<u64, String> {
+    /// A walk over everything that a process has, while others go on with what they do: it must add up all the same.
+    pub fn look(&self, slot: usize) -> Verdict {
+        self.process(slot)
+            .map_or(Ok(()), |process| process.with(|space| Self::audit_sizes(space, usize::MAX).map(|_| ())))
+    }
+
+    /// The parts that a space has, counted in steps of so many descriptors; all that it reaches is in its sizes.
+    fn audit_sizes(space: &AddressSpace<A, Shared<A>>, step: usize) -> Result<u64, String> {
         let (mut sizes, mut from) = (Sizes::default(), Some((0, Level::ROOT)));
         while let Some(place) = from {
-            let (more, next) = space.sizes(place, 3);
+            let (more, next) = space.sizes(place, step);
             sizes += more;
             from = next;
         }
@@ -683,12 +694,13 @@ impl<A: Architecture + 'static> World<A> {
     /// What a program can see of a process, and what the process costs: must not change when an operation fails.
     pub fn fingerprint(&self, slot: usize, addresses: &[u64]) -> Option<(Vec<Option<Frame>>, graft_paging::Usage)> {
         let process = self.process(slot)?;
-        process.with(|space| {
+        let look = |space: &mut AddressSpace<A, Shared<A>>| {
             let frames = addresses
                 .iter()
                 .map(|&address| space.translate(VirtAddr::new(address)?).map(|translation| translation.page.frame));
             Some((frames.collect(), space.usage()))
-        })
+        };
+        self.machine.look(|| process.with(look))
     }
 
     /// How a fault is answered: for tests of one case.
@@ -708,9 +720,14 @@ impl<A: Architecture + 'static> World<A> {
 impl<A: Architecture + 'static> Bystander for World<A> {
     /// Another core accesses, forks or ends a process whose space is not locked; then every core that runs the space that is
     /// locked must still see what its oracle says, through whatever its TLB holds.
-    fn act(&self) {
+    fn act(&self, point: Point) {
         let Some(mut random) = self.chance.take() else { return };
-        if random.below(8) != 0 {
+        // Loads are many.
+        let rarity = match point {
+            Point::Load => 32,
+            Point::Change => 8,
+        };
+        if random.below(rarity) != 0 {
             *self.chance.borrow_mut() = Some(random);
             return;
         }
@@ -727,6 +744,7 @@ impl<A: Architecture + 'static> Bystander for World<A> {
                 0 => self.exit(slot),
                 1 => self.fork(slot, random.below(SPACES), Share::Level3),
                 2 => self.fork(slot, random.below(SPACES), Share::Level1),
+                3..=5 => self.access(random.below(CORES), slot, address, Access::Read, value),
                 _ => self.access(random.below(CORES), slot, address, Access::Write, value),
             };
         });
