@@ -68,7 +68,7 @@ pub fn load(image: &mut impl Image, arguments: &mut impl Image) -> Result<Loaded
             image.read(segment.file_offset + done as u64, bytes)
         })?;
         if segment.permissions != Permissions::ReadWrite {
-            tree.protect(&NeverRan, range, space::permissions(segment.permissions)).map_err(space::refusal)?;
+            space::attempt(|| tree.protect(&NeverRan, range, space::permissions(segment.permissions)))?;
         }
         if segment.permissions == Permissions::ReadExecute {
             make_fetchable(tree, range);
@@ -83,7 +83,7 @@ pub fn load(image: &mut impl Image, arguments: &mut impl Image) -> Result<Loaded
 
 fn reserve(tree: &mut Tree, range: VirtRange) -> Result<(), Error> {
     let reservation = Reservation { permissions: graft_paging::Permissions::ReadWrite, inherit: Inherit::Yes };
-    tree.reserve(&NeverRan, range, reservation).map_err(space::refusal)
+    space::attempt(|| tree.reserve(&NeverRan, range, reservation))
 }
 
 /// Copies the arguments to the top of the stack. Returns where they are, and the first of them as a name.

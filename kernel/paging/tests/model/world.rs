@@ -301,9 +301,10 @@ impl<A: Architecture + 'static> World<A> {
             return Ok(());
         }
         let Some(process) = self.process(from) else { return Ok(()) };
-        // The only error is want of memory.
-        if let Ok(space) = process.with(|space| space.fork(&self.tlb(&process), share)) {
-            self.install_child(&process, to, space, Sharing::BestEffort);
+        match self.attempt(&process, |space| space.fork(&self.tlb(&process), share)) {
+            None | Some(Err(Error::OutOfMemory)) => {}
+            Some(Ok(space)) => self.install_child(&process, to, space, Sharing::BestEffort),
+            Some(Err(error)) => return Err(format!("fork: {error}")),
         }
         Ok(())
     }
@@ -317,7 +318,10 @@ impl<A: Architecture + 'static> World<A> {
         let (usage, undisturbed) = (process.with(|space| space.usage()), self.chance.borrow().is_none());
         let enough = self.machine.available() as u64 >= usage.resident + usage.tables;
         let failing = self.machine.fail_after.get().is_some();
-        match process.with(|space| space.fork_guaranteed(&self.tlb(&process), share)) {
+        let Some(result) = self.attempt(&process, |space| space.fork_guaranteed(&self.tlb(&process), share)) else {
+            return Ok(());
+        };
+        match result {
             Ok(space) => {
                 ensure!(process.sharing.get() != Sharing::BestEffort, "a guarantee for what nobody has paid for");
                 self.install_child(&process, to, space, Sharing::Guaranteed);
@@ -344,7 +348,7 @@ impl<A: Architecture + 'static> World<A> {
     /// Takes a snapshot in the place of an older one.
     pub fn snapshot(&self, slot: usize, number: usize, share: Share) -> Verdict {
         let Some(process) = self.process(slot) else { return Ok(()) };
-        if let Ok(snapshot) = process.with(|space| space.snapshot(&self.tlb(&process), share)) {
+        if let Some(Ok(snapshot)) = self.attempt(&process, |space| space.snapshot(&self.tlb(&process), share)) {
             if process.sharing.get() == Sharing::Undecided {
                 process.sharing.set(Sharing::BestEffort);
             }
@@ -362,9 +366,12 @@ impl<A: Architecture + 'static> World<A> {
         self.rewriting.set(true);
         let result = process.with(|space| space.restore(&self.tlb(&process), &mut snapshot));
         self.rewriting.set(false);
-        if result.is_ok() {
-            *process.oracle.borrow_mut() = oracle.clone();
-            process.sharing.set(sharing);
+        match result {
+            Ok(()) => {
+                *process.oracle.borrow_mut() = oracle.clone();
+                process.sharing.set(sharing);
+            }
+            Err(error) => ensure!(matches!(error, Error::OutOfMemory | Error::Contended), "restore: {error}"),
         }
         *self.snapshots[number].borrow_mut() = Some((snapshot, oracle, sharing));
         Ok(())
