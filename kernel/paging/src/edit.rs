@@ -7,18 +7,16 @@
 //! 4. *Invalidate* once.
 //! 5. *Sweep.* Empty what was retired and drop the references it held.
 //!
-//! The plan holds when it is applied: the space is held by `&mut`, and the counts of tables that it alone reaches cannot rise. Others may
-//! drop their references meanwhile; then some frames were set aside for nothing and go back.
+//! The plan holds when it is applied. The space is held by `&mut`, and the counts of tables that it alone reaches cannot rise. Others may
+//! drop their references meanwhile; then some frames were set aside for nothing and go back. Others may also make the two stores that a
+//! frozen table permits; the operation gives the same answer before and after them ([`Edit::decide`]).
 
 use crate::commit::{Commit, Ledger, Shortage, Source};
 use crate::exit::release_entry;
 use crate::gate::{self, Exclusive, Stock};
 use crate::memory::Counts;
 use crate::split::copy_table;
-use crate::{
-    AddressSpace, ENTRIES, Entry, Error, Format, Frame, Inherit, Kind, Level, Memory, Reach, Reservation, Tlb,
-    VirtAddr, VirtRange,
-};
+use crate::{AddressSpace, ENTRIES, Entry, Error, Format, Frame, Kind, Level, Memory, Reach, Tlb, VirtAddr, VirtRange};
 
 /// What becomes of a descriptor in the range.
 pub(crate) enum Decision {
@@ -40,7 +38,9 @@ pub(crate) enum Decision {
 pub(crate) trait Edit<F: Format> {
     /// What becomes of the descriptor `raw` of a table of `level` that covers `slot`. `whole`: all of `slot` lies in the range.
     ///
-    /// The same question has the same answer every time it is asked.
+    /// Asked twice, for the plan and when it is applied, and another core may have shown the page of zeroes or taken write permission away in
+    /// between, here and in every other table that is shared. Refusals and what is descended into are the same both times: see
+    /// [`gate::for_good`].
     fn decide(&self, raw: u64, level: Level, slot: VirtRange, whole: bool) -> Result<Decision, Error>;
 }
 
@@ -352,8 +352,7 @@ fn adopt<F: Format>(memory: &impl Memory, source: Frame, index: usize, level: Le
 /// The reservation that stands for a page whose content is given up.
 fn forgotten<F: Format>(raw: u64) -> u64 {
     let Entry::Page(page) = F::decode(raw, Level::LAST) else { unreachable!("only pages are forgotten") };
-    let inherit = if page.kind == Kind::NoInherit { Inherit::No } else { Inherit::Yes };
-    F::encode(Entry::Reserved(Reservation { permissions: page.permissions, inherit }), Level::LAST)
+    F::encode(Entry::Reserved(page.untouched()), Level::LAST)
 }
 
 /// Empties every retired slot in the range, or restores its reservation, and drops the reference that it held. The TLBs have forgotten them.

@@ -7,6 +7,7 @@
 use core::marker::PhantomData;
 
 use crate::edit::{Decision, Edit, Stocks, slots};
+use crate::gate;
 use crate::map::{Unmap, descend_or_refuse};
 use crate::{AddressSpace, Error, Format, Frame, Level, Memory, Tlb, VirtAddr, VirtRange};
 
@@ -63,7 +64,7 @@ impl<F: Format, M: Memory> Edit<F> for Adopt<'_, F, M> {
         }
         if whole && source.start().is_multiple_of(level.span()) {
             let (table, index, raw) = self.find(source, level);
-            // Something below is present, so this is. What may not be shared moves page by page, and stays as writable as it was.
+            // Something below has content, so this is present. What may not be shared moves page by page, and stays as writable as it was.
             if level == Level::LAST || !self.memory.counts(F::output(raw)).has_unshareable() {
                 return Ok(Decision::Adopt(table, index));
             }
@@ -73,7 +74,7 @@ impl<F: Format, M: Memory> Edit<F> for Adopt<'_, F, M> {
 }
 
 impl<F: Format, M: Memory> Adopt<'_, F, M> {
-    /// The entry of `level` that covers exactly this range. There is one: something below it is present.
+    /// The entry of `level` that covers exactly this range. There is one: not all below it is the same reservation.
     fn find(&self, range: VirtRange, level: Level) -> (Frame, usize, u64) {
         let address = VirtAddr::new(range.start()).expect("ranges are of user addresses");
         let (mut table, mut at) = (self.root, Level::ROOT);
@@ -88,12 +89,14 @@ impl<F: Format, M: Memory> Adopt<'_, F, M> {
     }
 }
 
-/// The one descriptor, empty or reserved, that stands for all of a range; `None` if anything in it is
-/// present or not all of it is alike.
+/// The one descriptor, empty or reserved, that stands for all of a range; `None` if anything in it has content or not all of it is alike.
+///
+/// Some of it may be in tables that others share, and they may read it for the first time between the plan and its application: a page of
+/// zeroes counts as what it was before.
 fn uniform<F: Format>(memory: &impl Memory, table: Frame, level: Level, base: u64, range: VirtRange) -> Option<u64> {
     let mut common = None;
     for (index, slot, _) in slots(level, base, range) {
-        let mut raw = memory.load(table, index);
+        let mut raw = gate::for_good::<F>(memory.load(table, index), level);
         if F::is_present(raw) {
             if level == Level::LAST {
                 return None;

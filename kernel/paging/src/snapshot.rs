@@ -10,7 +10,7 @@ use crate::commit::{Commit, Ledger, Source, frames_behind};
 use crate::exit::release_entry;
 use crate::fork::Inheritance;
 use crate::gate::{self, Exclusive};
-use crate::{AddressSpace, ENTRIES, Format, Frame, Level, Memory, OutOfMemory, Purpose, Reach, Share, Tlb, VirtRange};
+use crate::{AddressSpace, ENTRIES, Error, Format, Frame, Level, Memory, Purpose, Reach, Share, Tlb, VirtRange};
 
 /// The content of an address space at one moment. No core ever runs in it.
 #[must_use = "a snapshot that is dropped instead of destroyed leaks its tables"]
@@ -28,8 +28,8 @@ impl<F: Format, M: Memory> Snapshot<F, M> {
     /// A new space with this content.
     ///
     /// # Errors
-    /// If a table could not be allocated.
-    pub fn fork(&mut self) -> Result<AddressSpace<F, M>, OutOfMemory> {
+    /// As [`AddressSpace::fork`].
+    pub fn fork(&mut self) -> Result<AddressSpace<F, M>, Error> {
         self.space.fork(&NeverRan, self.share)
     }
 
@@ -53,7 +53,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     ///
     /// # Errors
     /// As [`fork`](Self::fork).
-    pub fn snapshot(&mut self, tlb: &impl Tlb, share: Share) -> Result<Snapshot<F, M>, OutOfMemory> {
+    pub fn snapshot(&mut self, tlb: &impl Tlb, share: Share) -> Result<Snapshot<F, M>, Error> {
         Ok(Snapshot { space: self.fork(tlb, share)?, share })
     }
 
@@ -63,9 +63,10 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// A space restored to a snapshot that is under a guarantee is under it afterwards.
     ///
     /// # Errors
-    /// If the space has lost tables with shared mappings, which cannot be shared with the snapshot, and one of those could not be
-    /// allocated; if a guarantee could not be given for what the space comes to share. Nothing has changed then.
-    pub fn restore(&mut self, tlb: &impl Tlb, snapshot: &mut Snapshot<F, M>) -> Result<(), OutOfMemory> {
+    /// [`Error::OutOfMemory`] if the space has lost tables with shared mappings, which cannot be shared with the snapshot, and one of those
+    /// could not be allocated, and if a guarantee could not be given for what the space comes to share; [`Error::Contended`] where a
+    /// snapshot under a guarantee needs such a table. Nothing has changed then.
+    pub fn restore(&mut self, tlb: &impl Tlb, snapshot: &mut Snapshot<F, M>) -> Result<(), Error> {
         let memory = &self.memory.clone();
         let source = snapshot.space.root();
         let ledger = self.commit.ledger();
@@ -127,11 +128,11 @@ impl<M: Memory> Rewind<'_, M> {
     fn compare<F: Format>(&self, own: &Exclusive<F>, source: Frame, index: usize) -> Divergence<F> {
         let (memory, level) = (self.memory, own.level());
         let (mine, wanted) = (own.load(memory, index), memory.load(source, index));
-        if !F::is_present(mine) || !F::is_present(wanted) {
-            return if mine == wanted { Divergence::None } else { Divergence::Here };
-        }
-        if F::write_protect(mine, level) == F::write_protect(wanted, level) {
+        if gate::for_good::<F>(mine, level) == gate::for_good::<F>(wanted, level) {
             return Divergence::None;
+        }
+        if !F::is_present(mine) || !F::is_present(wanted) {
+            return Divergence::Here;
         }
         // A table that cannot be shared is the snapshot's own, and so may be what the space has in its place.
         if let Some(share) = self.share

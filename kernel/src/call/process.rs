@@ -44,12 +44,10 @@ pub(super) fn fork(
     }
     let tree = || {
         let mut tree = parent.space.lock()?;
-        let tlb = tree.tlb();
-        if guaranteed {
-            tree.fork_guaranteed(&tlb, share).map_err(space::refusal)
-        } else {
-            tree.fork(&tlb, share).map_err(|_| Error::OutOfMemory)
-        }
+        tree.edit(|tree, tlb| match guaranteed {
+            true => tree.fork_guaranteed(tlb, share),
+            false => tree.fork(tlb, share),
+        })
     };
     make_child(thread, parent.name(), registers, tree, |child| sched::copy_floating_point(thread, child))
 }

@@ -32,8 +32,7 @@ pub(super) fn take(
     }
     let snapshot = Snapshot::new(registers, sched::floating_point(thread), process.name())?;
     let mut tree = process.space.lock()?;
-    let tlb = tree.tlb();
-    snapshot.fill(tree.snapshot(&tlb, share).map_err(|_| Error::OutOfMemory)?);
+    snapshot.fill(tree.edit(|tree, tlb| tree.snapshot(tlb, share))?);
     drop(tree);
     let handle = handles.insert(snapshot.erase(), SNAPSHOT_RIGHTS)?;
     Ok((handle.0.into(), 0))

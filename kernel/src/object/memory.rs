@@ -58,7 +58,7 @@ impl MemoryObject {
         }
         let mut tree = Draft::new()?;
         let reservation = Reservation { permissions: graft_paging::Permissions::ReadWrite, inherit: Inherit::Yes };
-        tree.reserve(&NeverRan, range, reservation).map_err(space::refusal)?;
+        space::attempt(|| tree.reserve(&NeverRan, range, reservation))?;
         for page in 0..range.pages() {
             let address = address(page).ok_or(Error::BadLength)?;
             tree.resolve(&NeverRan, address, Access::Write).map_err(|_| Error::OutOfMemory)?;

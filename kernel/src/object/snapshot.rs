@@ -3,11 +3,10 @@
 use crate::arch::{self, Context, floating_point};
 use crate::lock::Mutex;
 use crate::memory::kernel_memory::KernelMemory;
-use crate::memory::space::{Locked, Tree};
+use crate::memory::space::{Locked, Tree, attempt};
 use crate::object::process::NAME_SIZE;
 use crate::object::{Kind, Object, Ref};
 use graft_abi::Error;
-use graft_paging::OutOfMemory;
 
 /// The tables of a snapshot.
 type Tables = graft_paging::Snapshot<arch::Format, KernelMemory>;
@@ -90,9 +89,10 @@ impl Snapshot {
         self.with(|tables| tree.restore(&tlb, tables))
     }
 
-    fn with<R>(&self, operation: impl FnOnce(&mut Tables) -> Result<R, OutOfMemory>) -> Result<R, Error> {
+    fn with<R>(&self, mut operation: impl FnMut(&mut Tables) -> Result<R, graft_paging::Error>) -> Result<R, Error> {
         // Empty only while the call that takes the snapshot is under way, which has not told anybody of it.
-        let mut tables = self.tables.lock();
-        operation(tables.as_mut().ok_or(Error::NotFound)?).map_err(|_| Error::OutOfMemory)
+        let mut guard = self.tables.lock();
+        let tables = guard.as_mut().ok_or(Error::NotFound)?;
+        attempt(|| operation(tables))
     }
 }

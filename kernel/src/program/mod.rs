@@ -71,7 +71,7 @@ pub fn load(image: &mut impl Image, arguments: &mut impl Image) -> Result<Loaded
             make_fetchable(tree, range);
         }
         if segment.permissions != Permissions::ReadWrite {
-            tree.protect(&NeverRan, range, space::permissions(segment.permissions)).map_err(space::refusal)?;
+            space::attempt(|| tree.protect(&NeverRan, range, space::permissions(segment.permissions)))?;
         }
     }
     let stack = VirtRange::new((STACK_TOP - STACK_SIZE) as u64, STACK_SIZE as u64).ok_or(Error::BadLength)?;
@@ -83,7 +83,7 @@ pub fn load(image: &mut impl Image, arguments: &mut impl Image) -> Result<Loaded
 
 fn reserve(tree: &mut Tree, range: VirtRange) -> Result<(), Error> {
     let reservation = Reservation { permissions: graft_paging::Permissions::ReadWrite, inherit: Inherit::Yes };
-    tree.reserve(&NeverRan, range, reservation).map_err(space::refusal)
+    space::attempt(|| tree.reserve(&NeverRan, range, reservation))
 }
 
 /// Copies the arguments to the top of the stack. Returns where they are, and the first of them as a name.

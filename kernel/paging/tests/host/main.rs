@@ -23,6 +23,8 @@ mod commit;
 mod costs;
 mod inheritance;
 mod memory;
+mod races;
 mod sizes;
+mod storm;
 mod threads;
 mod tours;
