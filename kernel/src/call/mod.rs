@@ -16,7 +16,6 @@ mod wait;
 pub use wait::complete_wait;
 
 use crate::arch::{Context, timer};
-use crate::memory::frames;
 use crate::object::Ref;
 use crate::object::process::Process;
 use crate::object::thread::Thread;
@@ -72,6 +71,7 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
         Call::MapObject => answer_two(registers, memory::map_object(process, handle(x0), x1, x2)),
         Call::Discard => answer(registers, memory::discard(process, x0, x1)),
         Call::Move => answer(registers, memory::relocate(process, x0, x1, x2)),
+        Call::MemoryCreate if memory::is_hopeless(x0) => Next::NoMemory,
         Call::MemoryCreate => answer(registers, memory::create(process, x0)),
         Call::ConsoleWrite => answer(registers, console::write(process, handle(x0), x1, x2)),
         Call::ConsoleRead => console::read(process, registers, handle(x0), x1, x2),
@@ -82,15 +82,6 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
         Call::MemorySizes => look(registers, statistics::memory_sizes(thread, handle(x0), x1)),
         Call::SystemInfo => answer(registers, statistics::system_info(process, handle(x0), x1)),
         Call::NextProcess => answer_two(registers, statistics::next_process(process, handle(x0), x1)),
-    }
-}
-
-/// Lets a thread make its call again that was refused for want of memory, if other cores have given some back.
-pub fn want_memory(registers: &mut Context) {
-    if frames::gather() {
-        registers.rewind();
-    } else {
-        registers.set_result(Error::OutOfMemory.to_register());
     }
 }
 

@@ -46,16 +46,20 @@ impl MemoryObject {
         Ref::new(|_| MemoryObject { content: Content::Permanent(first), length })
     }
 
+    /// Whether an object of this length, its own translation tables included, needs no more frames than could be had if all other
+    /// cores gave back what they keep. One that is not must not take the last frame from others on the way to its refusal.
+    pub fn is_possible(length: u64) -> bool {
+        // The tables of each level, the root, and the object's own frame.
+        let tables = (1..=3).map(|level| length.div_ceil(PAGE_SIZE as u64 * 512_u64.pow(level))).sum::<u64>() + 2;
+        length / PAGE_SIZE as u64 + tables <= frames::obtainable()
+    }
+
     /// An object of zeroes, all of it allocated now.
     ///
     /// # Errors
     /// [`Error::BadLength`] for more than an address space holds, [`Error::OutOfMemory`].
     pub fn zeroed(length: u64) -> Result<Ref<MemoryObject>, Error> {
         let range = VirtRange::new(0, length).ok_or(Error::BadLength)?;
-        // What cannot succeed must not take the last frame from everybody else on the way.
-        if range.pages() > frames::figures().free {
-            return Err(Error::OutOfMemory);
-        }
         let mut tree = Draft::new()?;
         let reservation = Reservation { permissions: graft_paging::Permissions::ReadWrite, inherit: Inherit::Yes };
         space::attempt(|| tree.reserve(&NeverRan, range, reservation))?;

@@ -45,6 +45,10 @@ pub struct Process {
 
 const ENDING: u64 = 1 << 63;
 
+/// Blocked threads of a process that ends which are on the way to their end at the same time. The others are woken one by one, so that
+/// neither ending a process is long work nor a run queue is full of its threads.
+const ENDED_AT_ONCE: usize = 16;
+
 /// Every process that has started and is still referred to, in the order of identifiers. The list owns none of them: dropping the last
 /// reference takes the process out. A process in the making is not here, so nothing but the call that makes it can come to hold it.
 static ALL: Mutex<All> = Mutex::new(All { list: List::new(), last: 0 });
@@ -235,10 +239,14 @@ impl Process {
         if self.ending.compare_exchange(0, status, Ordering::SeqCst, Ordering::Relaxed).is_err() {
             return false;
         }
-        // Holding the list keeps every thread in it alive. Nobody wants this lock while holding one that
-        // `interrupt` takes.
+        // Holding the list keeps every thread in it alive. No core wants this lock while it holds one that `interrupt` takes.
+        let mut woken = 0;
         for thread in self.threads.lock().iter() {
-            if !core::ptr::eq(thread, caller) {
+            let blocked = thread.state() == State::Blocked;
+            // Its turn comes when one of the others has ended (`end_thread`). One that blocks from now on meets the mark by itself.
+            let later = blocked && woken == ENDED_AT_ONCE;
+            if !later && !core::ptr::eq(thread, caller) {
+                woken += usize::from(blocked);
                 sched::interrupt(thread);
             }
         }
@@ -257,6 +265,12 @@ impl Process {
         let mut threads = process.threads.lock();
         drop(threads.remove(&thread));
         let last = threads.is_empty();
+        // Every thread that ends with its process passes the mark on to one that is still blocked: none is left behind.
+        if process.is_ending()
+            && let Some(blocked) = threads.find(|thread| thread.state() == State::Blocked)
+        {
+            sched::interrupt(blocked);
+        }
         drop(threads);
         let how = value.map_or_else(|| ThreadEnd::WithProcess(process.last_status()), ThreadEnd::Exited);
         end::tell(thread, how.to_registers());

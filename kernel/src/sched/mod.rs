@@ -47,6 +47,8 @@ use core::sync::atomic::{AtomicU32, Ordering, fence};
 const SLICE: u64 = 10_000_000;
 /// Interrupts answered before the core goes on: one of each source. Others stay pending, and come as soon as it does.
 const INTERRUPTS_AT_ONCE: usize = 3;
+/// Threads that end, one after the other, before interrupts are answered.
+const ENDED_AT_ONCE: u32 = 8;
 /// Sleepers woken for one interrupt of the timer.
 const WOKEN: usize = 32;
 /// No deadline.
@@ -205,12 +207,18 @@ pub fn interrupt(thread: &Thread) {
 /// The thread to run now, made this core's own. Waits until there is one.
 pub fn next() -> *mut Context {
     let (index, core) = this();
+    let mut ended = 0;
     loop {
         let found = core.pop().or_else(|| steal(index));
         match found {
             Some(thread) => {
                 if let Some(context) = core.run(index, thread) {
                     return context;
+                }
+                // It has ended. There may be many such threads in a row.
+                ended += 1;
+                if ended % ENDED_AT_ONCE == 0 {
+                    handle_interrupts(core);
                 }
             }
             None => core.idle(index),
