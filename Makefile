@@ -197,7 +197,7 @@ clean: ## remove what was built; what was downloaded stays
 
 # --- the proof of kernel/paging, beyond `make test` ---------------------------------------------------------------
 
-.PHONY: loom prove miri fuzz mutants soak
+.PHONY: loom prove trace-tables miri fuzz mutants soak
 
 OPERATIONS ?= 10000000
 SECONDS ?= 60
@@ -237,6 +237,11 @@ prove: ## the laws of the descriptors and of the commit charge, for all 64-bit v
 	@CARGO_TARGET_DIR=$(TARGET_DIR)/prove $(CARGO) rustc $(QUIET) --release --target $(TARGET) -p graft-paging --lib -- \
 		--cfg prove --emit=llvm-ir=$(PROVED) -C debuginfo=0
 	@$(TOOL) prove $(PROVED)
+
+trace-tables: ## traces of stores into tables, barriers and invalidations, judged and written to build/traces/
+	@tests/setup.sh build
+	@$(CARGO) build $(QUIET) -p graft-tests
+	@$(TOOL) trace-tables
 
 miri: ## the tree's tests under Miri (random ones too with GRAFT_HISTORIES=N: minutes each)
 	@tests/setup.sh build
