@@ -4,6 +4,7 @@
 
 use super::{answer, end, named_process, snapshot, wait};
 use crate::arch::Context;
+use crate::call::Next;
 use crate::memory::space::Tree;
 use crate::memory::{space, user_copy};
 use crate::object::process::{NAME_SIZE, Process};
@@ -12,7 +13,6 @@ use crate::object::thread::Thread;
 use crate::object::{AnyRef, Ref};
 use crate::program::{self, UserText};
 use crate::sched;
-use crate::trap::Next;
 use graft_abi::{Error, ExitStatus, FORK_GUARANTEED, Handle, Rights, Share, SpawnRequest};
 
 /// What whoever makes a process may do with it.

@@ -12,6 +12,7 @@
 //! list of that core, through its header, and the outermost drop works the list off.
 
 pub mod end;
+pub mod heap;
 pub mod list;
 pub mod memory;
 pub mod process;
@@ -23,6 +24,9 @@ pub mod wait;
 
 use crate::arch::{self, MAX_CORES};
 use crate::memory::frames;
+use crate::memory::space::Space;
+use crate::memory::statistics::Statistics;
+use crate::memory::user_copy::Owner;
 use crate::object::list::Pointer;
 use core::cell::{Cell, UnsafeCell};
 use core::fmt;
@@ -170,6 +174,16 @@ impl<T: Object> Deref for Ref<T> {
     fn deref(&self) -> &T {
         // SAFETY: a reference keeps its object.
         &unsafe { self.0.as_ref() }.object
+    }
+}
+
+impl<T: Object + Owner> Owner for Ref<T> {
+    fn space(&self) -> &Space {
+        (**self).space()
+    }
+
+    fn statistics(&self) -> &Statistics {
+        (**self).statistics()
     }
 }
 

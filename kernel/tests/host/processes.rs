@@ -82,7 +82,8 @@ fn a_write_after_fork_does_not_reach_the_child() {
 #[test]
 fn whatever_a_process_does_it_can_be_killed() {
     let machine = Machine::take();
-    let acts: [(&str, fn(&mut Program)); 4] = [
+    type Act = fn(&mut Program);
+    let acts: [(&str, Act); 4] = [
         ("computes", |child| {
             let again = child.label();
             child.place(&again);
