@@ -46,6 +46,7 @@ pub trait Owner {
 ///
 /// # Errors
 /// [`Error::BadAddress`] if a byte may not be read; [`Error::OutOfMemory`]. What was copied before stays.
+#[inline(never)]
 pub fn read_bytes(owner: &impl Owner, address: u64, bytes: &mut [u8]) -> Result<(), Error> {
     let mut done = 0;
     each_page(owner, address, bytes.len(), Access::Read, |piece, length| {
@@ -61,6 +62,7 @@ pub fn read_bytes(owner: &impl Owner, address: u64, bytes: &mut [u8]) -> Result<
 ///
 /// # Errors
 /// [`Error::BadAddress`] if a byte may not be written; [`Error::OutOfMemory`]. What was copied before stays.
+#[inline(never)]
 pub fn write_bytes(owner: &impl Owner, address: u64, bytes: &[u8]) -> Result<(), Error> {
     let mut done = 0;
     each_page(owner, address, bytes.len(), Access::Write, |piece, length| {

@@ -24,9 +24,6 @@ pub mod wait;
 
 use crate::arch::{self, MAX_CORES};
 use crate::memory::frames;
-use crate::memory::space::Space;
-use crate::memory::statistics::Statistics;
-use crate::memory::user_copy::Owner;
 use crate::object::list::Pointer;
 use core::cell::{Cell, UnsafeCell};
 use core::fmt;
@@ -174,16 +171,6 @@ impl<T: Object> Deref for Ref<T> {
     fn deref(&self) -> &T {
         // SAFETY: a reference keeps its object.
         &unsafe { self.0.as_ref() }.object
-    }
-}
-
-impl<T: Object + Owner> Owner for Ref<T> {
-    fn space(&self) -> &Space {
-        (**self).space()
-    }
-
-    fn statistics(&self) -> &Statistics {
-        (**self).statistics()
     }
 }
 

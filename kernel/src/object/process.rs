@@ -105,10 +105,12 @@ impl Object for Process {
 }
 
 impl Owner for Process {
+    #[inline(always)]
     fn space(&self) -> &Space {
         &self.space
     }
 
+    #[inline(always)]
     fn statistics(&self) -> &Statistics {
         &self.statistics
     }
