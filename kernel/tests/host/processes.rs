@@ -208,26 +208,48 @@ fn duplicating_oneself_gives_no_right_that_was_not_asked_for() {
     assert_eq!(machine.run(program), ExitStatus::Exited(0));
 }
 
-/// More processes than there are identifiers, each with its own content at the same address.
+/// More processes than there are identifiers, each with its own content at the same address. Meanwhile others live on, and
+/// sleep most of the time: they lose their identifiers, while every core's TLB is full of what it has kept under those.
 #[test]
 fn identifiers_run_out_and_no_process_meets_anothers_memory() {
     let machine = Machine::take();
-    let count = if cfg!(miri) { 3 } else { 600 };
+    let (witnesses, count) = if cfg!(miri) { (1, 3) } else { (8, 1_200) };
     let mut program = Program::new();
     program.act(move |user| {
-        user.x[20] = count;
+        (user.x[20], user.x[22]) = (witnesses, count);
         Ok(())
     });
+    let another = program.label();
+    program.place(&another);
+    program.fork(3, |witness| {
+        let look = witness.label();
+        witness.act(|user| user.store(DATA, user.x[20]));
+        witness.place(&look);
+        witness.call(Call::Sleep, [500_000, 0, 0, 0]);
+        witness.act(|user| {
+            user.x[21] = user.load(DATA)?;
+            Ok(())
+        });
+        witness.jump_if(&look, |user| user.x[21] == user.x[20]);
+        witness.exit(21);
+    });
+    // Their handles, one behind the other.
+    program.act(|user| user.store(DATA + 4096 + user.x[20] * 8, user.x[0]));
+    program.act(|user| {
+        user.x[20] -= 1;
+        Ok(())
+    });
+    program.jump_if(&another, |user| user.x[20] != 0);
     let again = program.label();
     program.place(&again);
     program.fork(3, |child| {
-        child.act(|user| user.store(DATA, user.x[20]));
+        child.act(|user| user.store(DATA, user.x[22]));
         child.call(Call::Yield, [0; 4]);
         child.act(|user| {
             user.x[21] = user.load(DATA)?;
             Ok(())
         });
-        child.expect(20, |user| user.x[21] == user.x[20]);
+        child.expect(20, |user| user.x[21] == user.x[22]);
         child.exit(0);
     });
     program.keep(19);
@@ -235,10 +257,19 @@ fn identifiers_run_out_and_no_process_meets_anothers_memory() {
     program.expect(10, |user| user.x[1] == ExitStatus::Exited(0).to_register());
     program.call_with(Call::Close, |user| [user.x[19], 0, 0, 0]);
     program.act(|user| {
-        user.x[20] -= 1;
+        user.x[22] -= 1;
         Ok(())
     });
-    program.jump_if(&again, |user| user.x[20] != 0);
+    program.jump_if(&again, |user| user.x[22] != 0);
+    for witness in 1..=witnesses {
+        program.act(move |user| {
+            user.x[19] = user.load(DATA + 4096 + witness * 8)?;
+            Ok(())
+        });
+        program.call_with(Call::Kill, |user| [user.x[19], 1, 0, 0]);
+        program.call_with(Call::Wait, |user| [user.x[19], 0, 0, 0]);
+        program.expect(11, |user| user.x[1] == ExitStatus::Killed(1).to_register());
+    }
     program.exit(0);
     assert_eq!(machine.run(program), ExitStatus::Exited(0));
 }
