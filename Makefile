@@ -168,11 +168,12 @@ gdb: ## debug the kernel; the guest's console is build/logs/gdb-console.log
 	@echo 'The machine waits before its first instruction. Try: hbreak kernel_main, continue, backtrace.'
 	@$(GDB) $(BUILD)/kernel.elf -ex "target remote | $$($(TOOL) gdb-command $(MACHINE))"
 
-check: ## formatting and lints, warnings denied
+check: ## formatting, lints with warnings denied, and the kernel's rooms
 	@tests/setup.sh check
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --all-targets -- --deny warnings
 	$(CARGO) clippy --target $(TARGET) $(PACKAGES) -- --deny warnings
+	$(CARGO) test --quiet -p graft-kernel --test rooms
 
 doc: ## the documentation of every crate
 	@tests/setup.sh build

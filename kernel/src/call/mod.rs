@@ -13,15 +13,34 @@ mod statistics;
 mod thread;
 mod wait;
 
-pub use wait::complete_wait;
-
 use crate::arch::{Context, timer};
 use crate::object::Ref;
 use crate::object::process::Process;
 use crate::object::thread::Thread;
-use crate::trap::Next;
 use graft_abi::{Call, Error, ExitStatus, Handle, Rights};
 use statistics::Look;
+
+/// What happens after a trap.
+pub enum Next {
+    /// The thread goes on. A call has changed none of its registers but those that a call may change.
+    Resume,
+    /// The call was refused for want of memory. Nothing has changed, its arguments are still in the registers.
+    WantMemory,
+    /// It was refused for good.
+    NoMemory,
+    /// The thread goes on with other registers.
+    Restart,
+    /// The thread has been put somewhere else; whoever is next runs.
+    Switch,
+    /// The thread's process is ending.
+    End,
+    /// The thread ends with this value.
+    EndThread(u64),
+    /// The thread lets others go first.
+    GiveWay,
+    /// The thread sleeps until this moment, in nanoseconds since the counter started.
+    Sleep(u64),
+}
 
 /// Carries out the call that a thread's registers ask for.
 #[inline(always)]

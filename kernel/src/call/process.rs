@@ -4,6 +4,7 @@
 
 use super::{answer, end, named_process, snapshot, wait};
 use crate::arch::Context;
+use crate::call::Next;
 use crate::memory::space::Tree;
 use crate::memory::{space, user_copy};
 use crate::object::process::{NAME_SIZE, Process};
@@ -12,7 +13,6 @@ use crate::object::thread::Thread;
 use crate::object::{AnyRef, Ref};
 use crate::program::{self, UserText};
 use crate::sched;
-use crate::trap::Next;
 use graft_abi::{Error, ExitStatus, FORK_GUARANTEED, Handle, Rights, Share, SpawnRequest};
 
 /// What whoever makes a process may do with it.
@@ -98,12 +98,12 @@ pub(super) fn make_child(
 
 /// `spawn`: a new process from a program file in the caller's memory.
 pub(super) fn spawn(parent: &Ref<Process>, request: u64) -> Result<(u64, u64), Error> {
-    let request: SpawnRequest = user_copy::read(parent, request)?;
+    let request: SpawnRequest = user_copy::read(&**parent, request)?;
     let loaded = load(parent, &request)?;
     let child = Process::new(parent.identifier(), loaded.name)?;
     for index in 0..request.handle_count {
         let address = index.checked_mul(4).and_then(|offset| request.handles.checked_add(offset));
-        let handle = Handle(user_copy::read(parent, address.ok_or(Error::BadAddress)?)?);
+        let handle = Handle(user_copy::read(&**parent, address.ok_or(Error::BadAddress)?)?);
         let (object, rights) = passed_on(parent, handle)?;
         // Full long before a wild count could keep this going.
         child.handles.lock().insert(object, rights)?;

@@ -461,6 +461,14 @@ pub unsafe fn free_committed(frame: Frame, used_for: Use) {
     CACHES[arch::core_index()].count(used_for, u64::MAX);
 }
 
+/// One bit for each core that takes interrupts, and answers when it is asked.
+static ANSWERING: AtomicU32 = AtomicU32::new(0);
+
+/// Says that the calling core takes interrupts from now on.
+pub fn answer_from_here() {
+    ANSWERING.fetch_or(1 << arch::core_index(), Ordering::Relaxed);
+}
+
 /// One bit for each core that is asked to bring its magazines to the depot.
 static ASKED: AtomicU32 = AtomicU32::new(0);
 
@@ -469,7 +477,7 @@ static ASKED: AtomicU32 = AtomicU32::new(0);
 /// Not while a lock is held: another core may be waiting for it, with interrupts masked, and would never be asked.
 pub fn gather() -> bool {
     let index = arch::core_index();
-    let others = crate::sched::online_cores() & !(1 << index);
+    let others = ANSWERING.load(Ordering::Relaxed) & !(1 << index);
     // SAFETY: see `Sync`: this core's, and the borrows end with the statement.
     let own = CACHES[index].pools.iter().map(|pool| unsafe { &*pool.get() });
     let own: u32 = own.map(|magazines| magazines.current.count + magazines.spare.count).sum();

@@ -12,6 +12,7 @@
 //! list of that core, through its header, and the outermost drop works the list off.
 
 pub mod end;
+pub mod heap;
 pub mod list;
 pub mod memory;
 pub mod process;

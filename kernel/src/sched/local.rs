@@ -4,11 +4,11 @@ use super::{IDLE, NEVER, SLICE, WOKEN, end_wait, handle_interrupts, make_ready};
 use crate::arch::{self, Context, MAX_CORES, floating_point, timer};
 use crate::lock::Mutex;
 use crate::object::Ref;
+use crate::object::heap::Heap;
 use crate::object::list::List;
 use crate::object::process::Process;
 use crate::object::thread::{Queued, State, Thread};
 use crate::object::wait::Queue;
-use crate::sched::heap::Heap;
 use core::cell::{Cell, RefCell};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
