@@ -18,7 +18,8 @@
 #= JOBS=N | test bench bench-linux | emulators at a time (one per core)
 #= LINUX_ARGS=TEXT | bench-linux | more boot arguments for Linux
 #= LINUX=FILE | bench-linux doctor | another kernel than Debian 13's
-#= TOUCH=SIZE | profile | memory that forkbench touches (4M)
+#= TOUCH=SIZE | profile | memory that forkbench touches (4M; with MISSES 1G)
+#= MISSES=1 | profile | where the cache lines are missed, instead of instructions
 #= SHARE=DEPTHS | profile picture | what forks share: copy, l3, l2, l1 (profile: l3 l1; picture: l3)
 #= HISTORIES=DIR | compare | folder of the histories, *.txt (tests/histories)
 #= FIRMWARE=DIR | image | firmware of the Raspberry Pi 4, for a whole SD card
