@@ -137,6 +137,11 @@ impl VirtRange {
         VirtRange { start: self.start.min(other.start), end: self.end.max(other.end) }
     }
 
+    /// Where this part of `from` is after a move to `to`, a range of the same size.
+    pub(crate) const fn moved(self, from: VirtRange, to: VirtRange) -> VirtRange {
+        VirtRange { start: self.start - from.start + to.start, end: self.end - from.start + to.start }
+    }
+
     /// What entry `index` covers, in a table of `level` whose own first address is `base`.
     pub(crate) const fn slot(base: u64, level: Level, index: usize) -> VirtRange {
         let start = base + index as u64 * level.span();

@@ -2,8 +2,8 @@
 
 use core::marker::PhantomData;
 
-use crate::commit::{Commit, Source};
-use crate::gate::{Exclusive, Fresh, Path};
+use crate::commit::Commit;
+use crate::gate::{Exclusive, Frames, Path};
 use crate::{Entry, Format, Frame, Level, Memory, OutOfMemory, Page, Permissions, Purpose, VirtAddr};
 
 /// An address space.
@@ -11,15 +11,20 @@ use crate::{Entry, Format, Frame, Level, Memory, OutOfMemory, Page, Permissions,
 /// `&mut self` is the lock: whoever shares a space between threads puts it behind one. No lock is needed between spaces, whatever
 /// they share.
 ///
-/// A space must be [`destroy`](AddressSpace::destroy)ed: dropping it would leak its tables, because the
-/// TLBs have to be told before a frame is free, and a destructor has no [`Tlb`](crate::Tlb).
-#[must_use = "a space that is dropped instead of destroyed leaks its tables"]
+/// A space ends with [`destroy`](AddressSpace::destroy), which tells the TLBs what they must forget before its frames are free. A destructor
+/// has no [`Tlb`](crate::Tlb): a space that is dropped is destroyed, too, but everything that all cores have cached goes with it
+/// ([`Memory::invalidate_all`]).
+#[must_use = "a space that is dropped instead of destroyed costs all that the TLBs know"]
 pub struct AddressSpace<F: Format, M: Memory> {
-    pub(crate) memory: M,
+    pub(crate) memory: Frames<M>,
+    /// `NONE` once it is destroyed.
     root: Frame,
     pub(crate) commit: Commit,
     format: PhantomData<fn() -> F>,
 }
+
+/// No frame: the last one that a number can name ends beyond every physical address.
+const NONE: Frame = Frame(u64::MAX);
 
 /// Sizes of an address space, as its root's counts have them: O(1), exact.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -99,13 +104,14 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// # Errors
     /// If there is no frame for the root.
     pub fn new(memory: M) -> Result<Self, OutOfMemory> {
-        let root = Fresh::allocate(&memory, Purpose::Table, Source::Free).map_err(|_| OutOfMemory)?;
+        let memory = Frames::new(memory);
+        let root = memory.allocate(Purpose::Table).ok_or(OutOfMemory)?;
         let root = Exclusive::fresh(&memory, root, Level::ROOT);
         Ok(Self::with_root(memory, root, Commit::Undecided))
     }
 
     /// A space of its own for a root that nobody else has.
-    pub(crate) fn with_root(memory: M, root: Exclusive<F>, commit: Commit) -> Self {
+    pub(crate) fn with_root(memory: Frames<M>, root: Exclusive<F>, commit: Commit) -> Self {
         AddressSpace { memory, root: root.frame(), commit, format: PhantomData }
     }
 
@@ -127,6 +133,13 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
             Entry::Page(page) => Some(Translation { page, writable_now: page.writable && !read_only }),
             _ => None,
         }
+    }
+
+    /// Proof of ownership of the root, once: of a space that is about to end.
+    #[inline(always)]
+    pub(crate) fn take_root(&mut self) -> Option<Exclusive<F>> {
+        let root = core::mem::replace(&mut self.root, NONE);
+        (root != NONE).then(|| Exclusive::root(root))
     }
 
     /// Proof of ownership of the root: `&mut self` is what makes it true.

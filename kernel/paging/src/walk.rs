@@ -2,7 +2,7 @@
 
 use core::ops::ControlFlow;
 
-use crate::sync::Ordering;
+use crate::gate::Frames;
 use crate::{AddressSpace, ENTRIES, Entry, Format, Frame, Level, Memory, VirtAddr};
 
 /// A descriptor in its place.
@@ -77,7 +77,13 @@ impl Gap {
         ControlFlow::Continue(())
     }
 
-    fn search<F: Format>(&mut self, memory: &impl Memory, table: Frame, level: Level, base: u64) -> ControlFlow<()> {
+    fn search<F: Format>(
+        &mut self,
+        memory: &Frames<impl Memory>,
+        table: Frame,
+        level: Level,
+        base: u64,
+    ) -> ControlFlow<()> {
         if level == Level::LAST && memory.counts(table).live() == ENTRIES as u32 {
             return self.occupied(base, base + ENTRIES as u64 * level.span());
         }
@@ -103,7 +109,7 @@ struct Above {
 }
 
 struct Tour<'a, M> {
-    memory: &'a M,
+    memory: &'a Frames<M>,
     from: (u64, Level),
     end: u64,
     deepest: Level,
@@ -162,6 +168,6 @@ impl<M: Memory> Tour<'_, M> {
     }
 
     fn references(&self, frame: Frame) -> u32 {
-        self.memory.references(frame).load(Ordering::Relaxed)
+        self.memory.count(frame)
     }
 }

@@ -254,7 +254,9 @@ impl DerefMut for Locked<'_> {
 /// TLB maintenance for the space with this tag.
 pub struct Invalidator<'a>(&'a Tag);
 
-impl Tlb for Invalidator<'_> {
+// SAFETY: the tag says under which identifier the space's translations are cached, if they are anywhere; the instructions are broadcast,
+// and awaited.
+unsafe impl Tlb for Invalidator<'_> {
     #[inline(always)]
     fn publish(&self) {
         arch::tlb::publish();
@@ -274,7 +276,8 @@ impl Tlb for Invalidator<'_> {
 /// TLB maintenance for a tree that no core has run in: nothing can be cached of it.
 pub struct NeverRan;
 
-impl Tlb for NeverRan {
+// SAFETY: a walker reads a root only where a core runs in it, and none has.
+unsafe impl Tlb for NeverRan {
     fn publish(&self) {
         arch::tlb::publish();
     }

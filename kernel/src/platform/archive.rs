@@ -124,9 +124,9 @@ fn unpack(packed: &[u8], memory: &mut MemoryMap) -> Result<PhysRange, ArchiveErr
 pub fn open(range: PhysRange) -> Result<(Ref<MemoryObject>, Archive<'static>), ArchiveError> {
     let packing = Packing::Plain;
     let archive = Archive::new(bytes_of(range)).map_err(|error| ArchiveError::Unreadable { error, packing })?;
-    let object =
-        MemoryObject::permanent(Frame::containing(range.start), range.size()).map_err(|_| ArchiveError::OutOfMemory)?;
-    Ok((object, archive))
+    // SAFETY: nothing else gets the archive's pages, and `settle` has zeroed what of the last one is not its own.
+    let object = unsafe { MemoryObject::permanent(Frame::containing(range.start), range.size()) };
+    Ok((object.map_err(|_| ArchiveError::OutOfMemory)?, archive))
 }
 
 fn bytes_of(range: PhysRange) -> &'static [u8] {

@@ -79,7 +79,7 @@ impl<A: Architecture + 'static> World<A> {
         let memory = Shared(machine.clone());
         let shared = [(); SHARED_PAGES].map(|()| {
             let frame = memory.allocate(Purpose::Page).expect("a new machine has memory");
-            memory.zero(frame);
+            WORDS.iter().for_each(|&word| machine.word(frame, word).set(0));
             frame
         });
         let world = Rc::new(World {
@@ -186,8 +186,13 @@ impl<A: Architecture + 'static> World<A> {
         let first = self.machine.foreign_frame();
         let Some(process) = self.process(slot) else { return Ok(()) };
         let tlb = self.tlb(&process);
-        let Some(result) = self.attempt(&process, |space| space.map_frames(&tlb, range, first, permissions, kind))
-        else {
+        let Some(result) = self.attempt(&process, |space| {
+            #[expect(unsafe_code, reason = "frames beyond the machine's")]
+            // SAFETY: there is no memory.
+            unsafe {
+                space.map_frames(&tlb, range, first, permissions, kind)
+            }
+        }) else {
             return Ok(());
         };
         let free = process.oracle.borrow().is_free(range);
@@ -208,9 +213,13 @@ impl<A: Architecture + 'static> World<A> {
         let Some(process) = self.process(slot) else { return Ok(()) };
         let tlb = self.tlb(&process);
         let frame = |number| self.shared[number as usize];
-        let Some(result) =
-            self.attempt(&process, |space| space.map_pages(&tlb, range, permissions, Kind::Shared, frame))
-        else {
+        let Some(result) = self.attempt(&process, |space| {
+            #[expect(unsafe_code, reason = "the world's own pages")]
+            // SAFETY: the world has a reference to each.
+            unsafe {
+                space.map_pages(&tlb, range, permissions, Kind::Shared, frame)
+            }
+        }) else {
             return Ok(());
         };
         let free = process.oracle.borrow().is_free(range);
@@ -265,7 +274,11 @@ impl<A: Architecture + 'static> World<A> {
         (0..SNAPSHOTS).for_each(|number| self.forget(number));
         for frame in self.shared {
             if self.machine.count(frame) == 1 {
-                Shared(self.machine.clone()).free(frame, Purpose::Page);
+                #[expect(unsafe_code, reason = "the world's own pages")]
+                // SAFETY: the world's is the last reference.
+                unsafe {
+                    Shared(self.machine.clone()).free(frame, Purpose::Page);
+                }
             }
         }
     }
