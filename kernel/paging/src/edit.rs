@@ -65,6 +65,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         edit: &impl Edit<F>,
         counted: Option<VirtRange>,
     ) -> Result<Needed, Error> {
+        Self::check(range)?;
         let plan = Plan { memory: &self.memory, edit, range, counted };
         plan.table::<F>(Below::Table(self.root()), Level::ROOT, 0, false)
     }

@@ -138,7 +138,8 @@ impl<F: Format> Exclusive<F> {
         tlb.publish();
     }
 
-    /// Stores into a table that nothing leads to yet and that is filled in one go; ends with [`set_live`](Self::set_live).
+    /// Stores into a table that nothing leads to yet and that is filled in one go; ends with [`set_live`](Self::set_live). And into the
+    /// kernel's entries of a root.
     #[inline(always)]
     pub(crate) fn put(&mut self, memory: &Frames<impl Memory>, index: usize, raw: u64) {
         memory.store(self.frame, index, raw);

@@ -37,7 +37,7 @@ impl core::error::Error for OutOfMemory {}
 /// - [`load`](Memory::load) and [`store`](Memory::store) are single-copy atomic, at least relaxed, and a store is
 ///   what the hardware walker reads after [`Tlb::publish`];
 /// - [`references`](Memory::references) and [`counts`](Memory::counts) return the same, distinct location for a frame every time;
-/// - there are at most [`FRAMES_MAX`](crate::FRAMES_MAX) frames;
+/// - of the frames in use at most [`TABLES_MAX`](crate::TABLES_MAX) are tables, however they were allocated;
 /// - two values are [the same](Memory::is_same) only if each has all frames of the other, and a clone is the same as its original;
 /// - [`invalidate_all`](Memory::invalidate_all) leaves nothing in any TLB that leads to a frame by a user address.
 #[expect(unsafe_code, reason = "implementing it is a promise")]

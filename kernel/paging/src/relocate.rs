@@ -25,6 +25,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         if let Some(overlap) = from.intersect(to) {
             return Err(Error::Occupied(VirtAddr::new(overlap.start()).expect("ranges are of user addresses")));
         }
+        Self::check(from)?;
         let memory = self.memory.clone();
         let adopt = Adopt::<F, M> { memory: &memory, root: self.root(), from, to, format: PhantomData };
         let unmap = Unmap(PhantomData::<F>);

@@ -10,7 +10,7 @@ use crate::commit::{Commit, Ledger, Source, frames_behind};
 use crate::exit::release_entry;
 use crate::fork::Inheritance;
 use crate::gate::{self, Exclusive, Frames};
-use crate::{AddressSpace, ENTRIES, Error, Format, Frame, Level, Memory, Purpose, Reach, Share, Tlb, VirtRange};
+use crate::{AddressSpace, Error, Format, Frame, Level, Memory, Purpose, Reach, Share, Tlb, VirtRange};
 
 /// The content of an address space at one moment. No core ever runs in it.
 #[must_use = "a snapshot that is dropped instead of destroyed leaks its tables"]
@@ -231,7 +231,7 @@ impl<M: Memory> Rewind<'_, M> {
     fn take_over<F: Format>(&self, own: &mut Exclusive<F>, copy: Exclusive<F>) {
         let memory = self.memory;
         gate::complete();
-        for index in 0..ENTRIES {
+        for index in 0..F::USER_ENTRIES {
             let old = own.load(memory, index);
             own.refill(memory, index, copy.load(memory, index));
             // Retired; or the same as the copy's, so that two references have become one.

@@ -4,7 +4,7 @@ use core::marker::PhantomData;
 
 use crate::commit::Commit;
 use crate::gate::{Exclusive, Frames, Path};
-use crate::{Entry, Format, Frame, Level, Memory, OutOfMemory, Page, Permissions, Purpose, VirtAddr};
+use crate::{Entry, Format, Frame, Level, Memory, OutOfMemory, Page, Permissions, Purpose, VirtAddr, VirtRange};
 
 /// An address space.
 ///
@@ -53,6 +53,8 @@ pub enum Error {
     Occupied(VirtAddr),
     /// Nothing is mapped or reserved at this address.
     NotMapped(VirtAddr),
+    /// User space does not have this address.
+    Kernel(VirtAddr),
     /// The page at this address cannot have these permissions.
     Unsuitable(VirtAddr, Permissions),
     /// No frame was left.
@@ -74,6 +76,7 @@ impl core::fmt::Display for Error {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Error::Occupied(address) => write!(f, "something is mapped at {address:?} already"),
+            Error::Kernel(address) => write!(f, "{address:?} is no address of user space"),
             Error::NotMapped(address) => write!(f, "nothing is mapped at {address:?}"),
             Error::Unsuitable(address, permissions) => {
                 write!(f, "the page at {address:?} cannot become {permissions:?}")
@@ -121,6 +124,22 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         self.root
     }
 
+    /// Stores a descriptor into an entry of the root that is the kernel's, where one root serves both. A space has none of them at first, and
+    /// neither a fork nor a restore passes any on. It is neither counted nor walked, and what it leads to is not freed with the space.
+    ///
+    /// Walkers see it once [`Tlb::publish`](crate::Tlb::publish) has returned.
+    ///
+    /// # Panics
+    /// If the entry is the user's.
+    ///
+    /// # Safety
+    /// It is the raw descriptor of something that is there for as long as the space, and that the user cannot reach.
+    #[expect(unsafe_code, reason = "a processor follows the descriptor")]
+    pub unsafe fn set_kernel_entry(&mut self, index: usize, raw: u64) {
+        assert!((F::USER_ENTRIES..crate::ENTRIES).contains(&index), "entry {index} of the root is the user's");
+        self.exclusive_root().put(&self.memory, index, raw);
+    }
+
     /// Sizes, from the root's counts.
     pub fn usage(&self) -> Usage {
         Usage::below(&self.memory, self.root)
@@ -128,11 +147,24 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
 
     /// Where an address leads, as the hardware would find it. `None` where it would find nothing.
     pub fn translate(&self, address: VirtAddr) -> Option<Translation> {
+        if !address.is_user::<F>() {
+            return None;
+        }
         let (raw, level, read_only) = Path::peek(self, address);
         match F::decode(raw, level) {
             Entry::Page(page) => Some(Translation { page, writable_now: page.writable && !read_only }),
             _ => None,
         }
+    }
+
+    /// Refuses a range that is not all of user space.
+    #[inline(always)]
+    pub(crate) fn check(range: VirtRange) -> Result<(), Error> {
+        if F::USER_ENTRIES == crate::ENTRIES {
+            return Ok(());
+        }
+        let last = VirtAddr::new(range.end() - 1).expect("ranges are of addresses");
+        if last.is_user::<F>() { Ok(()) } else { Err(Error::Kernel(last.page())) }
     }
 
     /// Proof of ownership of the root, once: of a space that is about to end.

@@ -94,6 +94,9 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// # Errors
     /// See [`Fault`]; then nothing has changed.
     pub fn resolve(&mut self, tlb: &impl Tlb, address: VirtAddr, access: Access) -> Result<Resolved, Fault> {
+        if !address.is_user::<F>() {
+            return Err(Fault::Unmapped);
+        }
         let path = Path::new(self, address);
         match F::decode(path.raw, path.level) {
             Entry::Empty | Entry::Table(_) => Err(Fault::Unmapped),

@@ -230,6 +230,7 @@ fn refusal(error: graft_paging::Error) -> Error {
     match error {
         graft_paging::Error::Occupied(_) => Error::Occupied,
         graft_paging::Error::NotMapped(_) => Error::NotMapped,
+        graft_paging::Error::Kernel(_) => Error::BadAddress,
         graft_paging::Error::Unsuitable(..) | graft_paging::Error::Unguaranteed => Error::NotAllowed,
         graft_paging::Error::OutOfMemory | graft_paging::Error::Contended => Error::OutOfMemory,
     }

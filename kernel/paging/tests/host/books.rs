@@ -115,6 +115,39 @@ cases! {
         assert_eq!(host.in_use(), 0);
     }
 
+    /// Frames enough, and no table more: pages can be had, what needs a table is refused and has changed nothing.
+    fn a_bound_on_tables_is_want_of_memory<F>() {
+        let (host, tlb) = (Host::new(64), Notes::default());
+        let mut parent = space::<F>(&host, &[(GIB, 2 * MIB)]);
+        let child = parent.fork(&tlb, Share::Level3).unwrap();
+        // The parent's four tables, and three of the child's.
+        for tables in 7..=7 + 3 {
+            host.limit_tables(tables);
+            let before = (host.in_use(), parent.usage(), parent.translate(at(GIB)));
+            let split = parent.resolve(&tlb, at(GIB), Access::Write);
+            let path = parent.reserve(&tlb, range(512 * GIB, PAGE), MEMORY);
+            let fork = parent.fork(&tlb, Share::Level2).map(|child| child.destroy(&tlb));
+            match tables - 7 {
+                0 => {
+                    assert_eq!(split, Err(Fault::OutOfMemory));
+                    assert_eq!((path, fork), (Err(Error::OutOfMemory), Err(Error::OutOfMemory)));
+                    assert_eq!(before, (host.in_use(), parent.usage(), parent.translate(at(GIB))));
+                }
+                1 => {
+                    assert_eq!(split.map(|split| split.table_splits), Ok(1));
+                    assert_eq!((path, fork), (Err(Error::OutOfMemory), Err(Error::OutOfMemory)));
+                    // With its tables there, a page needs none.
+                    assert_eq!(write(&mut parent, GIB + PAGE).action, Action::DemandZero);
+                }
+                2 => assert_eq!((path, fork), (Err(Error::OutOfMemory), Err(Error::OutOfMemory))),
+                _ => assert_eq!((path, fork), (Err(Error::OutOfMemory), Ok(()))),
+            }
+        }
+        child.destroy(&tlb);
+        parent.destroy(&tlb);
+        assert_eq!(host.in_use(), 0);
+    }
+
     /// A reservation of a whole table that is not inherited, taken apart page by page.
     fn a_table_of_obstacles_is_shared_when_all_are_gone<F>() {
         let (host, tlb) = (Host::new(64), Notes::default());

@@ -73,6 +73,7 @@ mod bits;
 mod books;
 mod commit;
 mod costs;
+mod halves;
 mod inheritance;
 mod memory;
 mod races;

@@ -28,6 +28,9 @@ struct Frames {
 
 struct Free {
     numbers: Vec<u64>,
+    /// Tables among the frames in use, and how many there may be.
+    tables: usize,
+    tables_most: usize,
     /// May be below zero for a moment: what a copy has taken, while a relative who shared it drops it.
     committed: isize,
 }
@@ -61,7 +64,12 @@ impl Host {
             words: Box::into_raw(words).cast(),
             references: (0..=frames).map(|_| AtomicU32::new(0)).collect(),
             counts: (0..=frames).map(|_| TableCounts::default()).collect(),
-            free: Mutex::new(Free { numbers: (1..=frames as u64).rev().collect(), committed: 0 }),
+            free: Mutex::new(Free {
+                numbers: (1..=frames as u64).rev().collect(),
+                tables: 0,
+                tables_most: usize::MAX,
+                committed: 0,
+            }),
             total: frames,
             forgotten: AtomicU32::new(0),
         }))
@@ -83,6 +91,11 @@ impl Host {
         unsafe {
             self.free(page, Purpose::Page);
         }
+    }
+
+    /// From now on no more than so many tables at a time.
+    pub fn limit_tables(&self, most: usize) {
+        self.0.free.lock().unwrap().tables_most = most;
     }
 
     pub fn committed(&self) -> isize {
@@ -129,18 +142,22 @@ impl Host {
 #[expect(unsafe_code, reason = "implementing Memory is a promise")]
 // SAFETY: frames come from a free list behind a lock; descriptors are atomics; references and counts are distinct and never move.
 unsafe impl Memory for Host {
-    fn allocate(&self, _purpose: Purpose) -> Option<Frame> {
+    fn allocate(&self, purpose: Purpose) -> Option<Frame> {
         let mut free = self.0.free.lock().unwrap();
-        if free.numbers.len() as isize <= free.committed {
+        let is_table = purpose == Purpose::Table;
+        if free.numbers.len() as isize <= free.committed || is_table && free.tables == free.tables_most {
             return None;
         }
         let number = free.numbers.pop()?;
+        free.tables += usize::from(is_table);
         self.0.references[number as usize].store(1, Relaxed);
         Some(Frame(BASE + number))
     }
 
-    unsafe fn free(&self, frame: Frame, _purpose: Purpose) {
-        self.0.free.lock().unwrap().numbers.push(frame.0 - BASE);
+    unsafe fn free(&self, frame: Frame, purpose: Purpose) {
+        let mut free = self.0.free.lock().unwrap();
+        free.numbers.push(frame.0 - BASE);
+        free.tables -= usize::from(purpose == Purpose::Table);
     }
 
     fn commit(&self, frames: u64) -> Result<(), OutOfMemory> {
@@ -156,20 +173,22 @@ unsafe impl Memory for Host {
         self.0.free.lock().unwrap().committed -= frames as isize;
     }
 
-    fn allocate_committed(&self, _purpose: Purpose) -> Option<Frame> {
+    fn allocate_committed(&self, purpose: Purpose) -> Option<Frame> {
         let mut free = self.0.free.lock().unwrap();
         if free.committed <= 0 {
             return None;
         }
         let number = free.numbers.pop().expect("what is committed is there");
         free.committed -= 1;
+        free.tables += usize::from(purpose == Purpose::Table);
         self.0.references[number as usize].store(1, Relaxed);
         Some(Frame(BASE + number))
     }
 
-    unsafe fn free_committed(&self, frame: Frame, _purpose: Purpose) {
+    unsafe fn free_committed(&self, frame: Frame, purpose: Purpose) {
         let mut free = self.0.free.lock().unwrap();
         free.numbers.push(frame.0 - BASE);
+        free.tables -= usize::from(purpose == Purpose::Table);
         free.committed += 1;
     }
 

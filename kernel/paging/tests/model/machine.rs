@@ -105,6 +105,9 @@ pub struct Machine<A> {
 }
 
 impl<A: Architecture> Machine<A> {
+    /// A table descriptor that leads to no memory: present, and accessed.
+    pub const TRAP: u64 = 0x7777_7000 | 1 << 5 | 1;
+
     pub fn new(frames: usize, universe: Vec<u64>) -> Self {
         let mut interesting = [false; 512];
         for &address in &universe {

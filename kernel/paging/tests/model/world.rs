@@ -119,6 +119,17 @@ impl<A: Architecture + 'static> World<A> {
             space.destroy(&AsidTlb { machine: self.machine.clone(), asid: u16::MAX });
             return;
         }
+        let mut space = space;
+        // What follows one of these finds that it is not memory.
+        let set_trap = |index| {
+            #[expect(unsafe_code, reason = "no core of the machine walks there")]
+            // SAFETY: programs have no address of the kernel's half.
+            unsafe {
+                space.set_kernel_entry(index, Machine::<A>::TRAP);
+            }
+        };
+        // In one moment: another core must not find the slot still empty.
+        self.machine.look(|| (A::USER_ENTRIES..512).for_each(set_trap));
         let (root, asid) = (space.root(), self.next_asid.get());
         let (space, oracle) = (RefCell::new(Some(space)), RefCell::new(oracle));
         let process = Process { space, oracle, asid, root, sharing: Cell::new(sharing) };
