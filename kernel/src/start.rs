@@ -50,7 +50,8 @@ pub fn start_secondary() -> ! {
 
 /// The process of the first program. The archive becomes a memory object, for all programs that want the others.
 fn first_program(mut image: &[u8], archive: PhysRange) -> Result<Ref<Thread>, Error> {
-    let archive = MemoryObject::permanent(Frame::containing(archive.start), archive.size())?;
+    // SAFETY: nothing else gets the archive's pages, and `settle` has zeroed what of the last one is not its own.
+    let archive = unsafe { MemoryObject::permanent(Frame::containing(archive.start), archive.size()) }?;
     let loaded = program::load(&mut image, &mut FirstArguments)?;
     let process = Process::new(0, loaded.name)?;
     let mut handles = process.handles.lock();

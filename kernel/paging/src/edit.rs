@@ -13,7 +13,7 @@
 
 use crate::commit::{Commit, Ledger, Shortage, Source};
 use crate::exit::release_entry;
-use crate::gate::{self, Exclusive, Stock};
+use crate::gate::{self, Exclusive, Frames, Stock};
 use crate::memory::Counts;
 use crate::split::copy_table;
 use crate::{AddressSpace, ENTRIES, Entry, Error, Format, Frame, Kind, Level, Memory, Reach, Tlb, VirtAddr, VirtRange};
@@ -65,6 +65,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         edit: &impl Edit<F>,
         counted: Option<VirtRange>,
     ) -> Result<Needed, Error> {
+        Self::check(range)?;
         let plan = Plan { memory: &self.memory, edit, range, counted };
         plan.table::<F>(Below::Table(self.root()), Level::ROOT, 0, false)
     }
@@ -117,7 +118,7 @@ pub(crate) struct Stocks {
 }
 
 impl Stocks {
-    pub(crate) fn allocate(memory: &impl Memory, needed: Needed, commit: Commit) -> Result<Stocks, Shortage> {
+    pub(crate) fn allocate(memory: &Frames<impl Memory>, needed: Needed, commit: Commit) -> Result<Stocks, Shortage> {
         let splits = Stock::allocate(memory, needed.splits, commit.source())?;
         match Stock::allocate(memory, needed.new, Source::Free) {
             Ok(new) => Ok(Stocks { splits, new }),
@@ -128,7 +129,7 @@ impl Stocks {
         }
     }
 
-    pub(crate) fn give_back(self, memory: &impl Memory) {
+    pub(crate) fn give_back(self, memory: &Frames<impl Memory>) {
         self.splits.give_back(memory);
         self.new.give_back(memory);
     }
@@ -155,7 +156,7 @@ pub(crate) fn slots(level: Level, base: u64, range: VirtRange) -> impl Iterator<
 
 /// Counts the tables that applying an edit can need at most.
 struct Plan<'a, M, E> {
-    memory: &'a M,
+    memory: &'a Frames<M>,
     edit: &'a E,
     range: VirtRange,
     /// Another plan, carried out before this one, has counted the tables on the way to this range.
@@ -212,7 +213,7 @@ impl Outcome {
 }
 
 struct Apply<'a, M, T, E> {
-    memory: &'a M,
+    memory: &'a Frames<M>,
     tlb: &'a T,
     stock: &'a mut Stocks,
     edit: &'a E,
@@ -337,7 +338,7 @@ impl<M: Memory, T: Tlb, E> Apply<'_, M, T, E> {
 /// What the new place of an entry that moves gets: the same, shared with the old place until that is unmapped.
 ///
 /// Fork within one space. Write permission returns with the first write, as to any last owner.
-fn adopt<F: Format>(memory: &impl Memory, source: Frame, index: usize, level: Level) -> u64 {
+fn adopt<F: Format>(memory: &Frames<impl Memory>, source: Frame, index: usize, level: Level) -> u64 {
     let raw = memory.load(source, index);
     if level == Level::LAST && !F::is_counted(raw) {
         return raw;
@@ -357,7 +358,7 @@ fn forgotten<F: Format>(raw: u64) -> u64 {
 
 /// Empties every retired slot in the range, or restores its reservation, and drops the reference that it held. The TLBs have forgotten them.
 fn sweep<F: Format>(
-    memory: &impl Memory,
+    memory: &Frames<impl Memory>,
     table: &mut Exclusive<F>,
     base: u64,
     range: VirtRange,

@@ -7,7 +7,7 @@
 use core::marker::PhantomData;
 
 use crate::edit::{Decision, Edit, Stocks, slots};
-use crate::gate;
+use crate::gate::{self, Frames};
 use crate::map::{Unmap, descend_or_refuse};
 use crate::{AddressSpace, Error, Format, Frame, Level, Memory, Tlb, VirtAddr, VirtRange};
 
@@ -25,6 +25,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         if let Some(overlap) = from.intersect(to) {
             return Err(Error::Occupied(VirtAddr::new(overlap.start()).expect("ranges are of user addresses")));
         }
+        Self::check(from)?;
         let memory = self.memory.clone();
         let adopt = Adopt::<F, M> { memory: &memory, root: self.root(), from, to, format: PhantomData };
         let unmap = Unmap(PhantomData::<F>);
@@ -42,7 +43,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
 }
 
 struct Adopt<'a, F, M> {
-    memory: &'a M,
+    memory: &'a Frames<M>,
     root: Frame,
     from: VirtRange,
     to: VirtRange,
@@ -55,8 +56,7 @@ impl<F: Format, M: Memory> Edit<F> for Adopt<'_, F, M> {
             return descend_or_refuse::<F>(raw, level, slot);
         }
         let part = slot.intersect(self.to).expect("only slots in the range are asked about");
-        let source = VirtRange::new(part.start() - self.to.start() + self.from.start(), part.end() - part.start())
-            .expect("it lies in `from`");
+        let source = part.moved(self.to, self.from);
         match uniform::<F>(self.memory, self.root, Level::ROOT, 0, source) {
             Some(0) => return Ok(Decision::Keep),
             Some(reservation) if whole => return Ok(Decision::Store(reservation)),
@@ -93,7 +93,13 @@ impl<F: Format, M: Memory> Adopt<'_, F, M> {
 ///
 /// Some of it may be in tables that others share, and they may read it for the first time between the plan and its application: a page of
 /// zeroes counts as what it was before.
-fn uniform<F: Format>(memory: &impl Memory, table: Frame, level: Level, base: u64, range: VirtRange) -> Option<u64> {
+fn uniform<F: Format>(
+    memory: &Frames<impl Memory>,
+    table: Frame,
+    level: Level,
+    base: u64,
+    range: VirtRange,
+) -> Option<u64> {
     let mut common = None;
     for (index, slot, _) in slots(level, base, range) {
         let mut raw = gate::for_good::<F>(memory.load(table, index), level);

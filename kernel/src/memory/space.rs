@@ -109,7 +109,8 @@ impl Space {
         if root == 0 {
             return Usage::default();
         }
-        let usage = Usage::below(&KernelMemory, Frame::containing(root));
+        // SAFETY: it has been a root of this space; the counts of all frames lie in an array of their own.
+        let usage = unsafe { Usage::below(&KernelMemory, Frame::containing(root)) };
         // Pairs with the fence in `retract_root`: if one of the numbers was somebody else's, stored when the frame had another use, the
         // root is seen to have gone.
         fence(Ordering::Acquire);
@@ -230,6 +231,7 @@ fn refusal(error: graft_paging::Error) -> Error {
     match error {
         graft_paging::Error::Occupied(_) => Error::Occupied,
         graft_paging::Error::NotMapped(_) => Error::NotMapped,
+        graft_paging::Error::Kernel(_) => Error::BadAddress,
         graft_paging::Error::Unsuitable(..) | graft_paging::Error::Unguaranteed => Error::NotAllowed,
         graft_paging::Error::OutOfMemory | graft_paging::Error::Contended => Error::OutOfMemory,
     }
@@ -254,7 +256,9 @@ impl DerefMut for Locked<'_> {
 /// TLB maintenance for the space with this tag.
 pub struct Invalidator<'a>(&'a Tag);
 
-impl Tlb for Invalidator<'_> {
+// SAFETY: the tag says under which identifier the space's translations are cached, if they are anywhere; the instructions are broadcast,
+// and awaited.
+unsafe impl Tlb for Invalidator<'_> {
     #[inline(always)]
     fn publish(&self) {
         arch::tlb::publish();
@@ -274,7 +278,8 @@ impl Tlb for Invalidator<'_> {
 /// TLB maintenance for a tree that no core has run in: nothing can be cached of it.
 pub struct NeverRan;
 
-impl Tlb for NeverRan {
+// SAFETY: a walker reads a root only where a core runs in it, and none has.
+unsafe impl Tlb for NeverRan {
     fn publish(&self) {
         arch::tlb::publish();
     }

@@ -8,7 +8,7 @@
 //! The tree is what allocates, counts and frees the object's frames, so that there is no second list of them. A mapping holds
 //! frames, not the object: whichever goes last, the handles or the mappings, the frames go with it.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 use crate::memory::frames;
 use crate::memory::space::{self, Draft, Locked, NeverRan};
@@ -42,7 +42,11 @@ impl MemoryObject {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
-    pub fn permanent(first: Frame, length: u64) -> Result<Ref<MemoryObject>, Error> {
+    ///
+    /// # Safety
+    /// The frames are there for good, any program may read them, and what the last one holds beyond the object, too.
+    #[expect(unsafe_code, reason = "programs map the frames")]
+    pub unsafe fn permanent(first: Frame, length: u64) -> Result<Ref<MemoryObject>, Error> {
         Ref::new(|_| MemoryObject { content: Content::Permanent(first), length })
     }
 
@@ -88,13 +92,15 @@ impl MemoryObject {
     pub fn map(&self, tree: &mut Locked<'_>, range: VirtRange, permissions: Permissions) -> Result<(), Error> {
         let wanted = space::permissions(permissions);
         match (&self.content, permissions) {
-            (&Content::Permanent(first), Permissions::Read) => {
-                tree.edit(|tree, tlb| tree.map_frames(tlb, range, first, wanted, Foreign::Normal))
-            }
+            (&Content::Permanent(first), Permissions::Read) => tree.edit(|tree, tlb| {
+                #[expect(unsafe_code, reason = "the allocator does not own these frames")]
+                // SAFETY: `permanent` was promised frames that are there for good, and that may be read.
+                unsafe {
+                    tree.map_frames(tlb, range, first, wanted, Foreign::Normal)
+                }
+            }),
             (Content::Counted(pages), Permissions::Read | Permissions::ReadWrite) => {
-                let page = |page| address(page).and_then(|address| pages.translate(address));
-                let frame = |number| page(number).expect("all of it was allocated").page.frame;
-                tree.edit(|tree, tlb| tree.map_pages(tlb, range, wanted, graft_paging::Kind::Shared, frame))
+                tree.edit(|tree, tlb| tree.map_pages_of(tlb, range, wanted, pages, START))
             }
             // Executable, it could be written and executed at once: through two mappings.
             _ => Err(Error::NotAllowed),
@@ -102,7 +108,10 @@ impl MemoryObject {
     }
 }
 
-/// Where the object's own tree has a page.
+/// Where the object's own tree has its first page.
+const START: VirtAddr = VirtAddr::new(0).expect("the lowest address");
+
+/// Where it has a page.
 fn address(page: u64) -> Option<VirtAddr> {
     VirtAddr::new(page * PAGE_SIZE as u64)
 }
