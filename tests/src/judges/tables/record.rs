@@ -136,39 +136,50 @@ unsafe impl Memory for Recorder {
         Some(frame)
     }
 
-    fn free(&self, frame: Frame, _purpose: Purpose) {
+    unsafe fn free(&self, frame: Frame, _purpose: Purpose) {
         self.note(Event::Free(frame.address()));
         self.0.free.borrow_mut().push(frame.0 - BASE);
     }
 
-    fn load(&self, table: Frame, index: usize) -> u64 {
+    unsafe fn load(&self, table: Frame, index: usize) -> u64 {
         self.word(table, index).get()
     }
 
-    fn store(&self, table: Frame, index: usize, raw: u64) {
+    unsafe fn store(&self, table: Frame, index: usize, raw: u64) {
         self.word(table, index).set(raw);
         self.note(Event::Write { address: table.address() + 8 * index as u64, value: raw });
     }
 
-    fn references(&self, frame: Frame) -> &AtomicU32 {
+    unsafe fn references(&self, frame: Frame) -> &AtomicU32 {
         &self.0.references[Self::number(frame)]
     }
 
-    fn counts(&self, table: Frame) -> &TableCounts {
+    unsafe fn counts(&self, table: Frame) -> &TableCounts {
         &self.0.counts[Self::number(table)]
     }
 
-    fn zero(&self, frame: Frame) {
+    unsafe fn zero(&self, frame: Frame) {
         if self.0.is_table[Self::number(frame)].get() {
             (0..ENTRIES).for_each(|index| self.word(frame, index).set(0));
             self.note(Event::Zero(frame.address()));
         }
     }
 
-    fn copy(&self, _from: Frame, _to: Frame) {}
+    unsafe fn copy(&self, _from: Frame, _to: Frame) {}
 
     fn zero_page(&self) -> Frame {
         Frame(BASE)
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+
+    fn invalidate_all(&self) {
+        self.note(Event::WaitForStores);
+        self.note(Event::Invalidate(Invalidation::All));
+        self.note(Event::WaitForAll);
+        self.note(Event::Synchronise);
     }
 }
 
@@ -180,7 +191,9 @@ pub struct Tlb<'a> {
     pub asid: u16,
 }
 
-impl graft_paging::Tlb for Tlb<'_> {
+#[expect(unsafe_code, reason = "implementing Tlb is a promise")]
+// SAFETY: nothing walks these tables: what a processor would do is written down, not done.
+unsafe impl graft_paging::Tlb for Tlb<'_> {
     fn publish(&self) {
         self.recorder.note(Event::WaitForStores);
         self.recorder.note(Event::Synchronise);
