@@ -27,6 +27,7 @@
 #= OPERATIONS=N | soak | how many operations it runs (10000000)
 #= SECONDS=N | fuzz | how long each of its targets runs (60)
 #= SHARD=K/N | mutants | only this part of the changes
+#= CRATE=NAME | mutants | only this crate of kernel/ (graft-kernel, graft-abi, graft-paging)
 #= GRAFT_HISTORIES=N | test miri mutants | how many random histories the model's tests run
 #= GRAFT_FIRST_SEED=N | test miri | the seed of the first of them
 #= EXTRA=DIR | build run test image gdb size profile | add static AArch64 ELF programs and other files to the archive
@@ -260,12 +261,12 @@ fuzz: ## arbitrary descriptors, tables and histories, SECONDS each
 			-max_total_time=$(SECONDS) -max_len=800 -len_control=0 -print_final_stats=1 || exit 1; \
 	done
 
-mutants: ## change the tree bit by bit: does a test notice? (hours; a part with SHARD=K/N)
+mutants: ## change the kernel bit by bit: does a test notice? (hours; a part with SHARD=K/N, CRATE=graft-paging)
 	@tests/setup.sh build
 	$(call subcommand,cargo-mutants)
 	@mkdir -p $(BUILD)
 	GRAFT_HISTORIES=$(or $(GRAFT_HISTORIES),20) \
-		$(CARGO) mutants --jobs 1 --output $(BUILD) $(if $(SHARD),--shard $(SHARD)) || [ $$? -le 3 ]
+		$(CARGO) mutants --jobs 1 --output $(BUILD) $(if $(CRATE),--package $(CRATE)) $(if $(SHARD),--shard $(SHARD)) || [ $$? -le 3 ]
 	@cd $(BUILD)/mutants.out && missed=$$(wc -l <missed.txt) && caught=$$(cat caught.txt timeout.txt | wc -l) && \
 		echo "mutants: $$caught caught, $$missed survived; see docs/mutants.md" && \
 		[ $$((missed * 100)) -le $$(((missed + caught) * 5)) ]
