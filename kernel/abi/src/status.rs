@@ -104,7 +104,7 @@ impl fmt::Display for ExitStatus {
 pub enum ThreadEnd {
     /// It called `thread_exit` with this value.
     Exited(u64),
-    /// Its process ended, in this way, and it with it.
+    /// Its process ended with this status and took the thread along.
     WithProcess(ExitStatus),
 }
 

@@ -123,9 +123,10 @@ pub(crate) enum Ledger {
     Unpaid,
     /// What is dropped need not be paid for any more: so many frames.
     Paid(Cell<i64>),
-    /// For the original of something that has just been copied out of the charge. Others keep it: the copy was needed and took what it
-    /// cost. It is the last reference: the others went meanwhile, and the frames of the original pay back those of the copy; what hangs
-    /// below has one reference from the copy in the place of one from the original.
+    /// For the original of a table or page that has just been copied, with frames out of the charge. If relatives keep the
+    /// original, the copy used what was paid for it. If this is the last reference, the relatives dropped theirs
+    /// meanwhile: the frames of the original go into the charge in place of those that the copy took, and each
+    /// reference of the original's entries has become one of the copy's.
     Repaid,
 }
 

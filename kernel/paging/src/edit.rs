@@ -28,7 +28,7 @@ pub(crate) enum Decision {
     Remove,
     /// A page that goes and leaves a reservation behind.
     Forget,
-    /// Empty, it comes to lead where entry `.1` of table `.0` leads, which keeps its own reference for now.
+    /// The empty entry is made to point where this entry of that table points, which keeps its own reference for now.
     Adopt(Frame, usize),
     /// The answer lies a level below. An empty or reserved descriptor becomes a table for it.
     Descend,

@@ -227,7 +227,7 @@ impl<F: Format> Edit<F> for Protect {
         let entry = match F::decode(raw, level) {
             Entry::Empty => return Err(Error::NotMapped(first(slot))),
             Entry::Table(_) => return Ok(Decision::Descend),
-            // It is not executable: a fetch would back it with a frame of which instruction caches keep the former content.
+            // It is not executable: a fetch would back it with a frame of which instruction caches may still hold what it contained before.
             Entry::Reserved(Reservation { inherit: Inherit::No, .. }) if permissions == Permissions::ReadExecute => {
                 return Err(Error::Unsuitable(first(slot), permissions));
             }

@@ -169,8 +169,8 @@ struct Depot {
     pools: [Stored; 2],
     /// Frames in all of these.
     stored: u64,
-    /// How many of them are kept for copies to come. Below zero for a moment when a relative drops what a copy that shared it has
-    /// taken already: the copy brings it back.
+    /// How many of them are kept for copies to come. Below zero for a moment when a relative drops a shared frame whose
+    /// copy has been taken out already: the core that copied puts one back.
     committed: i64,
 }
 

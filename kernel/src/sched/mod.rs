@@ -130,8 +130,8 @@ pub fn end_current(value: Option<u64>) -> *mut Context {
     next()
 }
 
-/// Blocks the current thread in a list, whose lock the caller holds. Goes on with [`next`] afterwards,
-/// without the lock; if a thread is returned, its process has ended meanwhile, and so has it to.
+/// Blocks the current thread in a list, whose lock the caller holds. The caller goes on with [`next`] afterwards, without
+/// the lock. A thread that is returned did not block: its process is ending, and the caller has to end the thread.
 #[must_use]
 pub fn block(list: &mut List<Ref<Thread>, Queued>, wait: Wait) -> Option<Ref<Thread>> {
     let (_, core) = this();
