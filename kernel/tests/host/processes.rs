@@ -124,6 +124,53 @@ fn whatever_a_process_does_it_can_be_killed() {
     }
 }
 
+/// More of them than there are cores, and each gets on.
+#[test]
+fn programs_that_never_give_way_share_the_cores() {
+    const SPINNERS: u64 = 7;
+    const COUNTS: u64 = 0x5000_0000;
+    let machine = Machine::take();
+    let mut program = Program::new();
+    program.call(Call::MemoryCreate, [0x1000, 0, 0, 0]);
+    program.expect_success(10);
+    program.call_with(Call::MapObject, |user| [user.x[0], COUNTS, 2, 0]);
+    program.expect_success(11);
+    for spinner in 0..SPINNERS {
+        program.fork(3, |child| {
+            let again = child.label();
+            child.place(&again);
+            child.act(move |user| {
+                let count = user.load(COUNTS + spinner * 8)?;
+                user.store(COUNTS + spinner * 8, count + 1)
+            });
+            child.jump(&again);
+        });
+        program.act(move |user| user.store(DATA + spinner * 8, user.x[0]));
+    }
+    let look = program.label();
+    program.place(&look);
+    program.call(Call::Sleep, [1_000_000, 0, 0, 0]);
+    program.act(|user| {
+        user.x[20] = 0;
+        for spinner in 0..SPINNERS {
+            user.x[20] += u64::from(user.load(COUNTS + spinner * 8)? > 100);
+        }
+        Ok(())
+    });
+    program.jump_if(&look, |user| user.x[20] != SPINNERS);
+    for spinner in 0..SPINNERS {
+        program.act(move |user| {
+            user.x[19] = user.load(DATA + spinner * 8)?;
+            Ok(())
+        });
+        program.call_with(Call::Kill, |user| [user.x[19], 1, 0, 0]);
+        program.call_with(Call::Wait, |user| [user.x[19], 0, 0, 0]);
+        program.expect(12, |user| user.x[1] == ExitStatus::Killed(1).to_register());
+    }
+    program.exit(0);
+    assert_eq!(machine.run(program), ExitStatus::Exited(0));
+}
+
 #[test]
 fn threads_share_memory_and_are_joined_with_their_value() {
     let machine = Machine::take();
