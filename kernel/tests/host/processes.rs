@@ -1,7 +1,7 @@
 //! Processes and threads from beginning to end.
 
-use crate::machine::Machine;
-use crate::program::{DATA, Program};
+use crate::machine::{CORES, Machine};
+use crate::program::{DATA, Program, SYSTEM};
 use graft_abi::{Call, Error, ExitStatus, Handle, Rights};
 
 const SELF: u64 = Handle::SELF.0 as u64;
@@ -233,6 +233,30 @@ fn a_fault_without_an_answer_ends_the_process() {
     program.act(|user| user.store(0x7000_0000, 1));
     program.exit(0);
     assert_eq!(machine.run(program), ExitStatus::Faulted(graft_abi::FaultKind::Unmapped));
+}
+
+/// What the kernel stores may lie across two pages.
+#[test]
+fn a_child_has_its_parents_handles() {
+    const RESULT: u64 = DATA + 4096 - 40;
+    let machine = Machine::take();
+    let mut program = Program::new();
+    program.fork(3, |child| {
+        child.call(Call::SystemInfo, [SYSTEM.0.into(), RESULT, 0, 0]);
+        child.expect(20, |user| user.x[0] == 0);
+        child.act(|user| {
+            // `total_frames`, `cores`.
+            (user.x[20], user.x[21]) = (user.load(RESULT)?, user.load(RESULT + 48)?);
+            Ok(())
+        });
+        child.expect(21, |user| user.x[20] != 0 && user.x[21] == CORES as u64);
+        child.exit(0);
+    });
+    program.keep(19);
+    program.call_with(Call::Wait, |user| [user.x[19], 0, 0, 0]);
+    program.expect(10, |user| user.x[1] == ExitStatus::Exited(0).to_register());
+    program.exit(0);
+    assert_eq!(machine.run(program), ExitStatus::Exited(0));
 }
 
 /// A handle made of `SELF` has what was asked for and no more, whoever uses it.
