@@ -245,10 +245,13 @@ trace-tables: ## traces of stores into tables, barriers and invalidations, judge
 	@$(CARGO) build $(QUIET) -p graft-tests
 	@$(TOOL) trace-tables
 
-miri: ## the tree's tests under Miri (random ones too with GRAFT_HISTORIES=N: minutes each)
+miri: ## the tests of the tree, and the host's machine, under Miri (random ones too with GRAFT_HISTORIES=N: minutes each)
 	@tests/setup.sh build
 	$(call nightly,miri rust-src)
 	CARGO_TARGET_DIR=$(TARGET_DIR)/miri $(NIGHTLY) miri test -p graft-paging --lib --test host
+	CARGO_TARGET_DIR=$(TARGET_DIR)/miri MIRIFLAGS='-Zmiri-disable-isolation -Zmiri-ignore-leaks' \
+		$(NIGHTLY) miri test -p graft-kernel --test host -- \
+		--skip after_fork --skip killed --skip identifiers --skip never_give_way
 	$(if $(GRAFT_HISTORIES),CARGO_TARGET_DIR=$(TARGET_DIR)/miri MIRIFLAGS=-Zmiri-env-forward=GRAFT_HISTORIES \
 		$(NIGHTLY) miri test -p graft-paging --test model random)
 

@@ -46,6 +46,8 @@ pub trait Owner {
 ///
 /// # Errors
 /// [`Error::BadAddress`] if a byte may not be read; [`Error::OutOfMemory`]. What was copied before stays.
+///
+/// Once for all kinds of owners, not inlined: the copies stay out of the callers' way.
 #[inline(never)]
 pub fn read_bytes(owner: &impl Owner, address: u64, bytes: &mut [u8]) -> Result<(), Error> {
     let mut done = 0;

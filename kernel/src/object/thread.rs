@@ -164,8 +164,9 @@ impl Thread {
     /// They are some thread's, and that thread outlives `'a`.
     #[inline(always)]
     pub unsafe fn of<'a>(context: *mut Context) -> &'a Thread {
-        let frame = context.map_addr(|address| address & !(PAGE_SIZE - 1)).cast::<u8>();
-        // SAFETY: a context lies in its thread's frame, at whose start the thread is.
+        // Not through the context's own address, which is good for the registers alone.
+        let frame = core::ptr::with_exposed_provenance::<u8>(context.addr() & !(PAGE_SIZE - 1));
+        // SAFETY: a context lies in its thread's frame, at whose start the thread is; frames are exposed memory.
         unsafe { &*frame.add(Ref::<Thread>::OFFSET).cast::<Thread>() }
     }
 

@@ -1,7 +1,7 @@
 //! Processes and threads from beginning to end.
 
-use crate::machine::Machine;
-use crate::program::{DATA, Program};
+use crate::machine::{CORES, Machine};
+use crate::program::{DATA, Program, SYSTEM};
 use graft_abi::{Call, Error, ExitStatus, Handle, Rights};
 
 const SELF: u64 = Handle::SELF.0 as u64;
@@ -124,6 +124,53 @@ fn whatever_a_process_does_it_can_be_killed() {
     }
 }
 
+/// More of them than there are cores, and each gets on.
+#[test]
+fn programs_that_never_give_way_share_the_cores() {
+    const SPINNERS: u64 = 7;
+    const COUNTS: u64 = 0x5000_0000;
+    let machine = Machine::take();
+    let mut program = Program::new();
+    program.call(Call::MemoryCreate, [0x1000, 0, 0, 0]);
+    program.expect_success(10);
+    program.call_with(Call::MapObject, |user| [user.x[0], COUNTS, 2, 0]);
+    program.expect_success(11);
+    for spinner in 0..SPINNERS {
+        program.fork(3, |child| {
+            let again = child.label();
+            child.place(&again);
+            child.act(move |user| {
+                let count = user.load(COUNTS + spinner * 8)?;
+                user.store(COUNTS + spinner * 8, count + 1)
+            });
+            child.jump(&again);
+        });
+        program.act(move |user| user.store(DATA + spinner * 8, user.x[0]));
+    }
+    let look = program.label();
+    program.place(&look);
+    program.call(Call::Sleep, [1_000_000, 0, 0, 0]);
+    program.act(|user| {
+        user.x[20] = 0;
+        for spinner in 0..SPINNERS {
+            user.x[20] += u64::from(user.load(COUNTS + spinner * 8)? > 100);
+        }
+        Ok(())
+    });
+    program.jump_if(&look, |user| user.x[20] != SPINNERS);
+    for spinner in 0..SPINNERS {
+        program.act(move |user| {
+            user.x[19] = user.load(DATA + spinner * 8)?;
+            Ok(())
+        });
+        program.call_with(Call::Kill, |user| [user.x[19], 1, 0, 0]);
+        program.call_with(Call::Wait, |user| [user.x[19], 0, 0, 0]);
+        program.expect(12, |user| user.x[1] == ExitStatus::Killed(1).to_register());
+    }
+    program.exit(0);
+    assert_eq!(machine.run(program), ExitStatus::Exited(0));
+}
+
 #[test]
 fn threads_share_memory_and_are_joined_with_their_value() {
     let machine = Machine::take();
@@ -186,6 +233,30 @@ fn a_fault_without_an_answer_ends_the_process() {
     program.act(|user| user.store(0x7000_0000, 1));
     program.exit(0);
     assert_eq!(machine.run(program), ExitStatus::Faulted(graft_abi::FaultKind::Unmapped));
+}
+
+/// What the kernel stores may lie across two pages.
+#[test]
+fn a_child_has_its_parents_handles() {
+    const RESULT: u64 = DATA + 4096 - 40;
+    let machine = Machine::take();
+    let mut program = Program::new();
+    program.fork(3, |child| {
+        child.call(Call::SystemInfo, [SYSTEM.0.into(), RESULT, 0, 0]);
+        child.expect(20, |user| user.x[0] == 0);
+        child.act(|user| {
+            // `total_frames`, `cores`.
+            (user.x[20], user.x[21]) = (user.load(RESULT)?, user.load(RESULT + 48)?);
+            Ok(())
+        });
+        child.expect(21, |user| user.x[20] != 0 && user.x[21] == CORES as u64);
+        child.exit(0);
+    });
+    program.keep(19);
+    program.call_with(Call::Wait, |user| [user.x[19], 0, 0, 0]);
+    program.expect(10, |user| user.x[1] == ExitStatus::Exited(0).to_register());
+    program.exit(0);
+    assert_eq!(machine.run(program), ExitStatus::Exited(0));
 }
 
 /// A handle made of `SELF` has what was asked for and no more, whoever uses it.
