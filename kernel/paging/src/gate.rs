@@ -145,6 +145,7 @@ impl<F: Format> Exclusive<F> {
         memory.store(self.frame, index, raw);
     }
 
+    #[cfg(feature = "snapshot")]
     /// As [`put`](Self::put), into a table in use: what stood there has been retired and the TLBs have forgotten it, or it leads to the same place.
     pub(crate) fn refill(&mut self, memory: &Frames<impl Memory>, index: usize, raw: u64) {
         debug_assert!(self.leads_nowhere_else(memory, index, raw));
