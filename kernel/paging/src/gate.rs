@@ -234,7 +234,8 @@ pub(crate) fn share_entries<F: Format, const LAST: bool>(
     let mut seen = F::PROTECTED;
     let mut share = |index: usize| {
         let raw = memory.load(source, index);
-        if if LAST { F::is_counted(raw) } else { F::is_present(raw) } {
+        let is_shared = if LAST { F::is_counted(raw) } else { F::is_present(raw) };
+        if is_shared {
             retain(memory, F::output(raw));
             let protected = F::write_protect(raw, level);
             // Stored whether it changes or not: a test costs more than the store. Others who share the
