@@ -39,7 +39,7 @@ impl<F: Format> Exclusive<F> {
 
     /// A table of `level` in a frame that came from the allocator and is linked nowhere; emptied.
     pub(crate) fn fresh(memory: &Frames<impl Memory>, frame: Fresh, level: Level) -> Self {
-        memory.zero(&frame);
+        memory.empty(&frame);
         memory.counts(frame.0).reset();
         Exclusive { frame: frame.0, level, format: PhantomData }
     }
