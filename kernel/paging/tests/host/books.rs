@@ -152,6 +152,19 @@ cases! {
         assert_eq!(host.in_use(), 0);
     }
 
+    /// Memory that was only read has no content to give up: no descriptor changes, and no TLB has to forget one.
+    fn discarding_what_was_only_read_changes_nothing<F>() {
+        let (host, tlb) = (Host::new(64), Notes::default());
+        let mut space = space::<F>(&host, &[(GIB, 4 * PAGE)]);
+        space.resolve(&tlb, at(GIB + PAGE), Access::Read).unwrap();
+        tlb.take();
+        space.discard(&tlb, range(GIB + PAGE, 3 * PAGE)).unwrap();
+        assert_eq!(tlb.take(), [Told::Published]);
+        assert!(space.translate(at(GIB + PAGE)).is_some());
+        space.destroy(&tlb);
+        assert_eq!(host.in_use(), 0);
+    }
+
     /// A reservation of a whole table that is not inherited, taken apart page by page.
     fn a_table_of_obstacles_is_shared_when_all_are_gone<F>() {
         let (host, tlb) = (Host::new(64), Notes::default());
