@@ -67,6 +67,8 @@ export BUILD GDB
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 TARGET := aarch64-unknown-none-softfloat
+# For which the tree is compiled, too: see `check`.
+OTHER_TARGET := x86_64-unknown-none
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 COMPILED := $(TARGET_DIR)/$(TARGET)/release
 TOOL := $(TARGET_DIR)/debug/graft-tests --build $(BUILD)
@@ -175,6 +177,11 @@ check: ## formatting, lints with warnings denied, and the kernel's rooms
 	$(CARGO) clippy --all-targets -- --deny warnings
 	$(CARGO) clippy --target $(TARGET) $(PACKAGES) -- --deny warnings
 	$(CARGO) test --quiet -p graft-kernel --test rooms
+	$(CARGO) check -p graft-paging --no-default-features
+	@[ -d "$$(rustc --print sysroot)/lib/rustlib/$(OTHER_TARGET)" ] || if [ "$(NO_INSTALL)" = 1 ]; then \
+		echo 'missing: rustup target add $(OTHER_TARGET)' >&2; exit 1; else rustup target add $(OTHER_TARGET); fi
+	for target in $(TARGET) $(OTHER_TARGET); do \
+		$(CARGO) clippy -p graft-paging --example kernel --target $$target -- --deny warnings || exit 1; done
 
 doc: ## the documentation of every crate
 	@tests/setup.sh build

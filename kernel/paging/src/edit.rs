@@ -28,20 +28,34 @@ pub(crate) enum Decision {
     Remove,
     /// A page that goes and leaves a reservation behind.
     Forget,
-    /// The empty entry is made to point where this entry of that table points, which keeps its own reference for now.
-    Adopt(Frame, usize),
+    /// The empty entry is made to lead where entry `index` of `table` leads, which keeps its own reference for now.
+    Adopt {
+        /// The table in the old place.
+        table: Frame,
+        /// Its entry.
+        index: usize,
+    },
     /// The answer lies a level below. An empty or reserved descriptor becomes a table for it.
     Descend,
 }
 
+/// How much of what a descriptor covers lies in the range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cover {
+    /// All of it.
+    Whole,
+    /// Not all of it.
+    Part,
+}
+
 /// An operation on a range.
 pub(crate) trait Edit<F: Format> {
-    /// What becomes of the descriptor `raw` of a table of `level` that covers `slot`. `whole`: all of `slot` lies in the range.
+    /// What becomes of the descriptor `raw` of a table of `level` that covers `slot`, of which so much lies in the range.
     ///
     /// Asked twice, for the plan and when it is applied, and another core may have shown the page of zeroes or taken write permission away in
     /// between, here and in every other table that is shared. Refusals and what is descended into are the same both times: see
     /// [`gate::for_good`].
-    fn decide(&self, raw: u64, level: Level, slot: VirtRange, whole: bool) -> Result<Decision, Error>;
+    fn decide(&self, raw: u64, level: Level, slot: VirtRange, cover: Cover) -> Result<Decision, Error>;
 }
 
 impl<F: Format, M: Memory> AddressSpace<F, M> {
@@ -145,12 +159,12 @@ enum Below {
 }
 
 /// Which entries of a table that starts at `base` the range touches, and how.
-pub(crate) fn slots(level: Level, base: u64, range: VirtRange) -> impl Iterator<Item = (usize, VirtRange, bool)> {
+pub(crate) fn slots(level: Level, base: u64, range: VirtRange) -> impl Iterator<Item = (usize, VirtRange, Cover)> {
     let first = range.start().saturating_sub(base) / level.span();
     (first as usize..ENTRIES).map_while(move |index| {
         let slot = VirtRange::slot(base, level, index);
         let part = slot.intersect(range)?;
-        Some((index, slot, part == slot))
+        Some((index, slot, if part == slot { Cover::Whole } else { Cover::Part }))
     })
 }
 
@@ -169,12 +183,12 @@ impl<M: Memory, E> Plan<'_, M, E> {
         E: Edit<F>,
     {
         let mut needed = Needed::default();
-        for (index, slot, whole) in slots(level, base, self.range) {
+        for (index, slot, cover) in slots(level, base, self.range) {
             let raw = match below {
                 Below::Table(table) => self.memory.load(table, index),
                 Below::Uniform(raw) => raw,
             };
-            let Decision::Descend = self.edit.decide(raw, level, slot, whole)? else { continue };
+            let Decision::Descend = self.edit.decide(raw, level, slot, cover)? else { continue };
             let (below, frozen) = if F::is_present(raw) {
                 let child = F::output(raw);
                 let frozen = frozen || !gate::is_sole(self.memory, child);
@@ -239,9 +253,9 @@ impl<M: Memory, T: Tlb, E> Apply<'_, M, T, E> {
         let memory = self.memory;
         let level = table.level();
         let (mut change, mut retired) = (Counts::ZERO, 0);
-        for (index, slot, whole) in slots(level, base, self.range) {
+        for (index, slot, cover) in slots(level, base, self.range) {
             let old = table.load(memory, index);
-            let decision = self.edit.decide(old, level, slot, whole).expect("the plan had no objection");
+            let decision = self.edit.decide(old, level, slot, cover).expect("the plan had no objection");
             match decision {
                 Decision::Keep => {}
                 Decision::Store(new) => {
@@ -258,7 +272,7 @@ impl<M: Memory, T: Tlb, E> Apply<'_, M, T, E> {
                         self.outcome.weaken(level);
                     }
                 }
-                Decision::Adopt(source, entry) => {
+                Decision::Adopt { table: source, index: entry } => {
                     let new = adopt::<F>(memory, source, entry, level);
                     self.ledger.adopt::<F>(memory, new, level);
                     table.insert(memory, index, new);

@@ -18,9 +18,7 @@ use crate::commit::{Commit, Shortage, Source};
 use crate::exit::free_table;
 use crate::gate::{self, Exclusive, Frames};
 use crate::memory::Counts;
-use crate::{
-    AddressSpace, Entry, Error, Format, Frame, Inherit, Kind, Level, Memory, Purpose, Reach, Tlb, Usage, VirtRange,
-};
+use crate::{AddressSpace, Entry, Error, Format, Frame, Inherit, Kind, Level, Memory, Purpose, Reach, Tlb, VirtRange};
 
 /// From which level down `fork` shares tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,9 +60,9 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     pub fn fork(&mut self, tlb: &impl Tlb, share: Share) -> Result<Self, Error> {
         match self.commit {
             Commit::Undecided | Commit::BestEffort => {
-                let child = self.share(tlb, share, Source::Free, |_, _| {})?;
+                let shared = self.share(tlb, share, Source::Free)?;
                 self.commit = Commit::BestEffort;
-                Ok(child)
+                Ok(shared.child)
             }
             Commit::Guaranteed => self.share_paid(tlb, share),
         }
@@ -95,25 +93,20 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         let usage = self.usage();
         let all = usage.resident + usage.tables;
         self.memory.commit(all)?;
-        let mut left = all;
-        let child = self.share(tlb, share, Source::Committed, |inheritance, child| {
-            left -= child.resident - inheritance.shared_pages + child.tables;
+        let shared = self.share(tlb, share, Source::Committed);
+        let owed = shared.as_ref().map_or(0, |shared| {
+            let child = shared.child.usage();
+            child.resident - shared.kept_in_common + child.tables
         });
-        self.memory.uncommit(left);
-        let mut child = child?;
+        self.memory.uncommit(all - owed);
+        let mut child = shared?.child;
         child.commit = Commit::Guaranteed;
         Ok(child)
     }
 
-    /// The fork itself; `account` learns what it did.
+    /// The fork itself.
     #[inline(always)]
-    fn share(
-        &mut self,
-        tlb: &impl Tlb,
-        share: Share,
-        source: Source,
-        account: impl FnOnce(&Inheritance<'_, M>, Usage),
-    ) -> Result<Self, Shortage> {
+    fn share(&mut self, tlb: &impl Tlb, share: Share, source: Source) -> Result<Shared<F, M>, Shortage> {
         let mut inheritance = Inheritance::new(&self.memory, share, source);
         let root = inheritance.copy::<F>(self.root(), Level::ROOT, false);
         // Also after a failure: what lost its write permission keeps the mark, and the next fork trusts the
@@ -121,10 +114,16 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         if inheritance.downgraded {
             tlb.invalidate(VirtRange::ALL, Reach::Tables);
         }
-        let child = Self::with_root(self.memory.clone(), root?, Commit::BestEffort);
-        account(&inheritance, child.usage());
-        Ok(child)
+        let kept_in_common = inheritance.shared_pages;
+        Ok(Shared { child: Self::with_root(self.memory.clone(), root?, Commit::BestEffort), kept_in_common })
     }
+}
+
+/// What a fork has made.
+struct Shared<F: Format, M: Memory> {
+    child: AddressSpace<F, M>,
+    /// Pages of it that are mapped shared, and never copied.
+    kept_in_common: u64,
 }
 
 pub(crate) struct Inheritance<'a, M> {

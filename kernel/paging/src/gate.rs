@@ -39,7 +39,7 @@ impl<F: Format> Exclusive<F> {
 
     /// A table of `level` in a frame that came from the allocator and is linked nowhere; emptied.
     pub(crate) fn fresh(memory: &Frames<impl Memory>, frame: Fresh, level: Level) -> Self {
-        memory.zero(&frame);
+        memory.empty(&frame);
         memory.counts(frame.0).reset();
         Exclusive { frame: frame.0, level, format: PhantomData }
     }
@@ -145,6 +145,7 @@ impl<F: Format> Exclusive<F> {
         memory.store(self.frame, index, raw);
     }
 
+    #[cfg(feature = "snapshot")]
     /// As [`put`](Self::put), into a table in use: what stood there has been retired and the TLBs have forgotten it, or it leads to the same place.
     pub(crate) fn refill(&mut self, memory: &Frames<impl Memory>, index: usize, raw: u64) {
         debug_assert!(self.leads_nowhere_else(memory, index, raw));
@@ -233,7 +234,8 @@ pub(crate) fn share_entries<F: Format, const LAST: bool>(
     let mut seen = F::PROTECTED;
     let mut share = |index: usize| {
         let raw = memory.load(source, index);
-        if if LAST { F::is_counted(raw) } else { F::is_present(raw) } {
+        let is_shared = if LAST { F::is_counted(raw) } else { F::is_present(raw) };
+        if is_shared {
             retain(memory, F::output(raw));
             let protected = F::write_protect(raw, level);
             // Stored whether it changes or not: a test costs more than the store. Others who share the

@@ -20,6 +20,7 @@ mod memory;
 pub mod proof;
 mod relocate;
 mod sizes;
+#[cfg(feature = "snapshot")]
 mod snapshot;
 mod space;
 mod split;
@@ -33,7 +34,8 @@ pub use format::{AArch64, Format, X86_64};
 pub use map::Foreign;
 pub use memory::{Memory, OutOfMemory, Purpose, Reach, TableCounts, Tlb};
 pub use sizes::Sizes;
+#[cfg(feature = "snapshot")]
 pub use snapshot::Snapshot;
 pub use space::{AddressSpace, Error, Translation, Usage};
 pub use split::{Action, Fault, Resolved};
-pub use walk::Visit;
+pub use walk::{Place, Visit};

@@ -3,7 +3,7 @@
 use core::marker::PhantomData;
 
 use crate::commit::Commit;
-use crate::edit::{Decision, Edit, first};
+use crate::edit::{Cover, Decision, Edit, first};
 use crate::{
     AddressSpace, Entry, Error, Format, Frame, Inherit, Kind, Level, Memory, Page, Permissions, Reservation, Tlb,
     VirtAddr, VirtRange,
@@ -161,8 +161,8 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
 struct Reserve(Reservation);
 
 impl<F: Format> Edit<F> for Reserve {
-    fn decide(&self, raw: u64, level: Level, slot: VirtRange, whole: bool) -> Result<Decision, Error> {
-        if raw == 0 && whole {
+    fn decide(&self, raw: u64, level: Level, slot: VirtRange, cover: Cover) -> Result<Decision, Error> {
+        if raw == 0 && cover == Cover::Whole {
             return Ok(Decision::Store(F::encode(Entry::Reserved(self.0), level)));
         }
         descend_or_refuse::<F>(raw, level, slot)
@@ -174,7 +174,7 @@ struct Map<P> {
 }
 
 impl<F: Format, P: Fn(VirtRange) -> Result<Page, Error>> Edit<F> for Map<P> {
-    fn decide(&self, raw: u64, level: Level, slot: VirtRange, _whole: bool) -> Result<Decision, Error> {
+    fn decide(&self, raw: u64, level: Level, slot: VirtRange, _cover: Cover) -> Result<Decision, Error> {
         if raw == 0 && level == Level::LAST {
             return Ok(Decision::Store(F::encode(Entry::Page((self.page)(slot)?), level)));
         }
@@ -185,7 +185,7 @@ impl<F: Format, P: Fn(VirtRange) -> Result<Page, Error>> Edit<F> for Map<P> {
 struct Discard;
 
 impl<F: Format> Edit<F> for Discard {
-    fn decide(&self, raw: u64, level: Level, slot: VirtRange, _whole: bool) -> Result<Decision, Error> {
+    fn decide(&self, raw: u64, level: Level, slot: VirtRange, _cover: Cover) -> Result<Decision, Error> {
         match F::decode(raw, level) {
             Entry::Empty | Entry::Reserved(_) => Ok(Decision::Keep),
             Entry::Table(_) => Ok(Decision::Descend),
@@ -210,11 +210,11 @@ pub(crate) fn descend_or_refuse<F: Format>(raw: u64, level: Level, slot: VirtRan
 pub(crate) struct Unmap<F>(pub(crate) PhantomData<F>);
 
 impl<F: Format> Edit<F> for Unmap<F> {
-    fn decide(&self, raw: u64, _level: Level, _slot: VirtRange, whole: bool) -> Result<Decision, Error> {
-        Ok(match (raw, whole) {
+    fn decide(&self, raw: u64, _level: Level, _slot: VirtRange, cover: Cover) -> Result<Decision, Error> {
+        Ok(match (raw, cover) {
             (0, _) => Decision::Keep,
-            (_, true) => Decision::Remove,
-            (_, false) => Decision::Descend,
+            (_, Cover::Whole) => Decision::Remove,
+            (_, Cover::Part) => Decision::Descend,
         })
     }
 }
@@ -222,7 +222,7 @@ impl<F: Format> Edit<F> for Unmap<F> {
 struct Protect(Permissions);
 
 impl<F: Format> Edit<F> for Protect {
-    fn decide(&self, raw: u64, level: Level, slot: VirtRange, whole: bool) -> Result<Decision, Error> {
+    fn decide(&self, raw: u64, level: Level, slot: VirtRange, cover: Cover) -> Result<Decision, Error> {
         let permissions = self.0;
         let entry = match F::decode(raw, level) {
             Entry::Empty => return Err(Error::NotMapped(first(slot))),
@@ -231,7 +231,7 @@ impl<F: Format> Edit<F> for Protect {
             Entry::Reserved(Reservation { inherit: Inherit::No, .. }) if permissions == Permissions::ReadExecute => {
                 return Err(Error::Unsuitable(first(slot), permissions));
             }
-            Entry::Reserved(_) if !whole => return Ok(Decision::Descend),
+            Entry::Reserved(_) if cover == Cover::Part => return Ok(Decision::Descend),
             Entry::Reserved(reservation) => Entry::Reserved(Reservation { permissions, ..reservation }),
             Entry::Page(page) => {
                 let gains_write = permissions == Permissions::ReadWrite && page.permissions != permissions;
@@ -292,10 +292,12 @@ mod tests {
             for entry in entries(level) {
                 let raw = F::encode(entry, level);
                 let slot = VirtRange::slot(0, level, 1);
-                for whole in [true, level == Level::LAST] {
+                // A page is never covered in part.
+                let part = if level == Level::LAST { Cover::Whole } else { Cover::Part };
+                for cover in [Cover::Whole, part] {
                     for (number, edit) in edits::<F>().iter().enumerate() {
                         let [before, after] = [raw, gate::for_good::<F>(raw, level)]
-                            .map(|raw| planned(edit.decide(raw, level, slot, whole)));
+                            .map(|raw| planned(edit.decide(raw, level, slot, cover)));
                         assert_eq!(before, after, "operation {number}, {entry:?} at {level:?}");
                     }
                 }

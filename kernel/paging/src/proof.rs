@@ -5,6 +5,7 @@
 #![expect(missing_docs, reason = "each function is named after the one that it calls")]
 
 use crate::commit::Commit;
+use crate::gate::Frames;
 use crate::memory::Counts;
 use crate::sync::AtomicU32;
 use crate::{
@@ -66,9 +67,9 @@ unsafe impl Memory for Known<'_> {
         None
     }
 
-    fn free(&self, _: Frame, _: Purpose) {}
+    unsafe fn free(&self, _: Frame, _: Purpose) {}
 
-    fn load(&self, _: Frame, index: usize) -> u64 {
+    unsafe fn load(&self, _: Frame, index: usize) -> u64 {
         let [root, first, second, last] = self.descriptors;
         match index {
             ROOT => root,
@@ -78,30 +79,36 @@ unsafe impl Memory for Known<'_> {
         }
     }
 
-    fn store(&self, _: Frame, _: usize, _: u64) {}
+    unsafe fn store(&self, _: Frame, _: usize, _: u64) {}
 
-    fn references(&self, _: Frame) -> &AtomicU32 {
+    unsafe fn references(&self, _: Frame) -> &AtomicU32 {
         self.references
     }
 
-    fn counts(&self, _: Frame) -> &TableCounts {
+    unsafe fn counts(&self, _: Frame) -> &TableCounts {
         self.counts
     }
 
-    fn zero(&self, _: Frame) {}
+    unsafe fn zero(&self, _: Frame) {}
 
-    fn copy(&self, _: Frame, _: Frame) {}
+    unsafe fn copy(&self, _: Frame, _: Frame) {}
 
     fn zero_page(&self) -> Frame {
         Frame(0)
     }
+
+    fn is_same(&self, _: &Self) -> bool {
+        true
+    }
+
+    fn invalidate_all(&self) {}
 }
 
 /// With a memory in which every table has these counts.
-fn with_counts<R>(tables: u32, pages: u32, descriptors: [u64; 4], then: impl FnOnce(&Known<'_>) -> R) -> R {
+fn with_counts<R>(tables: u32, pages: u32, descriptors: [u64; 4], then: impl FnOnce(&Frames<Known<'_>>) -> R) -> R {
     let (counts, references) = (TableCounts::default(), AtomicU32::new(1));
     counts.set(Counts { tables: tables.into(), pages: pages.into(), ..Counts::ZERO });
-    then(&Known { counts: &counts, descriptors, references: &references })
+    then(&Frames::new(Known { counts: &counts, descriptors, references: &references }))
 }
 
 /// The functions of one format.
@@ -244,6 +251,8 @@ macro_rules! format {
                         gate::Exclusive::root(Frame(0)),
                         Commit::Undecided,
                     );
+                    // Nothing is to be destroyed: there is no tree.
+                    let space = core::mem::ManuallyDrop::new(space);
                     match VirtAddr::new(ADDRESS).and_then(|address| space.translate(address)) {
                         None => 0,
                         Some(found) => 1 + found.writable_now as u8,

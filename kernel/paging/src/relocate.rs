@@ -6,7 +6,7 @@
 
 use core::marker::PhantomData;
 
-use crate::edit::{Decision, Edit, Stocks, slots};
+use crate::edit::{Cover, Decision, Edit, Stocks, slots};
 use crate::gate::{self, Frames};
 use crate::map::{Unmap, descend_or_refuse};
 use crate::{AddressSpace, Error, Format, Frame, Level, Memory, Tlb, VirtAddr, VirtRange};
@@ -51,7 +51,7 @@ struct Adopt<'a, F, M> {
 }
 
 impl<F: Format, M: Memory> Edit<F> for Adopt<'_, F, M> {
-    fn decide(&self, raw: u64, level: Level, slot: VirtRange, whole: bool) -> Result<Decision, Error> {
+    fn decide(&self, raw: u64, level: Level, slot: VirtRange, cover: Cover) -> Result<Decision, Error> {
         if raw != 0 {
             return descend_or_refuse::<F>(raw, level, slot);
         }
@@ -59,14 +59,14 @@ impl<F: Format, M: Memory> Edit<F> for Adopt<'_, F, M> {
         let source = part.moved(self.to, self.from);
         match uniform::<F>(self.memory, self.root, Level::ROOT, 0, source) {
             Some(0) => return Ok(Decision::Keep),
-            Some(reservation) if whole => return Ok(Decision::Store(reservation)),
+            Some(reservation) if cover == Cover::Whole => return Ok(Decision::Store(reservation)),
             _ => {}
         }
-        if whole && source.start().is_multiple_of(level.span()) {
+        if cover == Cover::Whole && source.start().is_multiple_of(level.span()) {
             let (table, index, raw) = self.find(source, level);
             // Something below has content, so this is present. What may not be shared moves page by page, and stays as writable as it was.
             if level == Level::LAST || !self.memory.counts(F::output(raw)).has_unshareable() {
-                return Ok(Decision::Adopt(table, index));
+                return Ok(Decision::Adopt { table, index });
             }
         }
         Ok(Decision::Descend)

@@ -12,7 +12,7 @@
 
 use core::ops::{AddAssign, ControlFlow};
 
-use crate::{AddressSpace, Entry, Format, Level, Memory, Visit};
+use crate::{AddressSpace, Entry, Format, Level, Memory, Place, Visit};
 
 /// Sizes of a space, or of a part of it, in frames: pages that are counted, and the tables below the root.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,11 +63,11 @@ impl AddAssign for Sizes {
 impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// Sizes of the first `most` descriptors from a place on, and where to go on if these were not all. A walk: its
     /// time grows with what is mapped, which is why it can be taken in steps. Others may come and go between them.
-    pub fn sizes(&self, from: (u64, Level), most: usize) -> (Sizes, Option<(u64, Level)>) {
+    pub fn sizes(&self, from: Place, most: usize) -> (Sizes, Option<Place>) {
         let (mut sizes, mut seen) = (Sizes::default(), 0);
         let next = self.visit(from, 1 << crate::ADDRESS_BITS, Level::LAST, |visit| {
             if seen == most {
-                return ControlFlow::Break((visit.address.get(), visit.level));
+                return ControlFlow::Break(visit.place());
             }
             seen += 1;
             sizes.add(&visit);

@@ -152,16 +152,15 @@ fn copy<F: Format, M: Memory>(tlb: &impl Tlb, mut path: Path<'_, F, M>, page: Pa
             return Err(shortage.into());
         }
     };
-    let (kind, action, change) = if page.kind == Kind::Zero {
-        memory.zero(&fresh);
-        (Kind::Private, Action::DemandZero, Counts { pages: 1, reserved: -1, ..Counts::ZERO })
+    let (frame, kind, action, change) = if page.kind == Kind::Zero {
+        let frame = memory.zero_page_in(fresh);
+        (frame, Kind::Private, Action::DemandZero, Counts { pages: 1, reserved: -1, ..Counts::ZERO })
     } else {
         // The content holds still: the page has been read-only in every space that maps it since the
         // fork that shared it, and stays so while we hold a reference.
-        memory.copy(page.frame, &fresh);
-        (page.kind, Action::Copy, Counts::ZERO)
+        let frame = memory.copy_page_to(fresh, page.frame);
+        (frame, page.kind, Action::Copy, Counts::ZERO)
     };
-    let frame = fresh.into_frame();
     let raw = F::encode(Entry::Page(Page { frame, kind, writable: true, ..page }), Level::LAST);
     let table_splits = replace(tlb, &mut path, raw, change, stock);
     Ok(Resolved { frame, table_splits, action })
@@ -214,8 +213,7 @@ fn back<F: Format, M: Memory>(
                 return Err(shortage.into());
             }
         };
-        memory.zero(&fresh);
-        (fresh.into_frame(), Action::DemandZero)
+        (memory.zero_page_in(fresh), Action::DemandZero)
     };
     // Bottom up: the page, and tables full of the same reservation for the levels between.
     let mut raw = F::encode(Entry::Page(Page { frame, permissions, kind, writable }), Level::LAST);
@@ -238,8 +236,7 @@ fn back<F: Format, M: Memory>(
 fn back_page<F: Format, M: Memory>(tlb: &impl Tlb, mut path: Path<'_, F, M>, page: Page) -> Result<Resolved, Fault> {
     let memory = path.memory;
     let fresh = Source::Free.allocate(memory, Purpose::Page)?;
-    memory.zero(&fresh);
-    let frame = fresh.into_frame();
+    let frame = memory.zero_page_in(fresh);
     path.open();
     path.account(Counts { pages: 1, reserved: -1, ..Counts::ZERO });
     let index = path.index(Level::LAST);

@@ -30,14 +30,34 @@ pub struct Visit {
     pub paths: u64,
 }
 
+/// Where a tour is: at the descriptor of this level that covers what begins at this address. Places are in the order in which a tour comes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// First address that the descriptor covers.
+    pub address: u64,
+    /// Level of the table that holds it.
+    pub level: Level,
+}
+
+impl Place {
+    /// Before everything.
+    pub const START: Place = Place { address: 0, level: Level::ROOT };
+}
+
+impl Visit {
+    /// Where a tour goes on that is to begin with this descriptor.
+    pub const fn place(&self) -> Place {
+        Place { address: self.address.get(), level: self.level }
+    }
+}
+
 impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// Shows every descriptor that is not empty, a table before what is below it, down to level `deepest`.
     ///
-    /// Begins with the first whose (address, level) is not below `from`, so that an interrupted
-    /// tour goes on where it stopped; stops before `end`, or when the visitor breaks.
+    /// Begins with the first that is not before `from`, so that an interrupted tour goes on where it stopped; stops before `end`, or when the visitor breaks.
     pub fn visit<B>(
         &self,
-        from: (u64, Level),
+        from: Place,
         end: u64,
         deepest: Level,
         mut visitor: impl FnMut(Visit) -> ControlFlow<B>,
@@ -110,7 +130,7 @@ struct Above {
 
 struct Tour<'a, M> {
     memory: &'a Frames<M>,
-    from: (u64, Level),
+    from: Place,
     end: u64,
     deepest: Level,
 }
@@ -124,7 +144,7 @@ impl<M: Memory> Tour<'_, M> {
         above: Above,
         visitor: &mut impl FnMut(Visit) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
-        let first = self.from.0.saturating_sub(base) / level.span();
+        let first = self.from.address.saturating_sub(base) / level.span();
         for index in first as usize..level.entries::<F>() {
             let start = base + index as u64 * level.span();
             if start >= self.end {
@@ -140,7 +160,7 @@ impl<M: Memory> Tour<'_, M> {
                 Entry::Page(page) => (None, 0, page.writable),
             };
             let writable_now = above.writable && writable;
-            if (start, level) >= self.from {
+            if (Place { address: start, level }) >= self.from {
                 let counts = below.map(|below| self.memory.counts(below).get()).unwrap_or_default();
                 visitor(Visit {
                     address: VirtAddr::new(start).expect("the tree covers user addresses"),

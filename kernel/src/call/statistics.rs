@@ -15,7 +15,7 @@ use graft_abi::{
     EntryKind, EntryRecord, Error, Handle, MemorySizes, PAGE_SIZE, Permissions, Rights, SystemInfo, TablesRequest,
     USER_END,
 };
-use graft_paging::{Entry, Kind, Level, Visit};
+use graft_paging::{Entry, Kind, Level, Place, Visit};
 
 /// Records gathered at once on the kernel's stack.
 const BATCH: usize = 16;
@@ -67,18 +67,23 @@ pub(super) fn system_info(process: &Process, handle: Handle, result: u64) -> Res
     Ok(0)
 }
 
+/// A place in a tour as programs have it: addresses of pages leave room for the level.
+fn cursor(place: Place) -> u64 {
+    place.address | place.level.number() as u64
+}
+
 /// `memory_sizes`: how much of a process's memory is its own, step by step.
 pub(super) fn memory_sizes(thread: &Thread, handle: Handle, request: u64) -> Result<Look, Error> {
     let caller = &*thread.process;
     let target = named_process(thread, handle, Rights::INSPECT)?;
     let mut wanted: MemorySizes = user_copy::read(caller, request)?;
     let level = Level::new((wanted.cursor % 16) as u8).ok_or(Error::BadArgument)?;
-    let from = (wanted.cursor & !(PAGE_SIZE as u64 - 1), level);
+    let from = Place { address: wanted.cursor & !(PAGE_SIZE as u64 - 1), level };
     // Unlocked before the answer is stored: the caller may be looking at itself.
     let Some(tree) = target.space.lock_to_look()? else { return Ok(Look::Busy) };
     let (sizes, next) = tree.sizes(from, DESCRIPTORS_MAX);
     drop(tree);
-    wanted.cursor = next.map_or(USER_END as u64, |(address, level)| address | level.number() as u64);
+    wanted.cursor = next.map_or(USER_END as u64, cursor);
     for (sum, more) in [
         (&mut wanted.private_pages, sizes.private_pages),
         (&mut wanted.shared_pages, sizes.shared_pages),
@@ -116,7 +121,7 @@ pub(super) fn tables(thread: &Thread, handle: Handle, request: u64) -> Result<Lo
         return Err(Error::BadLength);
     }
     let end = wanted.end.min(USER_END as u64).next_multiple_of(PAGE_SIZE as u64);
-    let mut from = (wanted.cursor & !(PAGE_SIZE as u64 - 1), level);
+    let mut from = Place { address: wanted.cursor & !(PAGE_SIZE as u64 - 1), level };
     let mut stored = 0;
     loop {
         let mut batch = [EntryRecord::default(); BATCH];
@@ -128,12 +133,12 @@ pub(super) fn tables(thread: &Thread, handle: Handle, request: u64) -> Result<Lo
                 return Ok(Look::Busy);
             }
             // What there is so far; the caller goes on from there.
-            wanted.cursor = from.0 | from.1.number() as u64;
+            wanted.cursor = cursor(from);
             break;
         };
         let stopped = tree.visit(from, end, deepest, |visit| {
             if count == room {
-                return ControlFlow::Break((visit.address.get(), visit.level));
+                return ControlFlow::Break(visit.place());
             }
             batch[count] = record(&visit);
             count += 1;
@@ -146,12 +151,12 @@ pub(super) fn tables(thread: &Thread, handle: Handle, request: u64) -> Result<Lo
         stored += count;
         match stopped {
             ControlFlow::Break(next) if stored < capacity => from = next,
-            ControlFlow::Break((address, level)) => {
-                wanted.cursor = address | level.number() as u64;
+            ControlFlow::Break(next) => {
+                wanted.cursor = cursor(next);
                 break;
             }
             ControlFlow::Continue(()) => {
-                wanted.cursor = end.max(from.0);
+                wanted.cursor = end.max(from.address);
                 break;
             }
         }

@@ -4,6 +4,7 @@ use crate::arch::{self, MAX_CORES};
 use crate::lock::{Mutex, MutexGuard};
 use crate::memory::asid::{Allocator, First, Tag};
 use crate::memory::kernel_memory::KernelMemory;
+use core::mem;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 use graft_abi::Error;
@@ -40,7 +41,10 @@ impl Space {
     /// Gives an [`empty`](Self::empty) space its tree.
     pub fn install(&self, tree: Tree) {
         self.root.store(tree.root().address(), Ordering::Relaxed);
-        *self.tree.lock() = Some(tree);
+        let none = self.tree.lock().replace(tree);
+        debug_assert!(none.is_none(), "the space is empty");
+        // Nothing to destroy: a fork need not look whether there is.
+        mem::forget(none);
     }
 
     /// Lets the calling core translate user addresses through this space.

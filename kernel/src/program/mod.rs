@@ -17,7 +17,7 @@ use crate::object::process::{NAME_SIZE, Process};
 use crate::program::elf::{Image, Program};
 use core::ops::ControlFlow;
 use graft_abi::{ARGUMENTS_MAX, Error, Permissions, STACK_SIZE, STACK_TOP, Text};
-use graft_paging::{Entry, Inherit, Kind, Level, Reservation, VirtRange};
+use graft_paging::{Entry, Inherit, Kind, Level, Place, Reservation, VirtRange};
 
 /// A program that is ready to run: its memory, its first registers, its name.
 pub struct Loaded {
@@ -121,7 +121,7 @@ fn place_arguments(tree: &mut Tree, arguments: &mut impl Image) -> Result<(u64, 
 /// made fetchable at start, and a page that is executable is not writable, so no other frame takes its place.
 pub fn make_fetchable(tree: &Tree, range: VirtRange) {
     let mut any = false;
-    let _ = tree.visit::<()>((range.start(), Level::ROOT), range.end(), Level::LAST, |visit| {
+    let _ = tree.visit::<()>(Place { address: range.start(), level: Level::ROOT }, range.end(), Level::LAST, |visit| {
         if let Entry::Page(page) = visit.entry
             && page.kind != Kind::Zero
             && visit.address.get() >= range.start()

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::atomic::AtomicU32;
 
-use graft_paging::{AArch64, AddressSpace, ENTRIES, Format, Frame, Level, Memory, Purpose, TableCounts, VirtAddr, X86_64};
+use graft_paging::{AArch64, AddressSpace, ENTRIES, Format, Frame, Level, Memory, Place, Purpose, TableCounts, VirtAddr, X86_64};
 use libfuzzer_sys::fuzz_target;
 
 const FRAMES: usize = 8;
@@ -88,11 +88,12 @@ fn look<F: Format>((from, bytes, deepest, words): &(u64, u64, u8, Vec<u64>)) {
     let deepest = Level::new(deepest % 4).expect("0 to 3");
     let address = VirtAddr::new(from >> 16).expect("48 bits");
     for start in [0, 1 << 39, address.get(), (1 << 48) - 1] {
+        let from = Place { address: start, level: deepest };
         let mut last = None;
         let mut visits = 0;
-        let _: ControlFlow<()> = space.visit((start, deepest), 1 << 48, Level::LAST, |visit| {
-            let place = (visit.address, visit.level);
-            assert!(last.is_none_or(|last| last < place) && (visit.address.get(), visit.level) >= (start, deepest));
+        let _: ControlFlow<()> = space.visit(from, 1 << 48, Level::LAST, |visit| {
+            let place = visit.place();
+            assert!(last.is_none_or(|last| last < place) && place >= from);
             assert_eq!(F::decode(visit.raw, visit.level), visit.entry);
             last = Some(place);
             visits += 1;

@@ -18,12 +18,6 @@ use crate::{Frame, Memory, OutOfMemory, Purpose, TableCounts};
 pub(crate) struct Fresh(pub(super) Frame);
 
 impl Fresh {
-    /// Gives up the token: the frame is about to be mapped as a page.
-    #[inline(always)]
-    pub(crate) fn into_frame(self) -> Frame {
-        self.0
-    }
-
     /// It was not needed.
     #[inline(always)]
     pub(crate) fn unused(self) -> Last {
@@ -125,15 +119,26 @@ impl<M: Memory> Frames<M> {
         unsafe { self.0.counts(table) }
     }
 
+    /// Zeroes for a page; gives up the token, because the frame is about to be mapped.
     #[inline(always)]
-    pub(crate) fn zero(&self, frame: &Fresh) {
+    pub(crate) fn zero_page_in(&self, Fresh(frame): Fresh) -> Frame {
         // SAFETY: nobody else has the frame.
-        unsafe { self.0.zero(frame.0) };
+        unsafe { self.0.zero(frame) };
+        frame
     }
 
+    /// A page's content for a copy of it; gives up the token, because the frame is about to be mapped.
     #[inline(always)]
-    pub(crate) fn copy(&self, from: Frame, to: &Fresh) {
-        // SAFETY: nobody else has `to`; `from` is a page of a tree that is held, read-only wherever it is mapped.
-        unsafe { self.0.copy(from, to.0) };
+    pub(crate) fn copy_page_to(&self, Fresh(frame): Fresh, from: Frame) -> Frame {
+        // SAFETY: nobody else has the frame; `from` is a page of a tree that is held, read-only wherever it is mapped.
+        unsafe { self.0.copy(from, frame) };
+        frame
+    }
+
+    /// Empties a table that is linked nowhere.
+    #[inline(always)]
+    pub(super) fn empty(&self, table: &Fresh) {
+        // SAFETY: nobody else has the frame.
+        unsafe { self.0.zero(table.0) };
     }
 }

@@ -1,7 +1,8 @@
 //! The books: sizes, flushes and obstacles to sharing after less ordinary sequences.
 
 use graft_paging::{
-    Access, Action, AddressSpace, Error, Fault, Inherit, Permissions, Reach, Reservation, Share, Usage, VirtRange,
+    AArch64, Access, Action, AddressSpace, Error, Fault, Inherit, Permissions, Reach, Reservation, Share, Usage,
+    VirtRange,
 };
 
 use crate::memory::{GIB, Host, MEMORY, MIB, Notes, PAGE, Told, at, range, space, write};
@@ -97,7 +98,10 @@ cases! {
     /// Pages of one space in another, which stay one and the same.
     fn pages_of_another_space_are_mapped_shared<F>() {
         let (host, tlb) = (Host::new(64), Notes::default());
-        let object = space::<F>(&host, &[(0, PAGE), (PAGE, PAGE)]);
+        let mut object = space::<F>(&host, &[(0, PAGE), (PAGE, PAGE)]);
+        // Read and never written: there is no page of its own yet.
+        object.reserve(&tlb, range(2 * PAGE, PAGE), MEMORY).unwrap();
+        object.resolve(&tlb, at(2 * PAGE), Access::Read).unwrap();
         let mut user = AddressSpace::<F, Host>::new(host.clone()).unwrap();
         let before = host.in_use();
         let refused = user.map_pages_of(&tlb, range(GIB, 3 * PAGE), Permissions::ReadWrite, &object, at(0));
@@ -148,6 +152,19 @@ cases! {
         assert_eq!(host.in_use(), 0);
     }
 
+    /// Memory that was only read has no content to give up: no descriptor changes, and no TLB has to forget one.
+    fn discarding_what_was_only_read_changes_nothing<F>() {
+        let (host, tlb) = (Host::new(64), Notes::default());
+        let mut space = space::<F>(&host, &[(GIB, 4 * PAGE)]);
+        space.resolve(&tlb, at(GIB + PAGE), Access::Read).unwrap();
+        tlb.take();
+        space.discard(&tlb, range(GIB + PAGE, 3 * PAGE)).unwrap();
+        assert_eq!(tlb.take(), [Told::Published]);
+        assert!(space.translate(at(GIB + PAGE)).is_some());
+        space.destroy(&tlb);
+        assert_eq!(host.in_use(), 0);
+    }
+
     /// A reservation of a whole table that is not inherited, taken apart page by page.
     fn a_table_of_obstacles_is_shared_when_all_are_gone<F>() {
         let (host, tlb) = (Host::new(64), Notes::default());
@@ -185,4 +202,19 @@ cases! {
         space.destroy(&tlb);
         assert_eq!(host.in_use(), 0);
     }
+}
+
+#[test]
+#[should_panic(expected = "in the same memory")]
+fn a_snapshot_of_another_memory_is_no_way_back() {
+    let [mut here, mut there] = [(); 2].map(|()| space::<AArch64>(&Host::new(64), &[(GIB, PAGE)]));
+    let mut snapshot = there.snapshot(&Notes::default(), Share::Level3).unwrap();
+    let _ = here.restore(&Notes::default(), &mut snapshot);
+}
+
+#[test]
+#[should_panic(expected = "in its own memory only")]
+fn pages_of_another_memory_are_not_mapped() {
+    let [mut here, there] = [(); 2].map(|()| space::<AArch64>(&Host::new(64), &[(GIB, PAGE)]));
+    let _ = here.map_pages_of(&Notes::default(), range(0, PAGE), Permissions::Read, &there, at(GIB));
 }

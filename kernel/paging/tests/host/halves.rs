@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 
 use graft_paging::{
     AArch64, Access, AddressSpace, ENTRIES, Entry, Error, Fault, Format, Frame, Kind, Level, Memory, Permissions,
-    Share, Table, VirtRange, X86_64,
+    Place, Share, Table, VirtRange, X86_64,
 };
 
 use crate::memory::{GIB, Host, MEMORY, MIB, MapAnything, Notes, PAGE, at, range, space, write};
@@ -67,12 +67,12 @@ fn every_operation_leaves_the_kernels_half_alone() {
 
             for space in [&parent, &child] {
                 let mut last = 0;
-                let _: ControlFlow<()> = space.visit((0, Level::ROOT), 1 << 48, Level::LAST, |visit| {
+                let _: ControlFlow<()> = space.visit(Place::START, 1 << 48, Level::LAST, |visit| {
                     last = visit.address.get();
                     ControlFlow::Continue(())
                 });
                 assert_eq!(last, END - PAGE);
-                let (sizes, rest) = space.sizes((0, Level::ROOT), usize::MAX);
+                let (sizes, rest) = space.sizes(Place::START, usize::MAX);
                 assert_eq!((sizes.private_tables + sizes.shared_tables + 1, rest), (space.usage().tables, None));
                 check_traps(&host, space);
             }

@@ -1,13 +1,13 @@
 //! Sizes that only a walk tells, in numbers worked out by hand.
 
-use graft_paging::{AArch64, AddressSpace, Format, Level, Share, Sizes, X86_64};
+use graft_paging::{AArch64, AddressSpace, Format, Place, Share, Sizes, X86_64};
 
 use crate::memory::{GIB, Host, MEMORY, MIB, Notes, PAGE, range, space, write};
 
 const WHOLE: u64 = 1 << Sizes::PART_BITS;
 
 fn sizes<F: Format>(space: &AddressSpace<F, Host>) -> Sizes {
-    let (sizes, rest) = space.sizes((0, Level::ROOT), usize::MAX);
+    let (sizes, rest) = space.sizes(Place::START, usize::MAX);
     assert_eq!(rest, None);
     sizes
 }
@@ -37,7 +37,7 @@ fn case<F: Format>() {
 
     // Step by step, as many descriptors as wanted at a time: 2 upper ones, 2 of level 3, 2 pages, 2 reservations, 8 in all.
     for most in 1..=9 {
-        let (mut sum, mut steps, mut from) = (Sizes::default(), 0, Some((0, Level::ROOT)));
+        let (mut sum, mut steps, mut from) = (Sizes::default(), 0, Some(Place::START));
         while let Some(place) = from {
             let (some, next) = parent.sizes(place, most);
             sum += some;

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use graft_paging::{AArch64, AddressSpace, Entry, Format, Level, Share, Visit, X86_64};
+use graft_paging::{AArch64, AddressSpace, Entry, Format, Level, Place, Share, Visit, X86_64};
 
 use crate::memory::{GIB, Host, MEMORY, MIB, Notes, PAGE, at, range, space};
 
@@ -10,7 +10,7 @@ fn level(number: u8) -> Level {
     Level::new(number).unwrap()
 }
 
-fn tour<F: Format>(space: &AddressSpace<F, Host>, from: (u64, Level), end: u64, deepest: Level) -> Vec<Visit> {
+fn tour<F: Format>(space: &AddressSpace<F, Host>, from: Place, end: u64, deepest: Level) -> Vec<Visit> {
     let mut seen = Vec::new();
     let _: ControlFlow<()> = space.visit(from, end, deepest, |visit| {
         seen.push(visit);
@@ -27,7 +27,7 @@ fn case<F: Format>() {
     let (host, tlb) = (Host::new(64), Notes::default());
     let mut parent = space::<F>(&host, &[(0, 2 * PAGE), (2 * MIB, PAGE), (512 * GIB, PAGE)]);
     parent.reserve(&tlb, range(GIB, GIB), MEMORY).unwrap();
-    let all = tour(&parent, (0, Level::ROOT), 1 << 48, Level::LAST);
+    let all = tour(&parent, Place::START, 1 << 48, Level::LAST);
     let top = 512 * GIB;
     let expected = [
         (0, 0),
@@ -55,22 +55,28 @@ fn case<F: Format>() {
 
     // From anywhere on, and no further than asked.
     for (skipped, &(address, number)) in expected.iter().enumerate() {
-        let rest = tour(&parent, (address, level(number as u8)), 1 << 48, Level::LAST);
+        let rest = tour(&parent, Place { address, level: level(number as u8) }, 1 << 48, Level::LAST);
         assert_eq!(places(&rest), expected[skipped..]);
     }
-    assert_eq!(places(&tour(&parent, (PAGE + 1, Level::ROOT), 1 << 48, Level::LAST)), expected[5..]);
-    assert_eq!(places(&tour(&parent, (0, Level::ROOT), PAGE, Level::LAST)), expected[..4]);
-    assert_eq!(places(&tour(&parent, (0, Level::ROOT), PAGE + 1, Level::LAST)), expected[..5]);
-    assert_eq!(places(&tour(&parent, (0, Level::ROOT), 1 << 48, Level::ROOT)), [(0, 0), (top, 0)]);
-    assert_eq!(places(&tour(&parent, (0, level(1)), 1 << 48, level(1))), [(0, 1), (GIB, 1), (top, 0), (top, 1)]);
-    let stopped = parent.visit((0, Level::ROOT), 1 << 48, Level::LAST, |visit| {
+    assert_eq!(
+        places(&tour(&parent, Place { address: PAGE + 1, level: Level::ROOT }, 1 << 48, Level::LAST)),
+        expected[5..]
+    );
+    assert_eq!(places(&tour(&parent, Place::START, PAGE, Level::LAST)), expected[..4]);
+    assert_eq!(places(&tour(&parent, Place::START, PAGE + 1, Level::LAST)), expected[..5]);
+    assert_eq!(places(&tour(&parent, Place::START, 1 << 48, Level::ROOT)), [(0, 0), (top, 0)]);
+    assert_eq!(
+        places(&tour(&parent, Place { address: 0, level: level(1) }, 1 << 48, level(1))),
+        [(0, 1), (GIB, 1), (top, 0), (top, 1)]
+    );
+    let stopped = parent.visit(Place::START, 1 << 48, Level::LAST, |visit| {
         if visit.level == Level::LAST { ControlFlow::Break(visit.address) } else { ControlFlow::Continue(()) }
     });
     assert_eq!(stopped, ControlFlow::Break(at(0)));
 
     // Where sharing starts nothing below is writable, whatever it says itself.
     let child = parent.fork(&tlb, Share::Level2).unwrap();
-    for visit in tour(&child, (0, Level::ROOT), 1 << 48, Level::LAST) {
+    for visit in tour(&child, Place::START, 1 << 48, Level::LAST) {
         assert_eq!(visit.writable_now, visit.level == Level::ROOT, "{visit:x?}");
         let shared = matches!(visit.entry, Entry::Table(_)) && visit.level == level(1);
         assert_eq!(visit.references, if shared { 2 } else { u32::from(!matches!(visit.entry, Entry::Reserved(_))) });

@@ -14,7 +14,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use graft_paging::{
-    AArch64, AddressSpace, Entry, Fault, Frame, Inherit, Level, Permissions, Reservation, Share, VirtRange, X86_64,
+    AArch64, AddressSpace, Entry, Fault, Frame, Inherit, Level, Permissions, Place, Reservation, Share, VirtRange,
+    X86_64,
 };
 use loom::thread;
 
@@ -65,7 +66,7 @@ fn audit<A: Architecture>(machine: &Shared<A>, processes: &[&Process<A>]) {
         process.with(|space, _| {
             found.insert(space.root(), 1);
             let (mut resident, mut tables) = (0, Vec::from([space.root()]));
-            let _: ControlFlow<()> = space.visit((0, Level::ROOT), 2 * PAGE, Level::LAST, |visit| {
+            let _: ControlFlow<()> = space.visit(Place::START, 2 * PAGE, Level::LAST, |visit| {
                 let frame = match visit.entry {
                     Entry::Table(table) => {
                         assert!(visit.references == 1 || table.read_only, "shared, and not read-only on the way in");

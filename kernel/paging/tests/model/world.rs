@@ -2,7 +2,7 @@
 
 use graft_paging::{
     Access, Action, AddressSpace, Entry, Error, Fault, Foreign, Frame, Inherit, Kind, Level, Memory, Permissions,
-    Purpose, Reservation, Share, Sizes, Snapshot, VirtAddr, VirtRange,
+    Place, Purpose, Reservation, Share, Sizes, Snapshot, VirtAddr, VirtRange,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -652,7 +652,7 @@ impl<A: Architecture + 'static> World<A> {
 
     /// The parts that a space has, counted in steps of so many descriptors; all that it reaches is in its sizes.
     fn audit_sizes(space: &AddressSpace<A, Shared<A>>, step: usize) -> Result<u64, String> {
-        let (mut sizes, mut from) = (Sizes::default(), Some((0, Level::ROOT)));
+        let (mut sizes, mut from) = (Sizes::default(), Some(Place::START));
         while let Some(place) = from {
             let (more, next) = space.sizes(place, step);
             sizes += more;
@@ -676,7 +676,7 @@ impl<A: Architecture + 'static> World<A> {
         let (mut resident, mut waiting, mut tables) = (0, 0, BTreeSet::from([space.root()]));
         let mut copied = BTreeSet::new();
         let mut complaint = None;
-        let _: ControlFlow<()> = space.visit((0, Level::ROOT), 1 << 48, Level::LAST, |visit| {
+        let _: ControlFlow<()> = space.visit(Place::START, 1 << 48, Level::LAST, |visit| {
             let first_time = !seen.contains(&visit.table);
             match visit.entry {
                 Entry::Empty => {}
