@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::{env, fs};
 
 /// How often each good tree is spoiled by one changed byte, and how often by being cut off.
@@ -87,8 +87,14 @@ fn with_fdt(tree: &[u8]) -> Option<[usize; 3]> {
     Some(sum)
 }
 
-/// The device trees that there are, by name.
+/// The device trees that there are, by name. Looked for once: the tests of this program run side by side, and the emulator
+/// writes a file for each.
 fn good_trees() -> Vec<(String, Vec<u8>)> {
+    static FOUND: OnceLock<Vec<(String, Vec<u8>)>> = OnceLock::new();
+    FOUND.get_or_init(find_good_trees).clone()
+}
+
+fn find_good_trees() -> Vec<(String, Vec<u8>)> {
     let build =
         env::var_os("BUILD").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../build"), PathBuf::from);
     let mut trees = Vec::new();

@@ -223,7 +223,7 @@ fn persist<R, E>(mut operation: impl FnMut() -> Result<R, E>, is_contended: impl
     }
 }
 
-/// Carries an operation on a tree out, again for as long as it is [contended](persist); a refusal as the call interface says it.
+/// Carries an operation on a tree out, again for as long as it is contended; a refusal as the call interface says it.
 #[inline(always)]
 pub fn attempt<R>(operation: impl FnMut() -> Result<R, graft_paging::Error>) -> Result<R, Error> {
     persist(operation, |error| *error == graft_paging::Error::Contended).map_err(refusal)

@@ -1,7 +1,7 @@
 //! The console: a PL011, written by polling, and a lock that keeps lines whole.
 //!
 //! Before a device tree has named the UART everything written is lost, except what a failing start
-//! says through [`last_words`](crate::panic::last_words).
+//! says through `panic::last_words`.
 
 #[cfg(target_os = "none")]
 use crate::arch::{

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The subject is what the compiler made of the code, so that no copy can drift from it. What remains to be trusted is the translation of about
-//! twenty instructions: [`samples`] let z3 compute what the running code computes, on many words, and [`run`] changes each
+//! twenty instructions: `samples` lets z3 compute what the running code computes, on many words, and `run` changes each
 //! constant of the translated functions in turn and wants a law to fail.
 
 mod translate;
