@@ -88,12 +88,17 @@ pub(crate) fn both_sides(test: Test<'_>) -> Result<(), Error> {
 /// What the records of a range say, wherever it is. Write permission aside: it comes back with the next write.
 fn essences(range: Range<usize>) -> Result<Vec<EntryRecord>, Error> {
     let start = range.start as u64;
-    let essence = |record: EntryRecord| EntryRecord {
-        address: record.address - start,
-        descriptor: record.descriptor & !READ_ONLY,
-        table: 0,
-        writable_now: 0,
-        ..record
+    let essence = |record: EntryRecord| {
+        // The page of zeroes stands for a reservation, and moves as one.
+        let untouched = record.kind == EntryKind::ZeroPage as u8 || record.kind == EntryKind::Reserved as u8;
+        EntryRecord {
+            address: record.address - start,
+            descriptor: if untouched { 0 } else { record.descriptor & !READ_ONLY },
+            kind: if untouched { EntryKind::Reserved as u8 } else { record.kind },
+            table: 0,
+            writable_now: 0,
+            ..record
+        }
     };
     Ok(mapped(range)?.map(essence).collect())
 }
