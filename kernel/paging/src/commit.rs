@@ -136,6 +136,16 @@ impl Ledger {
         }
     }
 
+    /// Which it is, for what waits to be dropped.
+    #[inline(always)]
+    pub(crate) fn mark(&self) -> Mark {
+        match self {
+            Ledger::Unpaid => Mark::Unpaid,
+            Ledger::Paid(_) => Mark::Paid,
+            Ledger::Repaid => Mark::Repaid,
+        }
+    }
+
     /// Takes what was dropped out of the charge.
     pub(crate) fn settle(self, memory: &impl Memory) {
         if let Ledger::Paid(dropped) = self {
@@ -144,8 +154,22 @@ impl Ledger {
     }
 }
 
+/// The kind of a [`Ledger`], in two bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// [`Ledger::Unpaid`].
+    Unpaid = 0,
+    /// [`Ledger::Paid`].
+    Paid = 1,
+    /// [`Ledger::Repaid`].
+    Repaid = 2,
+}
+
 /// A [`Ledger`] whose kind the compiler knows: dropping a tree is a hot loop.
 pub(crate) trait Entries {
+    /// Which kind.
+    fn mark(&self) -> Mark;
+
     /// What a reference counts for, if anybody wants to know.
     #[inline(always)]
     fn weigh(&self, _frames: impl FnOnce() -> u64) -> u64 {
@@ -166,10 +190,19 @@ pub(crate) trait Entries {
 /// [`Ledger::Unpaid`].
 pub(crate) struct Unpaid;
 
-impl Entries for Unpaid {}
+impl Entries for Unpaid {
+    #[inline(always)]
+    fn mark(&self) -> Mark {
+        Mark::Unpaid
+    }
+}
 
 /// [`Ledger::Paid`].
 impl Entries for Cell<i64> {
+    fn mark(&self) -> Mark {
+        Mark::Paid
+    }
+
     fn weigh(&self, frames: impl FnOnce() -> u64) -> u64 {
         frames()
     }
@@ -183,6 +216,10 @@ impl Entries for Cell<i64> {
 pub(crate) struct Repaid;
 
 impl Entries for Repaid {
+    fn mark(&self) -> Mark {
+        Mark::Repaid
+    }
+
     fn free(&self, memory: &impl Memory, frame: Frame, purpose: Purpose) {
         memory.free_committed(frame, purpose);
     }

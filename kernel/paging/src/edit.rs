@@ -11,7 +11,7 @@
 //! drop their references meanwhile; then some frames were set aside for nothing and go back.
 
 use crate::commit::{Commit, Ledger, Shortage, Source};
-use crate::exit::release_entry;
+use crate::exit::{Dead, release_copied, release_entry};
 use crate::gate::{self, Exclusive, Stock};
 use crate::memory::Counts;
 use crate::split::copy_table;
@@ -52,6 +52,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         self.apply(tlb, range, edit, &mut stock, &ledger);
         ledger.settle(&self.memory);
         stock.give_back(&self.memory);
+        self.dead.clear_all::<F>(&self.memory);
         Ok(())
     }
 
@@ -89,7 +90,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
             None => tlb.publish(),
         }
         if outcome.retired {
-            sweep(memory, &mut root, 0, range, outcome.forgotten, ledger);
+            sweep(memory, &mut root, 0, range, outcome.forgotten, ledger, &mut self.dead);
         }
     }
 }
@@ -329,7 +330,7 @@ impl<M: Memory, T: Tlb, E> Apply<'_, M, T, E> {
         let child = copy_table::<F>(memory, F::output(raw), self.stock.splits.take(memory), level.below(), None);
         gate::complete();
         table.redirect(memory, self.tlb, index, child.descriptor(), (slot, Reach::Tables));
-        release_entry::<F>(memory, raw, level, &self.commit.source().repaid());
+        release_copied::<F>(memory, raw, level, &self.commit.source().repaid());
         (child, Counts::ZERO)
     }
 }
@@ -364,6 +365,7 @@ fn sweep<F: Format>(
     range: VirtRange,
     forget: bool,
     ledger: &Ledger,
+    dead: &mut Dead,
 ) {
     let level = table.level();
     for (index, slot, _) in slots(level, base, range) {
@@ -375,12 +377,12 @@ fn sweep<F: Format>(
             } else {
                 table.remove(memory, index);
             }
-            release_entry::<F>(memory, raw, level, ledger);
+            release_entry::<F>(memory, raw, level, ledger, dead);
         } else if level != Level::LAST
             && F::is_present(raw)
             && let Some(mut child) = table.child(memory, index)
         {
-            sweep(memory, &mut child, slot.start(), range, forget, ledger);
+            sweep(memory, &mut child, slot.start(), range, forget, ledger, dead);
         }
     }
 }

@@ -28,6 +28,7 @@ mod walk;
 
 pub use address::{ADDRESS_BITS, ENTRIES, FRAMES_MAX, Frame, Level, PAGE_BITS, PAGE_SIZE, VirtAddr, VirtRange};
 pub use entry::{Access, Entry, Inherit, Kind, Page, Permissions, Reservation, Table};
+pub use exit::{Budget, Debris, Progress};
 pub use fork::Share;
 pub use format::{AArch64, Format, X86_64};
 pub use map::Foreign;

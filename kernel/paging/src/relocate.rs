@@ -34,6 +34,8 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         let ledger = self.commit.ledger();
         self.apply(tlb, to, &adopt, &mut stock, &ledger);
         self.apply(tlb, from, &unmap, &mut stock, &ledger);
+        // What is left of tables whose pages were adopted one by one takes their part out of the charge.
+        self.dead.clear_within::<F>(&memory, &ledger);
         ledger.settle(&memory);
         stock.give_back(&memory);
         Ok(())

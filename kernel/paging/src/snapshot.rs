@@ -7,7 +7,7 @@
 use core::cell::Cell;
 
 use crate::commit::{Commit, Ledger, Source, frames_behind};
-use crate::exit::release_entry;
+use crate::exit::{Dead, release_entry};
 use crate::fork::Inheritance;
 use crate::gate::{self, Exclusive};
 use crate::{AddressSpace, ENTRIES, Format, Frame, Level, Memory, OutOfMemory, Purpose, Reach, Share, Tlb, VirtRange};
@@ -70,6 +70,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         let source = snapshot.space.root();
         let ledger = self.commit.ledger();
         let mut root = self.exclusive_root();
+        let dead = &mut self.dead;
         let rewind = Rewind { memory, share: Some(snapshot.share), ledger: &ledger, adopted: Cell::new(0) };
         if memory.counts(source).has_unshareable() && !rewind.needs_no_table(&root, source) {
             let copy = snapshot.fork()?;
@@ -77,7 +78,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
             // What is not the same in both roots goes; then the copy's entries move over.
             rewind.retire(&mut root, copy.root());
             tlb.invalidate(VirtRange::ALL, Reach::Tables);
-            rewind.take_over(&mut root, copy.root());
+            rewind.take_over(&mut root, copy.root(), dead);
         } else {
             let most = match snapshot.space.commit {
                 Commit::Undecided | Commit::BestEffort => 0,
@@ -89,13 +90,14 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
             if rewind.retire(&mut root, source) {
                 tlb.invalidate(VirtRange::ALL, Reach::Tables);
             }
-            rewind.replace(&mut root, source);
+            rewind.replace(&mut root, source, dead);
             if most > 0 {
                 // Less, if a relative has let a table go meanwhile: then only what has diverged below it was adopted.
                 memory.uncommit(most - rewind.adopted.get());
             }
         }
         ledger.settle(memory);
+        dead.clear_all::<F>(memory);
         self.commit = snapshot.space.commit;
         tlb.publish();
         Ok(())
@@ -198,21 +200,21 @@ impl<M: Memory> Rewind<'_, M> {
     }
 
     /// Puts the snapshot's entries where others were taken away. The TLBs have forgotten those.
-    fn replace<F: Format>(&self, own: &mut Exclusive<F>, source: Frame) {
+    fn replace<F: Format>(&self, own: &mut Exclusive<F>, source: Frame, dead: &mut Dead) {
         let (memory, level) = (self.memory, own.level());
         // Whatever the level: here sharing is all there is left to do, and it cannot fail.
         let mut inheritance = Inheritance::new(memory, Share::Level1, Source::Free);
         for index in self.changed(own.frame(), source) {
             match self.compare(own, source, index) {
                 Divergence::None => {}
-                Divergence::Below(mut child, source) => self.replace(&mut child, source),
+                Divergence::Below(mut child, source) => self.replace(&mut child, source, dead),
                 Divergence::Here => {
                     let old = own.load(memory, index);
                     let new = inheritance.entry::<F>(source, level, index, true).expect("sharing allocates nothing");
                     own.refill(memory, index, new);
                     self.adopted.set(self.adopted.get() + frames_behind::<F>(memory, new, level));
                     if F::is_retired(old) {
-                        release_entry::<F>(memory, F::restore(old), level, self.ledger);
+                        release_entry::<F>(memory, F::restore(old), level, self.ledger, dead);
                     }
                 }
             }
@@ -221,7 +223,7 @@ impl<M: Memory> Rewind<'_, M> {
     }
 
     /// Moves the entries of a root that nobody runs into a root whose own are all retired.
-    fn take_over<F: Format>(&self, own: &mut Exclusive<F>, copy: Frame) {
+    fn take_over<F: Format>(&self, own: &mut Exclusive<F>, copy: Frame, dead: &mut Dead) {
         let memory = self.memory;
         gate::complete();
         for index in 0..ENTRIES {
@@ -230,7 +232,7 @@ impl<M: Memory> Rewind<'_, M> {
             // Retired; or the same as the copy's, so that two references have become one.
             let held = if F::is_retired(old) { F::restore(old) } else { old };
             if F::is_present(held) {
-                release_entry::<F>(memory, held, Level::ROOT, self.ledger);
+                release_entry::<F>(memory, held, Level::ROOT, self.ledger, dead);
             }
         }
         self.adopt_counts(own, copy);

@@ -3,6 +3,7 @@
 use core::marker::PhantomData;
 
 use crate::commit::{Commit, Source};
+use crate::exit::Dead;
 use crate::gate::{Exclusive, Fresh, Path};
 use crate::{Entry, Format, Frame, Level, Memory, OutOfMemory, Page, Permissions, Purpose, VirtAddr};
 
@@ -18,6 +19,8 @@ pub struct AddressSpace<F: Format, M: Memory> {
     pub(crate) memory: M,
     root: Frame,
     pub(crate) commit: Commit,
+    /// What operations have cut off and not freed yet.
+    pub(crate) dead: Dead,
     format: PhantomData<fn() -> F>,
 }
 
@@ -106,7 +109,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
 
     /// A space of its own for a root that nobody else has.
     pub(crate) fn with_root(memory: M, root: Exclusive<F>, commit: Commit) -> Self {
-        AddressSpace { memory, root: root.frame(), commit, format: PhantomData }
+        AddressSpace { memory, root: root.frame(), commit, dead: Dead::NONE, format: PhantomData }
     }
 
     /// The level-0 table: what `TTBR0_EL1` or `CR3` points to.
