@@ -16,7 +16,7 @@ use crate::gate::{self, Exclusive, Stock};
 use crate::memory::Counts;
 use crate::split::copy_table;
 use crate::{
-    AddressSpace, ENTRIES, Entry, Error, Format, Frame, Inherit, Kind, Level, Memory, Reach, Reservation, Tlb,
+    AddressSpace, Budget, ENTRIES, Entry, Error, Format, Frame, Inherit, Kind, Level, Memory, Reach, Reservation, Tlb,
     VirtAddr, VirtRange,
 };
 
@@ -47,12 +47,24 @@ pub(crate) trait Edit<F: Format> {
 impl<F: Format, M: Memory> AddressSpace<F, M> {
     pub(crate) fn edit(&mut self, tlb: &impl Tlb, range: VirtRange, edit: &impl Edit<F>) -> Result<(), Error> {
         let needed = self.plan(range, edit, None)?;
+        self.carry_out(tlb, range, edit, needed)?;
+        self.dead.clear_all::<F>(&self.memory);
+        Ok(())
+    }
+
+    /// Sets the frames aside that an edit needs, and applies it.
+    pub(crate) fn carry_out(
+        &mut self,
+        tlb: &impl Tlb,
+        range: VirtRange,
+        edit: &impl Edit<F>,
+        needed: Needed,
+    ) -> Result<(), Error> {
         let mut stock = Stocks::allocate(&self.memory, needed, self.commit)?;
         let ledger = self.commit.ledger();
         self.apply(tlb, range, edit, &mut stock, &ledger);
         ledger.settle(&self.memory);
         stock.give_back(&self.memory);
-        self.dead.clear_all::<F>(&self.memory);
         Ok(())
     }
 
@@ -66,8 +78,25 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         edit: &impl Edit<F>,
         counted: Option<VirtRange>,
     ) -> Result<Needed, Error> {
-        let plan = Plan { memory: &self.memory, edit, range, counted };
+        let mut plan = Plan::new(&self.memory, edit, range, Budget::UNLIMITED);
+        plan.counted = counted;
         plan.table::<F>(Below::Table(self.root()), Level::ROOT, 0, false)
+    }
+
+    /// As [`plan`](Self::plan), for as much of the range as the budget covers: up to where, or `None` if it is all of it.
+    ///
+    /// `goes_on`: the plan for what lies before the range has counted the tables on the way to its first address.
+    pub(crate) fn plan_part(
+        &self,
+        range: VirtRange,
+        edit: &impl Edit<F>,
+        budget: Budget,
+        goes_on: bool,
+    ) -> Result<(Needed, Option<u64>), Error> {
+        let mut plan = Plan::new(&self.memory, edit, range, budget);
+        plan.goes_on = goes_on;
+        let needed = plan.table::<F>(Below::Table(self.root()), Level::ROOT, 0, false)?;
+        Ok((needed, plan.cut))
     }
 
     /// Carries out what was planned, and cannot fail.
@@ -96,12 +125,20 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
 }
 
 /// Tables that applying an edit can need at most.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Needed {
     /// To copy shared ones.
     splits: usize,
     /// Where there were none.
     new: usize,
+}
+
+impl Needed {
+    /// Those that no guarantee has paid for already.
+    pub(crate) fn beyond_the_charge(self, commit: Commit) -> u64 {
+        let splits = if commit.source() == Source::Committed { 0 } else { self.splits };
+        (splits + self.new) as u64
+    }
 }
 
 impl core::ops::AddAssign for Needed {
@@ -119,8 +156,17 @@ pub(crate) struct Stocks {
 
 impl Stocks {
     pub(crate) fn allocate(memory: &impl Memory, needed: Needed, commit: Commit) -> Result<Stocks, Shortage> {
-        let splits = Stock::allocate(memory, needed.splits, commit.source())?;
-        match Stock::allocate(memory, needed.new, Source::Free) {
+        Self::allocate_from(memory, needed, commit.source(), Source::Free)
+    }
+
+    /// All of them out of what is committed.
+    pub(crate) fn allocate_committed(memory: &impl Memory, needed: Needed) -> Result<Stocks, Shortage> {
+        Self::allocate_from(memory, needed, Source::Committed, Source::Committed)
+    }
+
+    fn allocate_from(memory: &impl Memory, needed: Needed, splits: Source, new: Source) -> Result<Stocks, Shortage> {
+        let splits = Stock::allocate(memory, needed.splits, splits)?;
+        match Stock::allocate(memory, needed.new, new) {
             Ok(new) => Ok(Stocks { splits, new }),
             Err(shortage) => {
                 splits.give_back(memory);
@@ -129,9 +175,9 @@ impl Stocks {
         }
     }
 
-    pub(crate) fn give_back(self, memory: &impl Memory) {
-        self.splits.give_back(memory);
-        self.new.give_back(memory);
+    /// Gives back what was not needed, and says how much that was.
+    pub(crate) fn give_back(self, memory: &impl Memory) -> Needed {
+        Needed { splits: self.splits.give_back(memory), new: self.new.give_back(memory) }
     }
 }
 
@@ -161,10 +207,45 @@ struct Plan<'a, M, E> {
     range: VirtRange,
     /// Another plan, carried out before this one, has counted the tables on the way to this range.
     counted: Option<VirtRange>,
+    /// A plan for what lies before the range has counted the tables on the way to its first address.
+    goes_on: bool,
+    /// Instructions, about, that applying may take.
+    budget: u32,
+    /// That applying takes so far.
+    cost: u32,
+    /// Where the budget ended.
+    cut: Option<u64>,
 }
 
-impl<M: Memory, E> Plan<'_, M, E> {
-    fn table<F: Format>(&self, below: Below, level: Level, base: u64, frozen: bool) -> Result<Needed, Error>
+/// Instructions, about, that planning, applying and sweeping take for an entry that stays.
+const KEEP_COST: u32 = 30;
+/// For one that is replaced.
+const STORE_COST: u32 = 70;
+/// For one that goes or moves, or for a table that is looked into.
+const ENTRY_COST: u32 = 130;
+/// For a table that is copied.
+const SPLIT_COST: u32 = 7_500;
+/// For a table that is made.
+const NEW_COST: u32 = 2_000;
+
+impl<'a, M: Memory, E> Plan<'a, M, E> {
+    fn new(memory: &'a M, edit: &'a E, range: VirtRange, budget: Budget) -> Self {
+        Plan { memory, edit, range, counted: None, goes_on: false, budget: budget.0, cost: 0, cut: None }
+    }
+
+    /// Accounts for something at this address; `true` if that is too much and the piece ends before. A piece has at least what
+    /// concerns its first address.
+    #[inline(always)]
+    fn exceeds(&mut self, cost: u32, slot: VirtRange) -> bool {
+        self.cost = self.cost.saturating_add(cost);
+        if self.cost <= self.budget || slot.start() <= self.range.start() {
+            return false;
+        }
+        self.cut = Some(slot.start());
+        true
+    }
+
+    fn table<F: Format>(&mut self, below: Below, level: Level, base: u64, frozen: bool) -> Result<Needed, Error>
     where
         E: Edit<F>,
     {
@@ -174,19 +255,48 @@ impl<M: Memory, E> Plan<'_, M, E> {
                 Below::Table(table) => self.memory.load(table, index),
                 Below::Uniform(raw) => raw,
             };
-            let Decision::Descend = self.edit.decide(raw, level, slot, whole)? else { continue };
-            let (below, frozen) = if F::is_present(raw) {
-                let child = F::output(raw);
-                let frozen = frozen || !gate::is_sole(self.memory, child);
-                let counted = self.counted.is_some_and(|range| range.intersect(slot).is_some());
-                needed.splits += usize::from(frozen && !counted);
-                (Below::Table(child), frozen)
-            } else {
-                needed.new += 1;
-                (Below::Uniform(raw), false)
+            let cost = match self.edit.decide(raw, level, slot, whole)? {
+                Decision::Descend => {
+                    needed += self.below(raw, level, slot, frozen)?;
+                    if self.cut.is_some() {
+                        break;
+                    }
+                    continue;
+                }
+                Decision::Keep => KEEP_COST,
+                Decision::Store(_) => STORE_COST,
+                Decision::Remove | Decision::Forget | Decision::Adopt(..) => ENTRY_COST,
             };
-            needed += self.table::<F>(below, level.below(), slot.start(), frozen)?;
+            if self.exceeds(cost, slot) {
+                break;
+            }
         }
+        Ok(needed)
+    }
+}
+
+impl<M: Memory, E> Plan<'_, M, E> {
+    /// What lies below an entry that is looked into.
+    fn below<F: Format>(&mut self, raw: u64, level: Level, slot: VirtRange, frozen: bool) -> Result<Needed, Error>
+    where
+        E: Edit<F>,
+    {
+        let mut needed = Needed::default();
+        let counted = self.goes_on && slot.start() < self.range.start();
+        let (below, frozen, cost) = if F::is_present(raw) {
+            let child = F::output(raw);
+            let frozen = frozen || !gate::is_sole(self.memory, child);
+            let counted = counted || self.counted.is_some_and(|range| range.intersect(slot).is_some());
+            needed.splits += usize::from(frozen && !counted);
+            (Below::Table(child), frozen, if frozen { SPLIT_COST } else { ENTRY_COST })
+        } else {
+            needed.new += usize::from(!counted);
+            (Below::Uniform(raw), false, NEW_COST)
+        };
+        if self.exceeds(cost, slot) {
+            return Ok(Needed::default());
+        }
+        needed += self.table::<F>(below, level.below(), slot.start(), frozen)?;
         Ok(needed)
     }
 }

@@ -16,6 +16,7 @@ mod format;
 mod gate;
 mod map;
 mod memory;
+mod pieces;
 #[cfg(prove)]
 pub mod proof;
 mod relocate;
@@ -33,6 +34,7 @@ pub use fork::Share;
 pub use format::{AArch64, Format, X86_64};
 pub use map::Foreign;
 pub use memory::{Memory, OutOfMemory, Purpose, Reach, TableCounts, Tlb};
+pub use pieces::{Change, Operation};
 pub use sizes::Sizes;
 pub use snapshot::Snapshot;
 pub use space::{AddressSpace, Error, Translation, Usage};

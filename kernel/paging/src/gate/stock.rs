@@ -63,11 +63,14 @@ impl Stock {
         self.first.is_none()
     }
 
-    /// Gives back what was not needed.
-    pub(crate) fn give_back(mut self, memory: &impl Memory) {
+    /// Gives back what was not needed, and says how many that were.
+    pub(crate) fn give_back(mut self, memory: &impl Memory) -> usize {
+        let mut unused = 0;
         while self.first.is_some() {
             let Fresh(frame) = self.take(memory);
             self.source.free(memory, frame, Purpose::Table);
+            unused += 1;
         }
+        unused
     }
 }
