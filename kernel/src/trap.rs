@@ -24,6 +24,8 @@ pub enum Next {
     End,
     /// The thread ends with this value.
     EndThread(u64),
+    /// The thread has work to do in the kernel before it goes on.
+    Work,
     /// The thread lets others go first.
     GiveWay,
     /// The thread sleeps until this moment, in nanoseconds since the counter started.
@@ -84,6 +86,7 @@ fn carry_out(next: Next, context: *mut Context) -> *mut Context {
         Next::Switch => sched::next(),
         Next::End => sched::end_current(None),
         Next::EndThread(value) => sched::end_current(Some(value)),
+        Next::Work => sched::work(),
         Next::GiveWay => sched::give_way(context),
         Next::Sleep(deadline) => sched::sleep_until(deadline),
     }

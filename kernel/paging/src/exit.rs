@@ -66,7 +66,12 @@ impl<F: Format, M: Memory> Debris<F, M> {
 
     /// Frees frames until none is left or the budget is used up. Every step makes progress.
     pub fn clear(&mut self, budget: Budget) -> Progress {
-        self.dead.clear::<F>(&self.memory, budget)
+        self.dead.clear::<F>(&self.memory, budget, 0)
+    }
+
+    /// As [`clear`](Self::clear), for a step in which so much has been done already: nothing if the smallest piece of work exceeds the budget.
+    pub fn clear_further(&mut self, budget: Budget, done: u32) -> Progress {
+        self.dead.clear::<F>(&self.memory, budget, done.max(1))
     }
 }
 
@@ -87,6 +92,12 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         // A root is never shared.
         dead.push(&self.memory, root, Level::ROOT, self.commit.ledger().mark());
         Debris { memory: self.memory, dead, format: PhantomData }
+    }
+
+    /// Whether operations in pieces have cut something off the tree that waits to be [taken](Self::take_debris).
+    #[inline(always)]
+    pub fn has_debris(&self) -> bool {
+        !self.dead.is_empty()
     }
 
     /// What operations in pieces have cut off the tree and not freed.
@@ -184,31 +195,36 @@ impl Dead {
     /// All of it, however long that takes.
     #[inline]
     pub(crate) fn clear_all<F: Format>(&mut self, memory: &impl Memory) {
-        while let Progress::More = self.clear::<F>(memory, Budget::UNLIMITED) {}
+        while let Progress::More = self.clear::<F>(memory, Budget::UNLIMITED, 0) {}
     }
 
     /// All of it as a part of the operation that has this ledger, which takes it out of the charge.
     pub(crate) fn clear_within<F: Format>(&mut self, memory: &impl Memory, ledger: &Ledger) {
         let none = Cell::new(0);
         let dropped = if let Ledger::Paid(dropped) = ledger { dropped } else { &none };
-        while let Progress::More = self.work::<F>(memory, Budget::UNLIMITED, dropped) {}
+        while let Progress::More = self.work::<F>(memory, Budget::UNLIMITED, 0, dropped) {}
     }
 
     #[inline]
-    pub(crate) fn clear<F: Format>(&mut self, memory: &impl Memory, budget: Budget) -> Progress {
+    pub(crate) fn clear<F: Format>(&mut self, memory: &impl Memory, budget: Budget, done: u32) -> Progress {
         if self.is_empty() {
             return Progress::Done;
         }
         let dropped = Cell::new(0);
-        let progress = self.work::<F>(memory, budget, &dropped);
+        let progress = self.work::<F>(memory, budget, done, &dropped);
         if dropped.get() != 0 {
             memory.uncommit(dropped.get() as u64);
         }
         progress
     }
 
-    fn work<F: Format>(&mut self, memory: &impl Memory, budget: Budget, dropped: &Cell<i64>) -> Progress {
-        let mut done = 0;
+    fn work<F: Format>(
+        &mut self,
+        memory: &impl Memory,
+        budget: Budget,
+        mut done: u32,
+        dropped: &Cell<i64>,
+    ) -> Progress {
         while !self.is_empty() {
             let go_on = match self.first.mark() {
                 Mark::Unpaid => self.free_first::<F>(memory, &Unpaid, &mut done, budget),
@@ -249,6 +265,9 @@ impl Dead {
             }
             entries.free(memory, table, Purpose::Table);
         } else {
+            if *done != 0 && done.saturating_add(bounds.len() as u32 * ENTRY_COST) > budget.0 {
+                return false;
+            }
             for index in bounds.clone() {
                 let raw = memory.load(table, index);
                 if (F::is_present(raw) || F::is_retired(raw))

@@ -108,7 +108,8 @@ impl<M: Memory> Drop for Operation<M> {
 impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// Goes on with a change of a range until it is done or the budget is used up.
     ///
-    /// `frame` says which frame page `n` of the range gets; only [`Change::MapPages`] asks. What has been cut off waits in the space
+    /// `frame` says which frame page `n` of the range gets; only [`Change::MapPages`] asks. `before` is told which part of the range is about to
+    /// change in this step, if any is. What has been cut off waits in the space
     /// ([`take_debris`](Self::take_debris)), also when the operation is done.
     ///
     /// # Errors
@@ -119,28 +120,29 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         operation: &mut Operation<M>,
         budget: Budget,
         frame: impl Fn(u64) -> Frame,
+        before: impl FnOnce(&Self, VirtRange),
     ) -> Result<Progress, Error> {
         let range = operation.range;
         let pages_before = |slot: VirtRange| (slot.start() - range.start()) / Level::LAST.span();
         match operation.change {
-            Change::Reserve(reservation) => self.piece(tlb, operation, &Reserve(reservation), budget),
+            Change::Reserve(reservation) => self.piece(tlb, operation, &Reserve(reservation), budget, before),
             Change::MapFrames { first, permissions, foreign } => {
                 let page = |slot| foreign.page(Frame(first.0 + pages_before(slot)), permissions);
-                self.piece(tlb, operation, &Map { page }, budget)
+                self.piece(tlb, operation, &Map { page }, budget, before)
             }
             Change::MapPages { permissions, kind } => {
                 self.admit(kind)?;
                 let writable = kind == Kind::Shared && permissions == Permissions::ReadWrite;
                 let page = |slot| Page { frame: frame(pages_before(slot)), permissions, kind, writable };
-                let progress = self.piece(tlb, operation, &Map { page }, budget)?;
+                let progress = self.piece(tlb, operation, &Map { page }, budget, before)?;
                 if kind != Kind::Shared && (progress == Progress::Done || operation.phase == Phase::Apply) {
                     self.commit = Commit::BestEffort;
                 }
                 Ok(progress)
             }
-            Change::Discard => self.piece(tlb, operation, &Discard, budget),
-            Change::Unmap => self.piece(tlb, operation, &Unmap(PhantomData::<F>), budget),
-            Change::Protect(permissions) => self.piece(tlb, operation, &Protect(permissions), budget),
+            Change::Discard => self.piece(tlb, operation, &Discard, budget, before),
+            Change::Unmap => self.piece(tlb, operation, &Unmap(PhantomData::<F>), budget, before),
+            Change::Protect(permissions) => self.piece(tlb, operation, &Protect(permissions), budget, before),
         }
     }
 
@@ -150,6 +152,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         operation: &mut Operation<M>,
         edit: &impl Edit<F>,
         budget: Budget,
+        before: impl FnOnce(&Self, VirtRange),
     ) -> Result<Progress, Error> {
         let range = operation.range;
         let rest = VirtRange::new(operation.cursor, range.end() - operation.cursor).expect("something is left");
@@ -160,6 +163,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
             let (needed, cut) = self.plan_part(rest, edit, budget, !first)?;
             return match cut {
                 None if first => {
+                    before(self, range);
                     self.carry_out(tlb, range, edit, needed)?;
                     Ok(Progress::Done)
                 }
@@ -185,6 +189,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
             Some(cut) => VirtRange::new(rest.start(), cut - rest.start()).expect("a piece makes progress"),
             None => rest,
         };
+        before(self, part);
         let ledger = self.commit.ledger();
         self.apply(tlb, part, edit, &mut stocks, &ledger);
         ledger.settle(&self.memory);

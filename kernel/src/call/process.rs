@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::{answer, end, named_process, snapshot, wait};
+use super::{Outcome, answer, end, named_process, snapshot, wait};
 use crate::arch::Context;
 use crate::memory::space::Tree;
 use crate::memory::{space, user_copy};
@@ -25,7 +25,7 @@ pub(super) fn fork(
     handle: Handle,
     share: u64,
     flags: u64,
-) -> Result<(u64, u64), Error> {
+) -> Result<Outcome, Error> {
     let share = share_of(share)?;
     let guaranteed = match flags {
         0 => false,
@@ -43,13 +43,14 @@ pub(super) fn fork(
         }
     }
     let tree = || {
-        let mut tree = parent.space.lock()?;
+        let Some(mut tree) = parent.space.lock_to_change()? else { return Ok(None) };
         let tlb = tree.tlb();
-        if guaranteed {
+        let child = if guaranteed {
             tree.fork_guaranteed(&tlb, share).map_err(space::refusal)
         } else {
             tree.fork(&tlb, share).map_err(|_| Error::OutOfMemory)
-        }
+        };
+        child.map(Some)
     };
     make_child(thread, parent.name(), registers, tree, |child| sched::copy_floating_point(thread, child))
 }
@@ -71,16 +72,16 @@ pub(super) fn share_of(number: u64) -> Result<graft_paging::Share, Error> {
     })
 }
 
-/// Makes a child with the caller's handles, a tree from `tree` and one thread with these registers and what `floating_point`
+/// Makes a child with the caller's handles, a tree from `tree`, which may find that it is not the moment, and one thread with these registers and what `floating_point`
 /// gives it. Returns the child's handle and identifier.
 #[inline(always)]
 pub(super) fn make_child(
     thread: &Thread,
     name: [u8; NAME_SIZE],
     registers: &Context,
-    tree: impl FnOnce() -> Result<Tree, Error>,
+    tree: impl FnOnce() -> Result<Option<Tree>, Error>,
     floating_point: impl FnOnce(&Thread),
-) -> Result<(u64, u64), Error> {
+) -> Result<Outcome, Error> {
     let parent = &thread.process;
     // Locked to the end: the room that there is now is there when the child is complete.
     let mut handles = parent.handles.lock();
@@ -90,12 +91,13 @@ pub(super) fn make_child(
     let child = Process::new(parent.identifier(), name)?;
     child.handles.lock().copy_from(&handles)?;
     let child_thread = Thread::new(child.clone(), registers, |_| {})?;
-    child.space.install(tree()?);
+    let Some(tree) = tree()? else { return Ok(Outcome::Busy) };
+    child.space.install(tree);
     floating_point(&child_thread);
     // Complete: it can be seen from here on, and nothing can fail any more.
     let identifier = Process::start(child_thread, |registers, identifier| registers.set_results([0, identifier]));
     let handle = handles.insert(child.erase(), PROCESS_RIGHTS)?;
-    Ok((handle.0.into(), identifier))
+    Ok(Outcome::Done((handle.0.into(), identifier)))
 }
 
 /// `spawn`: a new process from a program file in the caller's memory.

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::Outcome;
 use super::process::{make_child, own, share_of};
 use crate::arch::Context;
 use crate::object::snapshot::Snapshot;
@@ -19,7 +20,7 @@ pub(super) fn take(
     handle: Handle,
     share: u64,
     flags: u64,
-) -> Result<(u64, u64), Error> {
+) -> Result<Outcome, Error> {
     let share = share_of(share)?;
     if flags != 0 {
         return Err(Error::BadArgument);
@@ -31,12 +32,12 @@ pub(super) fn take(
         return Err(Error::HandlesExhausted);
     }
     let snapshot = Snapshot::new(registers, sched::floating_point(thread), process.name())?;
-    let mut tree = process.space.lock()?;
+    let Some(mut tree) = process.space.lock_to_change()? else { return Ok(Outcome::Busy) };
     let tlb = tree.tlb();
     snapshot.fill(tree.snapshot(&tlb, share).map_err(|_| Error::OutOfMemory)?);
     drop(tree);
     let handle = handles.insert(snapshot.erase(), SNAPSHOT_RIGHTS)?;
-    Ok((handle.0.into(), 0))
+    Ok(Outcome::Done((handle.0.into(), 0)))
 }
 
 /// `restore`: brings memory and registers back; the call that took the snapshot returns once more.
@@ -65,12 +66,12 @@ pub(super) fn restore(
 }
 
 /// `fork` of a snapshot: a process that goes on where the snapshot was taken.
-pub(super) fn fork(thread: &Thread, snapshot: &Snapshot) -> Result<(u64, u64), Error> {
+pub(super) fn fork(thread: &Thread, snapshot: &Snapshot) -> Result<Outcome, Error> {
     make_child(
         thread,
         snapshot.name,
         snapshot.registers(),
-        || snapshot.fork(),
+        || snapshot.fork().map(Some),
         |child| sched::give_floating_point(child, snapshot.floating_point()),
     )
 }

@@ -4,13 +4,57 @@ use crate::arch::{self, MAX_CORES};
 use crate::lock::{Mutex, MutexGuard};
 use crate::memory::asid::{Allocator, First, Tag};
 use crate::memory::kernel_memory::KernelMemory;
+use crate::program;
+use core::mem;
 use core::ops::{Deref, DerefMut};
-use core::sync::atomic::{AtomicU64, Ordering, fence};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use graft_abi::Error;
-use graft_paging::{Access, AddressSpace, Fault, Frame, Reach, Resolved, Tlb, Usage, VirtAddr, VirtRange};
+use graft_paging::{
+    Access, AddressSpace, Budget, Change, Fault, Frame, Progress, Reach, Resolved, Tlb, Usage, VirtAddr, VirtRange,
+};
 
 /// The tree of one address space.
 pub type Tree = AddressSpace<arch::Format, KernelMemory>;
+/// What trees were cut into, and waits to be freed.
+pub type Debris = graft_paging::Debris<arch::Format, KernelMemory>;
+/// A change of a range that is under way.
+pub type Operation = graft_paging::Operation<KernelMemory>;
+
+/// What a core does at most before it answers interrupts, in instructions, about. The pieces exceed it by no more than what brings
+/// them to 20,000.
+pub const PIECE: Budget = Budget(12_000);
+
+/// What each core has left to be freed. Its own threads free it: the one whose call has left it, or the last one of a process that has ended.
+static LEFT: [Left; MAX_CORES] =
+    [const { Left { any: AtomicBool::new(false), debris: Mutex::new(Debris::none(KernelMemory)) } }; MAX_CORES];
+
+#[repr(align(64))]
+struct Left {
+    any: AtomicBool,
+    debris: Mutex<Debris>,
+}
+
+/// Leaves debris to this core.
+pub fn leave(debris: Debris) {
+    if !debris.is_empty() {
+        let left = &LEFT[arch::core_index()];
+        left.debris.lock().append(debris);
+        left.any.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Whether something has been left to this core.
+#[inline(always)]
+pub fn has_left() -> bool {
+    LEFT[arch::core_index()].any.load(Ordering::Relaxed)
+}
+
+/// Takes over what has been left to this core.
+pub fn take_left() -> Debris {
+    let left = &LEFT[arch::core_index()];
+    left.any.store(false, Ordering::Relaxed);
+    mem::replace(&mut *left.debris.lock(), Debris::none(KernelMemory))
+}
 
 static IDENTIFIERS: Allocator<MAX_CORES> = Allocator::new();
 
@@ -24,23 +68,30 @@ pub fn initialise(limit: Option<u32>) {
 
 /// An address space that cores can run in.
 pub struct Space {
-    /// `None` once the process has ended.
-    tree: Mutex<Option<Tree>>,
+    held: Mutex<Held>,
     tag: Tag,
     /// Physical address of the level-0 table: what a core needs to run, and an onlooker to read the sizes, without the lock. 0 without a tree.
     root: AtomicU64,
 }
 
+/// What the lock is for.
+struct Held {
+    /// `None` once the process has ended.
+    tree: Option<Tree>,
+    /// A thread of the process is between two pieces of an operation: faults are answered, nothing else changes the tree.
+    claimed: bool,
+}
+
 impl Space {
     /// A space without a tree: that of a process in the making. It cannot run.
     pub const fn empty() -> Space {
-        Space { tree: Mutex::new(None), tag: Tag::new(), root: AtomicU64::new(0) }
+        Space { held: Mutex::new(Held { tree: None, claimed: false }), tag: Tag::new(), root: AtomicU64::new(0) }
     }
 
     /// Gives an [`empty`](Self::empty) space its tree.
     pub fn install(&self, tree: Tree) {
         self.root.store(tree.root().address(), Ordering::Relaxed);
-        *self.tree.lock() = Some(tree);
+        self.held.lock().tree = Some(tree);
     }
 
     /// Lets the calling core translate user addresses through this space.
@@ -61,31 +112,43 @@ impl Space {
     /// [`Error::NotFound`] if the process has ended.
     #[inline(always)]
     pub fn lock(&self) -> Result<Locked<'_>, Error> {
-        let guard = self.tree.lock();
-        if guard.is_none() {
+        let guard = self.held.lock();
+        if guard.tree.is_none() {
             return Err(Error::NotFound);
         }
         Ok(Locked { guard, tag: &self.tag })
     }
 
+    /// The tree, locked, to change more of it than a fault does. `None` while another thread's operation is under way.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock).
+    #[inline(always)]
+    pub fn lock_to_change(&self) -> Result<Option<Locked<'_>>, Error> {
+        let tree = self.lock()?;
+        Ok((!tree.guard.claimed).then_some(tree))
+    }
+
     /// Replaces the tree and destroys the old one. No core may be running in this space.
     pub fn replace(&self, tree: Tree) {
         let root = tree.root().address();
-        let mut guard = self.tree.lock();
+        let mut guard = self.held.lock();
         self.retract_root();
-        if let Some(old) = guard.replace(tree) {
-            // The ASID stays: destroying the old tree rids the TLBs of everything under it.
-            old.destroy(&Invalidator(&self.tag));
+        if let Some(old) = guard.tree.replace(tree) {
+            // The ASID stays: dismantling the old tree rids the TLBs of everything under it.
+            leave(old.dismantle(&Invalidator(&self.tag)));
         }
         self.root.store(root, Ordering::Relaxed);
     }
 
-    /// Destroys the tree. No core may be running in this space.
+    /// Takes the tree away, and frees it if that is quickly done; otherwise leaves it to this core. No core may be running in this space.
     pub fn destroy(&self) {
         self.retract_root();
-        let tree = self.tree.lock().take();
+        let tree = self.held.lock().tree.take();
         if let Some(tree) = tree {
-            tree.destroy(&Invalidator(&self.tag));
+            let mut debris = tree.dismantle(&Invalidator(&self.tag));
+            debris.clear(PIECE);
+            leave(debris);
         }
     }
 }
@@ -97,8 +160,8 @@ impl Space {
     /// # Errors
     /// As [`lock`](Self::lock).
     pub fn lock_to_look(&self) -> Result<Option<Locked<'_>>, Error> {
-        match self.tree.lock_within(PATIENCE) {
-            Some(guard) if guard.is_none() => Err(Error::NotFound),
+        match self.held.lock_within(PATIENCE) {
+            Some(guard) if guard.tree.is_none() => Err(Error::NotFound),
             guard => Ok(guard.map(|guard| Locked { guard, tag: &self.tag })),
         }
     }
@@ -125,6 +188,8 @@ impl Space {
 
 /// How often an onlooker looks at a lock that is taken.
 const PATIENCE: u32 = 200;
+/// What the smallest change of a range takes, in instructions, about.
+const EDIT: u32 = 1_000;
 
 /// A tree that no core has run in, and that is destroyed with its holder if nobody takes it.
 pub struct Draft(Option<Tree>);
@@ -163,14 +228,14 @@ impl DerefMut for Draft {
 impl Drop for Draft {
     fn drop(&mut self) {
         if let Some(tree) = self.0.take() {
-            tree.destroy(&NeverRan);
+            leave(tree.dismantle(&NeverRan));
         }
     }
 }
 
 /// A locked tree.
 pub struct Locked<'a> {
-    guard: MutexGuard<'a, Option<Tree>>,
+    guard: MutexGuard<'a, Held>,
     tag: &'a Tag,
 }
 
@@ -193,6 +258,50 @@ impl<'a> Locked<'a> {
     pub fn resolve(&mut self, address: VirtAddr, access: Access) -> Result<Resolved, Fault> {
         let tlb = self.tlb();
         persist(|| self.deref_mut().resolve(&tlb, address, access), |fault| *fault == Fault::Contended)
+    }
+
+    /// Begins a change of a range: `None` if that was all. Otherwise the space is claimed until [`go_on`](Self::go_on) says that it is done.
+    pub fn begin(
+        mut self,
+        range: VirtRange,
+        change: Change,
+        frame: impl Fn(u64) -> Frame,
+    ) -> Result<Option<Operation>, Error> {
+        let mut operation = Operation::new(KernelMemory, range, change);
+        let progress = self.step(&mut operation, frame)?;
+        self.guard.claimed = progress == Progress::More;
+        if self.has_debris() {
+            let mut debris = self.take_debris();
+            drop(self);
+            debris.clear_further(PIECE, EDIT);
+            leave(debris);
+        }
+        Ok((progress == Progress::More).then_some(operation))
+    }
+
+    /// Goes on with a change of a range.
+    pub fn go_on(mut self, operation: &mut Operation, frame: impl Fn(u64) -> Frame) -> Result<Progress, Error> {
+        let result = self.step(operation, frame);
+        self.guard.claimed = result == Ok(Progress::More);
+        if self.has_debris() {
+            leave(self.take_debris());
+        }
+        result
+    }
+
+    fn step(&mut self, operation: &mut Operation, frame: impl Fn(u64) -> Frame) -> Result<Progress, Error> {
+        let executable = operation.change() == Change::Protect(graft_paging::Permissions::ReadExecute);
+        // Cache maintenance takes several times what the change does.
+        let budget = if executable { Budget(PIECE.0 / 6) } else { PIECE };
+        self.edit(|tree, tlb| {
+            // What the program wrote there before, it may mean to run.
+            let before = |tree: &Tree, part| {
+                if executable {
+                    program::make_fetchable(tree, part)
+                }
+            };
+            tree.step(tlb, operation, budget, &frame, before)
+        })
     }
 
     /// Changes the tree; a refusal as the call interface says it.
@@ -222,14 +331,14 @@ impl Deref for Locked<'_> {
 
     #[inline(always)]
     fn deref(&self) -> &Tree {
-        self.guard.as_ref().expect("checked when it was locked")
+        self.guard.tree.as_ref().expect("checked when it was locked")
     }
 }
 
 impl DerefMut for Locked<'_> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut Tree {
-        self.guard.as_mut().expect("checked when it was locked")
+        self.guard.tree.as_mut().expect("checked when it was locked")
     }
 }
 

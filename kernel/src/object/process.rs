@@ -6,7 +6,7 @@
 
 use crate::arch::{self, Context};
 use crate::lock::Mutex;
-use crate::memory::space::Space;
+use crate::memory::space::{self, Space};
 use crate::memory::statistics::Statistics;
 use crate::object::end::{self, End, Ends};
 use crate::object::list::{Link, Linked, List, Pointer};
@@ -14,10 +14,12 @@ use crate::object::table::{Slot, Table};
 use crate::object::thread::{OfProcess, State, Thread, Wait};
 use crate::object::{AnyRef, Kind, Object, Ref};
 use crate::sched;
+use crate::sched::work::{self, Task};
 use core::mem::{MaybeUninit, size_of};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
-use graft_abi::{Error, ExitStatus, Handle, ProcessInfo, ProcessState, Rights, THREADS_MAX, ThreadEnd};
+use graft_abi::{Error, ExitStatus, Handle, ProcessInfo, ProcessState, Rights, THREADS_MAX};
+use graft_paging::Progress;
 
 /// Bytes of a process's name.
 pub const NAME_SIZE: usize = 32;
@@ -41,6 +43,9 @@ pub struct Process {
     ending: AtomicU64,
     all: Link<Process>,
 }
+
+/// Handles that a process that ends gives up before interrupts are answered.
+const HANDLES_AT_ONCE: usize = 64;
 
 const ENDING: u64 = 1 << 63;
 
@@ -251,26 +256,43 @@ impl Process {
         drop(threads.remove(&thread));
         let last = threads.is_empty();
         drop(threads);
-        let how = value.map_or_else(|| ThreadEnd::WithProcess(process.last_status()), ThreadEnd::Exited);
-        end::tell(thread, how.to_registers());
-        if last {
-            Process::finish(process);
+        if !last {
+            end::tell(thread, work::thread_end(&process, value).to_registers());
+        } else if process.give_back() == Progress::Done {
+            Process::finish(thread, value);
+        } else {
+            // In pieces, for which the thread goes on being scheduled.
+            thread.work.give(Some(Task::Finish(value)));
+            sched::make_ready(thread);
         }
     }
 
     /// The status with which it ends. Without a mark its threads have ended one by one: success.
-    fn last_status(&self) -> ExitStatus {
+    pub fn last_status(&self) -> ExitStatus {
         let status = ExitStatus::from_register(self.ending.load(Ordering::Relaxed) & !ENDING);
         status.unwrap_or(ExitStatus::Killed(0))
     }
 
-    /// Gives back everything but the status, and tells that to all who wait.
-    fn finish(process: Ref<Process>) {
-        process.space.destroy();
+    /// Gives back a piece of what a process without threads has: everything but the status.
+    pub fn give_back(&self) -> Progress {
+        self.space.destroy();
         // No call can be looking a handle up any more: the lock keeps nothing waiting.
-        let mut handles = process.handles.lock();
-        while handles.remove_last().is_some() {}
-        drop(handles);
+        let mut handles = self.handles.lock();
+        for _ in 0..HANDLES_AT_ONCE {
+            if space::has_left() {
+                return Progress::More;
+            }
+            if handles.remove_last().is_none() {
+                return Progress::Done;
+            }
+        }
+        Progress::More
+    }
+
+    /// Tells all who wait for them how the last thread of a process has ended, and then the process, which has given everything back.
+    pub fn finish(thread: Ref<Thread>, value: Option<u64>) {
+        let process = thread.process.clone();
+        end::tell(thread, work::thread_end(&process, value).to_registers());
         let status = process.last_status();
         ALIVE.fetch_sub(1, Ordering::Relaxed);
         if process.identifier() == FIRST {
@@ -291,7 +313,7 @@ impl Process {
         let status = self.end.answer();
         let state = match status {
             Some(_) => ProcessState::Ended,
-            None if blocked == threads => ProcessState::Blocked,
+            None if threads != 0 && blocked == threads => ProcessState::Blocked,
             None => ProcessState::Ready,
         };
         let mut info = ProcessInfo {

@@ -7,6 +7,7 @@ use crate::object::process::Process;
 use crate::object::terminal::Terminal;
 use crate::object::{Kind, Object, Ref};
 use crate::sched::heap::{Heaped, Node};
+use crate::sched::work::Work;
 use core::cell::{Cell, UnsafeCell};
 use core::mem::{MaybeUninit, size_of};
 use core::ptr::NonNull;
@@ -64,6 +65,8 @@ pub struct Thread {
     siblings: Link<Thread>,
     sleep: Node<Thread>,
     end: End,
+    /// What it has to do in the kernel before it goes on.
+    pub work: Work,
     /// The process it belongs to.
     pub process: Ref<Process>,
 }
@@ -160,6 +163,7 @@ impl Thread {
                 siblings: Link::new(),
                 sleep: Node::new(),
                 end: End::new(),
+                work: Work::none(),
                 process,
             }
         })
