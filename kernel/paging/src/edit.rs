@@ -218,11 +218,11 @@ struct Plan<'a, M, E> {
 }
 
 /// Instructions, about, that planning, applying and sweeping take for an entry that stays.
-const KEEP_COST: u32 = 30;
+const KEEP_COST: u32 = 130;
 /// For one that is replaced.
-const STORE_COST: u32 = 70;
+const STORE_COST: u32 = 260;
 /// For one that goes or moves, or for a table that is looked into.
-const ENTRY_COST: u32 = 130;
+const ENTRY_COST: u32 = 600;
 /// For a table that is copied.
 const SPLIT_COST: u32 = 7_500;
 /// For a table that is made.

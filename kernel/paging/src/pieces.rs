@@ -158,8 +158,6 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         let rest = VirtRange::new(operation.cursor, range.end() - operation.cursor).expect("something is left");
         if operation.phase == Phase::Check {
             let first = operation.cursor == range.start();
-            // Looking takes a fraction of what changing takes.
-            let budget = if first { budget } else { Budget(budget.0.saturating_mul(CHECKED_AT_ONCE)) };
             let (needed, cut) = self.plan_part(rest, edit, budget, !first)?;
             return match cut {
                 None if first => {
@@ -199,6 +197,3 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         Ok(if cut.is_some() { Progress::More } else { Progress::Done })
     }
 }
-
-/// How many times more a step may look at than it may change.
-const CHECKED_AT_ONCE: u32 = 4;

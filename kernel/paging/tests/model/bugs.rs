@@ -9,6 +9,7 @@ use graft_paging::{AArch64, Access, Action, Fault, Foreign, Inherit, Permissions
 use crate::history::{GIB, KIB, MIB, Operation, run, universe};
 use crate::mmu::Architecture;
 use crate::world::World;
+use crate::world::pieces::Piecewise;
 
 pub const DEPTHS: [Share; 4] = [Share::Pages, Share::Level3, Share::Level2, Share::Level1];
 pub const PAGE: u64 = 4 * KIB;
@@ -610,6 +611,12 @@ fn every_allocation_fails_in_turn() {
             Operation::Access(1, 1, 3 * GIB, Access::Write, 1),
             Operation::Access(1, 1, 3 * GIB, Access::Read, 1),
             Operation::KernelAccess(1, HERE, Access::Write, 1),
+            Operation::InPieces(1, HERE + PAGE, 2 * MIB, Piecewise::Unmapping, rw, 1),
+            Operation::InPieces(1, HERE, SIZE, Piecewise::Protecting, Permissions::Read, 1),
+            Operation::InPieces(1, HERE, SIZE, Piecewise::Discarding, rw, 1),
+            Operation::InPieces(1, 512 * GIB + PAGE, 513 * GIB, Piecewise::Reserving, rw, 1),
+            Operation::InPieces(1, 0, 8 * KIB, Piecewise::Mapping, rw, 1),
+            Operation::ExitInPieces(1, 1),
         ];
         for share in DEPTHS {
             for operation in last {

@@ -7,6 +7,7 @@ use graft_paging::{Access, Foreign, Inherit, Permissions, Share, VirtRange};
 
 use crate::machine::CORES;
 use crate::mmu::Architecture;
+use crate::world::pieces::Piecewise;
 use crate::world::{SNAPSHOTS, SPACES, Verdict, World};
 
 pub const KIB: u64 = 1 << 10;
@@ -45,6 +46,10 @@ pub enum Operation {
     Fork(usize, usize, Share),
     ForkGuaranteed(usize, usize, Share),
     Exit(usize),
+    /// Process, budget.
+    ExitInPieces(usize, u32),
+    /// Process, address, bytes, what, permissions, budget.
+    InPieces(usize, u64, u64, Piecewise, Permissions, u32),
     /// Process, snapshot.
     Snapshot(usize, usize, Share),
     Restore(usize, usize),
@@ -94,7 +99,7 @@ fn operation(random: &mut Random, addresses: &[u64], guaranteed: bool) -> Operat
     let bytes =
         random.pick(&[4 * KIB, 4 * KIB, 8 * KIB, 2 * MIB, 2 * MIB + 4 * KIB, 4 * MIB, GIB, 512 * GIB, 513 * GIB]);
     let permissions = random.pick(&[ReadWrite, ReadWrite, ReadWrite, Read, ReadExecute, None]);
-    match random.below(100) {
+    match random.below(112) {
         0..=2 => Operation::Create(slot),
         3..=5 => Operation::Switch(random.below(CORES), slot),
         6..=15 => {
@@ -135,6 +140,19 @@ fn operation(random: &mut Random, addresses: &[u64], guaranteed: bool) -> Operat
             Operation::Access(random.below(CORES), slot, address, access, random.next())
         }
         90..=95 => Operation::KernelAccess(slot, address, random.pick(&[Access::Read, Access::Write]), random.next()),
+        100..=109 => {
+            let what = random.pick(&Piecewise::ALL);
+            let bytes = match what {
+                Piecewise::Mapping | Piecewise::MappingForeign => random.pick(&[4 * KIB, 8 * KIB]),
+                _ => bytes,
+            };
+            let permissions = match what {
+                Piecewise::Mapping | Piecewise::MappingForeign => random.pick(&[ReadWrite, Read]),
+                _ => permissions,
+            };
+            Operation::InPieces(slot, address, bytes, what, permissions, random.pick(&[1, 400, 3_000, 20_000]))
+        }
+        110..=111 => Operation::ExitInPieces(slot, random.pick(&[1, 300, 3_000, 20_000])),
         96 => Operation::Squeeze(random.pick(&[Some(0), Some(3), Some(20), Option::None, Option::None])),
         _ => Operation::FailAfter(random.below(8) as u32),
     }
@@ -193,6 +211,7 @@ fn step<A: Architecture>(world: &World<A>, operation: &Operation, addresses: &[u
         | Operation::Snapshot(slot, ..)
         | Operation::Restore(slot, ..)
         | Operation::Access(_, slot, ..)
+        | Operation::InPieces(slot, ..)
         | Operation::KernelAccess(slot, ..) => Some(slot),
         _ => None,
     };
@@ -216,6 +235,10 @@ fn step<A: Architecture>(world: &World<A>, operation: &Operation, addresses: &[u
         Operation::Fork(from, to, share) => world.fork(from, to, share),
         Operation::ForkGuaranteed(from, to, share) => world.fork_guaranteed(from, to, share),
         Operation::Exit(slot) => world.exit(slot),
+        Operation::ExitInPieces(slot, budget) => world.exit_in_pieces(slot, budget),
+        Operation::InPieces(slot, start, bytes, what, permissions, budget) => {
+            world.in_pieces(slot, range(start, bytes), what, permissions, budget)
+        }
         Operation::Snapshot(slot, number, share) => world.snapshot(slot, number, share),
         Operation::Restore(slot, number) => world.restore(slot, number),
         Operation::Revive(number, slot) => world.revive(number, slot),
@@ -316,6 +339,11 @@ fn as_source(operation: &Operation) -> String {
         ("Device", "Foreign::Device"),
         ("Pages", "Share::Pages"),
         ("Level", "Share::Level"),
+        ("Reserving", "Piecewise::Reserving"),
+        ("Mapping", "Piecewise::Mapping"),
+        ("Unmapping", "Piecewise::Unmapping"),
+        ("Discarding", "Piecewise::Discarding"),
+        ("Protecting", "Piecewise::Protecting"),
         (", Write,", ", Access::Write,"),
         (", Execute,", ", Access::Execute,"),
     ] {

@@ -126,7 +126,7 @@ impl<A: Architecture> Machine<A> {
     }
 
     /// A point at which another core may be faster.
-    fn interleave(&self) {
+    pub fn interleave(&self) {
         let bystander = self.bystander.borrow().as_ref().and_then(Weak::upgrade);
         if let Some(bystander) = bystander {
             bystander.act();
@@ -381,6 +381,10 @@ unsafe impl<A: Architecture> Memory for Shared<A> {
 
     fn commit(&self, frames: u64) -> Result<(), OutOfMemory> {
         self.interleave();
+        if frames != 0 && self.fail_after.get() == Some(0) {
+            self.refused.set(true);
+            return Err(OutOfMemory);
+        }
         if self.available() < frames as usize {
             return Err(OutOfMemory);
         }

@@ -9,6 +9,7 @@ use crate::bugs::{Case, HERE, PAGE, SIZE, range};
 use crate::history::{GIB, MIB};
 use crate::machine::Bystander;
 use crate::mmu::Architecture;
+use crate::world::pieces::Piecewise;
 
 type Action<'a, A> = dyn Fn(&Case<A>) + 'a;
 
@@ -70,7 +71,7 @@ fn at_every_point<A: Architecture + 'static>(
         case.read_everything(1..2);
         Rc::into_inner(case).expect("nobody else has it").end();
         if !happened {
-            assert!(point > 0, "an operation without a point");
+            assert!(point > 0, "{what}: an operation without a point");
             break;
         }
     }
@@ -97,7 +98,10 @@ fn a_sharer_of_upper_tables_exits_at_every_point_of_a_restore() {
 
 /// Every operation against one thing that a relative does.
 fn whatever_happens<A: Architecture + 'static>(action: fn(&Case<A>)) {
-    let operations: [&Action<A>; 10] = [
+    let in_pieces = |case: &Case<A>, what| {
+        case.0.in_pieces(1, range(HERE + 2 * MIB, 2 * MIB), what, Permissions::Read, 30_000).unwrap();
+    };
+    let operations: [&Action<A>; 13] = [
         &|case| case.0.access(1, 1, HERE, Access::Write, 7).unwrap(),
         &|case| case.0.access(1, 1, HERE + 2 * MIB, Access::Write, 7).unwrap(),
         &|case| case.0.kernel_access(1, HERE + 4 * PAGE, Access::Write, 7).unwrap(),
@@ -108,12 +112,21 @@ fn whatever_happens<A: Architecture + 'static>(action: fn(&Case<A>)) {
         &|case| case.0.relocate(1, range(HERE, SIZE), range(4 * GIB + PAGE, SIZE)).unwrap(),
         &|case| case.0.restore(1, 0).unwrap(),
         &|case| case.0.fork(1, 3, Share::Level3).unwrap(),
+        &|case| in_pieces(case, Piecewise::Unmapping),
+        &|case| in_pieces(case, Piecewise::Protecting),
+        &|case| in_pieces(case, Piecewise::Discarding),
     ];
     for share in [Share::Level3, Share::Level1] {
         for guaranteed in [false, true] {
             let what = format!("{share:?}, guaranteed: {guaranteed}");
-            for operation in operations {
+            for (number, operation) in operations.into_iter().enumerate() {
+                let what = format!("{what}, operation {number}");
                 at_every_point(&what, || family::<A>(share, guaranteed), operation, action);
+            }
+            // With less of its own a process is gone in one piece.
+            if share == Share::Level3 {
+                let exit = |case: &Case<A>| case.0.exit_in_pieces(1, 1).unwrap();
+                at_every_point(&what, || family::<A>(share, guaranteed), &exit, action);
             }
         }
     }

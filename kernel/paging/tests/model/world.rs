@@ -1,5 +1,7 @@
 //! Spaces on a machine beside their oracles, and the judge between them.
 
+pub mod pieces;
+
 use graft_paging::{
     Access, Action, AddressSpace, Entry, Error, Fault, Foreign, Frame, Inherit, Kind, Level, Memory, Permissions,
     Purpose, Reservation, Share, Sizes, Snapshot, VirtAddr, VirtRange,
@@ -24,6 +26,8 @@ pub struct Process<A: Architecture> {
     asid: u16,
     root: Frame,
     sharing: Cell<Sharing>,
+    /// An operation is between two pieces.
+    claimed: Cell<bool>,
 }
 
 /// What is known about copies that a process may have to make.
@@ -121,7 +125,7 @@ impl<A: Architecture + 'static> World<A> {
         }
         let (root, asid) = (space.root(), self.next_asid.get());
         let (space, oracle) = (RefCell::new(Some(space)), RefCell::new(oracle));
-        let process = Process { space, oracle, asid, root, sharing: Cell::new(sharing) };
+        let process = Process { space, oracle, asid, root, sharing: Cell::new(sharing), claimed: Cell::new(false) };
         *self.processes[slot].borrow_mut() = Some(Rc::new(process));
         self.next_asid.set(asid + 1);
     }
@@ -300,7 +304,7 @@ impl<A: Architecture + 'static> World<A> {
         if self.process(to).is_some() {
             return Ok(());
         }
-        let Some(process) = self.process(from) else { return Ok(()) };
+        let Some(process) = self.process(from).filter(|process| !process.claimed.get()) else { return Ok(()) };
         // The only error is want of memory.
         if let Ok(space) = process.with(|space| space.fork(&self.tlb(&process), share)) {
             self.install_child(&process, to, space, Sharing::BestEffort);
@@ -313,7 +317,7 @@ impl<A: Architecture + 'static> World<A> {
         if self.process(to).is_some() {
             return Ok(());
         }
-        let Some(process) = self.process(from) else { return Ok(()) };
+        let Some(process) = self.process(from).filter(|process| !process.claimed.get()) else { return Ok(()) };
         let (usage, undisturbed) = (process.with(|space| space.usage()), self.chance.borrow().is_none());
         let enough = self.machine.available() as u64 >= usage.resident + usage.tables;
         let failing = self.machine.fail_after.get().is_some();
