@@ -291,8 +291,13 @@ impl<'a> Locked<'a> {
 
     fn step(&mut self, operation: &mut Operation, frame: impl Fn(u64) -> Frame) -> Result<Progress, Error> {
         let executable = operation.change() == Change::Protect(graft_paging::Permissions::ReadExecute);
-        // Cache maintenance takes several times what the change does.
-        let budget = if executable { Budget(PIECE.0 / 6) } else { PIECE };
+        let budget = match operation.change() {
+            // Cache maintenance takes several times what the change does.
+            _ if executable => Budget(PIECE.0 / 3),
+            // So does finding the frames.
+            Change::MapPages { .. } => Budget(PIECE.0 / 2),
+            _ => PIECE,
+        };
         self.edit(|tree, tlb| {
             // What the program wrote there before, it may mean to run.
             let before = |tree: &Tree, part| {

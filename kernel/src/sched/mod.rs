@@ -127,6 +127,8 @@ pub fn give_way(context: *mut Context) -> *mut Context {
 /// Does the work that the current thread has in the kernel.
 pub fn work() -> *mut Context {
     let (index, core) = this();
+    // The call's own part was a piece, too.
+    handle_interrupts(core);
     core.work(index).unwrap_or_else(next)
 }
 
