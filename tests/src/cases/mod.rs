@@ -2,6 +2,7 @@
 
 mod artefacts;
 mod bad_boot;
+mod bounds;
 mod counted;
 mod dialogue;
 mod matrix;
@@ -17,6 +18,7 @@ pub fn all(build: &Build) -> Result<Vec<Case>, String> {
     let mut cases = dialogue::cases(build);
     cases.extend(artefacts::cases(build));
     cases.extend(counted::cases(build));
+    cases.extend(bounds::cases(build));
     cases.extend(matrix::cases(build)?);
     cases.extend(memory::cases(build));
     cases.extend(programs::cases(build));

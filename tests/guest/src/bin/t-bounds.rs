@@ -207,6 +207,16 @@ const CASES: &[Case] = cases! {
         marked();
         Process::fork_into(Share::L3, || 0)?.wait()?
     }
+    "fork and exit copy": |bytes, marked| {
+        touched(bytes)?;
+        marked();
+        Process::fork_into(Share::Copy, || 0)?.wait()?
+    }
+    "snapshot copy": |bytes, marked| {
+        touched(bytes)?;
+        marked();
+        snapshot::take(Share::Copy)?
+    }
     "exit of a child that wrote everywhere": |bytes, marked| {
         touched(bytes)?;
         let board = Board::found();
@@ -267,11 +277,6 @@ const WHOLE: &[Case] = cases! {
         marked();
         // SAFETY: nothing lives there.
         unsafe { memory::relocate(BASE, bytes, ELSEWHERE + PAGE) }?
-    }
-    "fork and exit copy": |bytes, marked| {
-        touched(bytes)?;
-        marked();
-        Process::fork_into(Share::Copy, || 0)?.wait()?
     }
     "restore l3, all written": |bytes, marked| {
         touched(bytes)?;
