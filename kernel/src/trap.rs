@@ -1,7 +1,7 @@
 //! What brings a thread into the kernel, and what becomes of it.
 
 use crate::arch::{self, Cause, Context, Failure, Trap};
-use crate::memory::frames;
+use crate::memory::{frames, space};
 use crate::object::process::Process;
 use crate::object::thread::Thread;
 use crate::program::elf::STACK_GUARD;
@@ -78,6 +78,11 @@ unsafe fn answer_trap(context: *mut Context, trap: Trap) -> *mut Context {
 fn carry_out(next: Next, context: *mut Context) -> *mut Context {
     match next {
         Next::Resume | Next::Restart => context,
+        Next::WantMemory if space::met_absence() => {
+            // SAFETY: as in `call_from_user`; the borrow of the registers there has ended.
+            call::again(unsafe { &mut *context });
+            sched::give_way(context)
+        }
         Next::WantMemory => {
             // SAFETY: as in `answer_call`; the borrow of the registers there has ended.
             call::want_memory(unsafe { &mut *context });
@@ -115,6 +120,10 @@ fn answer_failure(thread: &Thread, pc: u64, failure: Failure) -> Next {
                 return end(thread, pc, kind_of_fault(failure, fault), Some(failure.address));
             }
         }
+    }
+    if matches!(failure.cause, Cause::Descriptor) && process.space.is_away() {
+        // Its fork is one moment for this thread.
+        return Next::GiveWay;
     }
     end_by_failure(thread, pc, failure)
 }

@@ -131,16 +131,18 @@ pub(crate) struct Inheritance<'a, M> {
     memory: &'a M,
     share: Share,
     /// Whether a descriptor lost write permission that a TLB may still grant.
-    downgraded: bool,
+    pub(crate) downgraded: bool,
+    /// Tables that were copied.
+    pub(crate) copied: u64,
     /// Where the child's own tables come from.
     source: Source,
     /// Pages of the child's that are mapped shared, and never copied.
-    shared_pages: u64,
+    pub(crate) shared_pages: u64,
 }
 
 impl<'a, M: Memory> Inheritance<'a, M> {
     pub(crate) fn new(memory: &'a M, share: Share, source: Source) -> Self {
-        Inheritance { memory, share, downgraded: false, source, shared_pages: 0 }
+        Inheritance { memory, share, downgraded: false, copied: 0, source, shared_pages: 0 }
     }
 
     /// What the child gets in the place of a table that is not shared itself: a table of its own, empty if it gets nothing.
@@ -154,6 +156,7 @@ impl<'a, M: Memory> Inheritance<'a, M> {
     ) -> Result<Exclusive<F>, OutOfMemory> {
         let memory = self.memory;
         let fresh = Fresh::allocate(memory, Purpose::Table, self.source).map_err(|_| OutOfMemory)?;
+        self.copied += 1;
         let counts = memory.counts(source);
         let last = level == Level::LAST;
         if counts.has_unshareable() || !(last || self.share.includes(level.below())) {
@@ -238,6 +241,7 @@ impl<'a, M: Memory> Inheritance<'a, M> {
                         return Ok(copy.descriptor());
                     }
                     free_table::<F>(memory, copy.frame(), level.below(), &self.source.repaid());
+                    self.copied -= 1;
                     return Ok(0);
                 }
                 table.frame

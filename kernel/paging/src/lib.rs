@@ -12,6 +12,7 @@ mod edit;
 mod entry;
 mod exit;
 mod fork;
+mod forking;
 mod format;
 mod gate;
 mod map;
@@ -31,6 +32,7 @@ pub use address::{ADDRESS_BITS, ENTRIES, FRAMES_MAX, Frame, Level, PAGE_BITS, PA
 pub use entry::{Access, Entry, Inherit, Kind, Page, Permissions, Reservation, Table};
 pub use exit::{Budget, Debris, Progress};
 pub use fork::Share;
+pub use forking::{Forking, Promise};
 pub use format::{AArch64, Format, X86_64};
 pub use map::Foreign;
 pub use memory::{Memory, OutOfMemory, Purpose, Reach, TableCounts, Tlb};

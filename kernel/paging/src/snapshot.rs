@@ -25,6 +25,11 @@ impl<F: Format, M: Memory> Snapshot<F, M> {
         &self.space
     }
 
+    /// A snapshot in a space that nobody runs in, which shares from this level down.
+    pub(crate) fn of(space: AddressSpace<F, M>, share: Share) -> Self {
+        Snapshot { space, share }
+    }
+
     /// A new space with this content.
     ///
     /// # Errors
@@ -40,7 +45,7 @@ impl<F: Format, M: Memory> Snapshot<F, M> {
 }
 
 /// TLB maintenance for tables that no core has walked from this root.
-struct NeverRan;
+pub(crate) struct NeverRan;
 
 impl Tlb for NeverRan {
     fn publish(&self) {}

@@ -13,6 +13,8 @@ mod statistics;
 mod thread;
 mod wait;
 
+pub use process::complete_fork;
+pub use snapshot::complete as complete_snapshot;
 pub use wait::complete_wait;
 
 use crate::arch::{Context, timer};
@@ -187,8 +189,9 @@ fn begin(thread: &Thread, task: Task) -> Next {
     Next::Work
 }
 
+/// Has a thread make its call again, after the others.
 #[cold]
-fn again(registers: &mut Context) -> Next {
+pub fn again(registers: &mut Context) -> Next {
     registers.rewind();
     Next::GiveWay
 }

@@ -4,7 +4,7 @@
 
 use super::{Outcome, answer, end, named_process, snapshot, wait};
 use crate::arch::Context;
-use crate::memory::space::Tree;
+use crate::memory::space::{Fork, Tree};
 use crate::memory::{space, user_copy};
 use crate::object::process::{NAME_SIZE, Process};
 use crate::object::snapshot::Snapshot;
@@ -12,8 +12,10 @@ use crate::object::thread::Thread;
 use crate::object::{AnyRef, Ref};
 use crate::program::{self, UserText};
 use crate::sched;
+use crate::sched::work::Task;
 use crate::trap::Next;
 use graft_abi::{Error, ExitStatus, FORK_GUARANTEED, Handle, Rights, Share, SpawnRequest};
+use graft_paging::Promise;
 
 /// What whoever makes a process may do with it.
 const PROCESS_RIGHTS: Rights = Rights::WAIT.or(Rights::KILL).or(Rights::INSPECT).or(Rights::FORK).or(Rights::DUPLICATE);
@@ -42,16 +44,8 @@ pub(super) fn fork(
             Err(error) => return Err(error),
         }
     }
-    let tree = || {
-        let Some(mut tree) = parent.space.lock_to_change()? else { return Ok(None) };
-        let tlb = tree.tlb();
-        let child = if guaranteed {
-            tree.fork_guaranteed(&tlb, share).map_err(space::refusal)
-        } else {
-            tree.fork(&tlb, share).map_err(|_| Error::OutOfMemory)
-        };
-        child.map(Some)
-    };
+    let promise = if guaranteed { Promise::Guaranteed } else { Promise::BestEffort };
+    let tree = || space::fork(parent, share, promise);
     make_child(thread, parent.name(), registers, tree, |child| sched::copy_floating_point(thread, child))
 }
 
@@ -79,7 +73,7 @@ pub(super) fn make_child(
     thread: &Thread,
     name: [u8; NAME_SIZE],
     registers: &Context,
-    tree: impl FnOnce() -> Result<Option<Tree>, Error>,
+    tree: impl FnOnce() -> Result<Option<Fork>, Error>,
     floating_point: impl FnOnce(&Thread),
 ) -> Result<Outcome, Error> {
     let parent = &thread.process;
@@ -91,13 +85,34 @@ pub(super) fn make_child(
     let child = Process::new(parent.identifier(), name)?;
     child.handles.lock().copy_from(&handles)?;
     let child_thread = Thread::new(child.clone(), registers, |_| {})?;
-    let Some(tree) = tree()? else { return Ok(Outcome::Busy) };
+    let tree = match tree()? {
+        Some(Fork::Made(tree)) => tree,
+        Some(Fork::Begun(forked)) => {
+            floating_point(&child_thread);
+            return Ok(Outcome::Task(Task::Fork(forked, child_thread)));
+        }
+        None => return Ok(Outcome::Busy),
+    };
     child.space.install(tree);
     floating_point(&child_thread);
     // Complete: it can be seen from here on, and nothing can fail any more.
     let identifier = Process::start(child_thread, |registers, identifier| registers.set_results([0, identifier]));
     let handle = handles.insert(child.erase(), PROCESS_RIGHTS)?;
     Ok(Outcome::Done((handle.0.into(), identifier)))
+}
+
+/// The rest of a fork in pieces: the child has its tree now.
+pub fn complete_fork(parent: &Process, tree: Tree, child_thread: Ref<Thread>) -> Result<(u64, u64), Error> {
+    let child = child_thread.process.clone();
+    child.space.install(tree);
+    let mut handles = parent.handles.lock();
+    if !handles.has_room() {
+        child.space.destroy();
+        return Err(Error::HandlesExhausted);
+    }
+    let identifier = Process::start(child_thread, |registers, identifier| registers.set_results([0, identifier]));
+    let handle = handles.insert(child.erase(), PROCESS_RIGHTS)?;
+    Ok((handle.0.into(), identifier))
 }
 
 /// `spawn`: a new process from a program file in the caller's memory.

@@ -5,9 +5,13 @@
 use super::Outcome;
 use super::process::{make_child, own, share_of};
 use crate::arch::Context;
+use crate::memory::space::{self, Fork, Kept};
+use crate::object::Ref;
+use crate::object::process::Process;
 use crate::object::snapshot::Snapshot;
 use crate::object::thread::Thread;
 use crate::sched;
+use crate::sched::work::Task;
 use graft_abi::{Error, Handle, Rights};
 
 /// What whoever takes a snapshot may do with it.
@@ -26,18 +30,22 @@ pub(super) fn take(
         return Err(Error::BadArgument);
     }
     let process = own(thread, handle)?;
-    // Locked to the end: the room that there is now is there when the snapshot is complete.
-    let mut handles = process.handles.lock();
-    if !handles.has_room() {
+    if !process.handles.lock().has_room() {
         return Err(Error::HandlesExhausted);
     }
     let snapshot = Snapshot::new(registers, sched::floating_point(thread), process.name())?;
-    let Some(mut tree) = process.space.lock_to_change()? else { return Ok(Outcome::Busy) };
-    let tlb = tree.tlb();
-    snapshot.fill(tree.snapshot(&tlb, share).map_err(|_| Error::OutOfMemory)?);
-    drop(tree);
-    let handle = handles.insert(snapshot.erase(), SNAPSHOT_RIGHTS)?;
-    Ok(Outcome::Done((handle.0.into(), 0)))
+    match space::keep(process, share)? {
+        Some(Kept::Made(tables)) => snapshot.fill(tables),
+        Some(Kept::Begun(forked)) => return Ok(Outcome::Task(Task::Keep(forked, snapshot))),
+        None => return Ok(Outcome::Busy),
+    }
+    complete(process, snapshot).map(Outcome::Done)
+}
+
+/// The rest of taking a snapshot, which has its tables now.
+pub fn complete(process: &Process, snapshot: Ref<Snapshot>) -> Result<(u64, u64), Error> {
+    let handle = process.handles.lock().insert(snapshot.erase(), SNAPSHOT_RIGHTS)?;
+    Ok((handle.0.into(), 0))
 }
 
 /// `restore`: brings memory and registers back; the call that took the snapshot returns once more.
@@ -71,7 +79,7 @@ pub(super) fn fork(thread: &Thread, snapshot: &Snapshot) -> Result<Outcome, Erro
         thread,
         snapshot.name,
         snapshot.registers(),
-        || snapshot.fork().map(Some),
+        || snapshot.fork().map(|tree| Some(Fork::Made(tree))),
         |child| sched::give_floating_point(child, snapshot.floating_point()),
     )
 }

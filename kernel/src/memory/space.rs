@@ -4,13 +4,16 @@ use crate::arch::{self, MAX_CORES};
 use crate::lock::{Mutex, MutexGuard};
 use crate::memory::asid::{Allocator, First, Tag};
 use crate::memory::kernel_memory::KernelMemory;
+use crate::object::Ref;
+use crate::object::process::Process;
 use crate::program;
 use core::mem;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use graft_abi::Error;
 use graft_paging::{
-    Access, AddressSpace, Budget, Change, Fault, Frame, Progress, Reach, Resolved, Tlb, Usage, VirtAddr, VirtRange,
+    Access, AddressSpace, Budget, Change, Fault, Frame, Progress, Promise, Reach, Resolved, Share, Tlb, Usage,
+    VirtAddr, VirtRange,
 };
 
 /// The tree of one address space.
@@ -25,13 +28,25 @@ pub type Operation = graft_paging::Operation<KernelMemory>;
 pub const PIECE: Budget = Budget(12_000);
 
 /// What each core has left to be freed. Its own threads free it: the one whose call has left it, or the last one of a process that has ended.
-static LEFT: [Left; MAX_CORES] =
-    [const { Left { any: AtomicBool::new(false), debris: Mutex::new(Debris::none(KernelMemory)) } }; MAX_CORES];
+static LEFT: [Left; MAX_CORES] = [const {
+    Left {
+        any: AtomicBool::new(false),
+        debris: Mutex::new(Debris::none(KernelMemory)),
+        met_absence: AtomicBool::new(false),
+    }
+}; MAX_CORES];
 
 #[repr(align(64))]
 struct Left {
     any: AtomicBool,
     debris: Mutex<Debris>,
+    /// A tree that was wanted is away.
+    met_absence: AtomicBool,
+}
+
+/// Whether what was refused on this core last, for want of memory, was refused because a tree is away.
+pub fn met_absence() -> bool {
+    LEFT[arch::core_index()].met_absence.swap(false, Ordering::Relaxed)
 }
 
 /// Leaves debris to this core.
@@ -76,8 +91,10 @@ pub struct Space {
 
 /// What the lock is for.
 struct Held {
-    /// `None` once the process has ended.
+    /// `None` once the process has ended, and while a fork in pieces has it.
     tree: Option<Tree>,
+    /// A fork in pieces has it.
+    away: bool,
     /// A thread of the process is between two pieces of an operation: faults are answered, nothing else changes the tree.
     claimed: bool,
 }
@@ -85,7 +102,11 @@ struct Held {
 impl Space {
     /// A space without a tree: that of a process in the making. It cannot run.
     pub const fn empty() -> Space {
-        Space { held: Mutex::new(Held { tree: None, claimed: false }), tag: Tag::new(), root: AtomicU64::new(0) }
+        Space {
+            held: Mutex::new(Held { tree: None, away: false, claimed: false }),
+            tag: Tag::new(),
+            root: AtomicU64::new(0),
+        }
     }
 
     /// Gives an [`empty`](Self::empty) space its tree.
@@ -109,14 +130,46 @@ impl Space {
     /// The tree, locked.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if the process has ended.
+    /// [`Error::NotFound`] if the process has ended. [`Error::OutOfMemory`] while the tree is away, and then [`met_absence`] says so once.
     #[inline(always)]
     pub fn lock(&self) -> Result<Locked<'_>, Error> {
         let guard = self.held.lock();
         if guard.tree.is_none() {
-            return Err(Error::NotFound);
+            return Err(Self::refuse(&guard));
         }
         Ok(Locked { guard, tag: &self.tag })
+    }
+
+    #[cold]
+    fn refuse(held: &Held) -> Error {
+        if held.away {
+            LEFT[arch::core_index()].met_absence.store(true, Ordering::Relaxed);
+            return Error::OutOfMemory;
+        }
+        Error::NotFound
+    }
+
+    /// Whether a fork in pieces has the tree: what needs it is tried again.
+    pub fn is_away(&self) -> bool {
+        self.held.lock().away
+    }
+
+    /// Takes the tree away for a fork in pieces, which is one moment for all threads of the process: until it is [returned](Self::give_back),
+    /// a fault waits. `company`: other threads may be running.
+    fn take_away(&self, mut tree: Locked<'_>, company: bool) -> Tree {
+        if company {
+            let tlb = tree.tlb();
+            tree.freeze(&tlb);
+        }
+        tree.guard.away = true;
+        tree.guard.tree.take().expect("locked with its tree")
+    }
+
+    /// Gives back a tree that has been away.
+    fn give_back(&self, tree: Tree) {
+        let mut held = self.held.lock();
+        held.away = false;
+        held.tree = Some(tree);
     }
 
     /// The tree, locked, to change more of it than a fault does. `None` while another thread's operation is under way.
@@ -161,7 +214,13 @@ impl Space {
     /// As [`lock`](Self::lock).
     pub fn lock_to_look(&self) -> Result<Option<Locked<'_>>, Error> {
         match self.held.lock_within(PATIENCE) {
-            Some(guard) if guard.tree.is_none() => Err(Error::NotFound),
+            Some(guard) if guard.tree.is_none() => {
+                if guard.away {
+                    Ok(None)
+                } else {
+                    Err(Error::NotFound)
+                }
+            }
             guard => Ok(guard.map(|guard| Locked { guard, tag: &self.tag })),
         }
     }
@@ -190,6 +249,108 @@ impl Space {
 const PATIENCE: u32 = 200;
 /// What the smallest change of a range takes, in instructions, about.
 const EDIT: u32 = 1_000;
+
+/// A fork in pieces, and the tree that is forked.
+pub struct Forked {
+    parent: Ref<Process>,
+    tree: Option<Tree>,
+    forking: Option<graft_paging::Forking<arch::Format, KernelMemory>>,
+}
+
+/// What a fork leads to at once.
+pub enum Fork {
+    /// The child's tree.
+    Made(Tree),
+    /// A fork that takes longer.
+    Begun(Forked),
+}
+
+/// The longest fork that is made at once, in instructions, about.
+const FORK: u64 = 14_000;
+/// What a step of a longer one takes.
+const FORK_PIECE: Budget = Budget(6_000);
+
+impl Forked {
+    /// Begins a fork of a process, if that takes long.
+    #[cold]
+    fn begin(parent: &Ref<Process>, mut tree: Locked<'_>, share: Share, promise: Promise) -> Result<Fork, Error> {
+        let forking = tree.begin_fork(share, promise).map_err(refusal)?;
+        let tree = parent.space.take_away(tree, parent.has_other_threads());
+        Ok(Fork::Begun(Forked { parent: parent.clone(), tree: Some(tree), forking: Some(forking) }))
+    }
+
+    /// Goes on with it.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn step(&mut self) -> Result<Progress, Error> {
+        let (Some(tree), Some(forking)) = (&mut self.tree, &mut self.forking) else { return Ok(Progress::Done) };
+        let tlb = Invalidator(&self.parent.space.tag);
+        match tree.fork_step(&tlb, forking, FORK_PIECE) {
+            Err(graft_paging::Error::Contended) => Ok(Progress::More),
+            result => result.map_err(refusal),
+        }
+    }
+
+    /// The child's tree, after the last step.
+    pub fn finish(mut self) -> Option<Tree> {
+        Some(self.forking.take()?.finish())
+    }
+
+    /// The same as a snapshot.
+    pub fn finish_snapshot(mut self) -> Option<graft_paging::Snapshot<arch::Format, KernelMemory>> {
+        Some(self.forking.take()?.finish_snapshot())
+    }
+}
+
+impl Drop for Forked {
+    fn drop(&mut self) {
+        if let Some(tree) = self.tree.take() {
+            self.parent.space.give_back(tree);
+        }
+        if let Some(forking) = self.forking.take() {
+            leave(forking.give_up());
+        }
+    }
+}
+
+/// Forks a process's memory, or begins to. `None` while another thread's operation is under way.
+///
+/// # Errors
+/// [`Error::OutOfMemory`], [`Error::NotAllowed`] for a promise that cannot be made any more.
+#[inline(always)]
+pub fn fork(parent: &Ref<Process>, share: Share, promise: Promise) -> Result<Option<Fork>, Error> {
+    let Some(mut tree) = parent.space.lock_to_change()? else { return Ok(None) };
+    if tree.fork_cost(share) > FORK {
+        return Forked::begin(parent, tree, share, promise).map(Some);
+    }
+    let child = tree.edit(|tree, tlb| match promise {
+        Promise::Guaranteed => tree.fork_guaranteed(tlb, share),
+        Promise::BestEffort => tree.fork(tlb, share),
+    });
+    Ok(Some(Fork::Made(child?)))
+}
+
+/// A snapshot that is there, or a fork that becomes one.
+pub enum Kept {
+    /// The snapshot.
+    Made(graft_paging::Snapshot<arch::Format, KernelMemory>),
+    /// The fork.
+    Begun(Forked),
+}
+
+/// Takes a snapshot of a process's memory, or begins to, likewise.
+///
+/// # Errors
+/// [`Error::OutOfMemory`].
+pub fn keep(process: &Ref<Process>, share: Share) -> Result<Option<Kept>, Error> {
+    let Some(mut tree) = process.space.lock_to_change()? else { return Ok(None) };
+    if tree.fork_cost(share) > FORK {
+        let begun = Forked::begin(process, tree, share, Promise::BestEffort)?;
+        return Ok(if let Fork::Begun(forked) = begun { Some(Kept::Begun(forked)) } else { None });
+    }
+    Ok(Some(Kept::Made(tree.edit(|tree, tlb| tree.snapshot(tlb, share))?)))
+}
 
 /// A tree that no core has run in, and that is destroyed with its holder if nobody takes it.
 pub struct Draft(Option<Tree>);

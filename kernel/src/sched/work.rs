@@ -14,12 +14,14 @@
 
 #![forbid(unsafe_code)]
 
+use crate::call;
 use crate::lock::Mutex;
 use crate::memory::kernel_memory::KernelMemory;
-use crate::memory::space::{self, Debris, Operation, PIECE};
+use crate::memory::space::{self, Debris, Forked, Operation, PIECE};
 use crate::object::Ref;
 use crate::object::memory::{Making, MemoryObject};
 use crate::object::process::Process;
+use crate::object::snapshot::Snapshot;
 use crate::object::thread::Thread;
 use core::sync::atomic::{AtomicBool, Ordering};
 use graft_abi::{Error, ThreadEnd};
@@ -42,6 +44,10 @@ pub enum Task {
     Edit(Operation, Option<Ref<MemoryObject>>, (u64, u64)),
     /// A memory object.
     Create(Making),
+    /// A fork, and the child's thread.
+    Fork(Forked, Ref<Thread>),
+    /// A fork that becomes a snapshot.
+    Keep(Forked, Ref<Snapshot>),
     /// Nothing more: the call is refused.
     Refuse(Error),
     /// The end of the process, whose last thread ends in this way.
@@ -125,6 +131,22 @@ impl Task {
             Task::Create(mut making) => match making.step() {
                 Ok(Progress::More) => (Step::More, Some(Task::Create(making))),
                 Ok(Progress::Done) => (Step::Answer(making.finish(process).map(|handle| (handle, 0))), None),
+                Err(error) => (Step::Answer(Err(error)), None),
+            },
+            Task::Fork(mut forked, child) => match forked.step() {
+                Ok(Progress::More) => (Step::More, Some(Task::Fork(forked, child))),
+                Ok(Progress::Done) => {
+                    let tree = forked.finish().expect("it was under way");
+                    (Step::Answer(call::complete_fork(process, tree, child)), None)
+                }
+                Err(error) => (Step::Answer(Err(error)), None),
+            },
+            Task::Keep(mut forked, snapshot) => match forked.step() {
+                Ok(Progress::More) => (Step::More, Some(Task::Keep(forked, snapshot))),
+                Ok(Progress::Done) => {
+                    snapshot.fill(forked.finish_snapshot().expect("it was under way"));
+                    (Step::Answer(call::complete_snapshot(process, snapshot)), None)
+                }
                 Err(error) => (Step::Answer(Err(error)), None),
             },
             Task::Refuse(error) => (Step::Answer(Err(error)), None),

@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use graft_paging::{AArch64, Access, Action, Fault, Foreign, Inherit, Permissions, Share, VirtRange, X86_64};
+use graft_paging::{AArch64, Access, Action, Fault, Foreign, Inherit, Permissions, Promise, Share, VirtRange, X86_64};
 
 use crate::history::{GIB, KIB, MIB, Operation, run, universe};
 use crate::mmu::Architecture;
@@ -617,6 +617,8 @@ fn every_allocation_fails_in_turn() {
             Operation::InPieces(1, 512 * GIB + PAGE, 513 * GIB, Piecewise::Reserving, rw, 1),
             Operation::InPieces(1, 0, 8 * KIB, Piecewise::Mapping, rw, 1),
             Operation::ExitInPieces(1, 1),
+            Operation::ForkInPieces(1, 2, Share::Pages, Promise::BestEffort, 1),
+            Operation::ForkInPieces(1, 2, Share::Level3, Promise::BestEffort, 1),
         ];
         for share in DEPTHS {
             for operation in last {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use graft_paging::{Access, Foreign, Inherit, Permissions, Share, VirtRange};
+use graft_paging::{Access, Foreign, Inherit, Permissions, Promise, Share, VirtRange};
 
 use crate::machine::CORES;
 use crate::mmu::Architecture;
@@ -46,6 +46,8 @@ pub enum Operation {
     Fork(usize, usize, Share),
     ForkGuaranteed(usize, usize, Share),
     Exit(usize),
+    /// From, to, depth, whether it promises memory, budget.
+    ForkInPieces(usize, usize, Share, Promise, u32),
     /// Process, budget.
     ExitInPieces(usize, u32),
     /// Process, address, bytes, what, permissions, budget.
@@ -99,7 +101,7 @@ fn operation(random: &mut Random, addresses: &[u64], guaranteed: bool) -> Operat
     let bytes =
         random.pick(&[4 * KIB, 4 * KIB, 8 * KIB, 2 * MIB, 2 * MIB + 4 * KIB, 4 * MIB, GIB, 512 * GIB, 513 * GIB]);
     let permissions = random.pick(&[ReadWrite, ReadWrite, ReadWrite, Read, ReadExecute, None]);
-    match random.below(112) {
+    match random.below(116) {
         0..=2 => Operation::Create(slot),
         3..=5 => Operation::Switch(random.below(CORES), slot),
         6..=15 => {
@@ -151,6 +153,11 @@ fn operation(random: &mut Random, addresses: &[u64], guaranteed: bool) -> Operat
                 _ => permissions,
             };
             Operation::InPieces(slot, address, bytes, what, permissions, random.pick(&[1, 400, 3_000, 20_000]))
+        }
+        112..=115 => {
+            let share = random.pick(&[Share::Pages, Share::Pages, Share::Level3, Share::Level2, Share::Level1]);
+            let promise = if guaranteed { Promise::Guaranteed } else { Promise::BestEffort };
+            Operation::ForkInPieces(slot, random.below(SPACES), share, promise, random.pick(&[1, 1_000, 20_000]))
         }
         110..=111 => Operation::ExitInPieces(slot, random.pick(&[1, 300, 3_000, 20_000])),
         96 => Operation::Squeeze(random.pick(&[Some(0), Some(3), Some(20), Option::None, Option::None])),
@@ -212,6 +219,7 @@ fn step<A: Architecture>(world: &World<A>, operation: &Operation, addresses: &[u
         | Operation::Restore(slot, ..)
         | Operation::Access(_, slot, ..)
         | Operation::InPieces(slot, ..)
+        | Operation::ForkInPieces(slot, ..)
         | Operation::KernelAccess(slot, ..) => Some(slot),
         _ => None,
     };
@@ -235,6 +243,9 @@ fn step<A: Architecture>(world: &World<A>, operation: &Operation, addresses: &[u
         Operation::Fork(from, to, share) => world.fork(from, to, share),
         Operation::ForkGuaranteed(from, to, share) => world.fork_guaranteed(from, to, share),
         Operation::Exit(slot) => world.exit(slot),
+        Operation::ForkInPieces(from, to, share, promise, budget) => {
+            world.fork_in_pieces(from, to, share, promise, budget)
+        }
         Operation::ExitInPieces(slot, budget) => world.exit_in_pieces(slot, budget),
         Operation::InPieces(slot, start, bytes, what, permissions, budget) => {
             world.in_pieces(slot, range(start, bytes), what, permissions, budget)
@@ -339,6 +350,8 @@ fn as_source(operation: &Operation) -> String {
         ("Device", "Foreign::Device"),
         ("Pages", "Share::Pages"),
         ("Level", "Share::Level"),
+        ("BestEffort", "Promise::BestEffort"),
+        (" Guaranteed", " Promise::Guaranteed"),
         ("Reserving", "Piecewise::Reserving"),
         ("Mapping", "Piecewise::Mapping"),
         ("Unmapping", "Piecewise::Unmapping"),

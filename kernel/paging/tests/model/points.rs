@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use graft_paging::{AArch64, Access, Inherit, Permissions, Share, X86_64};
+use graft_paging::{AArch64, Access, Inherit, Permissions, Promise, Share, X86_64};
 
 use crate::bugs::{Case, HERE, PAGE, SIZE, range};
 use crate::history::{GIB, MIB};
@@ -127,6 +127,11 @@ fn whatever_happens<A: Architecture + 'static>(action: fn(&Case<A>)) {
             if share == Share::Level3 {
                 let exit = |case: &Case<A>| case.0.exit_in_pieces(1, 1).unwrap();
                 at_every_point(&what, || family::<A>(share, guaranteed), &exit, action);
+            }
+            for depth in [Share::Pages, Share::Level3] {
+                let promise = if guaranteed { Promise::Guaranteed } else { Promise::BestEffort };
+                let fork = |case: &Case<A>| case.0.fork_in_pieces(1, 3, depth, promise, 1).unwrap();
+                at_every_point(&what, || family::<A>(share, guaranteed), &fork, action);
             }
         }
     }

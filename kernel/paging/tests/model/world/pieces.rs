@@ -1,14 +1,14 @@
 //! Operations in pieces: between them other threads of the same process fault, and relatives do what they like. Some are given up half way.
 
-use super::{Process, SPACES, Verdict, World};
+use super::{PATIENCE, Process, SPACES, Sharing, Verdict, World};
 use crate::history::Random;
 use crate::machine::{CORES, Shared};
 use crate::mmu::Architecture;
 use std::rc::Rc;
 
 use graft_paging::{
-    Access, Budget, Change, Debris, Error, Foreign, Inherit, Kind, Operation, Permissions, Progress, Reservation,
-    Share, VirtRange,
+    Access, Budget, Change, Debris, Error, Foreign, Inherit, Kind, Operation, Permissions, Progress, Promise,
+    Reservation, Share, VirtRange,
 };
 
 /// A change of a range, without its permissions.
@@ -141,6 +141,52 @@ impl<A: Architecture + 'static> World<A> {
             Piecewise::Discarding => oracle.discard(part),
             Piecewise::Protecting => oracle.protect(part, permissions),
         }
+    }
+
+    /// Forks in pieces of this budget, and gives up between two of them now and then.
+    pub fn fork_in_pieces(&self, from: usize, to: usize, share: Share, promise: Promise, budget: u32) -> Verdict {
+        if self.process(to).is_some() {
+            return Ok(());
+        }
+        let Some(process) = self.process(from).filter(|process| !process.claimed.get()) else { return Ok(()) };
+        let (tlb, budget) = (self.tlb(&process), Budget(budget));
+        // Locked from the first piece to the last: no fault is answered between them.
+        let mut guard = process.space.borrow_mut();
+        let space = guard.as_mut().expect("a process in a slot has a space");
+        space.freeze(&tlb);
+        let mut forking = match space.begin_fork(share, promise) {
+            Ok(forking) => forking,
+            Err(Error::OutOfMemory | Error::Unguaranteed) => return Ok(()),
+            Err(error) => return Err(format!("a fork in pieces: {error}")),
+        };
+        let mut patience = PATIENCE;
+        let done = loop {
+            match space.fork_step(&tlb, &mut forking, budget) {
+                Ok(Progress::Done) => break true,
+                Ok(Progress::More) => {}
+                Err(Error::Contended) if patience > 0 => patience -= 1,
+                Err(_) => break false,
+            }
+            self.machine.interleave();
+            let given_up = match self.chance.borrow_mut().as_mut() {
+                Some(random) => random.below(40) == 0,
+                None => false,
+            };
+            if given_up {
+                break false;
+            }
+        };
+        if done {
+            let child = forking.finish();
+            drop(guard);
+            let sharing = if promise == Promise::Guaranteed { Sharing::Guaranteed } else { Sharing::BestEffort };
+            self.install_child(&process, to, child, sharing);
+        } else {
+            let debris = forking.give_up();
+            drop(guard);
+            self.clear_away(from, debris, budget)?;
+        }
+        Ok(())
     }
 
     /// Ends a process in pieces of this budget.
