@@ -13,7 +13,7 @@ mod statistics;
 mod thread;
 mod wait;
 
-pub use process::complete_fork;
+pub use process::{Launch, Launched, complete_fork};
 pub use snapshot::complete as complete_snapshot;
 pub use wait::complete_wait;
 
@@ -52,11 +52,8 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
             Ok(()) => tidy(thread, Next::Restart),
             Err(error) => outcome(thread, registers, Err(error)),
         },
-        Call::Spawn => outcome(thread, registers, process::spawn(process, x0).map(Outcome::Done)),
-        Call::Exec => match process::exec(thread, registers, x0) {
-            Ok(()) => tidy(thread, Next::Restart),
-            Err(error) => outcome(thread, registers, Err(error)),
-        },
+        Call::Spawn => outcome(thread, registers, process::spawn(process, x0)),
+        Call::Exec => outcome(thread, registers, process::exec(process, x0)),
         Call::Wait => process::wait_for(process, registers, handle(x0)),
         Call::Kill => process::kill(thread, registers, handle(x0), x1 as i32),
         Call::Yield => {

@@ -10,12 +10,12 @@ use crate::object::process::{NAME_SIZE, Process};
 use crate::object::snapshot::Snapshot;
 use crate::object::thread::Thread;
 use crate::object::{AnyRef, Ref};
-use crate::program::{self, UserText};
+use crate::program::{Loaded, Loading, UserText};
 use crate::sched;
 use crate::sched::work::Task;
 use crate::trap::Next;
 use graft_abi::{Error, ExitStatus, FORK_GUARANTEED, Handle, Rights, Share, SpawnRequest};
-use graft_paging::Promise;
+use graft_paging::{Progress, Promise};
 
 /// What whoever makes a process may do with it.
 const PROCESS_RIGHTS: Rights = Rights::WAIT.or(Rights::KILL).or(Rights::INSPECT).or(Rights::FORK).or(Rights::DUPLICATE);
@@ -116,17 +116,103 @@ pub fn complete_fork(parent: &Process, tree: Tree, child_thread: Ref<Thread>) ->
 }
 
 /// `spawn`: a new process from a program file in the caller's memory.
-pub(super) fn spawn(parent: &Ref<Process>, request: u64) -> Result<(u64, u64), Error> {
-    let request: SpawnRequest = user_copy::read(parent, request)?;
-    let loaded = load(parent, &request)?;
-    let child = Process::new(parent.identifier(), loaded.name)?;
-    for index in 0..request.handle_count {
-        let address = index.checked_mul(4).and_then(|offset| request.handles.checked_add(offset));
-        let handle = Handle(user_copy::read(parent, address.ok_or(Error::BadAddress)?)?);
-        let (object, rights) = passed_on(parent, handle)?;
-        // Full long before a wild count could keep this going.
-        child.handles.lock().insert(object, rights)?;
+pub(super) fn spawn(parent: &Ref<Process>, request: u64) -> Result<Outcome, Error> {
+    launch(parent, request, Purpose::Spawn)
+}
+
+/// `exec`: another program in the same process.
+pub(super) fn exec(process: &Ref<Process>, request: u64) -> Result<Outcome, Error> {
+    // The other threads would lose the ground under their feet.
+    if process.has_other_threads() {
+        return Err(Error::NotAllowed);
     }
+    launch(process, request, Purpose::Exec)
+}
+
+fn launch(process: &Process, request: u64, purpose: Purpose) -> Result<Outcome, Error> {
+    let request: SpawnRequest = user_copy::read(process, request)?;
+    let loading = Loading::begin(&mut UserText { process, text: request.image })?;
+    Ok(Outcome::Task(Task::Launch(Launch { request, purpose, stage: Stage::Load(loading) })))
+}
+
+/// A program on its way from the caller's memory into a process.
+pub struct Launch {
+    request: SpawnRequest,
+    purpose: Purpose,
+    stage: Stage,
+}
+
+/// For which process it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Spawn,
+    Exec,
+}
+
+enum Stage {
+    Load(Loading),
+    Loaded(Loaded),
+    /// The child has so many of its handles.
+    Handles(Loaded, Ref<Process>, u64),
+}
+
+/// What a step has led to.
+pub enum Launched {
+    /// There is more to do.
+    More(Launch),
+    /// A process, which runs: the call's answer.
+    Spawned((u64, u64)),
+    /// The caller's own process has the program now, and goes on with these registers.
+    Replaced(Context),
+}
+
+/// Handles that are passed on before interrupts are answered.
+const HANDLES_AT_ONCE: u64 = 24;
+
+impl Launch {
+    /// Goes on with it.
+    ///
+    /// # Errors
+    /// As [`Loading`]; for the handles, [`Error::BadHandle`], [`Error::NoRight`], [`Error::HandlesExhausted`]. Nothing is left over then.
+    pub fn step(self, thread: &Thread) -> Result<Launched, Error> {
+        let Launch { request, purpose, stage } = self;
+        let process = &thread.process;
+        let stage = match stage {
+            Stage::Load(mut loading) => match loading.step(&mut UserText { process, text: request.image })? {
+                Progress::More => Stage::Load(loading),
+                Progress::Done => Stage::Loaded(loading.finish(&mut UserText { process, text: request.arguments })?),
+            },
+            Stage::Loaded(loaded) if purpose == Purpose::Exec => {
+                space::change_current(&process.space, loaded.tree.take());
+                process.set_name(loaded.name);
+                sched::replace_floating_point(thread, None);
+                return Ok(Launched::Replaced(loaded.context));
+            }
+            Stage::Loaded(loaded) => {
+                let child = Process::new(process.identifier(), loaded.name)?;
+                Stage::Handles(loaded, child, 0)
+            }
+            Stage::Handles(loaded, child, done) => {
+                let end = request.handle_count.min(done + HANDLES_AT_ONCE);
+                for index in done..end {
+                    let address = index.checked_mul(4).and_then(|offset| request.handles.checked_add(offset));
+                    let handle = Handle(user_copy::read(process, address.ok_or(Error::BadAddress)?)?);
+                    let (object, rights) = passed_on(process, handle)?;
+                    // Full long before a wild count could keep this going.
+                    child.handles.lock().insert(object, rights)?;
+                }
+                if end == request.handle_count {
+                    return start(process, loaded, child).map(Launched::Spawned);
+                }
+                Stage::Handles(loaded, child, end)
+            }
+        };
+        Ok(Launched::More(Launch { request, purpose, stage }))
+    }
+}
+
+/// Lets a child run that has its program and its handles.
+fn start(parent: &Process, loaded: Loaded, child: Ref<Process>) -> Result<(u64, u64), Error> {
     let child_thread = Thread::new(child.clone(), &loaded.context, |_| {})?;
     let mut handles = parent.handles.lock();
     if !handles.has_room() {
@@ -147,28 +233,6 @@ fn passed_on(parent: &Ref<Process>, handle: Handle) -> Result<(AnyRef, Rights), 
     let handles = parent.handles.lock();
     let (object, rights) = handles.get(handle, Rights::DUPLICATE)?;
     Ok((object.clone(), rights))
-}
-
-fn load(process: &Process, request: &SpawnRequest) -> Result<program::Loaded, Error> {
-    let mut image = UserText { process, text: request.image };
-    let mut arguments = UserText { process, text: request.arguments };
-    program::load(&mut image, &mut arguments)
-}
-
-/// `exec`: another program in the same process.
-pub(super) fn exec(thread: &Thread, registers: &mut Context, request: u64) -> Result<(), Error> {
-    let process = &*thread.process;
-    let request: SpawnRequest = user_copy::read(process, request)?;
-    // The other threads would lose the ground under their feet.
-    if process.has_other_threads() {
-        return Err(Error::NotAllowed);
-    }
-    let loaded = load(process, &request)?;
-    space::change_current(&process.space, loaded.tree.take());
-    process.set_name(loaded.name);
-    sched::replace_floating_point(thread, None);
-    *registers = loaded.context;
-    Ok(())
 }
 
 /// `wait`: blocks until a process has ended.

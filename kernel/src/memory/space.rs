@@ -250,6 +250,31 @@ const PATIENCE: u32 = 200;
 /// What the smallest change of a range takes, in instructions, about.
 const EDIT: u32 = 1_000;
 
+/// A piece of a change of a range.
+fn step(
+    tree: &mut Tree,
+    tlb: &impl Tlb,
+    operation: &mut Operation,
+    budget: Budget,
+    frame: impl Fn(u64) -> Frame,
+) -> Result<Progress, graft_paging::Error> {
+    let executable = operation.change() == Change::Protect(graft_paging::Permissions::ReadExecute);
+    let budget = match operation.change() {
+        // Cache maintenance takes several times what the change does.
+        _ if executable => Budget(budget.0 / 3),
+        // So does finding the frames.
+        Change::MapPages { .. } => Budget(budget.0 / 2),
+        _ => budget,
+    };
+    // What the program wrote there before, it may mean to run.
+    let before = |tree: &Tree, part| {
+        if executable {
+            program::make_fetchable(tree, part)
+        }
+    };
+    tree.step(tlb, operation, budget, frame, before)
+}
+
 /// A fork in pieces, and the tree that is forked.
 pub struct Forked {
     parent: Ref<Process>,
@@ -326,7 +351,7 @@ pub fn fork(parent: &Ref<Process>, share: Share, promise: Promise) -> Result<Opt
     }
     let child = tree.edit(|tree, tlb| match promise {
         Promise::Guaranteed => tree.fork_guaranteed(tlb, share),
-        Promise::BestEffort => tree.fork(tlb, share),
+        Promise::BestEffort => Ok(tree.fork(tlb, share)?),
     });
     Ok(Some(Fork::Made(child?)))
 }
@@ -349,7 +374,7 @@ pub fn keep(process: &Ref<Process>, share: Share) -> Result<Option<Kept>, Error>
         let begun = Forked::begin(process, tree, share, Promise::BestEffort)?;
         return Ok(if let Fork::Begun(forked) = begun { Some(Kept::Begun(forked)) } else { None });
     }
-    Ok(Some(Kept::Made(tree.edit(|tree, tlb| tree.snapshot(tlb, share))?)))
+    Ok(Some(Kept::Made(tree.edit(|tree, tlb| Ok(tree.snapshot(tlb, share)?))?)))
 }
 
 /// A tree that no core has run in, and that is destroyed with its holder if nobody takes it.
@@ -362,6 +387,21 @@ impl Draft {
     /// [`Error::OutOfMemory`].
     pub fn new() -> Result<Draft, Error> {
         Ok(Draft(Some(Tree::new(KernelMemory).map_err(|_| Error::OutOfMemory)?)))
+    }
+
+    /// Begins a change of a range, or goes on with it.
+    ///
+    /// # Errors
+    /// As the tree's method of the same name.
+    pub fn change(
+        &mut self,
+        operation: &mut Option<Operation>,
+        range: VirtRange,
+        change: Change,
+    ) -> Result<Progress, Error> {
+        let operation = operation.get_or_insert_with(|| Operation::new(KernelMemory, range, change));
+        let frame = |_| unreachable!("no pages are mapped here");
+        step(self, &NeverRan, operation, Budget(PIECE.0 / 2), frame).map_err(refusal)
     }
 
     /// Takes it, to run in it.
@@ -451,23 +491,7 @@ impl<'a> Locked<'a> {
     }
 
     fn step(&mut self, operation: &mut Operation, frame: impl Fn(u64) -> Frame) -> Result<Progress, Error> {
-        let executable = operation.change() == Change::Protect(graft_paging::Permissions::ReadExecute);
-        let budget = match operation.change() {
-            // Cache maintenance takes several times what the change does.
-            _ if executable => Budget(PIECE.0 / 3),
-            // So does finding the frames.
-            Change::MapPages { .. } => Budget(PIECE.0 / 2),
-            _ => PIECE,
-        };
-        self.edit(|tree, tlb| {
-            // What the program wrote there before, it may mean to run.
-            let before = |tree: &Tree, part| {
-                if executable {
-                    program::make_fetchable(tree, part)
-                }
-            };
-            tree.step(tlb, operation, budget, &frame, before)
-        })
+        self.edit(|tree, tlb| step(tree, tlb, operation, PIECE, &frame))
     }
 
     /// Changes the tree; a refusal as the call interface says it.

@@ -11,13 +11,13 @@ pub mod elf;
 
 use crate::arch::Context;
 use crate::arch::memory::{clean_for_fetches, direct, invalidate_instructions};
-use crate::memory::space::{self, Draft, NeverRan, Tree};
+use crate::memory::space::{self, Draft, NeverRan, Operation, Tree};
 use crate::memory::user_copy;
 use crate::object::process::{NAME_SIZE, Process};
 use crate::program::elf::{Image, Program};
 use core::ops::ControlFlow;
-use graft_abi::{ARGUMENTS_MAX, Error, Permissions, STACK_SIZE, STACK_TOP, Text};
-use graft_paging::{Entry, Inherit, Kind, Level, Reservation, VirtRange};
+use graft_abi::{ARGUMENTS_MAX, Error, PAGE_SIZE, Permissions, STACK_SIZE, STACK_TOP, Text};
+use graft_paging::{Change, Entry, Inherit, Kind, Level, Progress, Reservation, VirtRange};
 
 /// A program that is ready to run: its memory, its first registers, its name.
 pub struct Loaded {
@@ -52,38 +52,101 @@ impl Image for UserText<'_> {
     }
 }
 
-/// Builds an address space from a program file and its arguments.
+/// Builds an address space from a program file and its arguments, however long that takes.
 ///
 /// # Errors
-/// One of the `Image…` errors, [`Error::BadLength`] or [`Error::BadArgument`] for the arguments,
-/// [`Error::BadAddress`], [`Error::OutOfMemory`]. Nothing is left over then.
+/// As [`Loading`].
 pub fn load(image: &mut impl Image, arguments: &mut impl Image) -> Result<Loaded, Error> {
-    let program = Program::parse(image)?;
-    let mut draft = Draft::new()?;
-    let tree = &mut *draft;
-    for segment in program.segments() {
-        let range = VirtRange::new(segment.start(), segment.end() - segment.start()).ok_or(Error::ImageBadSegment)?;
-        reserve(tree, range)?;
-        user_copy::fill(tree, &NeverRan, segment.address, segment.file_size as usize, |done, bytes| {
-            image.read(segment.file_offset + done as u64, bytes)
-        })?;
-        if segment.permissions == Permissions::ReadExecute {
-            make_fetchable(tree, range);
-        }
-        if segment.permissions != Permissions::ReadWrite {
-            tree.protect(&NeverRan, range, space::permissions(segment.permissions)).map_err(space::refusal)?;
-        }
-    }
-    let stack = VirtRange::new((STACK_TOP - STACK_SIZE) as u64, STACK_SIZE as u64).ok_or(Error::BadLength)?;
-    reserve(tree, stack)?;
-    let (address, name) = place_arguments(tree, arguments)?;
-    let context = Context::new_user(program.entry, address, [address, arguments.len()]);
-    Ok(Loaded { tree: draft, context, name })
+    let mut loading = Loading::begin(image)?;
+    while loading.step(image)? == Progress::More {}
+    loading.finish(arguments)
 }
 
-fn reserve(tree: &mut Tree, range: VirtRange) -> Result<(), Error> {
-    let reservation = Reservation { permissions: graft_paging::Permissions::ReadWrite, inherit: Inherit::Yes };
-    tree.reserve(&NeverRan, range, reservation).map_err(space::refusal)
+/// A program that is being loaded, in pieces.
+///
+/// # Errors
+/// All of it: one of the `Image…` errors, [`Error::BadLength`] or [`Error::BadArgument`] for the arguments,
+/// [`Error::BadAddress`], [`Error::OutOfMemory`]. Nothing is left over then.
+pub struct Loading {
+    program: Program,
+    tree: Draft,
+    /// The segment that is under way.
+    segment: usize,
+    stage: Stage,
+}
+
+/// What is done to a segment.
+enum Stage {
+    Reserve(Option<Operation>),
+    /// So many bytes are there.
+    Fill(usize),
+    Protect(Option<Operation>),
+}
+
+/// What a step may take, and what it takes to fill a page: instructions, about.
+const STEP: usize = 9_000;
+const PAGE_COST: usize = 2_000;
+
+impl Loading {
+    /// Checks a program file's headers.
+    pub fn begin(image: &mut impl Image) -> Result<Loading, Error> {
+        let program = Program::parse(image)?;
+        Ok(Loading { program, tree: Draft::new()?, segment: 0, stage: Stage::Reserve(None) })
+    }
+
+    /// Loads a piece of its segments.
+    pub fn step(&mut self, image: &mut impl Image) -> Result<Progress, Error> {
+        let mut cost = 0;
+        while cost < STEP {
+            let Some(segment) = self.program.segments().get(self.segment) else { return Ok(Progress::Done) };
+            let range =
+                VirtRange::new(segment.start(), segment.end() - segment.start()).ok_or(Error::ImageBadSegment)?;
+            match &mut self.stage {
+                Stage::Reserve(operation) => {
+                    cost += PAGE_COST;
+                    let reservation =
+                        Reservation { permissions: graft_paging::Permissions::ReadWrite, inherit: Inherit::Yes };
+                    if self.tree.change(operation, range, Change::Reserve(reservation))? == Progress::Done {
+                        self.stage = Stage::Fill(0);
+                    }
+                }
+                Stage::Fill(filled) => {
+                    let length = segment.file_size as usize;
+                    let some = (length - *filled).min((STEP - cost).div_ceil(PAGE_COST) * PAGE_SIZE);
+                    let (address, offset) = (segment.address + *filled as u64, segment.file_offset + *filled as u64);
+                    user_copy::fill(&mut self.tree, &NeverRan, address, some, |done, bytes| {
+                        image.read(offset + done as u64, bytes)
+                    })?;
+                    cost += some.div_ceil(PAGE_SIZE) * PAGE_COST;
+                    *filled += some;
+                    if *filled == length {
+                        self.stage = Stage::Protect(None);
+                    }
+                }
+                Stage::Protect(operation) => {
+                    cost += STEP / 2;
+                    let permissions = space::permissions(segment.permissions);
+                    if segment.permissions == Permissions::ReadWrite
+                        || self.tree.change(operation, range, Change::Protect(permissions))? == Progress::Done
+                    {
+                        self.segment += 1;
+                        self.stage = Stage::Reserve(None);
+                    }
+                }
+            }
+        }
+        Ok(Progress::More)
+    }
+
+    /// Adds a stack with the arguments, when the segments are there.
+    pub fn finish(mut self, arguments: &mut impl Image) -> Result<Loaded, Error> {
+        let stack = VirtRange::new((STACK_TOP - STACK_SIZE) as u64, STACK_SIZE as u64).ok_or(Error::BadLength)?;
+        let reservation = Reservation { permissions: graft_paging::Permissions::ReadWrite, inherit: Inherit::Yes };
+        self.tree.reserve(&NeverRan, stack, reservation).map_err(space::refusal)?;
+        let (address, name) = place_arguments(&mut self.tree, arguments)?;
+        let context = Context::new_user(self.program.entry, address, [address, arguments.len()]);
+        Ok(Loaded { tree: self.tree, context, name })
+    }
 }
 
 /// Copies the arguments to the top of the stack. Returns where they are, and the first of them as a name.

@@ -136,6 +136,13 @@ impl Core {
                         return self.go_on(index, thread);
                     }
                 }
+                Step::Registers(registers) => {
+                    // SAFETY: as above.
+                    unsafe { *thread.context() = registers };
+                    if !thread.work.is_pending() {
+                        return self.go_on(index, thread);
+                    }
+                }
                 Step::Done => return self.go_on(index, thread),
                 Step::Ended(value) => {
                     drop(thread);

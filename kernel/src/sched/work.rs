@@ -14,7 +14,8 @@
 
 #![forbid(unsafe_code)]
 
-use crate::call;
+use crate::arch::Context;
+use crate::call::{self, Launch, Launched};
 use crate::lock::Mutex;
 use crate::memory::kernel_memory::KernelMemory;
 use crate::memory::space::{self, Debris, Forked, Operation, PIECE};
@@ -48,6 +49,8 @@ pub enum Task {
     Fork(Forked, Ref<Thread>),
     /// A fork that becomes a snapshot.
     Keep(Forked, Ref<Snapshot>),
+    /// A program, for this process or a new one.
+    Launch(Launch),
     /// Nothing more: the call is refused.
     Refuse(Error),
     /// The end of the process, whose last thread ends in this way.
@@ -60,6 +63,8 @@ pub enum Step {
     More,
     /// The call that led to it has this answer in `x0` and `x1`.
     Answer(Result<(u64, u64), Error>),
+    /// The thread goes on with other registers.
+    Registers(Context),
     /// It is done.
     Done,
     /// The process has given everything back, and ends now. Its last thread has ended in this way.
@@ -102,7 +107,7 @@ impl Work {
             drop(task);
             Step::More
         } else {
-            let (step, rest) = task.step(&thread.process);
+            let (step, rest) = task.step(thread);
             state.task = rest;
             step
         };
@@ -116,7 +121,8 @@ impl Work {
 }
 
 impl Task {
-    fn step(self, process: &Process) -> (Step, Option<Task>) {
+    fn step(self, thread: &Thread) -> (Step, Option<Task>) {
+        let process = &thread.process;
         match self {
             Task::Edit(mut operation, object, answer) => {
                 let progress = process.space.lock().and_then(|tree| {
@@ -147,6 +153,12 @@ impl Task {
                     snapshot.fill(forked.finish_snapshot().expect("it was under way"));
                     (Step::Answer(call::complete_snapshot(process, snapshot)), None)
                 }
+                Err(error) => (Step::Answer(Err(error)), None),
+            },
+            Task::Launch(launch) => match launch.step(thread) {
+                Ok(Launched::More(launch)) => (Step::More, Some(Task::Launch(launch))),
+                Ok(Launched::Spawned(answer)) => (Step::Answer(Ok(answer)), None),
+                Ok(Launched::Replaced(registers)) => (Step::Registers(registers), None),
                 Err(error) => (Step::Answer(Err(error)), None),
             },
             Task::Refuse(error) => (Step::Answer(Err(error)), None),

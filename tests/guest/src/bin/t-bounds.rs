@@ -270,7 +270,7 @@ const CASES: &[Case] = cases! {
     "memory_sizes": |bytes, marked| { touched(bytes)?; marked(); memory_sizes(Handle::SELF)? }
 };
 
-/// Of these pieces are not made yet: they are measured and not judged.
+/// Measured and not judged: pieces are not made of these yet.
 const WHOLE: &[Case] = cases! {
     "move by a page": |bytes, marked| {
         touched(bytes)?;
