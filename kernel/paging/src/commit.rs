@@ -146,6 +146,11 @@ impl Ledger {
         }
     }
 
+    /// How many frames came into the charge, for an operation that has committed them before.
+    pub(crate) fn adopted(&self) -> u64 {
+        if let Ledger::Paid(dropped) = self { (-dropped.get()).max(0) as u64 } else { 0 }
+    }
+
     /// Takes what was dropped out of the charge.
     pub(crate) fn settle(self, memory: &impl Memory) {
         if let Ledger::Paid(dropped) = self {

@@ -10,7 +10,7 @@
 //! The plan holds when it is applied: the space is held by `&mut`, and the counts of tables that it alone reaches cannot rise. Others may
 //! drop their references meanwhile; then some frames were set aside for nothing and go back.
 
-use crate::commit::{Commit, Ledger, Shortage, Source};
+use crate::commit::{Commit, Ledger, Shortage, Source, frames_behind};
 use crate::exit::{Dead, release_copied, release_entry};
 use crate::gate::{self, Exclusive, Stock};
 use crate::memory::Counts;
@@ -95,6 +95,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     ) -> Result<(Needed, Option<u64>), Error> {
         let mut plan = Plan::new(&self.memory, edit, range, budget);
         plan.goes_on = goes_on;
+        plan.paid = self.commit == Commit::Guaranteed;
         let needed = plan.table::<F>(Below::Table(self.root()), Level::ROOT, 0, false)?;
         Ok((needed, plan.cut))
     }
@@ -131,11 +132,18 @@ pub(crate) struct Needed {
     splits: usize,
     /// Where there were none.
     new: usize,
+    /// Frames that the space shares with itself for a while, under a guarantee.
+    adopted: u64,
 }
 
 impl Needed {
     /// Those that no guarantee has paid for already.
     pub(crate) fn beyond_the_charge(self, commit: Commit) -> u64 {
+        self.tables(commit) + self.adopted
+    }
+
+    /// The tables among them.
+    pub(crate) fn tables(self, commit: Commit) -> u64 {
         let splits = if commit.source() == Source::Committed { 0 } else { self.splits };
         (splits + self.new) as u64
     }
@@ -145,6 +153,7 @@ impl core::ops::AddAssign for Needed {
     fn add_assign(&mut self, other: Needed) {
         self.splits += other.splits;
         self.new += other.new;
+        self.adopted += other.adopted;
     }
 }
 
@@ -177,7 +186,7 @@ impl Stocks {
 
     /// Gives back what was not needed, and says how much that was.
     pub(crate) fn give_back(self, memory: &impl Memory) -> Needed {
-        Needed { splits: self.splits.give_back(memory), new: self.new.give_back(memory) }
+        Needed { splits: self.splits.give_back(memory), new: self.new.give_back(memory), adopted: 0 }
     }
 }
 
@@ -207,6 +216,8 @@ struct Plan<'a, M, E> {
     range: VirtRange,
     /// Another plan, carried out before this one, has counted the tables on the way to this range.
     counted: Option<VirtRange>,
+    /// Whether what moves must be paid for meanwhile.
+    paid: bool,
     /// A plan for what lies before the range has counted the tables on the way to its first address.
     goes_on: bool,
     /// Instructions, about, that applying may take.
@@ -230,7 +241,7 @@ const NEW_COST: u32 = 2_000;
 
 impl<'a, M: Memory, E> Plan<'a, M, E> {
     fn new(memory: &'a M, edit: &'a E, range: VirtRange, budget: Budget) -> Self {
-        Plan { memory, edit, range, counted: None, goes_on: false, budget: budget.0, cost: 0, cut: None }
+        Plan { memory, edit, range, counted: None, paid: false, goes_on: false, budget: budget.0, cost: 0, cut: None }
     }
 
     /// Accounts for something at this address; `true` if that is too much and the piece ends before. A piece has at least what
@@ -265,6 +276,11 @@ impl<'a, M: Memory, E> Plan<'a, M, E> {
                 }
                 Decision::Keep => KEEP_COST,
                 Decision::Store(_) => STORE_COST,
+                Decision::Adopt(table, index) if self.paid => {
+                    let adopted = self.memory.load(table, index);
+                    needed.adopted += frames_behind::<F>(self.memory, adopted, level);
+                    ENTRY_COST
+                }
                 Decision::Remove | Decision::Forget | Decision::Adopt(..) => ENTRY_COST,
             };
             if self.exceeds(cost, slot) {

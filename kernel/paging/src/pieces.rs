@@ -18,9 +18,10 @@ use core::marker::PhantomData;
 use crate::commit::Commit;
 use crate::edit::{Edit, Needed, Stocks};
 use crate::map::{Discard, Foreign, Map, Protect, Reserve, Unmap};
+use crate::relocate::Adopt;
 use crate::{
     AddressSpace, Budget, Error, Format, Frame, Kind, Level, Memory, Page, Permissions, Progress, Reservation, Tlb,
-    VirtRange,
+    VirtAddr, VirtRange,
 };
 
 /// What becomes of a range.
@@ -50,6 +51,9 @@ pub enum Change {
     Unmap,
     /// As [`AddressSpace::protect`].
     Protect(Permissions),
+    /// As [`AddressSpace::relocate`], to this range of the same size. Nothing else may change the space between the steps, no fault either: the
+    /// content is in both places for a while. Under a guarantee there must be memory for copies of what is moved page by page.
+    Move(VirtRange),
 }
 
 /// A change of a range that is under way.
@@ -71,7 +75,11 @@ pub struct Operation<M: Memory> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Check,
+    /// For what a move leaves behind.
+    CheckSource,
     Apply,
+    /// Likewise.
+    ApplySource,
 }
 
 impl<M: Memory> Operation<M> {
@@ -93,7 +101,7 @@ impl<M: Memory> Operation<M> {
 
     /// What the next piece begins with, once something has changed: everything before is done.
     pub fn applied_to(&self) -> u64 {
-        if self.phase == Phase::Apply { self.cursor } else { self.range.start() }
+        if matches!(self.phase, Phase::Apply | Phase::ApplySource) { self.cursor } else { self.range.start() }
     }
 }
 
@@ -143,7 +151,64 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
             Change::Discard => self.piece(tlb, operation, &Discard, budget, before),
             Change::Unmap => self.piece(tlb, operation, &Unmap(PhantomData::<F>), budget, before),
             Change::Protect(permissions) => self.piece(tlb, operation, &Protect(permissions), budget, before),
+            Change::Move(to) => self.move_piece(tlb, operation, to, budget),
         }
+    }
+
+    fn move_piece(
+        &mut self,
+        tlb: &impl Tlb,
+        operation: &mut Operation<M>,
+        to: VirtRange,
+        budget: Budget,
+    ) -> Result<Progress, Error> {
+        let from = operation.range;
+        assert!(from.pages() == to.pages(), "a range moves to one of its own size");
+        if let Some(overlap) = from.intersect(to) {
+            return Err(Error::Occupied(VirtAddr::new(overlap.start()).expect("ranges are of user addresses")));
+        }
+        let memory = &self.memory.clone();
+        let (adopt, unmap) = (Adopt::<F, M>::new(memory, self.root(), from, to), Unmap(PhantomData::<F>));
+        let (offset, budget) = (operation.cursor - from.start(), Budget(budget.0 / 2));
+        let rest = |range: VirtRange| {
+            VirtRange::new(range.start() + offset, range.end() - range.start() - offset).expect("something is left")
+        };
+        let first = offset == 0;
+        match operation.phase {
+            Phase::Check => {
+                let (needed, cut) = self.plan_part(rest(to), &adopt, budget, !first)?;
+                if first && cut.is_none() {
+                    let (more, cut) = self.plan_part(from, &unmap, budget, false)?;
+                    if cut.is_none() {
+                        let mut needed = needed;
+                        needed += more;
+                        self.relocate_planned(tlb, from, to, needed)?;
+                        return Ok(Progress::Done);
+                    }
+                }
+                operation.needed += needed;
+                operation.advance(cut.map(|cut| cut - to.start()), Phase::CheckSource);
+            }
+            Phase::CheckSource => {
+                let (needed, cut) = self.plan_part(rest(from), &unmap, budget, !first)?;
+                operation.needed += needed;
+                operation.advance(cut.map(|cut| cut - from.start()), Phase::Apply);
+                if operation.phase == Phase::Apply {
+                    operation.reserve(self.commit)?;
+                }
+            }
+            Phase::Apply => {
+                if let Some(cut) = self.apply_piece(tlb, operation, rest(to), &adopt, budget) {
+                    operation.advance(cut.map(|cut| cut - to.start()), Phase::ApplySource);
+                }
+            }
+            Phase::ApplySource => match self.apply_piece(tlb, operation, rest(from), &unmap, budget) {
+                Some(None) => return Ok(Progress::Done),
+                Some(Some(cut)) => operation.cursor = cut,
+                None => {}
+            },
+        }
+        Ok(Progress::More)
     }
 
     fn piece(
@@ -169,20 +234,47 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
                     operation.needed += needed;
                     operation.cursor = cut.unwrap_or(range.start());
                     if cut.is_none() {
-                        let reserve = operation.needed.beyond_the_charge(self.commit);
-                        self.memory.commit(reserve)?;
-                        operation.reserve = reserve;
+                        operation.reserve(self.commit)?;
                         operation.phase = Phase::Apply;
                     }
                     Ok(Progress::More)
                 }
             };
         }
+        match self.apply_piece_after(tlb, operation, rest, edit, budget, before) {
+            Some(None) => Ok(Progress::Done),
+            Some(Some(cut)) => {
+                operation.cursor = cut;
+                Ok(Progress::More)
+            }
+            None => Ok(Progress::More),
+        }
+    }
+
+    fn apply_piece(
+        &mut self,
+        tlb: &impl Tlb,
+        operation: &mut Operation<M>,
+        rest: VirtRange,
+        edit: &impl Edit<F>,
+        budget: Budget,
+    ) -> Option<Option<u64>> {
+        self.apply_piece_after(tlb, operation, rest, edit, budget, |_, _| {})
+    }
+
+    /// Applies a piece of what has been checked: up to where, if that is not all of it. `None`: another core holds, for a moment, a frame that is
+    /// committed.
+    fn apply_piece_after(
+        &mut self,
+        tlb: &impl Tlb,
+        operation: &mut Operation<M>,
+        rest: VirtRange,
+        edit: &impl Edit<F>,
+        budget: Budget,
+        before: impl FnOnce(&Self, VirtRange),
+    ) -> Option<Option<u64>> {
         let (needed, cut) = self.plan_part(rest, edit, budget, false).expect("the check had no objection");
-        let Ok(mut stocks) = Stocks::allocate_committed(&self.memory, needed) else {
-            // Another core holds, for a moment, a frame that is committed.
-            return Ok(Progress::More);
-        };
+        let mut stocks = Stocks::allocate_committed(&self.memory, needed).ok()?;
         let part = match cut {
             Some(cut) => VirtRange::new(rest.start(), cut - rest.start()).expect("a piece makes progress"),
             None => rest,
@@ -190,10 +282,30 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         before(self, part);
         let ledger = self.commit.ledger();
         self.apply(tlb, part, edit, &mut stocks, &ledger);
-        ledger.settle(&self.memory);
-        let unused = stocks.give_back(&self.memory);
-        operation.reserve -= needed.beyond_the_charge(self.commit) - unused.beyond_the_charge(self.commit);
-        operation.cursor = part.end();
-        Ok(if cut.is_some() { Progress::More } else { Progress::Done })
+        let adopted = ledger.adopted();
+        if adopted == 0 {
+            ledger.settle(&self.memory);
+        }
+        let used = needed.tables(self.commit) - stocks.give_back(&self.memory).tables(self.commit);
+        operation.reserve -= used + adopted;
+        Some(cut)
+    }
+}
+
+impl<M: Memory> Operation<M> {
+    /// Goes on at this offset, or with the next phase.
+    fn advance(&mut self, offset: Option<u64>, next: Phase) {
+        self.cursor = self.range.start() + offset.unwrap_or(0);
+        if offset.is_none() {
+            self.phase = next;
+        }
+    }
+
+    /// Commits what the check has counted.
+    fn reserve(&mut self, commit: Commit) -> Result<(), Error> {
+        let reserve = self.needed.beyond_the_charge(commit);
+        self.memory.commit(reserve)?;
+        self.reserve = reserve;
+        Ok(())
     }
 }

@@ -6,7 +6,7 @@
 
 use core::marker::PhantomData;
 
-use crate::edit::{Decision, Edit, Stocks, slots};
+use crate::edit::{Decision, Edit, Needed, Stocks, slots};
 use crate::map::{Unmap, descend_or_refuse};
 use crate::{AddressSpace, Error, Format, Frame, Level, Memory, Tlb, VirtAddr, VirtRange};
 
@@ -25,15 +25,28 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
             return Err(Error::Occupied(VirtAddr::new(overlap.start()).expect("ranges are of user addresses")));
         }
         let memory = self.memory.clone();
-        let adopt = Adopt::<F, M> { memory: &memory, root: self.root(), from, to, format: PhantomData };
+        let adopt = Adopt::new(&memory, self.root(), from, to);
         let unmap = Unmap(PhantomData::<F>);
         // Adopting frees nothing and shares only what lies wholly in `from`: the plan for the unmapping stays good.
         let mut needed = self.plan(to, &adopt, None)?;
         needed += self.plan(from, &unmap, Some(to))?;
+        self.relocate_planned(tlb, from, to, needed)
+    }
+
+    /// A move as it was planned, at once.
+    pub(crate) fn relocate_planned(
+        &mut self,
+        tlb: &impl Tlb,
+        from: VirtRange,
+        to: VirtRange,
+        needed: Needed,
+    ) -> Result<(), Error> {
+        let memory = self.memory.clone();
+        let adopt = Adopt::<F, M>::new(&memory, self.root(), from, to);
         let mut stock = Stocks::allocate(&memory, needed, self.commit)?;
         let ledger = self.commit.ledger();
         self.apply(tlb, to, &adopt, &mut stock, &ledger);
-        self.apply(tlb, from, &unmap, &mut stock, &ledger);
+        self.apply(tlb, from, &Unmap(PhantomData::<F>), &mut stock, &ledger);
         // What is left of tables whose pages were adopted one by one takes their part out of the charge.
         self.dead.clear_within::<F>(&memory, &ledger);
         ledger.settle(&memory);
@@ -42,12 +55,18 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     }
 }
 
-struct Adopt<'a, F, M> {
+pub(crate) struct Adopt<'a, F, M> {
     memory: &'a M,
     root: Frame,
     from: VirtRange,
     to: VirtRange,
     format: PhantomData<F>,
+}
+
+impl<'a, F: Format, M: Memory> Adopt<'a, F, M> {
+    pub(crate) fn new(memory: &'a M, root: Frame, from: VirtRange, to: VirtRange) -> Self {
+        Adopt { memory, root, from, to, format: PhantomData }
+    }
 }
 
 impl<F: Format, M: Memory> Edit<F> for Adopt<'_, F, M> {
@@ -65,7 +84,7 @@ impl<F: Format, M: Memory> Edit<F> for Adopt<'_, F, M> {
         }
         if whole && source.start().is_multiple_of(level.span()) {
             let (table, index, raw) = self.find(source, level);
-            // Something below is present, so this is. What may not be shared moves page by page, and stays as writable as it was.
+            // It is a table, or a page. What may not be shared moves page by page, and stays as writable as it was.
             if level == Level::LAST || !self.memory.counts(F::output(raw)).has_unshareable() {
                 return Ok(Decision::Adopt(table, index));
             }
@@ -75,7 +94,7 @@ impl<F: Format, M: Memory> Edit<F> for Adopt<'_, F, M> {
 }
 
 impl<F: Format, M: Memory> Adopt<'_, F, M> {
-    /// The entry of `level` that covers exactly this range. There is one: something below it is present.
+    /// The entry of `level` that covers exactly this range. There is one: [`uniform`] has found something present.
     fn find(&self, range: VirtRange, level: Level) -> (Frame, usize, u64) {
         let address = VirtAddr::new(range.start()).expect("ranges are of user addresses");
         let (mut table, mut at) = (self.root, Level::ROOT);
@@ -90,14 +109,14 @@ impl<F: Format, M: Memory> Adopt<'_, F, M> {
     }
 }
 
-/// The one descriptor, empty or reserved, that stands for all of a range; `None` if anything in it is
-/// present or not all of it is alike.
+/// The one descriptor, empty or reserved, that stands for all of a range; `None` if there is a page or a table in it, or not all of it is
+/// alike. What a table holds is not looked at, or the answer would take as long as the range is large.
 fn uniform<F: Format>(memory: &impl Memory, table: Frame, level: Level, base: u64, range: VirtRange) -> Option<u64> {
     let mut common = None;
     for (index, slot, _) in slots(level, base, range) {
         let mut raw = memory.load(table, index);
         if F::is_present(raw) {
-            if level == Level::LAST {
+            if level == Level::LAST || slot.intersect(range) != Some(range) || slot == range {
                 return None;
             }
             raw = uniform::<F>(memory, F::output(raw), level.below(), slot.start(), range)?;

@@ -5,12 +5,17 @@
 //! diverged, and it allocates nothing.
 
 use core::cell::Cell;
+use core::ops::ControlFlow;
 
 use crate::commit::{Commit, Ledger, Source, frames_behind};
 use crate::exit::{Dead, release_entry};
 use crate::fork::Inheritance;
+use crate::forking::{Forking, Promise};
 use crate::gate::{self, Exclusive};
-use crate::{AddressSpace, ENTRIES, Format, Frame, Level, Memory, OutOfMemory, Purpose, Reach, Share, Tlb, VirtRange};
+use crate::{
+    AddressSpace, Budget, Debris, ENTRIES, Error, Format, Frame, Level, Memory, OutOfMemory, Progress, Purpose, Reach,
+    Share, Tlb, VirtRange,
+};
 
 /// The content of an address space at one moment. No core ever runs in it.
 #[must_use = "a snapshot that is dropped instead of destroyed leaks its tables"]
@@ -38,6 +43,32 @@ impl<F: Format, M: Memory> Snapshot<F, M> {
         self.space.fork(&NeverRan, self.share)
     }
 
+    /// Begins a new space with this content, in pieces.
+    ///
+    /// # Errors
+    /// As [`fork`](Self::fork).
+    pub fn begin_fork(&mut self) -> Result<Forking<F, M>, Error> {
+        self.space.begin_fork(self.share, Promise::BestEffort)
+    }
+
+    /// Goes on with it.
+    ///
+    /// # Errors
+    /// As [`AddressSpace::fork_step`].
+    pub fn fork_step(&mut self, forking: &mut Forking<F, M>, budget: Budget) -> Result<Progress, Error> {
+        self.space.fork_step(&NeverRan, forking, budget)
+    }
+
+    /// How many instructions, about, a [`fork`](Self::fork) takes at most.
+    pub fn fork_cost(&self) -> u64 {
+        self.space.fork_cost(self.share)
+    }
+
+    /// Gives the snapshot up, in constant time: what is left is to be cleared.
+    pub fn dismantle(self) -> Debris<F, M> {
+        self.space.dismantle(&NeverRan)
+    }
+
     /// Gives the snapshot up.
     pub fn destroy(self) {
         self.space.destroy(&NeverRan);
@@ -60,6 +91,14 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// As [`fork`](Self::fork).
     pub fn snapshot(&mut self, tlb: &impl Tlb, share: Share) -> Result<Snapshot<F, M>, OutOfMemory> {
         Ok(Snapshot { space: self.fork(tlb, share)?, share })
+    }
+
+    /// How many instructions, about, a [`restore`](Self::restore) takes, as far as that is below `limit`.
+    pub fn restore_cost(&self, snapshot: &Snapshot<F, M>, limit: u64) -> u64 {
+        let (own, source) = (self.root(), snapshot.space.root());
+        let mut cost = 0;
+        let _ = compared::<F>(&self.memory, (own, source), Level::ROOT, snapshot.share, limit, &mut cost);
+        cost
     }
 
     /// Brings the space back to a snapshot of it, or of any other space: afterwards it is what a fork of the snapshot would be.
@@ -108,6 +147,46 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         Ok(())
     }
 }
+
+/// Adds up what comparing two tables takes, and what has to be done about their differences. Stops at the limit.
+fn compared<F: Format>(
+    memory: &impl Memory,
+    (own, source): (Frame, Frame),
+    level: Level,
+    share: Share,
+    limit: u64,
+    cost: &mut u64,
+) -> ControlFlow<()> {
+    let (mine, wanted) = (memory.counts(own).bounds(), memory.counts(source).bounds());
+    let all = mine.start.min(wanted.start)..mine.end.max(wanted.end);
+    *cost += all.len() as u64 * COMPARE_COST;
+    for index in all {
+        if *cost >= limit {
+            return ControlFlow::Break(());
+        }
+        let (mine, wanted) = (memory.load(own, index), memory.load(source, index));
+        if mine == wanted {
+            continue;
+        }
+        *cost += DIVERGED_COST;
+        let tables = level != Level::LAST && F::is_present(mine) && F::is_present(wanted);
+        if !tables || F::write_protect(mine, level) == F::write_protect(wanted, level) {
+            continue;
+        }
+        let below = (F::output(mine), F::output(wanted));
+        if gate::is_sole(memory, below.0)
+            && (!share.includes(level.below()) || memory.counts(below.1).has_unshareable())
+        {
+            compared::<F>(memory, below, level.below(), share, limit, cost)?;
+        }
+    }
+    ControlFlow::Continue(())
+}
+
+/// Instructions, about, that the passes of a restore take for an entry that is the same in both tables.
+const COMPARE_COST: u64 = 24;
+/// For one that is not.
+const DIVERGED_COST: u64 = 250;
 
 struct Rewind<'a, M> {
     memory: &'a M,

@@ -119,7 +119,8 @@ impl<M: Memory> Tour<'_, M> {
         visitor: &mut impl FnMut(Visit) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
         let first = self.from.0.saturating_sub(base) / level.span();
-        for index in first as usize..ENTRIES {
+        let bounds = self.memory.counts(table).bounds();
+        for index in bounds.start.max(first as usize)..bounds.end {
             let start = base + index as u64 * level.span();
             if start >= self.end {
                 break;

@@ -52,12 +52,15 @@ pub(super) fn discard(process: &Process, address: u64, bytes: u64) -> Result<Out
 }
 
 /// `move`: gives what is mapped in a range other addresses.
-pub(super) fn relocate(process: &Process, from: u64, bytes: u64, to: u64) -> Result<Outcome, Error> {
+pub(super) fn relocate(process: &Ref<Process>, from: u64, bytes: u64, to: u64) -> Result<Outcome, Error> {
     let from = checked(from, bytes)?;
-    let Some(mut tree) = process.space.lock_to_change()? else { return Ok(Outcome::Busy) };
+    let Some(tree) = process.space.lock_to_change()? else { return Ok(Outcome::Busy) };
     let to = place(&tree, to, bytes)?;
-    tree.edit(|tree, tlb| tree.relocate(tlb, from, to))?;
-    Ok(Outcome::Done((to.start(), 0)))
+    let answer = (to.start(), 0);
+    Ok(match tree.relocate(process, from, to)? {
+        None => Outcome::Done(answer),
+        Some(moved) => Outcome::Task(Task::Move(moved, answer)),
+    })
 }
 
 /// `memory_create`: a memory object of zeroes.

@@ -14,7 +14,7 @@ mod thread;
 mod wait;
 
 pub use process::{Launch, Launched, complete_fork};
-pub use snapshot::complete as complete_snapshot;
+pub use snapshot::{complete as complete_snapshot, complete_restore};
 pub use wait::complete_wait;
 
 use crate::arch::{Context, timer};
@@ -49,7 +49,8 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
             outcome(thread, registers, result)
         }
         Call::Restore => match snapshot::restore(thread, registers, handle(x0), handle(x1), x2) {
-            Ok(()) => tidy(thread, Next::Restart),
+            Ok(None) => tidy(thread, Next::Restart),
+            Ok(Some(task)) => begin(thread, task),
             Err(error) => outcome(thread, registers, Err(error)),
         },
         Call::Spawn => outcome(thread, registers, process::spawn(process, x0)),

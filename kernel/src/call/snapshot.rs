@@ -5,7 +5,7 @@
 use super::Outcome;
 use super::process::{make_child, own, share_of};
 use crate::arch::Context;
-use crate::memory::space::{self, Fork, Kept};
+use crate::memory::space::{self, Fork, Forked, Kept, Tree};
 use crate::object::Ref;
 use crate::object::process::Process;
 use crate::object::snapshot::Snapshot;
@@ -55,7 +55,7 @@ pub(super) fn restore(
     handle: Handle,
     snapshot: Handle,
     value: u64,
-) -> Result<(), Error> {
+) -> Result<Option<Task>, Error> {
     let process = own(thread, handle)?;
     let object = process.object::<Snapshot>(snapshot, Rights::FORK)?;
     // 0 is what the call returned when it took the snapshot.
@@ -66,20 +66,44 @@ pub(super) fn restore(
     if process.has_other_threads() {
         return Err(Error::NotAllowed);
     }
-    object.restore(&mut process.space.lock()?)?;
+    let mut tree = process.space.lock()?;
+    let results = [snapshot.0.into(), value];
+    // What takes too long is a fork of the snapshot in the place of the process's memory, if there are tables for that.
+    if object.fork_cost() > space::FORK
+        && object.restore_cost(&tree, space::FORK) >= space::FORK
+        && let Ok(forked) = Forked::of(&object)
+    {
+        return Ok(Some(Task::Restore(forked, object, results)));
+    }
+    object.restore(&mut tree)?;
+    drop(tree);
     sched::replace_floating_point(thread, object.floating_point());
     registers.clone_from(object.registers());
-    registers.set_results([snapshot.0.into(), value]);
-    Ok(())
+    registers.set_results(results);
+    Ok(None)
+}
+
+/// The rest of going back to a snapshot, whose content is in this tree.
+pub fn complete_restore(thread: &Thread, tree: Tree, snapshot: &Snapshot, results: [u64; 2]) -> Context {
+    space::change_current(&thread.process.space, tree);
+    sched::replace_floating_point(thread, snapshot.floating_point());
+    let mut registers = snapshot.registers().clone();
+    registers.set_results(results);
+    registers
 }
 
 /// `fork` of a snapshot: a process that goes on where the snapshot was taken.
-pub(super) fn fork(thread: &Thread, snapshot: &Snapshot) -> Result<Outcome, Error> {
+pub(super) fn fork(thread: &Thread, snapshot: &Ref<Snapshot>) -> Result<Outcome, Error> {
     make_child(
         thread,
         snapshot.name,
         snapshot.registers(),
-        || snapshot.fork().map(|tree| Some(Fork::Made(tree))),
+        || {
+            if snapshot.fork_cost() > space::FORK {
+                return Ok(Some(Fork::Begun(Forked::of(snapshot)?)));
+            }
+            Ok(Some(Fork::Made(snapshot.fork()?)))
+        },
         |child| sched::give_floating_point(child, snapshot.floating_point()),
     )
 }

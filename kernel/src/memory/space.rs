@@ -1,19 +1,20 @@
 //! A process's address space: its translation tree, the lock on it, and the ASID it runs under.
 
+mod pieces;
+
+pub use pieces::{FORK, Fork, Forked, Kept, Moved, fork, keep};
+
 use crate::arch::{self, MAX_CORES};
 use crate::lock::{Mutex, MutexGuard};
 use crate::memory::asid::{Allocator, First, Tag};
 use crate::memory::kernel_memory::KernelMemory;
-use crate::object::Ref;
-use crate::object::process::Process;
 use crate::program;
 use core::mem;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use graft_abi::Error;
 use graft_paging::{
-    Access, AddressSpace, Budget, Change, Fault, Frame, Progress, Promise, Reach, Resolved, Share, Tlb, Usage,
-    VirtAddr, VirtRange,
+    Access, AddressSpace, Budget, Change, Fault, Frame, Progress, Reach, Resolved, Tlb, Usage, VirtAddr, VirtRange,
 };
 
 /// The tree of one address space.
@@ -273,108 +274,6 @@ fn step(
         }
     };
     tree.step(tlb, operation, budget, frame, before)
-}
-
-/// A fork in pieces, and the tree that is forked.
-pub struct Forked {
-    parent: Ref<Process>,
-    tree: Option<Tree>,
-    forking: Option<graft_paging::Forking<arch::Format, KernelMemory>>,
-}
-
-/// What a fork leads to at once.
-pub enum Fork {
-    /// The child's tree.
-    Made(Tree),
-    /// A fork that takes longer.
-    Begun(Forked),
-}
-
-/// The longest fork that is made at once, in instructions, about.
-const FORK: u64 = 14_000;
-/// What a step of a longer one takes.
-const FORK_PIECE: Budget = Budget(6_000);
-
-impl Forked {
-    /// Begins a fork of a process, if that takes long.
-    #[cold]
-    fn begin(parent: &Ref<Process>, mut tree: Locked<'_>, share: Share, promise: Promise) -> Result<Fork, Error> {
-        let forking = tree.begin_fork(share, promise).map_err(refusal)?;
-        let tree = parent.space.take_away(tree, parent.has_other_threads());
-        Ok(Fork::Begun(Forked { parent: parent.clone(), tree: Some(tree), forking: Some(forking) }))
-    }
-
-    /// Goes on with it.
-    ///
-    /// # Errors
-    /// [`Error::OutOfMemory`].
-    pub fn step(&mut self) -> Result<Progress, Error> {
-        let (Some(tree), Some(forking)) = (&mut self.tree, &mut self.forking) else { return Ok(Progress::Done) };
-        let tlb = Invalidator(&self.parent.space.tag);
-        match tree.fork_step(&tlb, forking, FORK_PIECE) {
-            Err(graft_paging::Error::Contended) => Ok(Progress::More),
-            result => result.map_err(refusal),
-        }
-    }
-
-    /// The child's tree, after the last step.
-    pub fn finish(mut self) -> Option<Tree> {
-        Some(self.forking.take()?.finish())
-    }
-
-    /// The same as a snapshot.
-    pub fn finish_snapshot(mut self) -> Option<graft_paging::Snapshot<arch::Format, KernelMemory>> {
-        Some(self.forking.take()?.finish_snapshot())
-    }
-}
-
-impl Drop for Forked {
-    fn drop(&mut self) {
-        if let Some(tree) = self.tree.take() {
-            self.parent.space.give_back(tree);
-        }
-        if let Some(forking) = self.forking.take() {
-            leave(forking.give_up());
-        }
-    }
-}
-
-/// Forks a process's memory, or begins to. `None` while another thread's operation is under way.
-///
-/// # Errors
-/// [`Error::OutOfMemory`], [`Error::NotAllowed`] for a promise that cannot be made any more.
-#[inline(always)]
-pub fn fork(parent: &Ref<Process>, share: Share, promise: Promise) -> Result<Option<Fork>, Error> {
-    let Some(mut tree) = parent.space.lock_to_change()? else { return Ok(None) };
-    if tree.fork_cost(share) > FORK {
-        return Forked::begin(parent, tree, share, promise).map(Some);
-    }
-    let child = tree.edit(|tree, tlb| match promise {
-        Promise::Guaranteed => tree.fork_guaranteed(tlb, share),
-        Promise::BestEffort => Ok(tree.fork(tlb, share)?),
-    });
-    Ok(Some(Fork::Made(child?)))
-}
-
-/// A snapshot that is there, or a fork that becomes one.
-pub enum Kept {
-    /// The snapshot.
-    Made(graft_paging::Snapshot<arch::Format, KernelMemory>),
-    /// The fork.
-    Begun(Forked),
-}
-
-/// Takes a snapshot of a process's memory, or begins to, likewise.
-///
-/// # Errors
-/// [`Error::OutOfMemory`].
-pub fn keep(process: &Ref<Process>, share: Share) -> Result<Option<Kept>, Error> {
-    let Some(mut tree) = process.space.lock_to_change()? else { return Ok(None) };
-    if tree.fork_cost(share) > FORK {
-        let begun = Forked::begin(process, tree, share, Promise::BestEffort)?;
-        return Ok(if let Fork::Begun(forked) = begun { Some(Kept::Begun(forked)) } else { None });
-    }
-    Ok(Some(Kept::Made(tree.edit(|tree, tlb| Ok(tree.snapshot(tlb, share)?))?)))
 }
 
 /// A tree that no core has run in, and that is destroyed with its holder if nobody takes it.

@@ -3,12 +3,14 @@
 use crate::arch::{self, Context, floating_point};
 use crate::lock::Mutex;
 use crate::memory::kernel_memory::KernelMemory;
-use crate::memory::space::{Locked, Tree};
+use crate::memory::space::{self, Locked, Tree};
 use crate::object::process::NAME_SIZE;
 use crate::object::{Kind, Object, Ref};
 use graft_abi::Error;
-use graft_paging::OutOfMemory;
+use graft_paging::{Budget, OutOfMemory, Progress};
 
+/// A tree with the content of a snapshot, in the making.
+type Forking = graft_paging::Forking<arch::Format, KernelMemory>;
 /// The tables of a snapshot.
 type Tables = graft_paging::Snapshot<arch::Format, KernelMemory>;
 
@@ -31,7 +33,7 @@ impl Object for Snapshot {
 impl Drop for Snapshot {
     fn drop(&mut self) {
         if let Some(tables) = self.tables.get_mut().take() {
-            tables.destroy();
+            space::leave(tables.dismantle());
         }
     }
 }
@@ -75,6 +77,36 @@ impl Snapshot {
     /// [`Error::OutOfMemory`].
     pub fn fork(&self) -> Result<Tree, Error> {
         self.with(Tables::fork)
+    }
+
+    /// Begins to make a tree with this content, in pieces.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn begin_fork(&self) -> Result<Forking, Error> {
+        self.tables.lock().as_mut().ok_or(Error::NotFound)?.begin_fork().map_err(space::refusal)
+    }
+
+    /// Goes on with it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a snapshot without tables; what the tree answers.
+    pub fn fork_step(
+        &self,
+        forking: &mut Forking,
+        budget: Budget,
+    ) -> Result<Result<Progress, graft_paging::Error>, Error> {
+        Ok(self.tables.lock().as_mut().ok_or(Error::NotFound)?.fork_step(forking, budget))
+    }
+
+    /// How many instructions, about, a [`fork`](Self::fork) takes at most.
+    pub fn fork_cost(&self) -> u64 {
+        self.tables.lock().as_ref().map_or(0, Tables::fork_cost)
+    }
+
+    /// How many instructions, about, bringing a tree back to this content takes, as far as that is below `limit`.
+    pub fn restore_cost(&self, tree: &Locked<'_>, limit: u64) -> u64 {
+        self.tables.lock().as_ref().map_or(0, |tables| tree.restore_cost(tables, limit))
     }
 
     /// Brings a tree back to this content.

@@ -18,7 +18,7 @@ use crate::arch::Context;
 use crate::call::{self, Launch, Launched};
 use crate::lock::Mutex;
 use crate::memory::kernel_memory::KernelMemory;
-use crate::memory::space::{self, Debris, Forked, Operation, PIECE};
+use crate::memory::space::{self, Debris, Forked, Moved, Operation, PIECE};
 use crate::object::Ref;
 use crate::object::memory::{Making, MemoryObject};
 use crate::object::process::Process;
@@ -49,6 +49,10 @@ pub enum Task {
     Fork(Forked, Ref<Thread>),
     /// A fork that becomes a snapshot.
     Keep(Forked, Ref<Snapshot>),
+    /// A move; what the call answers in the end.
+    Move(Moved, (u64, u64)),
+    /// A snapshot's content that takes the place of the process's, and what the call answers that took it.
+    Restore(Forked, Ref<Snapshot>, [u64; 2]),
     /// A program, for this process or a new one.
     Launch(Launch),
     /// Nothing more: the call is refused.
@@ -96,8 +100,11 @@ impl Work {
     pub fn step(&self, thread: &Thread) -> Step {
         let mut state = self.state.lock();
         state.debris.append(space::take_left());
-        if state.debris.clear(PIECE) == Progress::More {
-            return Step::More;
+        if !state.debris.is_empty() {
+            let cleared = state.debris.clear(PIECE);
+            if cleared == Progress::More || state.task.is_some() {
+                return Step::More;
+            }
         }
         let Some(task) = state.task.take() else {
             self.any.store(false, Ordering::Relaxed);
@@ -152,6 +159,18 @@ impl Task {
                 Ok(Progress::Done) => {
                     snapshot.fill(forked.finish_snapshot().expect("it was under way"));
                     (Step::Answer(call::complete_snapshot(process, snapshot)), None)
+                }
+                Err(error) => (Step::Answer(Err(error)), None),
+            },
+            Task::Move(mut moved, answer) => match moved.step() {
+                Ok(Progress::More) => (Step::More, Some(Task::Move(moved, answer))),
+                result => (Step::Answer(result.map(|_| answer)), None),
+            },
+            Task::Restore(mut forked, snapshot, results) => match forked.step() {
+                Ok(Progress::More) => (Step::More, Some(Task::Restore(forked, snapshot, results))),
+                Ok(Progress::Done) => {
+                    let tree = forked.finish().expect("it was under way");
+                    (Step::Registers(call::complete_restore(thread, tree, &snapshot, results)), None)
                 }
                 Err(error) => (Step::Answer(Err(error)), None),
             },

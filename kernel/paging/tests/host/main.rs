@@ -23,6 +23,7 @@ mod commit;
 mod costs;
 mod inheritance;
 mod memory;
+mod pieces;
 mod sizes;
 mod threads;
 mod tours;

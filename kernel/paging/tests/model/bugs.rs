@@ -617,6 +617,8 @@ fn every_allocation_fails_in_turn() {
             Operation::InPieces(1, 512 * GIB + PAGE, 513 * GIB, Piecewise::Reserving, rw, 1),
             Operation::InPieces(1, 0, 8 * KIB, Piecewise::Mapping, rw, 1),
             Operation::ExitInPieces(1, 1),
+            Operation::RelocateInPieces(1, HERE, 8 * MIB + PAGE, SIZE, 60_000),
+            Operation::RelocateInPieces(1, HERE, 8 * GIB, SIZE, 1),
             Operation::ForkInPieces(1, 2, Share::Pages, Promise::BestEffort, 1),
             Operation::ForkInPieces(1, 2, Share::Level3, Promise::BestEffort, 1),
         ];

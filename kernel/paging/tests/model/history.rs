@@ -48,6 +48,8 @@ pub enum Operation {
     Exit(usize),
     /// From, to, depth, whether it promises memory, budget.
     ForkInPieces(usize, usize, Share, Promise, u32),
+    /// Process, from, to, bytes, budget.
+    RelocateInPieces(usize, u64, u64, u64, u32),
     /// Process, budget.
     ExitInPieces(usize, u32),
     /// Process, address, bytes, what, permissions, budget.
@@ -101,7 +103,7 @@ fn operation(random: &mut Random, addresses: &[u64], guaranteed: bool) -> Operat
     let bytes =
         random.pick(&[4 * KIB, 4 * KIB, 8 * KIB, 2 * MIB, 2 * MIB + 4 * KIB, 4 * MIB, GIB, 512 * GIB, 513 * GIB]);
     let permissions = random.pick(&[ReadWrite, ReadWrite, ReadWrite, Read, ReadExecute, None]);
-    match random.below(116) {
+    match random.below(119) {
         0..=2 => Operation::Create(slot),
         3..=5 => Operation::Switch(random.below(CORES), slot),
         6..=15 => {
@@ -158,6 +160,10 @@ fn operation(random: &mut Random, addresses: &[u64], guaranteed: bool) -> Operat
             let share = random.pick(&[Share::Pages, Share::Pages, Share::Level3, Share::Level2, Share::Level1]);
             let promise = if guaranteed { Promise::Guaranteed } else { Promise::BestEffort };
             Operation::ForkInPieces(slot, random.below(SPACES), share, promise, random.pick(&[1, 1_000, 20_000]))
+        }
+        116..=118 => {
+            let budget = random.pick(&[1, 2_000, 20_000]);
+            Operation::RelocateInPieces(slot, address, random.pick(addresses), bytes, budget)
         }
         110..=111 => Operation::ExitInPieces(slot, random.pick(&[1, 300, 3_000, 20_000])),
         96 => Operation::Squeeze(random.pick(&[Some(0), Some(3), Some(20), Option::None, Option::None])),
@@ -219,6 +225,7 @@ fn step<A: Architecture>(world: &World<A>, operation: &Operation, addresses: &[u
         | Operation::Restore(slot, ..)
         | Operation::Access(_, slot, ..)
         | Operation::InPieces(slot, ..)
+        | Operation::RelocateInPieces(slot, ..)
         | Operation::ForkInPieces(slot, ..)
         | Operation::KernelAccess(slot, ..) => Some(slot),
         _ => None,
@@ -245,6 +252,9 @@ fn step<A: Architecture>(world: &World<A>, operation: &Operation, addresses: &[u
         Operation::Exit(slot) => world.exit(slot),
         Operation::ForkInPieces(from, to, share, promise, budget) => {
             world.fork_in_pieces(from, to, share, promise, budget)
+        }
+        Operation::RelocateInPieces(slot, from, to, bytes, budget) => {
+            world.relocate_in_pieces(slot, range(from, bytes), range(to, bytes), budget)
         }
         Operation::ExitInPieces(slot, budget) => world.exit_in_pieces(slot, budget),
         Operation::InPieces(slot, start, bytes, what, permissions, budget) => {

@@ -128,6 +128,9 @@ fn whatever_happens<A: Architecture + 'static>(action: fn(&Case<A>)) {
                 let exit = |case: &Case<A>| case.0.exit_in_pieces(1, 1).unwrap();
                 at_every_point(&what, || family::<A>(share, guaranteed), &exit, action);
             }
+            let to = range(4 * GIB + PAGE, SIZE);
+            let relocate = |case: &Case<A>| case.0.relocate_in_pieces(1, range(HERE, SIZE), to, 60_000).unwrap();
+            at_every_point(&what, || family::<A>(share, guaranteed), &relocate, action);
             for depth in [Share::Pages, Share::Level3] {
                 let promise = if guaranteed { Promise::Guaranteed } else { Promise::BestEffort };
                 let fork = |case: &Case<A>| case.0.fork_in_pieces(1, 3, depth, promise, 1).unwrap();

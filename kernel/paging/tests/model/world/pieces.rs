@@ -189,6 +189,53 @@ impl<A: Architecture + 'static> World<A> {
         Ok(())
     }
 
+    /// Moves in pieces of this budget. Where that is given up half way, the process ends.
+    pub fn relocate_in_pieces(&self, slot: usize, from: VirtRange, to: VirtRange, budget: u32) -> Verdict {
+        let Some(process) = self.process(slot).filter(|process| !process.claimed.get()) else { return Ok(()) };
+        let (tlb, budget) = (self.tlb(&process), Budget(budget));
+        let apart = from.end() <= to.start() || to.end() <= from.start();
+        let free = apart && process.oracle.borrow().is_free(to);
+        // Locked from the first piece to the last: no fault is answered between them.
+        let mut guard = process.space.borrow_mut();
+        let space = guard.as_mut().expect("a process in a slot has a space");
+        let mut operation = Operation::new(Shared(self.machine.clone()), from, Change::Move(to));
+        let mut patience = PATIENCE;
+        // What stands in both places for a while is not what the oracle says.
+        self.rewriting.set(true);
+        let result = loop {
+            match space.step(&tlb, &mut operation, budget, |_| unreachable!(), |_, _| {}) {
+                Ok(Progress::Done) => break Some(Ok(())),
+                Ok(Progress::More) => {}
+                Err(Error::Contended) if patience > 0 => patience -= 1,
+                Err(error) => break Some(Err(error)),
+            }
+            self.machine.interleave();
+            let given_up = match self.chance.borrow_mut().as_mut() {
+                Some(random) => random.below(60) == 0,
+                None => false,
+            };
+            if given_up {
+                break None;
+            }
+        };
+        self.rewriting.set(false);
+        let debris = space.take_debris();
+        drop((guard, operation));
+        if let Some(Ok(())) = result {
+            process.oracle.borrow_mut().relocate(from, to);
+        }
+        self.clear_away(slot, debris, budget)?;
+        match result {
+            None => self.exit(slot),
+            Some(Ok(())) if !free => Err(format!("a move of {from:?} in pieces overwrote something in {to:?}")),
+            Some(Err(Error::Occupied(_))) if free => {
+                Err(format!("a move of {from:?} in pieces refused {to:?}, which is free"))
+            }
+            Some(Ok(()) | Err(Error::Occupied(_) | Error::OutOfMemory | Error::Contended)) => Ok(()),
+            Some(Err(error)) => Err(format!("a move of {from:?} in pieces to {to:?}: {error}")),
+        }
+    }
+
     /// Ends a process in pieces of this budget.
     pub fn exit_in_pieces(&self, slot: usize, budget: u32) -> Verdict {
         let Some(process) = self.processes[slot].take() else { return Ok(()) };

@@ -1,0 +1,122 @@
+//! What goes in pieces: how much a step does, and what a refusal and a step that is the last one leave behind.
+
+use graft_paging::{Budget, Change, Error, Frame, Operation, Permissions, Progress, Promise, Share};
+
+use crate::memory::{GIB, Host, MIB, Notes, PAGE, at, range, space, write};
+
+/// A step of a kernel's: less than the smallest piece of freeing there is.
+const STEP: Budget = Budget(12_000);
+/// Most frames that such a step may free: a full table's pages, and four tables.
+const FREED: usize = 516;
+
+fn no_frame(_: u64) -> Frame {
+    unreachable!("no pages are mapped")
+}
+
+cases! {
+    fn freeing_in_pieces_frees_a_table_at_a_time_and_everything_in_the_end<F>() {
+        let (host, tlb) = (Host::new(6_000), Notes::default());
+        let mut owner = space::<F>(&host, &[(GIB, 16 * MIB)]);
+        for page in 0..16 * MIB / PAGE {
+            write(&mut owner, GIB + page * PAGE);
+        }
+        let mut left = host.in_use();
+        let mut debris = owner.dismantle(&tlb);
+        assert_eq!(host.in_use(), left, "dismantling frees nothing");
+        let mut steps = 0;
+        loop {
+            let progress = debris.clear(STEP);
+            let freed = left - host.in_use();
+            assert!(freed > 0 && freed <= FREED, "a step frees {freed} frames");
+            (left, steps) = (host.in_use(), steps + 1);
+            if progress == Progress::Done {
+                break;
+            }
+        }
+        assert!(steps >= 8 && debris.is_empty());
+        assert_eq!(host.in_use(), 0);
+    }
+
+    fn a_change_in_pieces_that_is_refused_at_its_end_has_changed_nothing<F>() {
+        let (host, tlb) = (Host::new(2_000), Notes::default());
+        // A page is missing before the last one.
+        let mut owner = space::<F>(&host, &[(GIB, 4 * MIB - 2 * PAGE), (GIB + 4 * MIB - PAGE, PAGE)]);
+        for page in 0..1_000 {
+            write(&mut owner, GIB + page * PAGE);
+        }
+        let mut operation = Operation::new(host.clone(), range(GIB, 4 * MIB), Change::Protect(Permissions::Read));
+        let mut steps = 1;
+        let refusal = loop {
+            match owner.step(&tlb, &mut operation, STEP, no_frame, |_, _| {}) {
+                Ok(Progress::More) => steps += 1,
+                Ok(Progress::Done) => panic!("a hole was protected"),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(refusal, Error::NotMapped(at(GIB + 4 * MIB - 2 * PAGE)));
+        assert!(steps > 3, "{steps} steps");
+        drop(operation);
+        let first = owner.translate(at(GIB)).unwrap();
+        assert!(first.page.permissions == Permissions::ReadWrite && first.writable_now);
+        assert_eq!(host.committed(), 0);
+        owner.destroy(&tlb);
+        assert_eq!(host.in_use(), 0);
+    }
+
+    fn a_change_in_pieces_reaches_all_and_leaves_nothing_committed<F>() {
+        let (host, tlb) = (Host::new(4_000), Notes::default());
+        let mut parent = space::<F>(&host, &[(GIB, 4 * MIB)]);
+        for page in 0..1_024 {
+            write(&mut parent, GIB + page * PAGE);
+        }
+        let child = parent.fork(&tlb, Share::Level1).unwrap();
+        let mut operation = Operation::new(host.clone(), range(GIB, 4 * MIB), Change::Protect(Permissions::Read));
+        let mut applied = GIB;
+        while parent.step(&tlb, &mut operation, STEP, no_frame, |_, _| {}).unwrap() == Progress::More {
+            assert!(operation.applied_to() >= applied);
+            applied = operation.applied_to();
+            let permissions = |address| parent.translate(at(address)).map(|found| found.page.permissions);
+            if applied > GIB {
+                assert_eq!(permissions(applied - PAGE), Some(Permissions::Read));
+                assert_eq!(permissions(applied), Some(Permissions::ReadWrite));
+            }
+        }
+        drop(operation);
+        assert_eq!(child.translate(at(GIB)).unwrap().page.permissions, Permissions::ReadWrite);
+        assert_eq!(parent.translate(at(GIB + 4 * MIB - PAGE)).unwrap().page.permissions, Permissions::Read);
+        assert_eq!(host.committed(), 0);
+        [parent, child].into_iter().for_each(|space| space.destroy(&tlb));
+        assert_eq!(host.in_use(), 0);
+    }
+
+    fn a_fork_in_pieces_is_what_a_fork_is_at_every_depth<F>() {
+        for share in [Share::Pages, Share::Level3, Share::Level2, Share::Level1] {
+            for promise in [Promise::BestEffort, Promise::Guaranteed] {
+                let (host, tlb) = (Host::new(4_000), Notes::default());
+                let mut parent = space::<F>(&host, &[(GIB, 4 * MIB), (700 * GIB, GIB)]);
+                for page in 0..600 {
+            write(&mut parent, GIB + page * PAGE);
+        }
+                let mut forking = parent.begin_fork(share, promise).unwrap();
+                while parent.fork_step(&tlb, &mut forking, Budget(1)).unwrap() == Progress::More {}
+                let child = forking.finish();
+                let usage = child.usage();
+                assert_eq!(usage, parent.usage());
+                let owed = match promise {
+                    Promise::BestEffort => 0,
+                    Promise::Guaranteed => host_owed(&host, usage.resident + usage.tables, &parent.usage()),
+                };
+                assert_eq!(host.committed() as u64, owed, "{share:?}, {promise:?}");
+                child.destroy(&tlb);
+                assert_eq!(host.committed(), 0);
+                parent.destroy(&tlb);
+                assert_eq!(host.in_use(), 0);
+            }
+        }
+    }
+}
+
+/// The charge: frames of both spaces, each counted as if it shared nothing, less the frames in use.
+fn host_owed(host: &Host, child: u64, parent: &graft_paging::Usage) -> u64 {
+    child + parent.resident + parent.tables - host.in_use() as u64
+}

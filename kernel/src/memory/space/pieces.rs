@@ -1,0 +1,189 @@
+//! Forks and moves in pieces: the tree is away from its space meanwhile.
+//!
+//! A fault that wants it waits, and so does every call. Where other threads may be running in the space it has been frozen: they read what is there, and
+//! wait as soon as they store something.
+
+#![forbid(unsafe_code)]
+
+use super::{Invalidator, Locked, Operation, PIECE, Tree, leave, refusal, step};
+use crate::arch;
+use crate::memory::kernel_memory::KernelMemory;
+use crate::object::Ref;
+use crate::object::process::Process;
+use crate::object::snapshot::Snapshot;
+use graft_abi::Error;
+use graft_paging::{Budget, Change, Progress, Promise, Share, VirtRange};
+
+/// A move in pieces, and the tree that is changed.
+pub struct Moved {
+    process: Ref<Process>,
+    tree: Option<Tree>,
+    operation: Operation,
+}
+
+impl Locked<'_> {
+    /// Moves a range, or begins to: `None` if that was all.
+    ///
+    /// # Errors
+    /// As the tree's `relocate`; nothing has changed then.
+    pub fn relocate(mut self, process: &Ref<Process>, from: VirtRange, to: VirtRange) -> Result<Option<Moved>, Error> {
+        let mut operation = Operation::new(KernelMemory, from, Change::Move(to));
+        let progress = self.step(&mut operation, |_| unreachable!("no pages are mapped here"))?;
+        if self.has_debris() {
+            leave(self.take_debris());
+        }
+        if progress == Progress::Done {
+            return Ok(None);
+        }
+        let tree = process.space.take_away(self, process.has_other_threads());
+        Ok(Some(Moved { process: process.clone(), tree: Some(tree), operation }))
+    }
+}
+
+impl Moved {
+    /// Goes on with it.
+    ///
+    /// # Errors
+    /// As the tree's `relocate`; nothing has changed then.
+    pub fn step(&mut self) -> Result<Progress, Error> {
+        let Some(tree) = &mut self.tree else { return Ok(Progress::Done) };
+        let tlb = Invalidator(&self.process.space.tag);
+        let frame = |_| unreachable!("no pages are mapped here");
+        let progress = step(tree, &tlb, &mut self.operation, PIECE, frame);
+        leave(tree.take_debris());
+        match progress {
+            Err(graft_paging::Error::Contended) => Ok(Progress::More),
+            result => result.map_err(refusal),
+        }
+    }
+}
+
+impl Drop for Moved {
+    fn drop(&mut self) {
+        if let Some(tree) = self.tree.take() {
+            self.process.space.give_back(tree);
+        }
+    }
+}
+
+/// What a fork in pieces is made of.
+enum Origin {
+    /// A process, whose tree is away.
+    Process(Ref<Process>, Option<Tree>),
+    /// A snapshot.
+    Snapshot(Ref<Snapshot>),
+}
+
+/// A fork in pieces.
+pub struct Forked {
+    origin: Origin,
+    forking: Option<graft_paging::Forking<arch::Format, KernelMemory>>,
+}
+
+/// What a fork leads to at once.
+pub enum Fork {
+    /// The child's tree.
+    Made(Tree),
+    /// A fork that takes longer.
+    Begun(Forked),
+}
+
+/// The longest fork that is made at once, in instructions, about.
+pub const FORK: u64 = 14_000;
+/// What a step of a longer one takes.
+const FORK_PIECE: Budget = Budget(6_000);
+
+impl Forked {
+    /// Begins a fork of a process, if that takes long.
+    #[cold]
+    fn begin(parent: &Ref<Process>, mut tree: Locked<'_>, share: Share, promise: Promise) -> Result<Fork, Error> {
+        let forking = tree.begin_fork(share, promise).map_err(refusal)?;
+        let tree = parent.space.take_away(tree, parent.has_other_threads());
+        Ok(Fork::Begun(Forked { origin: Origin::Process(parent.clone(), Some(tree)), forking: Some(forking) }))
+    }
+
+    /// Goes on with it.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn step(&mut self) -> Result<Progress, Error> {
+        let Some(forking) = &mut self.forking else { return Ok(Progress::Done) };
+        let progress = match &mut self.origin {
+            Origin::Process(process, Some(tree)) => {
+                tree.fork_step(&Invalidator(&process.space.tag), forking, FORK_PIECE)
+            }
+            Origin::Process(_, None) => Ok(Progress::Done),
+            Origin::Snapshot(snapshot) => snapshot.fork_step(forking, FORK_PIECE)?,
+        };
+        match progress {
+            Err(graft_paging::Error::Contended) => Ok(Progress::More),
+            result => result.map_err(refusal),
+        }
+    }
+
+    /// Begins to make a tree with a snapshot's content.
+    pub fn of(snapshot: &Ref<Snapshot>) -> Result<Forked, Error> {
+        Ok(Forked { origin: Origin::Snapshot(snapshot.clone()), forking: Some(snapshot.begin_fork()?) })
+    }
+
+    /// The child's tree, after the last step.
+    pub fn finish(mut self) -> Option<Tree> {
+        Some(self.forking.take()?.finish())
+    }
+
+    /// The same as a snapshot.
+    pub fn finish_snapshot(mut self) -> Option<graft_paging::Snapshot<arch::Format, KernelMemory>> {
+        Some(self.forking.take()?.finish_snapshot())
+    }
+}
+
+impl Drop for Forked {
+    fn drop(&mut self) {
+        if let Origin::Process(process, tree) = &mut self.origin
+            && let Some(tree) = tree.take()
+        {
+            process.space.give_back(tree);
+        }
+        if let Some(forking) = self.forking.take() {
+            leave(forking.give_up());
+        }
+    }
+}
+
+/// Forks a process's memory, or begins to. `None` while another thread's operation is under way.
+///
+/// # Errors
+/// [`Error::OutOfMemory`], [`Error::NotAllowed`] for a promise that cannot be made any more.
+#[inline(always)]
+pub fn fork(parent: &Ref<Process>, share: Share, promise: Promise) -> Result<Option<Fork>, Error> {
+    let Some(mut tree) = parent.space.lock_to_change()? else { return Ok(None) };
+    if tree.fork_cost(share) > FORK {
+        return Forked::begin(parent, tree, share, promise).map(Some);
+    }
+    let child = tree.edit(|tree, tlb| match promise {
+        Promise::Guaranteed => tree.fork_guaranteed(tlb, share),
+        Promise::BestEffort => Ok(tree.fork(tlb, share)?),
+    });
+    Ok(Some(Fork::Made(child?)))
+}
+
+/// A snapshot that is there, or a fork that becomes one.
+pub enum Kept {
+    /// The snapshot.
+    Made(graft_paging::Snapshot<arch::Format, KernelMemory>),
+    /// The fork.
+    Begun(Forked),
+}
+
+/// Takes a snapshot of a process's memory, or begins to, likewise.
+///
+/// # Errors
+/// [`Error::OutOfMemory`].
+pub fn keep(process: &Ref<Process>, share: Share) -> Result<Option<Kept>, Error> {
+    let Some(mut tree) = process.space.lock_to_change()? else { return Ok(None) };
+    if tree.fork_cost(share) > FORK {
+        let begun = Forked::begin(process, tree, share, Promise::BestEffort)?;
+        return Ok(if let Fork::Begun(forked) = begun { Some(Kept::Begun(forked)) } else { None });
+    }
+    Ok(Some(Kept::Made(tree.edit(|tree, tlb| Ok(tree.snapshot(tlb, share)?))?)))
+}
