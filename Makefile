@@ -13,6 +13,7 @@
 #= SECURE=1 | run gdb | virt: with EL3
 #= VIRT=1 | run gdb | virt: with EL2
 #= ICOUNT=1 | run gdb | count instructions: one is one nanosecond, the same in every run
+#= ARCHIVE=FILE | run gdb | boot with this archive, tar or newc cpio, gzipped or not, instead of the one that is built
 #= TIMEOUT=SECONDS | run | end the run after that time (with CMD: 300; 0 lifts it)
 #= ONLY=TEXT | test | only tests whose names contain it
 #= JOBS=N | test bench bench-linux | emulators at a time (one per core)
@@ -80,6 +81,7 @@ PACKAGES := -p graft-kernel -p graft-boot -p graft-rt $(PROGRAM_PACKAGES) -p gra
 export GRAFT_LINE = $(value CMD)
 MACHINE = --board $(BOARD) $(if $(CPU),--cpu $(CPU)) $(if $(SMP),--smp $(SMP)) $(if $(MEM),--mem $(MEM)) \
 	$(if $(GIC),--gic $(GIC)) $(if $(SECURE),--secure) $(if $(VIRT),--virtualization) $(if $(ICOUNT),--icount) \
+	$(if $(ARCHIVE),--archive "$(ARCHIVE)") \
 	$(if $(value CMD),--cmd "$$GRAFT_LINE")
 
 # cargo reports its progress where there is something to compile, and is silent where there is not.

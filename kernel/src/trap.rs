@@ -7,7 +7,7 @@ use crate::object::thread::Thread;
 use crate::program::elf::STACK_GUARD;
 use crate::{call, sched};
 use core::{fmt, ptr};
-use graft_abi::{ExitStatus, FaultKind, STACK_SIZE, STACK_TOP};
+use graft_abi::{Error, ExitStatus, FaultKind, STACK_SIZE, STACK_TOP};
 use graft_paging::{Access, Fault, VirtAddr};
 
 /// What happens after a trap.
@@ -16,6 +16,8 @@ pub enum Next {
     Resume,
     /// The call was refused for want of memory. Nothing has changed, its arguments are still in the registers.
     WantMemory,
+    /// It was refused for good.
+    NoMemory,
     /// The thread goes on with other registers.
     Restart,
     /// The thread has been put somewhere else; whoever is next runs.
@@ -46,8 +48,31 @@ unsafe fn answer_call(context: *mut Context) -> *mut Context {
     let (thread, registers) = unsafe { (Thread::of(context), &mut *context) };
     match call::dispatch(thread, registers) {
         Next::Resume => ptr::null_mut(),
+        Next::WantMemory => carry_out(dispatch_again(thread, registers), context),
         next => carry_out(next, context),
     }
+}
+
+/// How often an operation is tried again that was refused for want of memory, after all cores have brought back what they keep. Others may
+/// be quicker to take it, but they do not keep a thread in the kernel for as long as they allocate.
+const RETRIES: u32 = 4;
+
+/// Makes a call again that was refused for want of memory: it has changed nothing.
+#[cold]
+fn dispatch_again(thread: &Thread, registers: &mut Context) -> Next {
+    for _ in 0..RETRIES {
+        if space::met_absence() {
+            return call::again(registers);
+        }
+        if !frames::gather() {
+            break;
+        }
+        match call::dispatch(thread, registers) {
+            Next::WantMemory => {}
+            next => return next,
+        }
+    }
+    Next::NoMemory
 }
 
 /// Every other trap of a thread ends up here, likewise. Returns the registers of the thread to resume.
@@ -78,14 +103,9 @@ unsafe fn answer_trap(context: *mut Context, trap: Trap) -> *mut Context {
 fn carry_out(next: Next, context: *mut Context) -> *mut Context {
     match next {
         Next::Resume | Next::Restart => context,
-        Next::WantMemory if space::met_absence() => {
-            // SAFETY: as in `call_from_user`; the borrow of the registers there has ended.
-            call::again(unsafe { &mut *context });
-            sched::give_way(context)
-        }
-        Next::WantMemory => {
+        Next::WantMemory | Next::NoMemory => {
             // SAFETY: as in `answer_call`; the borrow of the registers there has ended.
-            call::want_memory(unsafe { &mut *context });
+            unsafe { &mut *context }.set_result(Error::OutOfMemory.to_register());
             context
         }
         Next::Switch => sched::next(),
@@ -113,11 +133,7 @@ fn answer_failure(thread: &Thread, pc: u64, failure: Failure) -> Next {
             }
             Err(fault) => {
                 drop(tree);
-                // The same fault comes again, and finds what other cores have given back.
-                if fault == Fault::OutOfMemory && frames::gather() {
-                    return Next::Resume;
-                }
-                return end(thread, pc, kind_of_fault(failure, fault), Some(failure.address));
+                return repair_again(thread, pc, failure, (address, fault));
             }
         }
     }
@@ -126,6 +142,26 @@ fn answer_failure(thread: &Thread, pc: u64, failure: Failure) -> Next {
         return Next::GiveWay;
     }
     end_by_failure(thread, pc, failure)
+}
+
+/// Answers a fault again if there was no frame for it, with what other cores have given back, or ends the process.
+#[cold]
+fn repair_again(thread: &Thread, pc: u64, failure: Failure, (address, mut fault): (VirtAddr, Fault)) -> Next {
+    let process = &*thread.process;
+    for _ in 0..RETRIES {
+        if fault != Fault::OutOfMemory || !frames::gather() {
+            break;
+        }
+        let Ok(mut tree) = process.space.lock() else { break };
+        match tree.fault(address, failure.access) {
+            Ok(resolved) => {
+                process.statistics.count(&resolved);
+                return Next::Resume;
+            }
+            Err(again) => fault = again,
+        }
+    }
+    end(thread, pc, kind_of_fault(failure, fault), Some(failure.address))
 }
 
 /// Failures to which no tree has an answer.

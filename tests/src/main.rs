@@ -147,6 +147,9 @@ struct MachineArguments {
     /// Count instructions instead of time.
     #[arg(long)]
     icount: bool,
+    /// Boot with this archive instead of the one that is built.
+    #[arg(long)]
+    archive: Option<PathBuf>,
     /// A shell line to run before powering off.
     #[arg(long)]
     cmd: Option<String>,
@@ -154,7 +157,8 @@ struct MachineArguments {
 
 impl MachineArguments {
     fn machine(&self, build: &Build) -> Result<Machine, String> {
-        let mut machine = Machine::new(&build.kernel_image()).with_archive(&build.archive());
+        let archive = self.archive.clone().unwrap_or_else(|| build.archive());
+        let mut machine = Machine::new(&build.kernel_image()).with_archive(&archive);
         machine.icount = self.icount;
         match self.board {
             Board::Raspi4b => {

@@ -301,7 +301,7 @@ fn more_than_there_is_room_for_is_refused_whatever_length_is_claimed() {
 
 /// An archive of every kind that is read.
 fn good() -> Vec<Vec<u8>> {
-    let content: Vec<u8> = (0..BIG).map(|number| (number * number >> 3) as u8).collect();
+    let content: Vec<u8> = (0..BIG).map(|number| ((number * number) >> 3) as u8).collect();
     let record = b"20 path=longer/name\n";
     let tar =
         Tar::default().file("./init", &content).add(b'x', "h", "", record).file("n", b"1").add(b'2', "l", "init", b"");

@@ -7,8 +7,9 @@
 //! 4. *Invalidate* once.
 //! 5. *Sweep.* Empty what was retired and drop the references it held.
 //!
-//! The plan holds when it is applied: the space is held by `&mut`, and the counts of tables that it alone reaches cannot rise. Others may
-//! drop their references meanwhile; then some frames were set aside for nothing and go back.
+//! The plan holds when it is applied. The space is held by `&mut`, and the counts of tables that it alone reaches cannot rise. Others may
+//! drop their references meanwhile; then some frames were set aside for nothing and go back. Others may also make the two stores that a
+//! frozen table permits; the operation gives the same answer before and after them ([`Edit::decide`]).
 
 use crate::commit::{Commit, Ledger, Shortage, Source, frames_behind};
 use crate::exit::{Dead, release_copied, release_entry};
@@ -16,8 +17,7 @@ use crate::gate::{self, Exclusive, Stock};
 use crate::memory::Counts;
 use crate::split::copy_table;
 use crate::{
-    AddressSpace, Budget, ENTRIES, Entry, Error, Format, Frame, Inherit, Kind, Level, Memory, Reach, Reservation, Tlb,
-    VirtAddr, VirtRange,
+    AddressSpace, Budget, ENTRIES, Entry, Error, Format, Frame, Kind, Level, Memory, Reach, Tlb, VirtAddr, VirtRange,
 };
 
 /// What becomes of a descriptor in the range.
@@ -38,9 +38,16 @@ pub(crate) enum Decision {
 
 /// An operation on a range.
 pub(crate) trait Edit<F: Format> {
+    /// Instructions, about, that an answer takes, for an entry above pages that is empty: beyond what is usual.
+    fn look_cost(&self) -> u32 {
+        0
+    }
+
     /// What becomes of the descriptor `raw` of a table of `level` that covers `slot`. `whole`: all of `slot` lies in the range.
     ///
-    /// The same question has the same answer every time it is asked.
+    /// Asked twice, for the plan and when it is applied, and another core may have shown the page of zeroes or taken write permission away in
+    /// between, here and in every other table that is shared. Refusals and what is descended into are the same both times: see
+    /// [`gate::for_good`].
     fn decide(&self, raw: u64, level: Level, slot: VirtRange, whole: bool) -> Result<Decision, Error>;
 }
 
@@ -275,6 +282,7 @@ impl<'a, M: Memory, E> Plan<'a, M, E> {
                     continue;
                 }
                 Decision::Keep => KEEP_COST,
+                Decision::Store(_) if level != Level::LAST => STORE_COST + self.edit.look_cost(),
                 Decision::Store(_) => STORE_COST,
                 Decision::Adopt(table, index) if self.paid => {
                     let adopted = self.memory.load(table, index);
@@ -293,6 +301,7 @@ impl<'a, M: Memory, E> Plan<'a, M, E> {
 
 impl<M: Memory, E> Plan<'_, M, E> {
     /// What lies below an entry that is looked into.
+    #[inline(always)]
     fn below<F: Format>(&mut self, raw: u64, level: Level, slot: VirtRange, frozen: bool) -> Result<Needed, Error>
     where
         E: Edit<F>,
@@ -307,7 +316,7 @@ impl<M: Memory, E> Plan<'_, M, E> {
             (Below::Table(child), frozen, if frozen { SPLIT_COST } else { ENTRY_COST })
         } else {
             needed.new += usize::from(!counted);
-            (Below::Uniform(raw), false, NEW_COST)
+            (Below::Uniform(raw), false, NEW_COST + self.edit.look_cost())
         };
         if self.exceeds(cost, slot) {
             return Ok(Needed::default());
@@ -479,8 +488,7 @@ fn adopt<F: Format>(memory: &impl Memory, source: Frame, index: usize, level: Le
 /// The reservation that stands for a page whose content is given up.
 fn forgotten<F: Format>(raw: u64) -> u64 {
     let Entry::Page(page) = F::decode(raw, Level::LAST) else { unreachable!("only pages are forgotten") };
-    let inherit = if page.kind == Kind::NoInherit { Inherit::No } else { Inherit::Yes };
-    F::encode(Entry::Reserved(Reservation { permissions: page.permissions, inherit }), Level::LAST)
+    F::encode(Entry::Reserved(page.untouched()), Level::LAST)
 }
 
 /// Empties every retired slot in the range, or restores its reservation, and drops the reference that it held. The TLBs have forgotten them.

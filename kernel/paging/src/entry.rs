@@ -95,6 +95,14 @@ pub struct Page {
     pub writable: bool,
 }
 
+impl Page {
+    /// The reservation that stands for the page when its content is given up, or not there yet.
+    pub(crate) fn untouched(&self) -> Reservation {
+        let inherit = if self.kind == Kind::NoInherit { Inherit::No } else { Inherit::Yes };
+        Reservation { permissions: self.permissions, inherit }
+    }
+}
+
 /// A table descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Table {

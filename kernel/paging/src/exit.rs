@@ -110,6 +110,8 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
 const PAGE_COST: u32 = 31;
 /// For an entry of another table.
 const ENTRY_COST: u32 = 12;
+/// What a step may have done and still begin with a table that exceeds the budget.
+const LITTLE: u32 = 500;
 /// For a table that goes.
 const TABLE_COST: u32 = 80;
 
@@ -254,16 +256,12 @@ impl Dead {
         let bounds = counts.bounds();
         if level == Level::LAST {
             let cost = bounds.len() as u32 * PAGE_COST;
-            if *done != 0 && done.saturating_add(cost) > budget.0 {
+            if *done > LITTLE && done.saturating_add(cost) > budget.0 {
                 return false;
             }
             *done = done.saturating_add(cost + TABLE_COST);
             self.pop(memory);
-            for index in bounds {
-                // Also where it has been retired: it still holds its reference.
-                release::<F>(memory, memory.load(table, index), level, entries);
-            }
-            entries.free(memory, table, Purpose::Table);
+            free_pages::<F>(memory, table, entries);
         } else {
             if *done != 0 && done.saturating_add(bounds.len() as u32 * ENTRY_COST) > budget.0 {
                 return false;
@@ -273,6 +271,15 @@ impl Dead {
                 if (F::is_present(raw) || F::is_retired(raw))
                     && let Some(child) = release::<F>(memory, raw, level, entries)
                 {
+                    if level.below() == Level::LAST {
+                        let cost = memory.counts(child).bounds().len() as u32 * PAGE_COST + TABLE_COST;
+                        let scanned = bounds.len() as u32 * ENTRY_COST;
+                        if done.saturating_add(cost).saturating_add(scanned) <= budget.0 {
+                            *done = done.saturating_add(cost);
+                            free_pages::<F>(memory, child, entries);
+                            continue;
+                        }
+                    }
                     counts.set_bounds(index + 1..bounds.end);
                     *done = done.saturating_add((index + 1 - bounds.start) as u32 * ENTRY_COST);
                     self.push(memory, child, level.below(), entries.mark());
@@ -285,6 +292,16 @@ impl Dead {
         }
         *done < budget.0
     }
+}
+
+/// Frees a level-3 table, after the references that its entries hold.
+#[inline(always)]
+fn free_pages<F: Format>(memory: &impl Memory, table: Frame, entries: &impl Entries) {
+    for index in memory.counts(table).bounds() {
+        // Also where it has been retired: it still holds its reference.
+        release::<F>(memory, memory.load(table, index), Level::LAST, entries);
+    }
+    entries.free(memory, table, Purpose::Table);
 }
 
 /// Drops the reference that a present descriptor of this level held. Every TLB has forgotten the descriptor. A table whose last reference it

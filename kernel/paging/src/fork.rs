@@ -14,13 +14,12 @@
 //! Entries that a child must not get, or that must stay writable, make their table, and the tables above
 //! it, copied; their neighbours stay shared.
 
-use crate::commit::{Commit, Source};
+use crate::commit::{Commit, Shortage, Source};
 use crate::exit::free_table;
 use crate::gate::{self, Exclusive, Fresh};
 use crate::memory::Counts;
 use crate::{
-    AddressSpace, Entry, Error, Format, Frame, Inherit, Kind, Level, Memory, OutOfMemory, Purpose, Reach, Tlb, Usage,
-    VirtRange,
+    AddressSpace, Entry, Error, Format, Frame, Inherit, Kind, Level, Memory, Purpose, Reach, Tlb, Usage, VirtRange,
 };
 
 /// From which level down `fork` shares tables.
@@ -57,9 +56,10 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// [already](Self::fork_guaranteed).
     ///
     /// # Errors
-    /// If a table could not be allocated, or the guarantee not be given. The space is as it was then, and nothing is leaked.
+    /// [`Error::OutOfMemory`] if a table could not be allocated, or the guarantee not be given; [`Error::Contended`] for a space under a
+    /// guarantee. The space is as it was then, and nothing is leaked.
     #[inline]
-    pub fn fork(&mut self, tlb: &impl Tlb, share: Share) -> Result<Self, OutOfMemory> {
+    pub fn fork(&mut self, tlb: &impl Tlb, share: Share) -> Result<Self, Error> {
         match self.commit {
             Commit::Undecided | Commit::BestEffort => {
                 let child = self.share(tlb, share, Source::Free, |_, _| {})?;
@@ -77,7 +77,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// Costs O(1) beyond the fork: the root knows how many frames there are to copy. See [`Memory::commit`].
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] if there is not that much memory; [`Error::Unguaranteed`] if the space has been part of a fork without
+    /// [`Error::OutOfMemory`] if there is not that much memory; [`Error::Contended`]; [`Error::Unguaranteed`] if the space has been part of a fork without
     /// a guarantee. The space is as it was then.
     pub fn fork_guaranteed(&mut self, tlb: &impl Tlb, share: Share) -> Result<Self, Error> {
         if self.commit == Commit::BestEffort {
@@ -90,7 +90,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
 
     /// The fork, and what it costs later paid in advance.
     #[cold]
-    fn share_paid(&mut self, tlb: &impl Tlb, share: Share) -> Result<Self, OutOfMemory> {
+    fn share_paid(&mut self, tlb: &impl Tlb, share: Share) -> Result<Self, Error> {
         // What the child has, each frame for itself: the tables that are copied at once come out of it, the others are owed.
         let usage = self.usage();
         let all = usage.resident + usage.tables;
@@ -113,7 +113,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         share: Share,
         source: Source,
         account: impl FnOnce(&Inheritance<'_, M>, Usage),
-    ) -> Result<Self, OutOfMemory> {
+    ) -> Result<Self, Shortage> {
         let mut inheritance = Inheritance::new(&self.memory, share, source);
         let root = inheritance.copy::<F>(self.root(), Level::ROOT, false);
         // Also after a failure: what lost its write permission keeps the mark, and the next fork trusts the
@@ -132,8 +132,6 @@ pub(crate) struct Inheritance<'a, M> {
     share: Share,
     /// Whether a descriptor lost write permission that a TLB may still grant.
     pub(crate) downgraded: bool,
-    /// Tables that were copied.
-    pub(crate) copied: u64,
     /// Where the child's own tables come from.
     source: Source,
     /// Pages of the child's that are mapped shared, and never copied.
@@ -142,7 +140,7 @@ pub(crate) struct Inheritance<'a, M> {
 
 impl<'a, M: Memory> Inheritance<'a, M> {
     pub(crate) fn new(memory: &'a M, share: Share, source: Source) -> Self {
-        Inheritance { memory, share, downgraded: false, copied: 0, source, shared_pages: 0 }
+        Inheritance { memory, share, downgraded: false, source, shared_pages: 0 }
     }
 
     /// What the child gets in the place of a table that is not shared itself: a table of its own, empty if it gets nothing.
@@ -153,10 +151,9 @@ impl<'a, M: Memory> Inheritance<'a, M> {
         source: Frame,
         level: Level,
         read_only_above: bool,
-    ) -> Result<Exclusive<F>, OutOfMemory> {
+    ) -> Result<Exclusive<F>, Shortage> {
         let memory = self.memory;
-        let fresh = Fresh::allocate(memory, Purpose::Table, self.source).map_err(|_| OutOfMemory)?;
-        self.copied += 1;
+        let fresh = Fresh::allocate(memory, Purpose::Table, self.source)?;
         let counts = memory.counts(source);
         let last = level == Level::LAST;
         if counts.has_unshareable() || !(last || self.share.includes(level.below())) {
@@ -181,7 +178,7 @@ impl<'a, M: Memory> Inheritance<'a, M> {
         source: Frame,
         mut target: Exclusive<F>,
         read_only_above: bool,
-    ) -> Result<Exclusive<F>, OutOfMemory> {
+    ) -> Result<Exclusive<F>, Shortage> {
         let memory = self.memory;
         let level = target.level();
         let bounds = memory.counts(source).bounds();
@@ -217,7 +214,7 @@ impl<'a, M: Memory> Inheritance<'a, M> {
         level: Level,
         index: usize,
         read_only_above: bool,
-    ) -> Result<u64, OutOfMemory> {
+    ) -> Result<u64, Shortage> {
         let memory = self.memory;
         let raw = memory.load(source, index);
         let share = match F::decode(raw, level) {
@@ -241,7 +238,6 @@ impl<'a, M: Memory> Inheritance<'a, M> {
                         return Ok(copy.descriptor());
                     }
                     free_table::<F>(memory, copy.frame(), level.below(), &self.source.repaid());
-                    self.copied -= 1;
                     return Ok(0);
                 }
                 table.frame

@@ -36,14 +36,14 @@ pub struct Forking<F: Format, M: Memory> {
     source: Source,
     /// Frames that were committed for the fork: as many as the space has, each counted as if nothing were shared.
     committed: u64,
-    /// How many of them have become tables of the child's.
-    own_tables: u64,
     /// Pages of the child's that are mapped shared, and never copied.
     shared_pages: u64,
 }
 
 /// Instructions, about, for an entry of a table that is copied.
-const COPIED: u32 = 20;
+const COPIED: u32 = 19;
+/// For a page, likewise.
+const COPIED_PAGE: u32 = 14;
 /// For an entry that is taken by itself.
 const PLACED: u32 = 400;
 
@@ -96,7 +96,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
             }
             source = Source::Committed;
         }
-        Ok(Forking { child, share, cursor: 0, source, committed, own_tables: 0, shared_pages: 0 })
+        Ok(Forking { child, share, cursor: 0, source, committed, shared_pages: 0 })
     }
 
     /// Goes on with a fork until it is done or the budget is used up.
@@ -147,6 +147,11 @@ impl<F: Format, M: Memory> Forking<F, M> {
     /// If there are more to do.
     pub fn finish(self) -> AddressSpace<F, M> {
         assert!(self.cursor >> ADDRESS_BITS != 0, "a fork is finished when it is done");
+        self.settled()
+    }
+
+    /// The child as it is, with no more committed than what it shares.
+    fn settled(self) -> AddressSpace<F, M> {
         let mut child = self.child;
         if self.source == Source::Committed {
             // What the child shares stays paid for. The rest is for what it did not get, or has become its tables.
@@ -168,10 +173,7 @@ impl<F: Format, M: Memory> Forking<F, M> {
 
     /// Gives the fork up. The space that was forked stays as it is.
     pub fn give_up(self) -> Debris<F, M> {
-        if self.source == Source::Committed {
-            self.child.memory.uncommit(self.committed - self.own_tables);
-        }
-        self.child.dismantle(&NeverRan)
+        self.settled().dismantle(&NeverRan)
     }
 
     /// Takes over what comes next; what that cost, about.
@@ -206,7 +208,8 @@ impl<F: Format, M: Memory> Forking<F, M> {
                             read_only |= below.read_only;
                             continue;
                         }
-                        cost += counts.bounds().len() as u32 * COPIED;
+                        let each = if level.below() == Level::LAST { COPIED_PAGE } else { COPIED };
+                        cost += counts.bounds().len() as u32 * each;
                     }
                 }
                 Entry::Reserved(_) | Entry::Page(_) => {}
@@ -229,7 +232,6 @@ impl<F: Format, M: Memory> Forking<F, M> {
         let mut root = self.child.exclusive_root();
         let missing = missing::<F>(memory, root.frame(), level, address);
         let mut stock = Stock::allocate(memory, missing, self.source)?;
-        let copied = inheritance.copied;
         let raw = match inheritance.entry::<F>(table, level, index, read_only) {
             Ok(raw) => raw,
             Err(error) => {
@@ -239,7 +241,6 @@ impl<F: Format, M: Memory> Forking<F, M> {
         };
         if raw != 0 {
             link(memory, &mut root, level, address, raw, &mut stock);
-            self.own_tables += (missing as u64) + inheritance.copied - copied;
         }
         stock.give_back(memory);
         Ok(())

@@ -114,7 +114,7 @@ const fn reservation_of(bits: u64) -> Reservation {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::{Page, Table};
     use std::vec::Vec;
@@ -125,7 +125,7 @@ mod tests {
     const FRAMES: [Frame; 3] = [Frame(0), Frame(0x8_1234), Frame((1 << 36) - 1)];
 
     /// Every entry that can stand at a level.
-    fn entries(level: Level) -> Vec<Entry> {
+    pub(crate) fn entries(level: Level) -> Vec<Entry> {
         let mut all = Vec::from([Entry::Empty]);
         for permissions in PERMISSIONS {
             for inherit in [Inherit::Yes, Inherit::No] {
@@ -149,7 +149,7 @@ mod tests {
         all
     }
 
-    fn levels() -> impl Iterator<Item = Level> {
+    pub(crate) fn levels() -> impl Iterator<Item = Level> {
         (0..4).filter_map(Level::new)
     }
 

@@ -172,7 +172,7 @@ impl<F: Format> Exclusive<F> {
 
 /// Takes write permission from an entry of a table that others may share, and returns the entry without it.
 ///
-/// One of the two stores that a frozen table permits. The table is read-only from above wherever it is shared, so nobody can
+/// One of the two stores that a frozen table permits; see [`for_good`]. The table is read-only from above wherever it is shared, so nobody can
 /// see a difference; and whoever else does the same at the same time stores the same value.
 #[inline(always)]
 pub(crate) fn write_protect<F: Format>(
@@ -187,6 +187,25 @@ pub(crate) fn write_protect<F: Format>(
         memory.store(table, index, protected);
     }
     protected
+}
+
+/// What a descriptor is for good in a table that others may share: without write permission, and the page of zeroes as the reservation
+/// that it stands for. No store that a frozen table permits changes it.
+///
+/// Others make those stores at any moment. So two readings of one entry may differ, and a plan must not: whatever is decided by an entry
+/// of a table that may be shared is decided as if this stood there.
+pub(crate) fn for_good<F: Format>(raw: u64, level: Level) -> u64 {
+    if !F::is_present(raw) {
+        return raw;
+    }
+    if level == Level::LAST
+        && !F::is_counted(raw)
+        && let Entry::Page(page) = F::decode(raw, level)
+        && page.kind == Kind::Zero
+    {
+        return F::encode(Entry::Reserved(page.untouched()), level);
+    }
+    F::write_protect(raw, level)
 }
 
 /// Puts the entries of `source` within `range`, empty ones as well, into `target` and shares what they lead to: it gains a reference, and the entries lose
@@ -233,7 +252,7 @@ pub(crate) fn share_entries<F: Format, const LAST: bool>(
 
 /// Shows the page of zeroes where a level-3 table, shared or not, has a reservation.
 ///
-/// The other store that a frozen table permits: a reservation reads as zeroes, so no sharer can tell the difference, the counts stay
+/// The other store that a frozen table permits, see [`for_good`]: a reservation reads as zeroes, so no sharer can tell the difference, the counts stay
 /// as they are (a zero page counts as reserved), and two cores that do it at once store the same value.
 /// A reader that breaks sharing would cost a table per read process instead.
 pub(crate) fn show_zero_page(memory: &impl Memory, table: Frame, index: usize, raw: u64) {

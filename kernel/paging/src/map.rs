@@ -163,7 +163,9 @@ impl<F: Format> Edit<F> for Discard {
             Entry::Empty | Entry::Reserved(_) => Ok(Decision::Keep),
             Entry::Table(_) => Ok(Decision::Descend),
             Entry::Page(page) => match page.kind {
-                Kind::Private | Kind::NoInherit | Kind::Zero => Ok(Decision::Forget),
+                Kind::Private | Kind::NoInherit => Ok(Decision::Forget),
+                // It is a reservation already, which a relative may have shown a moment ago.
+                Kind::Zero => Ok(Decision::Keep),
                 Kind::Shared | Kind::Foreign | Kind::Device => Err(Error::Unsuitable(first(slot), page.permissions)),
             },
         }
@@ -225,5 +227,58 @@ impl<F: Format> Edit<F> for Protect {
         };
         let new = F::encode(entry, level);
         Ok(if new == raw { Decision::Keep } else { Decision::Store(new) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::tests::{entries, levels};
+    use crate::gate;
+    use crate::{AArch64, X86_64};
+    use std::boxed::Box;
+    use std::vec::Vec;
+
+    /// What a plan makes of a decision: a refusal, a table on the way, or neither.
+    fn planned(decision: Result<Decision, Error>) -> Result<bool, Error> {
+        decision.map(|decision| matches!(decision, Decision::Descend))
+    }
+
+    fn edits<F: Format>() -> Vec<Box<dyn Edit<F>>> {
+        let reservation = Reservation { permissions: Permissions::Read, inherit: Inherit::Yes };
+        let page = |_| Page { frame: Frame(1), permissions: Permissions::Read, kind: Kind::Private, writable: false };
+        let mut all: Vec<Box<dyn Edit<F>>> = Vec::from([
+            Box::new(Reserve(reservation)) as Box<dyn Edit<F>>,
+            Box::new(Map { page }),
+            Box::new(Discard),
+            Box::new(Unmap(PhantomData)),
+        ]);
+        for permissions in [Permissions::None, Permissions::Read, Permissions::ReadWrite, Permissions::ReadExecute] {
+            all.push(Box::new(Protect(permissions)));
+        }
+        all
+    }
+
+    fn law<F: Format>() {
+        for level in levels() {
+            for entry in entries(level) {
+                let raw = F::encode(entry, level);
+                let slot = VirtRange::slot(0, level, 1);
+                for whole in [true, level == Level::LAST] {
+                    for (number, edit) in edits::<F>().iter().enumerate() {
+                        let [before, after] = [raw, gate::for_good::<F>(raw, level)]
+                            .map(|raw| planned(edit.decide(raw, level, slot, whole)));
+                        assert_eq!(before, after, "operation {number}, {entry:?} at {level:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Another core may take write permission away, or show the page of zeroes, between the plan and its application.
+    #[test]
+    fn a_plan_holds_whatever_a_frozen_table_permits() {
+        law::<AArch64>();
+        law::<X86_64>();
     }
 }

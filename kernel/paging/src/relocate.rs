@@ -7,8 +7,9 @@
 use core::marker::PhantomData;
 
 use crate::edit::{Decision, Edit, Needed, Stocks, slots};
+use crate::gate;
 use crate::map::{Unmap, descend_or_refuse};
-use crate::{AddressSpace, Error, Format, Frame, Level, Memory, Tlb, VirtAddr, VirtRange};
+use crate::{AddressSpace, ENTRIES, Error, Format, Frame, Level, Memory, Tlb, VirtAddr, VirtRange};
 
 impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// Moves whatever is mapped or reserved in `from` to `to`, a free range of the same size. Holes move as holes.
@@ -70,6 +71,11 @@ impl<'a, F: Format, M: Memory> Adopt<'a, F, M> {
 }
 
 impl<F: Format, M: Memory> Edit<F> for Adopt<'_, F, M> {
+    /// What [`uniform`] takes in two tables.
+    fn look_cost(&self) -> u32 {
+        8_000
+    }
+
     fn decide(&self, raw: u64, level: Level, slot: VirtRange, whole: bool) -> Result<Decision, Error> {
         if raw != 0 {
             return descend_or_refuse::<F>(raw, level, slot);
@@ -109,14 +115,18 @@ impl<F: Format, M: Memory> Adopt<'_, F, M> {
     }
 }
 
-/// The one descriptor, empty or reserved, that stands for all of a range; `None` if there is a page or a table in it, or not all of it is
-/// alike. What a table holds is not looked at, or the answer would take as long as the range is large.
+/// The one descriptor, empty or reserved, that stands for all of a range; `None` if there is content in it, or not all of it is alike. Of a range
+/// that is larger than one table of pages covers, also if there is a table in it, or the answer would take as long as the range is large.
+///
+/// Some of it may be in tables that others share, and they may read it for the first time between the plan and its application: a page of
+/// zeroes counts as what it was before.
 fn uniform<F: Format>(memory: &impl Memory, table: Frame, level: Level, base: u64, range: VirtRange) -> Option<u64> {
     let mut common = None;
     for (index, slot, _) in slots(level, base, range) {
-        let mut raw = memory.load(table, index);
+        let mut raw = gate::for_good::<F>(memory.load(table, index), level);
         if F::is_present(raw) {
-            if level == Level::LAST || slot.intersect(range) != Some(range) || slot == range {
+            let within = slot.intersect(range) != Some(range) || slot == range;
+            if level == Level::LAST || (within && range.pages() > ENTRIES as u64) {
                 return None;
             }
             raw = uniform::<F>(memory, F::output(raw), level.below(), slot.start(), range)?;

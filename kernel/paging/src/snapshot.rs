@@ -13,8 +13,8 @@ use crate::fork::Inheritance;
 use crate::forking::{Forking, Promise};
 use crate::gate::{self, Exclusive};
 use crate::{
-    AddressSpace, Budget, Debris, ENTRIES, Error, Format, Frame, Level, Memory, OutOfMemory, Progress, Purpose, Reach,
-    Share, Tlb, VirtRange,
+    AddressSpace, Budget, Debris, ENTRIES, Error, Format, Frame, Level, Memory, Progress, Purpose, Reach, Share, Tlb,
+    VirtRange,
 };
 
 /// The content of an address space at one moment. No core ever runs in it.
@@ -38,8 +38,8 @@ impl<F: Format, M: Memory> Snapshot<F, M> {
     /// A new space with this content.
     ///
     /// # Errors
-    /// If a table could not be allocated.
-    pub fn fork(&mut self) -> Result<AddressSpace<F, M>, OutOfMemory> {
+    /// As [`AddressSpace::fork`].
+    pub fn fork(&mut self) -> Result<AddressSpace<F, M>, Error> {
         self.space.fork(&NeverRan, self.share)
     }
 
@@ -89,7 +89,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     ///
     /// # Errors
     /// As [`fork`](Self::fork).
-    pub fn snapshot(&mut self, tlb: &impl Tlb, share: Share) -> Result<Snapshot<F, M>, OutOfMemory> {
+    pub fn snapshot(&mut self, tlb: &impl Tlb, share: Share) -> Result<Snapshot<F, M>, Error> {
         Ok(Snapshot { space: self.fork(tlb, share)?, share })
     }
 
@@ -107,9 +107,20 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// A space restored to a snapshot that is under a guarantee is under it afterwards.
     ///
     /// # Errors
-    /// If the space has lost tables with shared mappings, which cannot be shared with the snapshot, and one of those could not be
-    /// allocated; if a guarantee could not be given for what the space comes to share. Nothing has changed then.
-    pub fn restore(&mut self, tlb: &impl Tlb, snapshot: &mut Snapshot<F, M>) -> Result<(), OutOfMemory> {
+    /// [`Error::OutOfMemory`] if the space has lost tables with shared mappings, which cannot be shared with the snapshot, and one of those
+    /// could not be allocated, and if a guarantee could not be given for what the space comes to share; [`Error::Contended`] where a
+    /// snapshot under a guarantee needs such a table. Nothing has changed then.
+    pub fn restore(&mut self, tlb: &impl Tlb, snapshot: &mut Snapshot<F, M>) -> Result<(), Error> {
+        self.restore_leaving(tlb, snapshot)?;
+        self.dead.clear_all::<F>(&self.memory);
+        Ok(())
+    }
+
+    /// As [`restore`](Self::restore), and what the space has lost waits in it to be [taken](Self::take_debris).
+    ///
+    /// # Errors
+    /// As [`restore`](Self::restore).
+    pub fn restore_leaving(&mut self, tlb: &impl Tlb, snapshot: &mut Snapshot<F, M>) -> Result<(), Error> {
         let memory = &self.memory.clone();
         let source = snapshot.space.root();
         let ledger = self.commit.ledger();
@@ -141,7 +152,6 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
             }
         }
         ledger.settle(memory);
-        dead.clear_all::<F>(memory);
         self.commit = snapshot.space.commit;
         tlb.publish();
         Ok(())
@@ -213,11 +223,11 @@ impl<M: Memory> Rewind<'_, M> {
     fn compare<F: Format>(&self, own: &Exclusive<F>, source: Frame, index: usize) -> Divergence<F> {
         let (memory, level) = (self.memory, own.level());
         let (mine, wanted) = (own.load(memory, index), memory.load(source, index));
-        if !F::is_present(mine) || !F::is_present(wanted) {
-            return if mine == wanted { Divergence::None } else { Divergence::Here };
-        }
-        if F::write_protect(mine, level) == F::write_protect(wanted, level) {
+        if gate::for_good::<F>(mine, level) == gate::for_good::<F>(wanted, level) {
             return Divergence::None;
+        }
+        if !F::is_present(mine) || !F::is_present(wanted) {
+            return Divergence::Here;
         }
         // A table that cannot be shared is the snapshot's own, and so may be what the space has in its place.
         if let Some(share) = self.share

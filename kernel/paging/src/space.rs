@@ -56,7 +56,7 @@ pub enum Error {
     /// No frame was left.
     OutOfMemory,
     /// The space, under a guarantee, needs a frame that is paid for and that another core holds for a moment, because it
-    /// copies the same table at the same time. Try again.
+    /// copies the same table at the same time. Try again: this is no want of memory, and ends when that core has finished its copy.
     Contended,
     /// The space shares, or would come to share, memory that no guarantee has paid for.
     Unguaranteed,

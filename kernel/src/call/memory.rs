@@ -63,6 +63,11 @@ pub(super) fn relocate(process: &Ref<Process>, from: u64, bytes: u64, to: u64) -
     })
 }
 
+/// Whether `memory_create` wants more than the machine has, which no retry can help.
+pub(super) fn is_hopeless(bytes: u64) -> bool {
+    check_length(bytes).is_ok() && !MemoryObject::is_possible(bytes)
+}
+
 /// `memory_create`: a memory object of zeroes.
 pub(super) fn create(process: &Process, bytes: u64) -> Result<Outcome, Error> {
     check_length(bytes)?;

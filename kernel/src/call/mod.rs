@@ -18,12 +18,11 @@ pub use snapshot::{complete as complete_snapshot, complete_restore};
 pub use wait::complete_wait;
 
 use crate::arch::{Context, timer};
-use crate::memory::frames;
-use crate::memory::space;
+use crate::memory::{frames, space};
 use crate::object::Ref;
 use crate::object::process::Process;
 use crate::object::thread::Thread;
-use crate::sched::work::Task;
+use crate::sched::work::{Task, Work};
 use crate::trap::Next;
 use graft_abi::{Call, Error, ExitStatus, Handle, Rights};
 use statistics::Look;
@@ -74,6 +73,7 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
         Call::MapObject => outcome(thread, registers, memory::map_object(process, handle(x0), x1, x2)),
         Call::Discard => outcome(thread, registers, memory::discard(process, x0, x1)),
         Call::Move => outcome(thread, registers, memory::relocate(process, x0, x1, x2)),
+        Call::MemoryCreate if memory::is_hopeless(x0) => Next::NoMemory,
         Call::MemoryCreate => outcome(thread, registers, memory::create(process, x0)),
         Call::ConsoleWrite => answer(registers, console::write(process, handle(x0), x1, x2)),
         Call::ConsoleRead => console::read(process, registers, handle(x0), x1, x2),
@@ -87,15 +87,6 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
         Call::MemorySizes => look(registers, statistics::memory_sizes(thread, handle(x0), x1)),
         Call::SystemInfo => answer(registers, statistics::system_info(process, handle(x0), x1)),
         Call::NextProcess => answer_two(registers, statistics::next_process(process, handle(x0), x1)),
-    }
-}
-
-/// Lets a thread make its call again that was refused for want of memory, if other cores have given some back.
-pub fn want_memory(registers: &mut Context) {
-    if frames::gather() {
-        registers.rewind();
-    } else {
-        registers.set_result(Error::OutOfMemory.to_register());
     }
 }
 
@@ -195,10 +186,11 @@ pub fn again(registers: &mut Context) -> Next {
 }
 
 /// Stores what a call answers whose thread had work to do first.
-pub fn complete_task(registers: &mut Context, answer: Result<(u64, u64), Error>) {
+pub fn complete_task(registers: &mut Context, work: &Work, answer: Result<(u64, u64), Error>) {
     match answer {
         Ok((first, second)) => registers.set_results([first, second]),
-        Err(Error::OutOfMemory) => want_memory(registers),
+        // Nothing has changed: the call is made again, a few times, with what other cores have given back.
+        Err(Error::OutOfMemory) if work.may_retry() && (space::met_absence() || frames::gather()) => registers.rewind(),
         Err(error) => registers.set_result(error.to_register()),
     }
 }

@@ -151,15 +151,14 @@ enum Purpose {
 
 enum Stage {
     Load(Loading),
-    Loaded(Loaded),
-    /// The child has so many of its handles.
-    Handles(Loaded, Ref<Process>, u64),
+    /// The child of a spawn has so many of its handles.
+    Loaded(Loaded, Option<Ref<Process>>, u64),
 }
 
 /// What a step has led to.
 pub enum Launched {
     /// There is more to do.
-    More(Launch),
+    More,
     /// A process, which runs: the call's answer.
     Spawned((u64, u64)),
     /// The caller's own process has the program now, and goes on with these registers.
@@ -174,51 +173,52 @@ impl Launch {
     ///
     /// # Errors
     /// As [`Loading`]; for the handles, [`Error::BadHandle`], [`Error::NoRight`], [`Error::HandlesExhausted`]. Nothing is left over then.
-    pub fn step(self, thread: &Thread) -> Result<Launched, Error> {
-        let Launch { request, purpose, stage } = self;
-        let process = &thread.process;
-        let stage = match stage {
-            Stage::Load(mut loading) => match loading.step(&mut UserText { process, text: request.image })? {
-                Progress::More => Stage::Load(loading),
-                Progress::Done => Stage::Loaded(loading.finish(&mut UserText { process, text: request.arguments })?),
-            },
-            Stage::Loaded(loaded) if purpose == Purpose::Exec => {
-                space::change_current(&process.space, loaded.tree.take());
+    pub fn step(&mut self, thread: &Thread) -> Result<Launched, Error> {
+        let (request, process) = (&self.request, &thread.process);
+        match &mut self.stage {
+            Stage::Load(loading) => {
+                if loading.step(&mut UserText { process, text: request.image })? == Progress::Done {
+                    let loaded = loading.finish(&mut UserText { process, text: request.arguments })?;
+                    self.stage = Stage::Loaded(loaded, None, 0);
+                }
+            }
+            Stage::Loaded(loaded, _, _) if self.purpose == Purpose::Exec => {
+                space::change_current(&process.space, loaded.tree.transfer().take());
                 process.set_name(loaded.name);
                 sched::replace_floating_point(thread, None);
-                return Ok(Launched::Replaced(loaded.context));
+                return Ok(Launched::Replaced(loaded.context.clone()));
             }
-            Stage::Loaded(loaded) => {
-                let child = Process::new(process.identifier(), loaded.name)?;
-                Stage::Handles(loaded, child, 0)
-            }
-            Stage::Handles(loaded, child, done) => {
-                let end = request.handle_count.min(done + HANDLES_AT_ONCE);
-                for index in done..end {
+            Stage::Loaded(loaded, child, done) => {
+                let child = match child {
+                    Some(child) => child,
+                    None => child.insert(Process::new(process.identifier(), loaded.name)?),
+                };
+                let end = request.handle_count.min(*done + HANDLES_AT_ONCE);
+                for index in *done..end {
                     let address = index.checked_mul(4).and_then(|offset| request.handles.checked_add(offset));
                     let handle = Handle(user_copy::read(process, address.ok_or(Error::BadAddress)?)?);
                     let (object, rights) = passed_on(process, handle)?;
                     // Full long before a wild count could keep this going.
                     child.handles.lock().insert(object, rights)?;
                 }
+                *done = end;
                 if end == request.handle_count {
-                    return start(process, loaded, child).map(Launched::Spawned);
+                    return start(process, loaded, child.clone()).map(Launched::Spawned);
                 }
-                Stage::Handles(loaded, child, end)
             }
-        };
-        Ok(Launched::More(Launch { request, purpose, stage }))
+        }
+        Ok(Launched::More)
     }
 }
 
 /// Lets a child run that has its program and its handles.
-fn start(parent: &Process, loaded: Loaded, child: Ref<Process>) -> Result<(u64, u64), Error> {
+fn start(parent: &Process, loaded: &mut Loaded, child: Ref<Process>) -> Result<(u64, u64), Error> {
     let child_thread = Thread::new(child.clone(), &loaded.context, |_| {})?;
     let mut handles = parent.handles.lock();
     if !handles.has_room() {
         return Err(Error::HandlesExhausted);
     }
-    child.space.install(loaded.tree.take());
+    child.space.install(loaded.tree.transfer().take());
     // Complete: it can be seen from here on, and nothing can fail any more.
     let identifier = Process::start(child_thread, |_, _| {});
     let handle = handles.insert(child.erase(), PROCESS_RIGHTS)?;

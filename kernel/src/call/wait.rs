@@ -10,6 +10,7 @@ use crate::object::Ref;
 use crate::object::end::{Answer, Ends};
 use crate::object::process::Process;
 use crate::object::thread::Thread;
+use crate::object::wait::Wait;
 use crate::sched;
 use crate::trap::Next;
 
@@ -17,7 +18,7 @@ use crate::trap::Next;
 pub(super) fn until_end<T: Ends>(target: &Ref<T>, registers: &mut Context) -> Next {
     let answer = target.end().answer_or(|waiters| {
         registers.rewind();
-        sched::block(waiters, T::awaited(target.clone()))
+        sched::block(waiters, Wait::in_object(target.clone()))
     });
     match answer {
         Ok(answer) => {

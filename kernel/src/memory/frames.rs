@@ -509,6 +509,11 @@ pub fn committed() -> u64 {
     DEPOT.lock().committed.max(0) as u64
 }
 
+/// Frames that are free, here or on any core, and not committed.
+pub fn obtainable() -> u64 {
+    figures().free.saturating_sub(committed())
+}
+
 /// The page of zeroes, by its physical address.
 #[inline(always)]
 pub fn zero_page() -> u64 {

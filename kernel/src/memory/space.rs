@@ -300,7 +300,12 @@ impl Draft {
     ) -> Result<Progress, Error> {
         let operation = operation.get_or_insert_with(|| Operation::new(KernelMemory, range, change));
         let frame = |_| unreachable!("no pages are mapped here");
-        step(self, &NeverRan, operation, Budget(PIECE.0 / 2), frame).map_err(refusal)
+        step(self, &NeverRan, operation, PIECE, frame).map_err(refusal)
+    }
+
+    /// The same draft in other hands; this one is over.
+    pub fn transfer(&mut self) -> Draft {
+        Draft(self.0.take())
     }
 
     /// Takes it, to run in it.
@@ -399,7 +404,7 @@ impl<'a> Locked<'a> {
         mut change: impl FnMut(&mut Tree, &Invalidator<'_>) -> Result<R, graft_paging::Error>,
     ) -> Result<R, Error> {
         let tlb = self.tlb();
-        persist(|| change(self.deref_mut(), &tlb), |error| *error == graft_paging::Error::Contended).map_err(refusal)
+        attempt(|| change(self.deref_mut(), &tlb))
     }
 }
 
@@ -412,6 +417,23 @@ fn persist<R, E>(mut operation: impl FnMut() -> Result<R, E>, is_contended: impl
             Err(error) if is_contended(&error) => arch::relax(),
             result => return result,
         }
+    }
+}
+
+/// Carries an operation on a tree out, again for as long as it is [contended](persist); a refusal as the call interface says it.
+#[inline(always)]
+pub fn attempt<R>(operation: impl FnMut() -> Result<R, graft_paging::Error>) -> Result<R, Error> {
+    persist(operation, |error| *error == graft_paging::Error::Contended).map_err(refusal)
+}
+
+/// Why the tree refused, as the call interface says it. What is contended has been [tried again](attempt).
+#[cold]
+fn refusal(error: graft_paging::Error) -> Error {
+    match error {
+        graft_paging::Error::Occupied(_) => Error::Occupied,
+        graft_paging::Error::NotMapped(_) => Error::NotMapped,
+        graft_paging::Error::Unsuitable(..) | graft_paging::Error::Unguaranteed => Error::NotAllowed,
+        graft_paging::Error::OutOfMemory | graft_paging::Error::Contended => Error::OutOfMemory,
     }
 }
 
@@ -471,17 +493,6 @@ pub fn permissions(wanted: graft_abi::Permissions) -> graft_paging::Permissions 
         graft_abi::Permissions::Read => graft_paging::Permissions::Read,
         graft_abi::Permissions::ReadWrite => graft_paging::Permissions::ReadWrite,
         graft_abi::Permissions::ReadExecute => graft_paging::Permissions::ReadExecute,
-    }
-}
-
-/// Why the tree refused, as the call interface says it.
-pub fn refusal(error: graft_paging::Error) -> Error {
-    match error {
-        graft_paging::Error::Occupied(_) => Error::Occupied,
-        graft_paging::Error::NotMapped(_) => Error::NotMapped,
-        graft_paging::Error::Unsuitable(..) => Error::NotAllowed,
-        graft_paging::Error::OutOfMemory | graft_paging::Error::Contended => Error::OutOfMemory,
-        graft_paging::Error::Unguaranteed => Error::NotAllowed,
     }
 }
 

@@ -3,7 +3,8 @@
 use crate::arch::{self, MAX_CORES};
 use crate::lock::Mutex;
 use crate::object::list::List;
-use crate::object::thread::{Queued, Thread, Wait};
+use crate::object::thread::{Queued, Thread};
+use crate::object::wait::Queue;
 use crate::object::{Object, Ref};
 use crate::sched;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -21,12 +22,9 @@ struct State {
 }
 
 /// An object that ends, and then stays as long as somebody holds a handle.
-pub trait Ends: Object {
+pub trait Ends: Object + Queue {
     /// Its end.
     fn end(&self) -> &End;
-
-    /// What a thread that waits for this end waits for.
-    fn awaited(object: Ref<Self>) -> Wait;
 }
 
 /// The end that each core has told and whose object it is about to let go of; 0 if none.

@@ -30,8 +30,12 @@ enum Content {
     Counted(Draft),
 }
 
+static KIND: Kind<MemoryObject> = Kind::new("memory");
+
 impl Object for MemoryObject {
-    const KIND: Kind = Kind::Memory;
+    fn kind() -> &'static Kind<Self> {
+        &KIND
+    }
 }
 
 impl MemoryObject {
@@ -43,19 +47,23 @@ impl MemoryObject {
         Ref::new(|_| MemoryObject { content: Content::Permanent(first), length })
     }
 
+    /// Whether an object of this length, its own translation tables included, needs no more frames than could be had if all other
+    /// cores gave back what they keep. One that is not must not take the last frame from others on the way to its refusal.
+    pub fn is_possible(length: u64) -> bool {
+        // The tables of each level, the root, and the object's own frame.
+        let tables = (1..=3).map(|level| length.div_ceil(PAGE_SIZE as u64 * 512_u64.pow(level))).sum::<u64>() + 2;
+        length / PAGE_SIZE as u64 + tables <= frames::obtainable()
+    }
+
     /// An object of zeroes, all of it allocated before it is one.
     ///
     /// # Errors
     /// [`Error::BadLength`] for more than an address space holds, [`Error::OutOfMemory`].
     pub fn zeroed(length: u64) -> Result<Making, Error> {
         let range = VirtRange::new(0, length).ok_or(Error::BadLength)?;
-        // What cannot succeed must not take the last frame from everybody else on the way.
-        if range.pages() > frames::figures().free {
-            return Err(Error::OutOfMemory);
-        }
         let mut tree = Draft::new()?;
         let reservation = Reservation { permissions: graft_paging::Permissions::ReadWrite, inherit: Inherit::Yes };
-        tree.reserve(&NeverRan, range, reservation).map_err(space::refusal)?;
+        space::attempt(|| tree.reserve(&NeverRan, range, reservation))?;
         Ok(Making { tree, length, pages: 0 })
     }
 
@@ -131,8 +139,8 @@ impl Making {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`], [`Error::HandlesExhausted`].
-    pub fn finish(self, process: &Process) -> Result<u64, Error> {
-        let Making { tree, length, .. } = self;
+    pub fn finish(&mut self, process: &Process) -> Result<u64, Error> {
+        let (tree, length) = (self.tree.transfer(), self.length);
         let object = Ref::new(|_| MemoryObject { content: Content::Counted(tree), length })?;
         let handle = process.handles.lock().insert(object.erase(), RIGHTS)?;
         Ok(handle.0.into())

@@ -19,11 +19,12 @@ pub mod snapshot;
 pub mod table;
 pub mod terminal;
 pub mod thread;
+pub mod wait;
 
 use crate::arch::{self, MAX_CORES};
 use crate::memory::frames;
 use crate::object::list::Pointer;
-use core::cell::Cell;
+use core::cell::{Cell, UnsafeCell};
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::{MaybeUninit, offset_of, size_of};
@@ -32,28 +33,34 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicU32, Ordering, fence};
 use graft_abi::{Error, PAGE_SIZE};
 
-/// The kinds of objects there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Kind {
-    /// A process, alive or remembered.
-    Process,
-    /// A thread of execution.
-    Thread,
-    /// The console.
-    Console,
-    /// Memory that programs may map.
-    Memory,
-    /// The whole system: what its holder may look at.
-    System,
-    /// A process's memory and registers at one moment.
-    Snapshot,
+/// What all objects of one type have in common. Each type has one in a `static` of its own, whose address tells the type.
+pub struct Kind<T: Object> {
+    common: Common,
+    of: PhantomData<fn() -> T>,
+    /// Keeps the compiler from making a constant of it, which could share its address with another one.
+    _in_place: UnsafeCell<()>,
 }
 
-/// Something that handles and [`Ref`]s can lead to.
-pub trait Object: Sync + Sized {
-    /// Which kind it is. No two types have the same.
-    const KIND: Kind;
+// SAFETY: nothing in it ever changes.
+unsafe impl<T: Object> Sync for Kind<T> {}
+
+struct Common {
+    name: &'static str,
+    /// Drops an object of this kind, see [`end`].
+    end: unsafe fn(NonNull<Header>),
+}
+
+impl<T: Object> Kind<T> {
+    /// The kind with this name, for a person.
+    pub const fn new(name: &'static str) -> Kind<T> {
+        Kind { common: Common { name, end: end::<T> }, of: PhantomData, _in_place: UnsafeCell::new(()) }
+    }
+}
+
+/// Something that handles and [`Ref`]s can lead to. A new kind of object is a type that implements this, in a file of its own.
+pub trait Object: Sync + Sized + 'static {
+    /// Its kind: the one `static` of the type.
+    fn kind() -> &'static Kind<Self>;
 
     /// Called when the last reference is gone, before the object is dropped.
     fn forget(&self) {}
@@ -62,7 +69,7 @@ pub trait Object: Sync + Sized {
 #[repr(C)]
 struct Header {
     references: AtomicU32,
-    kind: Kind,
+    kind: &'static Common,
     /// The object that is to be dropped after this one. Without meaning while there are references.
     next: Cell<*mut Header>,
 }
@@ -102,7 +109,8 @@ impl<T: Object> Ref<T> {
         unsafe {
             let rest = frame.cast::<MaybeUninit<u64>>().add(used / 8);
             let rest = core::slice::from_raw_parts_mut(rest.as_ptr(), (PAGE_SIZE - used) / 8);
-            let header = Header { references: AtomicU32::new(1), kind: T::KIND, next: Cell::new(ptr::null_mut()) };
+            let header =
+                Header { references: AtomicU32::new(1), kind: &T::kind().common, next: Cell::new(ptr::null_mut()) };
             frame.write(Inner { header, object: make(rest) });
         }
         Ok(Ref(frame, PhantomData))
@@ -223,14 +231,7 @@ unsafe fn bury(object: NonNull<Header>) {
     loop {
         // SAFETY: its count has become 0, and it comes here once: from the caller or out of the list. The kind tells the type.
         unsafe {
-            match object.as_ref().kind {
-                Kind::Process => end::<crate::object::process::Process>(object),
-                Kind::Thread => end::<crate::object::thread::Thread>(object),
-                Kind::Console => end::<crate::object::terminal::Terminal>(object),
-                Kind::Memory => end::<crate::object::memory::MemoryObject>(object),
-                Kind::System => end::<crate::object::process::System>(object),
-                Kind::Snapshot => end::<crate::object::snapshot::Snapshot>(object),
-            }
+            (object.as_ref().kind.end)(object);
         }
         match NonNull::new(grave.get()) {
             Some(next) if next.as_ptr() != EMPTY => {
@@ -280,7 +281,7 @@ unsafe impl<T: Object> Pointer for Ref<T> {
 
 impl<T: Object> fmt::Debug for Ref<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} {:p}", T::KIND, self.0)
+        write!(f, "{} {:p}", T::kind().common.name, self.0)
     }
 }
 
@@ -299,10 +300,10 @@ impl AnyRef {
     #[inline(always)]
     pub fn get<T: Object>(&self) -> Result<&Ref<T>, Error> {
         // SAFETY: a reference keeps its object, whose frame begins with the header.
-        if unsafe { self.0.as_ref() }.kind != T::KIND {
+        if !ptr::eq(unsafe { self.0.as_ref() }.kind, &T::kind().common) {
             return Err(Error::WrongObject);
         }
-        // SAFETY: both are one address and nothing else, and the kind tells the type (`Object::KIND`).
+        // SAFETY: both are one address and nothing else, and the kind tells the type.
         Ok(unsafe { &*core::ptr::from_ref(self).cast::<Ref<T>>() })
     }
 }

@@ -11,7 +11,8 @@ use crate::memory::statistics::Statistics;
 use crate::object::end::{self, End, Ends};
 use crate::object::list::{Link, Linked, List, Pointer};
 use crate::object::table::{Slot, Table};
-use crate::object::thread::{OfProcess, State, Thread, Wait};
+use crate::object::thread::{OfProcess, State, Thread};
+use crate::object::wait::Queue;
 use crate::object::{AnyRef, Kind, Object, Ref};
 use crate::sched;
 use crate::sched::work::{self, Task};
@@ -48,6 +49,10 @@ pub struct Process {
 const HANDLES_AT_ONCE: usize = 64;
 
 const ENDING: u64 = 1 << 63;
+
+/// Blocked threads of a process that ends which are on the way to their end at the same time. The others are woken one by one, so that
+/// neither ending a process is long work nor a run queue is full of its threads.
+const ENDED_AT_ONCE: usize = 16;
 
 /// Every process that has started and is still referred to, in the order of identifiers. The list owns none of them: dropping the last
 /// reference takes the process out. A process in the making is not here, so nothing but the call that makes it can come to hold it.
@@ -88,8 +93,12 @@ unsafe impl Linked<Process> for Process {
     }
 }
 
+static KIND: Kind<Process> = Kind::new("process");
+
 impl Object for Process {
-    const KIND: Kind = Kind::Process;
+    fn kind() -> &'static Kind<Self> {
+        &KIND
+    }
 
     fn forget(&self) {
         // One that was never started stands in no list, and its call alone can drop it.
@@ -103,9 +112,11 @@ impl Ends for Process {
     fn end(&self) -> &End {
         &self.end
     }
+}
 
-    fn awaited(process: Ref<Process>) -> Wait {
-        Wait::Process(process)
+impl Queue for Process {
+    fn cancel(&self, thread: &Thread) -> Option<Ref<Thread>> {
+        self.end.remove_waiter(thread)
     }
 }
 
@@ -233,10 +244,14 @@ impl Process {
         if self.ending.compare_exchange(0, status, Ordering::SeqCst, Ordering::Relaxed).is_err() {
             return false;
         }
-        // Holding the list keeps every thread in it alive. Nobody wants this lock while holding one that
-        // `interrupt` takes.
+        // Holding the list keeps every thread in it alive. No core wants this lock while it holds one that `interrupt` takes.
+        let mut woken = 0;
         for thread in self.threads.lock().iter() {
-            if !core::ptr::eq(thread, caller) {
+            let blocked = thread.state() == State::Blocked;
+            // Its turn comes when one of the others has ended (`end_thread`). One that blocks from now on meets the mark by itself.
+            let later = blocked && woken == ENDED_AT_ONCE;
+            if !later && !core::ptr::eq(thread, caller) {
+                woken += usize::from(blocked);
                 sched::interrupt(thread);
             }
         }
@@ -255,6 +270,12 @@ impl Process {
         let mut threads = process.threads.lock();
         drop(threads.remove(&thread));
         let last = threads.is_empty();
+        // Every thread that ends with its process passes the mark on to one that is still blocked: none is left behind.
+        if process.is_ending()
+            && let Some(blocked) = threads.find(|thread| thread.state() == State::Blocked)
+        {
+            sched::interrupt(blocked);
+        }
         drop(threads);
         if !last {
             end::tell(thread, work::thread_end(&process, value).to_registers());
@@ -344,6 +365,10 @@ fn as_slots(rest: &'static mut [MaybeUninit<u64>]) -> &'static mut [MaybeUninit<
 /// The object behind [`Handle::SYSTEM`]: holding it is what permits looking at the whole system.
 pub struct System;
 
+static SYSTEM_KIND: Kind<System> = Kind::new("system");
+
 impl Object for System {
-    const KIND: Kind = Kind::System;
+    fn kind() -> &'static Kind<Self> {
+        &SYSTEM_KIND
+    }
 }

@@ -3,11 +3,11 @@
 use crate::arch::{self, Context, floating_point};
 use crate::lock::Mutex;
 use crate::memory::kernel_memory::KernelMemory;
-use crate::memory::space::{self, Locked, Tree};
+use crate::memory::space::{self, Locked, Tree, attempt};
 use crate::object::process::NAME_SIZE;
 use crate::object::{Kind, Object, Ref};
 use graft_abi::Error;
-use graft_paging::{Budget, OutOfMemory, Progress};
+use graft_paging::{Budget, Progress};
 
 /// A tree with the content of a snapshot, in the making.
 type Forking = graft_paging::Forking<arch::Format, KernelMemory>;
@@ -26,8 +26,12 @@ pub struct Snapshot {
     pub name: [u8; NAME_SIZE],
 }
 
+static KIND: Kind<Snapshot> = Kind::new("snapshot");
+
 impl Object for Snapshot {
-    const KIND: Kind = Kind::Snapshot;
+    fn kind() -> &'static Kind<Self> {
+        &KIND
+    }
 }
 
 impl Drop for Snapshot {
@@ -84,7 +88,7 @@ impl Snapshot {
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub fn begin_fork(&self) -> Result<Forking, Error> {
-        self.tables.lock().as_mut().ok_or(Error::NotFound)?.begin_fork().map_err(space::refusal)
+        self.with(Tables::begin_fork)
     }
 
     /// Goes on with it.
@@ -115,12 +119,15 @@ impl Snapshot {
     /// [`Error::OutOfMemory`], and then nothing has changed.
     pub fn restore(&self, tree: &mut Locked<'_>) -> Result<(), Error> {
         let tlb = tree.tlb();
-        self.with(|tables| tree.restore(&tlb, tables))
+        self.with(|tables| tree.restore_leaving(&tlb, tables))?;
+        space::leave(tree.take_debris());
+        Ok(())
     }
 
-    fn with<R>(&self, operation: impl FnOnce(&mut Tables) -> Result<R, OutOfMemory>) -> Result<R, Error> {
+    fn with<R>(&self, mut operation: impl FnMut(&mut Tables) -> Result<R, graft_paging::Error>) -> Result<R, Error> {
         // Empty only while the call that takes the snapshot is under way, which has not told anybody of it.
-        let mut tables = self.tables.lock();
-        operation(tables.as_mut().ok_or(Error::NotFound)?).map_err(|_| Error::OutOfMemory)
+        let mut guard = self.tables.lock();
+        let tables = guard.as_mut().ok_or(Error::NotFound)?;
+        attempt(|| operation(tables))
     }
 }

@@ -5,7 +5,8 @@ use crate::lock::Mutex;
 use crate::memory::user_copy;
 use crate::object::list::List;
 use crate::object::process::Process;
-use crate::object::thread::{Queued, Thread, Wait};
+use crate::object::thread::{Queued, Thread};
+use crate::object::wait::{Queue, Wait};
 use crate::object::{Kind, Object, Ref};
 use crate::platform::console;
 use crate::sched;
@@ -38,8 +39,12 @@ struct Input {
     readers: List<Ref<Thread>, Queued>,
 }
 
+static KIND: Kind<Terminal> = Kind::new("console");
+
 impl Object for Terminal {
-    const KIND: Kind = Kind::Console;
+    fn kind() -> &'static Kind<Self> {
+        &KIND
+    }
 }
 
 /// What a reader finds.
@@ -129,7 +134,7 @@ impl Terminal {
         let mut input = terminal.input.lock();
         if input.bytes.is_empty() && length != 0 {
             block();
-            return Ok(Reading::Blocked(sched::block(&mut input.readers, Wait::Terminal(terminal.clone()))));
+            return Ok(Reading::Blocked(sched::block(&mut input.readers, Wait::in_object(terminal.clone()))));
         }
         let mut piece = [0; PIECE];
         let mut count = 0;
@@ -159,9 +164,10 @@ impl Terminal {
         console::write(bytes);
         Ok(bytes.len())
     }
+}
 
-    /// Takes a thread that waits for input out of the list of those who do.
-    pub fn remove_reader(&self, thread: &Thread) -> Option<Ref<Thread>> {
+impl Queue for Terminal {
+    fn cancel(&self, thread: &Thread) -> Option<Ref<Thread>> {
         self.input.lock().readers.remove(thread)
     }
 }

@@ -4,7 +4,7 @@ use crate::arch::{Context, floating_point};
 use crate::object::end::{End, Ends};
 use crate::object::list::{Link, Linked};
 use crate::object::process::Process;
-use crate::object::terminal::Terminal;
+use crate::object::wait::{Queue, Wait};
 use crate::object::{Kind, Object, Ref};
 use crate::sched::heap::{Heaped, Node};
 use crate::sched::work::Work;
@@ -33,19 +33,6 @@ pub enum State {
 const READY: u32 = 0;
 const BLOCKED: u32 = 1;
 const RUNNING: u32 = 2;
-
-/// What a blocked thread waits for, and thereby in which list it stands.
-#[derive(Debug)]
-pub enum Wait {
-    /// The end of a process.
-    Process(Ref<Process>),
-    /// The end of a thread.
-    Thread(Ref<Thread>),
-    /// Input.
-    Terminal(Ref<Terminal>),
-    /// A moment, in the sleepers of this core.
-    Sleep(usize),
-}
 
 /// A thread of execution.
 ///
@@ -96,17 +83,23 @@ pub enum FloatingPoint {
 // follow `list.rs` and `heap.rs`.
 unsafe impl Sync for Thread {}
 
+static KIND: Kind<Thread> = Kind::new("thread");
+
 impl Object for Thread {
-    const KIND: Kind = Kind::Thread;
+    fn kind() -> &'static Kind<Self> {
+        &KIND
+    }
 }
 
 impl Ends for Thread {
     fn end(&self) -> &End {
         &self.end
     }
+}
 
-    fn awaited(thread: Ref<Thread>) -> Wait {
-        Wait::Thread(thread)
+impl Queue for Thread {
+    fn cancel(&self, thread: &Thread) -> Option<Ref<Thread>> {
+        self.end.remove_waiter(thread)
     }
 }
 

@@ -84,8 +84,8 @@ enum Stage {
 }
 
 /// What a step may take, and what it takes to fill a page: instructions, about.
-const STEP: usize = 9_000;
-const PAGE_COST: usize = 2_000;
+const STEP: usize = 12_000;
+const PAGE_COST: usize = 1_700;
 
 impl Loading {
     /// Checks a program file's headers.
@@ -139,13 +139,13 @@ impl Loading {
     }
 
     /// Adds a stack with the arguments, when the segments are there.
-    pub fn finish(mut self, arguments: &mut impl Image) -> Result<Loaded, Error> {
+    pub fn finish(&mut self, arguments: &mut impl Image) -> Result<Loaded, Error> {
         let stack = VirtRange::new((STACK_TOP - STACK_SIZE) as u64, STACK_SIZE as u64).ok_or(Error::BadLength)?;
         let reservation = Reservation { permissions: graft_paging::Permissions::ReadWrite, inherit: Inherit::Yes };
-        self.tree.reserve(&NeverRan, stack, reservation).map_err(space::refusal)?;
+        space::attempt(|| self.tree.reserve(&NeverRan, stack, reservation))?;
         let (address, name) = place_arguments(&mut self.tree, arguments)?;
         let context = Context::new_user(self.program.entry, address, [address, arguments.len()]);
-        Ok(Loaded { tree: self.tree, context, name })
+        Ok(Loaded { tree: self.tree.transfer(), context, name })
     }
 }
 

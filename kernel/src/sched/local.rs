@@ -7,6 +7,7 @@ use crate::object::Ref;
 use crate::object::list::List;
 use crate::object::process::Process;
 use crate::object::thread::{Queued, State, Thread};
+use crate::object::wait::Queue;
 use crate::sched::heap::Heap;
 use crate::sched::work::Step;
 use core::cell::{Cell, RefCell};
@@ -130,8 +131,11 @@ impl Core {
             match thread.work.step(&thread) {
                 Step::More => {}
                 Step::Answer(answer) => {
+                    if !matches!(answer, Err(graft_abi::Error::OutOfMemory)) {
+                        thread.work.forget_retries();
+                    }
                     // SAFETY: the current thread is this core's own.
-                    crate::call::complete_task(unsafe { &mut *thread.context() }, answer);
+                    crate::call::complete_task(unsafe { &mut *thread.context() }, &thread.work, answer);
                     if !thread.work.is_pending() {
                         return self.go_on(index, thread);
                     }
@@ -200,13 +204,6 @@ impl Core {
         }
     }
 
-    pub(super) fn remove_sleeper(&self, thread: &Thread) -> Option<Ref<Thread>> {
-        let mut sleepers = self.sleepers.lock();
-        let thread = sleepers.remove(thread);
-        self.first_wake.store(sleepers.first_key().unwrap_or(NEVER), Ordering::Relaxed);
-        thread
-    }
-
     /// Sleeps until something happens, with no address space and no timer but for the sleepers.
     pub(super) fn idle(&self, index: usize) {
         IDLE.fetch_or(1 << index, Ordering::SeqCst);
@@ -219,5 +216,15 @@ impl Core {
         }
         IDLE.fetch_and(!(1 << index), Ordering::Relaxed);
         handle_interrupts(self);
+    }
+}
+
+/// Its sleepers.
+impl Queue for Core {
+    fn cancel(&self, thread: &Thread) -> Option<Ref<Thread>> {
+        let mut sleepers = self.sleepers.lock();
+        let thread = sleepers.remove(thread);
+        self.first_wake.store(sleepers.first_key().unwrap_or(NEVER), Ordering::Relaxed);
+        thread
     }
 }

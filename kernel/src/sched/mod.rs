@@ -35,11 +35,12 @@ use crate::arch::interrupts::{self, Source};
 use crate::arch::{self, Context, MAX_CORES, timer};
 use crate::memory::frames;
 use crate::object::Ref;
-use crate::object::end::{Answer, Ends};
+use crate::object::end::Answer;
 use crate::object::list::List;
 use crate::object::process::Process;
 use crate::object::terminal::Terminal;
-use crate::object::thread::{Queued, State, Thread, Wait};
+use crate::object::thread::{Queued, State, Thread};
+use crate::object::wait::Wait;
 use crate::platform::platform;
 use core::sync::atomic::{AtomicU32, Ordering, fence};
 
@@ -47,6 +48,8 @@ use core::sync::atomic::{AtomicU32, Ordering, fence};
 const SLICE: u64 = 10_000_000;
 /// Interrupts answered before the core goes on: one of each source. Others stay pending, and come as soon as it does.
 const INTERRUPTS_AT_ONCE: usize = 3;
+/// Threads that end, one after the other, before interrupts are answered.
+const ENDED_AT_ONCE: u32 = 8;
 /// Sleepers woken for one interrupt of the timer.
 const WOKEN: usize = 32;
 /// No deadline.
@@ -158,14 +161,14 @@ pub fn block(list: &mut List<Ref<Thread>, Queued>, wait: Wait) -> Option<Ref<Thr
 
 /// Blocks the current thread until a moment, in nanoseconds since the counter started.
 pub fn sleep_until(deadline: u64) -> *mut Context {
-    let (index, core) = this();
+    let (_, core) = this();
     let current = core.leave();
     if let Some(thread) = current {
         let watched = thread.clone();
         // Locked first: whoever sees the thread blocked and takes it out to end it must find it here.
         let mut sleepers = core.sleepers.lock();
         // SAFETY: the current thread is this core's own.
-        unsafe { thread.block(Wait::Sleep(index)) };
+        unsafe { thread.block(Wait::in_place(core)) };
         sleepers.push(thread, deadline);
         core.first_wake.store(sleepers.first_key().unwrap_or(NEVER), Ordering::Relaxed);
         fence(Ordering::SeqCst);
@@ -202,12 +205,7 @@ pub fn interrupt(thread: &Thread) {
         State::Blocked => {
             let Some(wait) = thread.unblock() else { return };
             // Not there any more? Then who took it out makes it ready.
-            let taken = match &wait {
-                Wait::Process(process) => process.end().remove_waiter(thread),
-                Wait::Thread(other) => other.end().remove_waiter(thread),
-                Wait::Terminal(terminal) => terminal.remove_reader(thread),
-                Wait::Sleep(core) => CORES[*core].remove_sleeper(thread),
-            };
+            let taken = wait.cancel(thread);
             if let Some(thread) = taken {
                 make_ready(thread);
             }
@@ -218,12 +216,18 @@ pub fn interrupt(thread: &Thread) {
 /// The thread to run now, made this core's own. Waits until there is one.
 pub fn next() -> *mut Context {
     let (index, core) = this();
+    let mut ended = 0;
     loop {
         let found = core.pop().or_else(|| steal(index));
         match found {
             Some(thread) => {
                 if let Some(context) = core.run(index, thread) {
                     return context;
+                }
+                // It has ended. There may be many such threads in a row.
+                ended += 1;
+                if ended % ENDED_AT_ONCE == 0 {
+                    handle_interrupts(core);
                 }
             }
             None => core.idle(index),

@@ -24,13 +24,18 @@ use crate::object::memory::{Making, MemoryObject};
 use crate::object::process::Process;
 use crate::object::snapshot::Snapshot;
 use crate::object::thread::Thread;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use graft_abi::{Error, ThreadEnd};
 use graft_paging::Progress;
+
+/// How often a call in pieces is made again that was refused for want of memory.
+const RETRIES: u32 = 4;
 
 /// The work of one thread. Only the thread's owner touches it.
 pub struct Work {
     any: AtomicBool,
+    /// How often a call has been made again in a row, for want of memory.
+    retries: AtomicU32,
     state: Mutex<State>,
 }
 
@@ -79,13 +84,29 @@ impl Work {
     /// None.
     pub const fn none() -> Work {
         let debris = Debris::none(KernelMemory);
-        Work { any: AtomicBool::new(false), state: Mutex::new(State { task: None, debris }) }
+        Work {
+            any: AtomicBool::new(false),
+            retries: AtomicU32::new(0),
+            state: Mutex::new(State { task: None, debris }),
+        }
     }
 
     /// Whether there is any.
     #[inline(always)]
     pub fn is_pending(&self) -> bool {
         self.any.load(Ordering::Relaxed)
+    }
+
+    /// Whether a call that had no memory may be made again.
+    pub fn may_retry(&self) -> bool {
+        let retries = self.retries.load(Ordering::Relaxed);
+        self.retries.store((retries + 1) % (RETRIES + 1), Ordering::Relaxed);
+        retries < RETRIES
+    }
+
+    /// A call has ended in another way.
+    pub fn forget_retries(&self) {
+        self.retries.store(0, Ordering::Relaxed);
     }
 
     /// Gives the thread a task, and what has been left to this core.
@@ -106,16 +127,19 @@ impl Work {
                 return Step::More;
             }
         }
-        let Some(task) = state.task.take() else {
+        let Some(task) = &mut state.task else {
             self.any.store(false, Ordering::Relaxed);
             return Step::Done;
         };
         let step = if thread.process.is_ending() && !matches!(task, Task::Finish(_)) {
-            drop(task);
+            state.task = None;
             Step::More
         } else {
-            let (step, rest) = task.step(thread);
-            state.task = rest;
+            // In its place: a task may be large.
+            let step = task.step(thread);
+            if !matches!(step, Step::More) {
+                state.task = None;
+            }
             step
         };
         let more = state.task.is_some() || space::has_left();
@@ -128,63 +152,55 @@ impl Work {
 }
 
 impl Task {
-    fn step(self, thread: &Thread) -> (Step, Option<Task>) {
+    fn step(&mut self, thread: &Thread) -> Step {
         let process = &thread.process;
-        match self {
-            Task::Edit(mut operation, object, answer) => {
-                let progress = process.space.lock().and_then(|tree| {
-                    tree.go_on(&mut operation, |page| object.as_ref().expect("pages have an object").frame(page))
-                });
-                match progress {
-                    Ok(Progress::More) => (Step::More, Some(Task::Edit(operation, object, answer))),
-                    Ok(Progress::Done) => (Step::Answer(Ok(answer)), None),
-                    Err(error) => (Step::Answer(Err(error)), None),
-                }
+        let (progress, answer) = match self {
+            Task::Edit(operation, object, answer) => {
+                let frame = |page| object.as_ref().expect("pages have an object").frame(page);
+                (process.space.lock().and_then(|tree| tree.go_on(operation, frame)), Ok(*answer))
             }
-            Task::Create(mut making) => match making.step() {
-                Ok(Progress::More) => (Step::More, Some(Task::Create(making))),
-                Ok(Progress::Done) => (Step::Answer(making.finish(process).map(|handle| (handle, 0))), None),
-                Err(error) => (Step::Answer(Err(error)), None),
+            Task::Create(making) => match making.step() {
+                Ok(Progress::Done) => (Ok(Progress::Done), making.finish(process).map(|handle| (handle, 0))),
+                progress => (progress, Ok((0, 0))),
             },
-            Task::Fork(mut forked, child) => match forked.step() {
-                Ok(Progress::More) => (Step::More, Some(Task::Fork(forked, child))),
+            Task::Fork(forked, child) => match forked.step() {
                 Ok(Progress::Done) => {
                     let tree = forked.finish().expect("it was under way");
-                    (Step::Answer(call::complete_fork(process, tree, child)), None)
+                    (Ok(Progress::Done), call::complete_fork(process, tree, child.clone()))
                 }
-                Err(error) => (Step::Answer(Err(error)), None),
+                progress => (progress, Ok((0, 0))),
             },
-            Task::Keep(mut forked, snapshot) => match forked.step() {
-                Ok(Progress::More) => (Step::More, Some(Task::Keep(forked, snapshot))),
+            Task::Keep(forked, snapshot) => match forked.step() {
                 Ok(Progress::Done) => {
                     snapshot.fill(forked.finish_snapshot().expect("it was under way"));
-                    (Step::Answer(call::complete_snapshot(process, snapshot)), None)
+                    (Ok(Progress::Done), call::complete_snapshot(process, snapshot.clone()))
                 }
-                Err(error) => (Step::Answer(Err(error)), None),
+                progress => (progress, Ok((0, 0))),
             },
-            Task::Move(mut moved, answer) => match moved.step() {
-                Ok(Progress::More) => (Step::More, Some(Task::Move(moved, answer))),
-                result => (Step::Answer(result.map(|_| answer)), None),
-            },
-            Task::Restore(mut forked, snapshot, results) => match forked.step() {
-                Ok(Progress::More) => (Step::More, Some(Task::Restore(forked, snapshot, results))),
+            Task::Move(moved, answer) => (moved.step(), Ok(*answer)),
+            Task::Restore(forked, snapshot, results) => match forked.step() {
                 Ok(Progress::Done) => {
                     let tree = forked.finish().expect("it was under way");
-                    (Step::Registers(call::complete_restore(thread, tree, &snapshot, results)), None)
+                    return Step::Registers(call::complete_restore(thread, tree, snapshot, *results));
                 }
-                Err(error) => (Step::Answer(Err(error)), None),
+                progress => (progress, Ok((0, 0))),
             },
             Task::Launch(launch) => match launch.step(thread) {
-                Ok(Launched::More(launch)) => (Step::More, Some(Task::Launch(launch))),
-                Ok(Launched::Spawned(answer)) => (Step::Answer(Ok(answer)), None),
-                Ok(Launched::Replaced(registers)) => (Step::Registers(registers), None),
-                Err(error) => (Step::Answer(Err(error)), None),
+                Ok(Launched::More) => return Step::More,
+                Ok(Launched::Spawned(answer)) => (Ok(Progress::Done), Ok(answer)),
+                Ok(Launched::Replaced(registers)) => return Step::Registers(registers),
+                Err(error) => return Step::Answer(Err(error)),
             },
-            Task::Refuse(error) => (Step::Answer(Err(error)), None),
+            Task::Refuse(error) => return Step::Answer(Err(*error)),
             Task::Finish(value) => match process.give_back() {
-                Progress::More => (Step::More, Some(Task::Finish(value))),
-                Progress::Done => (Step::Ended(value), None),
+                Progress::More => return Step::More,
+                Progress::Done => return Step::Ended(*value),
             },
+        };
+        match progress {
+            Ok(Progress::More) => Step::More,
+            Ok(Progress::Done) => Step::Answer(answer),
+            Err(error) => Step::Answer(Err(error)),
         }
     }
 }

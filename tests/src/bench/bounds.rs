@@ -1,4 +1,4 @@
-//! How long each operation keeps interrupts and other threads waiting: `t-bounds` on a counting machine, beside a plugin that counts how many
+//! How long each operation keeps interrupts and other threads waiting: `t-pieces` on a counting machine, beside a plugin that counts how many
 //! instructions the kernel executes before it answers interrupts again.
 
 use super::plan::counting;
@@ -33,7 +33,7 @@ pub struct Bound {
 /// Measures every operation on so many MiB.
 pub fn measure(build: &Build, machine: Machine, mebibytes: u64, log: &Path) -> Outcome<Vec<Bound>> {
     let rows = log.with_extension("masked.csv");
-    let machine = counting(machine).with_line(&format!("t-bounds --exact --size {mebibytes}"));
+    let machine = counting(machine).with_line(&format!("t-pieces --exact --size {mebibytes}"));
     let mut command = machine.command(Console::Pipe);
     let mut plugin = build.path("masked-plugin.so").into_os_string();
     plugin.push(",out=");

@@ -7,14 +7,11 @@ use std::path::Path;
 /// A file of the archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Its name; there are no folders.
+    /// Its name, with the folders that it is in.
     pub name: String,
     /// What is in it.
     pub bytes: Vec<u8>,
 }
-
-/// Longest name that a `ustar` header holds in its one field.
-const NAME_MAX: usize = 100;
 
 impl Entry {
     /// One of this project's programs, without what only a debugger reads.
@@ -31,25 +28,37 @@ impl Entry {
     }
 }
 
-/// The user's own programs and files: everything in `folder`. An ELF file must be one that the kernel can run.
+/// The user's own programs and files: everything in `folder` and below, links as what they lead to. An ELF file must be
+/// one that the kernel can run.
 pub fn extra(folder: &Path) -> Result<Vec<Entry>, String> {
     let mut entries = Vec::new();
+    collect(folder, "", &mut entries)?;
+    Ok(entries)
+}
+
+fn collect(folder: &Path, prefix: &str, entries: &mut Vec<Entry>) -> Result<(), String> {
+    /// Nobody nests folders as deep as a link that leads back up does.
+    const DEEPEST: usize = 32;
+    if prefix.matches('/').count() > DEEPEST {
+        return Err(format!("{} is nested too deep; does a link lead back up?", folder.display()));
+    }
     let listing = fs::read_dir(folder).map_err(|error| format!("cannot read {}: {error}", folder.display()))?;
     for item in listing {
         let path = item.map_err(|error| format!("cannot read {}: {error}", folder.display()))?.path();
-        if path.is_dir() {
-            return Err(format!("{} is a folder; the archive has none", path.display()));
-        }
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
             return Err(format!("{} has a name that is not UTF-8", path.display()));
         };
-        let entry = Entry::file(name, &path)?;
+        if path.is_dir() {
+            collect(&path, &format!("{prefix}{name}/"), entries)?;
+            continue;
+        }
+        let entry = Entry::file(&format!("{prefix}{name}"), &path)?;
         if elf::is_elf(&entry.bytes) {
             elf::check_program(&entry.bytes).map_err(|error| format!("{} {error}", path.display()))?;
         }
         entries.push(entry);
     }
-    Ok(entries)
+    Ok(())
 }
 
 /// Packs the entries in the order of their names; the same entries give the same bytes.
@@ -60,10 +69,11 @@ pub fn pack(mut entries: Vec<Entry>) -> Result<Vec<u8>, String> {
     }
     let mut archive = tar::Builder::new(Vec::new());
     for entry in &entries {
-        if entry.name.len() > NAME_MAX {
-            return Err(format!("the name {} is longer than {NAME_MAX} bytes", entry.name));
-        }
+        // What is too long for ustar is packed as GNU tar does it.
         let mut header = tar::Header::new_ustar();
+        if header.set_path(&entry.name).is_err() {
+            header = tar::Header::new_gnu();
+        }
         header.set_size(entry.bytes.len() as u64);
         header.set_mode(if elf::is_elf(&entry.bytes) { 0o755 } else { 0o644 });
         for set in [tar::Header::set_uid, tar::Header::set_gid, |header: &mut tar::Header, _| header.set_mtime(0)] {
@@ -127,10 +137,24 @@ mod tests {
     }
 
     #[test]
-    fn names_are_unique_and_fit() {
+    fn names_are_unique_and_as_long_as_they_are() {
         assert!(pack(vec![entry("sh", b"1"), entry("sh", b"2")]).unwrap_err().contains("called sh"));
-        assert!(pack(vec![entry(&"n".repeat(101), b"")]).unwrap_err().contains("longer than"));
-        assert!(pack(vec![entry(&"n".repeat(100), b"")]).is_ok());
+        let names = ["n".repeat(100), format!("{}/{}", "p".repeat(150), "n".repeat(100)), "x".repeat(300)];
+        let entries: Vec<_> = names.iter().map(|name| entry(name, b"content")).collect();
+        assert_eq!(unpack(&pack(entries.clone()).unwrap()).unwrap(), entries);
+    }
+
+    #[test]
+    fn extra_folders_are_packed_with_what_is_in_them() {
+        let scratch = Scratch::new();
+        fs::create_dir_all(scratch.path().join("data/deep")).unwrap();
+        fs::write(scratch.path().join("data/deep/notes.txt"), "hello").unwrap();
+        std::os::unix::fs::symlink("data/deep/notes.txt", scratch.path().join("link")).unwrap();
+        let mut entries = extra(scratch.path()).unwrap();
+        entries.sort_by(|one, other| one.name.cmp(&other.name));
+        assert_eq!(entries, [entry("data/deep/notes.txt", b"hello"), entry("link", b"hello")]);
+        std::os::unix::fs::symlink("..", scratch.path().join("data/up")).unwrap();
+        assert!(extra(scratch.path()).unwrap_err().contains("too deep"));
     }
 
     #[test]

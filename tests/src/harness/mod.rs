@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   machine ──▶ a command line ──▶ session ──▶ Ended ──▶ verdict
-//!                      └▶ foreground               runner: many cases at a time, and the count
+//!                      └▶ foreground      ▲        runner: many cases at a time, and the count
+//!                                  watch ─┘
 //! ```
 
 pub mod foreground;
@@ -12,3 +13,4 @@ pub mod runner;
 pub mod scratch;
 pub mod session;
 pub mod verdict;
+pub mod watch;

@@ -235,7 +235,7 @@ mod tests {
         Case::new(name, move |log| {
             let mut command = Command::new("sh");
             command.args(["-c", script]);
-            expected.judge(&session::run(command, log, Duration::from_millis(500))?)?;
+            expected.judge(&session::run(command, log, Duration::from_secs(1))?)?;
             Ok(Report::pass())
         })
     }
@@ -253,7 +253,7 @@ mod tests {
         );
         assert_eq!(tally, Tally { passed: 1, failed: 3 });
         assert_eq!(tally.to_string(), "1 passed, 3 failed");
-        for reason in ["exit status 3, expected status 0", "no exit within 0.5 s", "the output lacks \"hello\""] {
+        for reason in ["exit status 3, expected status 0", "no exit within 1 s", "the output lacks \"hello\""] {
             assert!(out.contains(reason), "{reason:?} is not in:\n{out}");
         }
     }

@@ -16,7 +16,6 @@ use graft_abi::{Error, ExitStatus, PAGE_SIZE, Permissions};
 use crate::memory::{Region, Shared};
 use crate::process::{self, Process, sleep};
 use crate::system;
-use crate::time::clock;
 
 #[cfg(target_os = "none")]
 pub use bare::Bare;
@@ -26,23 +25,28 @@ pub use bare::Bare;
 pub struct Report {
     held: AtomicU32,
     failed: AtomicU32,
+    /// As many had failed when the last group was done.
+    failed_before: AtomicU32,
 }
 
 impl Report {
     /// An empty report.
     pub const fn new() -> Report {
-        Report { held: AtomicU32::new(0), failed: AtomicU32::new(0) }
+        Report { held: AtomicU32::new(0), failed: AtomicU32::new(0), failed_before: AtomicU32::new(0) }
     }
 
     /// Notes whether a claim holds, and prints it if it does not. Returns whether it does.
     pub fn claim(&self, holds: bool, what: fmt::Arguments<'_>) -> bool {
-        if holds {
-            self.held.fetch_add(1, Ordering::Relaxed);
-        } else {
-            self.failed.fetch_add(1, Ordering::Relaxed);
+        self.count(holds);
+        if !holds {
             crate::println!("FAILED: {what}");
         }
         holds
+    }
+
+    fn count(&self, holds: bool) {
+        let counter = if holds { &self.held } else { &self.failed };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether nothing has been claimed.
@@ -50,9 +54,15 @@ impl Report {
         self.counts() == (0, 0)
     }
 
-    /// Prints that a group of claims is done.
+    /// Prints that a group of claims is done, and whether all since the group before held.
     pub fn done(&self, what: fmt::Arguments<'_>) {
-        crate::println!("{}: {what}", if self.counts().1 == 0 { "ok" } else { "with failures" });
+        crate::println!("{}: {what}", if self.close_group() { "ok" } else { "with failures" });
+    }
+
+    /// Ends a group of claims: whether all of them held.
+    fn close_group(&self) -> bool {
+        let failed = self.counts().1;
+        self.failed_before.swap(failed, Ordering::Relaxed) == failed
     }
 
     /// The exit code of [`finish`](Report::finish), without a count: for a part of a program that counts as one claim.
@@ -88,8 +98,53 @@ macro_rules! claim_eq {
     }};
 }
 
-/// Milliseconds that processes without a parent and other cores get to give back what they had.
-const SETTLE: u32 = 5000;
+/// How long a test waits for others before it says that they never came: in turns, not in time. In each turn it gives way
+/// for a moment and then works for a moment. A host that is busy slows the others and these turns alike, but no clock.
+#[derive(Debug)]
+pub struct Patience(u32);
+
+impl Patience {
+    /// All of it: about ten seconds on a machine that has nothing else to do.
+    pub const fn new() -> Patience {
+        Patience(50_000)
+    }
+
+    /// Takes a turn; `false` if there are none left.
+    pub fn turn(&mut self) -> bool {
+        sleep(Duration::from_micros(200));
+        work(20_000);
+        self.0 = self.0.saturating_sub(1);
+        self.0 > 0
+    }
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Patience::new()
+    }
+}
+
+/// Waits until something holds; `false` if that has not happened when all [`Patience`] is gone.
+pub fn wait_until(mut holds: impl FnMut() -> bool) -> bool {
+    let mut patience = Patience::new();
+    loop {
+        if holds() {
+            return true;
+        }
+        if !patience.turn() {
+            return holds();
+        }
+    }
+}
+
+/// Keeps the processor busy for a few instructions a step.
+fn work(steps: u32) {
+    (0..steps).for_each(|step| _ = core::hint::black_box(step));
+}
+
+/// Steps of [`work`] in which another core, were it to give frames back, would have come to do so, however the host divides
+/// its time among the cores: several of its time slices.
+const REST: u32 = 4_000_000;
 
 /// How many frames are free or this program's own, to be compared with a later moment: what the
 /// program itself has come to use in between is not lost.
@@ -100,11 +155,15 @@ impl FreeFrames {
     /// As many as there are now, when the number has come to rest: another core may be finishing
     /// what happened just before.
     pub fn now() -> FreeFrames {
+        let has_others = system::info().is_ok_and(|info| info.cores > 1);
         // The first count may take a page of the stack between its two looks.
         FreeFrames::count();
         let mut before = FreeFrames::count();
-        for _ in 0..SETTLE {
-            sleep(Duration::from_millis(2));
+        let mut patience = Patience::new();
+        while patience.turn() {
+            if has_others {
+                work(REST);
+            }
             let now = FreeFrames::count();
             if now.0 == before.0 {
                 break;
@@ -123,13 +182,10 @@ impl FreeFrames {
     /// Claims that there are as many now. What another core is still giving back may take a moment.
     pub fn claim_same(self, report: &Report, what: fmt::Arguments<'_>) {
         let mut now = FreeFrames::count();
-        for _ in 0..SETTLE {
-            if now.0 == self.0 {
-                break;
-            }
-            sleep(Duration::from_millis(1));
+        wait_until(|| {
             now = FreeFrames::count();
-        }
+            now.0 == self.0
+        });
         let (before, now) = (self.0, now.0);
         report.claim(before == now, format_args!("{what}: {now} frames are free or its own, {before} were"));
     }
@@ -160,21 +216,16 @@ impl Steps {
         self.0.write(step, 1);
     }
 
-    /// Waits until a step has been reached; `false` if it is not within ten seconds.
+    /// Whether a step has been reached.
+    pub fn is_reached(&self, step: usize) -> bool {
+        self.0.read(step) != 0
+    }
+
+    /// Waits until a step has been reached; `false` if it is not while there is [`Patience`].
     pub fn wait(&self, step: usize) -> bool {
-        let start = clock();
-        while self.0.read(step) == 0 {
-            if clock() - start > PATIENCE {
-                return false;
-            }
-            sleep(Duration::from_micros(200));
-        }
-        true
+        wait_until(|| self.is_reached(step))
     }
 }
-
-/// How long [`Steps::wait`] waits.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Claims that a process ends in this way.
 pub fn claim_end(report: &Report, process: &Process, expected: ExitStatus, what: fmt::Arguments<'_>) -> bool {
@@ -216,5 +267,22 @@ impl Numbers {
     /// One of the values.
     pub fn choose<T: Copy>(&mut self, values: &[T]) -> T {
         values[self.below(values.len())]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_shown_with_its_own_group_and_counted_once() {
+        let report = Report::new();
+        report.count(true);
+        assert!(report.close_group());
+        report.count(false);
+        assert!(!report.close_group());
+        report.count(true);
+        assert!(report.close_group());
+        assert_eq!((report.counts(), report.finish_quietly()), ((2, 1), 1));
     }
 }

@@ -78,6 +78,29 @@ cases! {
         }
     }
 
+    /// Another core holds, for the moment of a copy, what is paid for: that is no want of memory, and a moment later there is none of it.
+    fn a_paid_fork_waits_for_frames_and_does_not_want_memory<F>() {
+        for (share, _) in DEPTHS {
+            let (host, tlb) = (Host::new(64), Notes::default());
+            let mut parent = parent::<F>(&host);
+            let child = parent.fork_guaranteed(&tlb, share).unwrap();
+            let mut snapshot = parent.snapshot(&tlb, share).unwrap();
+            let before = (host.in_use(), host.committed(), parent.usage());
+            let held = 40;
+            host.uncommit(held);
+            assert_eq!(parent.fork(&tlb, share).err(), Some(Error::Contended), "{share:?}");
+            assert_eq!(parent.fork_guaranteed(&tlb, share).err(), Some(Error::Contended));
+            assert_eq!(parent.snapshot(&tlb, share).err(), Some(Error::Contended));
+            assert_eq!(snapshot.fork().err(), Some(Error::Contended));
+            host.commit(held).unwrap();
+            assert_eq!((host.in_use(), host.committed(), parent.usage()), before);
+            let sibling = parent.fork(&tlb, share).unwrap();
+            [child, sibling, parent].into_iter().for_each(|space| space.destroy(&tlb));
+            snapshot.destroy();
+            assert_eq!((host.in_use(), host.committed()), (0, 0));
+        }
+    }
+
     /// One frame less than it takes: refused, and nothing has changed.
     fn what_cannot_be_kept_is_not_promised<F>() {
         for (share, copied) in DEPTHS {
@@ -198,7 +221,7 @@ cases! {
             write_all(&mut parent);
             // Nothing is left to pay with: refused, and the space goes on as it was.
             let all: Vec<Frame> = std::iter::from_fn(|| host.allocate(Purpose::Page)).collect();
-            assert_eq!(parent.restore(&tlb, &mut snapshot), Err(OutOfMemory));
+            assert_eq!(parent.restore(&tlb, &mut snapshot), Err(Error::OutOfMemory));
             assert_eq!(host.committed(), 0);
             all.into_iter().for_each(|frame| host.free(frame, Purpose::Page));
             let other = snapshot.fork().unwrap();

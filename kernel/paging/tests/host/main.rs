@@ -24,6 +24,8 @@ mod costs;
 mod inheritance;
 mod memory;
 mod pieces;
+mod races;
 mod sizes;
+mod storm;
 mod threads;
 mod tours;

@@ -27,7 +27,8 @@ cases! {
         loop {
             let progress = debris.clear(STEP);
             let freed = left - host.in_use();
-            assert!(freed > 0 && freed <= FREED, "a step frees {freed} frames");
+            // The first goes down to the first table of pages.
+            assert!((freed > 0 || steps == 0) && freed <= FREED, "a step frees {freed} frames");
             (left, steps) = (host.in_use(), steps + 1);
             if progress == Progress::Done {
                 break;

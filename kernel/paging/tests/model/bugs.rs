@@ -22,7 +22,12 @@ pub struct Case<A: Architecture>(pub Rc<World<A>>);
 impl<A: Architecture + 'static> Case<A> {
     /// Process 0 with [`SIZE`] bytes at [`HERE`], the first pages of both tables written.
     pub fn new() -> Self {
-        let world = World::new(400, universe());
+        Self::on(400, universe())
+    }
+
+    /// The same on a machine of so many frames, of which only these addresses are watched.
+    pub fn on(frames: usize, addresses: Vec<u64>) -> Self {
+        let world = World::new(frames, addresses);
         world.create(0).unwrap();
         let case = Case(world);
         case.0.reserve(0, range(HERE, SIZE), Permissions::ReadWrite, Inherit::Yes).unwrap();

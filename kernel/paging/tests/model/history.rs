@@ -30,6 +30,13 @@ pub fn universe() -> Vec<u64> {
     all
 }
 
+/// Two neighbouring tables of which most stays untouched, and places to move them to: with so few addresses different processes mean
+/// the same one far more often.
+pub fn neighbours() -> Vec<u64> {
+    let pages = [0, 4 * KIB, 2 * MIB - 4 * KIB, 2 * MIB, 2 * MIB + 4 * KIB, 4 * MIB - 4 * KIB];
+    pages.iter().map(|page| GIB + page).chain([4 * GIB, 4 * GIB + 4 * KIB]).collect()
+}
+
 /// An operation. Every number is meaningful in every state, so that any part of a history is a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
@@ -171,9 +178,14 @@ fn operation(random: &mut Random, addresses: &[u64], guaranteed: bool) -> Operat
     }
 }
 
+/// The addresses of a history: half of them keep to few.
+fn addresses(seed: u64) -> Vec<u64> {
+    if seed.is_multiple_of(2) { neighbours() } else { universe() }
+}
+
 pub fn history(seed: u64, length: usize) -> Vec<Step> {
     let mut random = Random::new(seed);
-    let addresses = universe();
+    let addresses = addresses(seed);
     let mut all = vec![(Operation::Create(0), 0)];
     // Whole histories, because a process is under a guarantee from its first fork on or never.
     let guaranteed = seed.is_multiple_of(3);
@@ -183,7 +195,8 @@ pub fn history(seed: u64, length: usize) -> Vec<Step> {
 
 /// Runs a history, then ends every process and counts the frames that are left.
 pub fn run<A: Architecture>(history: &[Step]) -> Verdict {
-    let addresses = universe();
+    let mut addresses = universe();
+    addresses.extend(neighbours().into_iter().filter(|address| !universe().contains(address)));
     let world = World::<A>::new(400, addresses.clone());
     let machine = &world.machine;
     for (number, (operation, chance)) in history.iter().enumerate() {

@@ -49,9 +49,18 @@ fn index(address: u64, level: usize) -> usize {
     (address >> (39 - 9 * level)) as usize % 512
 }
 
-/// Somebody who acts on other cores, in other spaces, in the middle of an operation: no lock between spaces forbids it.
+/// Where another core may be faster than the operation under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Point {
+    /// Before a descriptor is read that may change in a table that others share: another reading may have found something else.
+    Load,
+    /// Before a store, an allocation, an invalidation or a change of the charge.
+    Change,
+}
+
+/// What other cores do in other spaces in the middle of an operation: no lock between spaces forbids it.
 pub trait Bystander {
-    fn act(&self);
+    fn act(&self, point: Point);
 }
 
 #[derive(Default)]
@@ -84,8 +93,12 @@ pub struct Machine<A> {
     pub committed: Cell<isize>,
     /// Frames that nobody gets who has not committed them: memory is short.
     withheld: Cell<usize>,
-    /// Who acts at every allocation, store and invalidation.
+    /// For each frame the descriptor that led there last, if that was a table's.
+    links: Vec<Cell<Option<(Frame, usize)>>>,
+    /// What acts at every [`Point`].
     bystander: RefCell<Option<Weak<dyn Bystander>>>,
+    /// The model itself is looking: the loads of the moment are no part of any operation.
+    looking: Cell<bool>,
     /// What went wrong first.
     violation: RefCell<Option<String>>,
     architecture: std::marker::PhantomData<A>,
@@ -105,6 +118,7 @@ impl<A: Architecture> Machine<A> {
             counts: (0..frames).map(|_| TableCounts::default()).collect(),
             in_use: (0..frames).map(|_| Cell::new(None)).collect(),
             // Frame 0 is the page of zeroes; low numbers first.
+            links: (0..frames).map(|_| Cell::new(None)).collect(),
             free: RefCell::new((1..frames as u64).rev().collect()),
             cores: RefCell::default(),
             universe,
@@ -116,6 +130,7 @@ impl<A: Architecture> Machine<A> {
             committed: Cell::new(0),
             withheld: Cell::new(0),
             bystander: RefCell::new(None),
+            looking: Cell::new(false),
             violation: RefCell::new(None),
             architecture: std::marker::PhantomData,
         }
@@ -126,11 +141,22 @@ impl<A: Architecture> Machine<A> {
     }
 
     /// A point at which another core may be faster.
-    pub fn interleave(&self) {
+    pub fn interleave(&self, point: Point) {
+        if self.looking.get() {
+            return;
+        }
         let bystander = self.bystander.borrow().as_ref().and_then(Weak::upgrade);
         if let Some(bystander) = bystander {
-            bystander.act();
+            bystander.act(point);
         }
+    }
+
+    /// Looks at a tree for the model, in one moment of the machine.
+    pub fn look<R>(&self, look: impl FnOnce() -> R) -> R {
+        let before = self.looking.replace(true);
+        let result = look();
+        self.looking.set(before);
+        result
     }
 
     pub fn violate(&self, what: String) {
@@ -162,6 +188,7 @@ impl<A: Architecture> Machine<A> {
         let number = self.free.borrow_mut().pop()? as usize;
         self.in_use[number].set(Some(purpose));
         self.references[number].store(1, Ordering::Relaxed);
+        self.links[number].set(None);
         for word in 0..512 {
             self.words[number * 512 + word].set(0xdead_dead_dead_dead);
         }
@@ -181,14 +208,31 @@ impl<A: Architecture> Machine<A> {
         frame.0 >= BASE + self.in_use.len() as u64
     }
 
+    fn is_memory(&self, frame: Frame) -> bool {
+        frame.0.checked_sub(BASE).is_some_and(|number| number < self.in_use.len() as u64)
+    }
+
     fn number(&self, frame: Frame) -> usize {
-        let number = (frame.0 - BASE) as usize;
-        assert!(number < self.in_use.len(), "{frame:?} is not memory");
-        number
+        assert!(self.is_memory(frame), "{frame:?} is not memory");
+        (frame.0 - BASE) as usize
     }
 
     pub fn word(&self, frame: Frame, word: usize) -> &Cell<u64> {
         &self.words[self.number(frame) * 512 + word]
+    }
+
+    /// Whether the table, or one above it, has other references. Also where it is not known what leads to it.
+    fn is_within_reach_of_others(&self, table: Frame) -> bool {
+        if self.count(table) > 1 {
+            return true;
+        }
+        match self.links[self.number(table)].get() {
+            None => false,
+            Some((above, index)) => {
+                let leads_here = A::table(self.word(above, index).get()) == Some(table);
+                !leads_here || self.is_within_reach_of_others(above)
+            }
+        }
     }
 
     /// Lets a core run in a space, as a context switch does.
@@ -364,7 +408,7 @@ impl<A> std::ops::Deref for Shared<A> {
 // and stores cannot tear; references and counts are distinct vector elements that never move.
 unsafe impl<A: Architecture> Memory for Shared<A> {
     fn allocate(&self, purpose: Purpose) -> Option<Frame> {
-        self.interleave();
+        self.interleave(Point::Change);
         self.allocations.set(self.allocations.get() + 1);
         if let Some(left) = self.fail_after.get() {
             if left == 0 {
@@ -380,7 +424,7 @@ unsafe impl<A: Architecture> Memory for Shared<A> {
     }
 
     fn commit(&self, frames: u64) -> Result<(), OutOfMemory> {
-        self.interleave();
+        self.interleave(Point::Change);
         if frames != 0 && self.fail_after.get() == Some(0) {
             self.refused.set(true);
             return Err(OutOfMemory);
@@ -393,12 +437,12 @@ unsafe impl<A: Architecture> Memory for Shared<A> {
     }
 
     fn uncommit(&self, frames: u64) {
-        self.interleave();
+        self.interleave(Point::Change);
         self.committed.set(self.committed.get() - frames as isize);
     }
 
     fn allocate_committed(&self, purpose: Purpose) -> Option<Frame> {
-        self.interleave();
+        self.interleave(Point::Change);
         if self.committed.get() <= 0 {
             return None;
         }
@@ -433,17 +477,28 @@ unsafe impl<A: Architecture> Memory for Shared<A> {
     }
 
     fn load(&self, table: Frame, index: usize) -> u64 {
+        // Only where it makes a difference: what others do elsewhere might as well happen a little later.
+        if self.interesting[index]
+            && A::may_change_while_shared(self.word(table, index).get())
+            && self.is_within_reach_of_others(table)
+        {
+            self.interleave(Point::Load);
+        }
         self.word(table, index).get()
     }
 
     fn store(&self, table: Frame, index: usize, raw: u64) {
         if self.interesting[index] {
-            self.interleave();
+            self.interleave(Point::Change);
         }
         let old = self.word(table, index).get();
         self.check_frozen(table, index, old, raw);
         self.check_break_before_make(table, index, raw);
         self.word(table, index).set(raw);
+        // Not every word is a descriptor: frames that are set aside are chained through theirs.
+        if let Some(below) = A::table(raw).filter(|&below| self.is_memory(below)) {
+            self.links[self.number(below)].set(Some((table, index)));
+        }
         if self.interesting[index] {
             self.speculate();
         }
@@ -486,7 +541,7 @@ impl<A: Architecture> Tlb for AsidTlb<A> {
     }
 
     fn invalidate(&self, range: VirtRange, reach: Reach) {
-        self.machine.interleave();
+        self.machine.interleave(Point::Change);
         self.machine.invalidations.set(self.machine.invalidations.get() + 1);
         self.machine.forget(None, self.asid, range, reach);
     }

@@ -43,6 +43,13 @@ pub trait Architecture: graft_paging::Format {
     /// Whether `new` is `old` without write permission, whatever its level, or the same.
     fn loses_write_only(old: u64, new: u64) -> bool;
 
+    /// The table that a descriptor above the last level leads to; pages differ from tables in a flag.
+    fn table(raw: u64) -> Option<Frame>;
+
+    /// Whether a store that is permitted in a shared table can change the descriptor: it may be written through, or says what will be
+    /// there at the first touch.
+    fn may_change_while_shared(raw: u64) -> bool;
+
     /// Whether this maps the frame as a page that user mode cannot write.
     fn is_read_only_page_of(raw: u64, frame: Frame) -> bool {
         matches!(Self::step(raw, 3), Step::Page(found, rights) if found == frame && !rights.write)
@@ -81,6 +88,16 @@ impl Architecture for AArch64 {
         old & 1 == 1 && [old, old | 1 << 62, old | 1 << 7].contains(&new)
     }
 
+    // A page has the access flag, 10, and a table of the tree has not.
+    fn table(raw: u64) -> Option<Frame> {
+        (raw & 1 == 1 && raw >> 10 & 1 == 0).then_some(Frame((raw & 0x0000_ffff_ffff_f000) / 4096))
+    }
+
+    fn may_change_while_shared(raw: u64) -> bool {
+        let read_only = if raw >> 10 & 1 == 1 { 7 } else { 62 };
+        if raw & 1 == 1 { raw >> read_only & 1 == 0 } else { raw != 0 }
+    }
+
     const PAGE_INVALIDATION_REACHES_WALK_CACHES: bool = false;
     const FAULT_INVALIDATES: bool = false;
 }
@@ -106,6 +123,15 @@ impl Architecture for X86_64 {
 
     fn loses_write_only(old: u64, new: u64) -> bool {
         old & 1 == 1 && [old, old & !2].contains(&new)
+    }
+
+    // A page is dirty, 6, and a table is not.
+    fn table(raw: u64) -> Option<Frame> {
+        (raw & 1 == 1 && raw >> 6 & 1 == 0).then_some(Frame((raw & 0x000f_ffff_ffff_f000) / 4096))
+    }
+
+    fn may_change_while_shared(raw: u64) -> bool {
+        raw & 3 == 3 || (raw & 1 == 0 && raw != 0)
     }
 
     // "Operations that Invalidate TLBs and Paging-Structure Caches": INVLPG empties all paging-structure caches of the PCID;

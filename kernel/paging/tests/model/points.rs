@@ -6,8 +6,8 @@ use std::rc::Rc;
 use graft_paging::{AArch64, Access, Inherit, Permissions, Promise, Share, X86_64};
 
 use crate::bugs::{Case, HERE, PAGE, SIZE, range};
-use crate::history::{GIB, MIB};
-use crate::machine::Bystander;
+use crate::history::{GIB, MIB, neighbours};
+use crate::machine::{Bystander, Point};
 use crate::mmu::Architecture;
 use crate::world::pieces::Piecewise;
 
@@ -22,7 +22,7 @@ struct At<A: Architecture + 'static> {
 }
 
 impl<A: Architecture + 'static> Bystander for At<A> {
-    fn act(&self) {
+    fn act(&self, _point: Point) {
         // What the action does has points, too.
         let Ok(_busy) = self.busy.try_borrow_mut() else { return };
         match self.left.get() {
@@ -36,18 +36,34 @@ impl<A: Architecture + 'static> Bystander for At<A> {
     }
 }
 
-/// Two relatives of process 1, a snapshot of it, and process 1 itself somewhat apart from all three.
-fn family<A: Architecture + 'static>(share: Share, guaranteed: bool) -> Case<A> {
-    let case = Case::<A>::new();
+/// What the memory of a family is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Past {
+    /// Both tables were written to, by the relatives differently.
+    Busy,
+    /// All but the first and the last page of the two neighbouring tables are reserved and were never touched, or have been given up; all
+    /// of the family share the tables.
+    Untouched,
+}
+
+/// Two relatives of process 1, a snapshot of it, and process 1 itself.
+fn family<A: Architecture + 'static>(past: Past, share: Share, guaranteed: bool) -> Case<A> {
+    let case = Case::<A>::on(64, neighbours());
     case.0.reserve(0, range(8 * GIB, PAGE), Permissions::ReadWrite, Inherit::Yes).unwrap();
+    if let Past::Untouched = past {
+        case.0.discard(0, range(HERE + PAGE, SIZE - PAGE)).unwrap();
+        case.write(0, HERE + SIZE - PAGE);
+    }
     let fork = |from, to| match guaranteed {
         true => case.0.fork_guaranteed(from, to, share).unwrap(),
         false => case.0.fork(from, to, share).unwrap(),
     };
     fork(0, 1);
     case.0.snapshot(1, 0, share).unwrap();
-    case.write(1, HERE + 2 * MIB + PAGE);
-    case.0.unmap(1, range(HERE + PAGE, PAGE)).unwrap();
+    if let Past::Busy = past {
+        case.write(1, HERE + 2 * MIB + PAGE);
+        case.0.unmap(1, range(HERE + PAGE, PAGE)).unwrap();
+    }
     fork(1, 2);
     case
 }
@@ -98,43 +114,70 @@ fn a_sharer_of_upper_tables_exits_at_every_point_of_a_restore() {
 
 /// Every operation against one thing that a relative does.
 fn whatever_happens<A: Architecture + 'static>(action: fn(&Case<A>)) {
-    let in_pieces = |case: &Case<A>, what| {
-        case.0.in_pieces(1, range(HERE + 2 * MIB, 2 * MIB), what, Permissions::Read, 30_000).unwrap();
-    };
-    let operations: [&Action<A>; 13] = [
-        &|case| case.0.access(1, 1, HERE, Access::Write, 7).unwrap(),
-        &|case| case.0.access(1, 1, HERE + 2 * MIB, Access::Write, 7).unwrap(),
-        &|case| case.0.kernel_access(1, HERE + 4 * PAGE, Access::Write, 7).unwrap(),
-        &|case| case.0.unmap(1, range(HERE, PAGE)).unwrap(),
-        &|case| case.0.unmap(1, range(HERE + PAGE, 2 * MIB)).unwrap(),
-        &|case| case.0.protect(1, range(HERE + 2 * MIB, PAGE), Permissions::Read).unwrap(),
-        &|case| case.0.discard(1, range(HERE + 2 * MIB, 2 * PAGE)).unwrap(),
-        &|case| case.0.relocate(1, range(HERE, SIZE), range(4 * GIB + PAGE, SIZE)).unwrap(),
-        &|case| case.0.restore(1, 0).unwrap(),
-        &|case| case.0.fork(1, 3, Share::Level3).unwrap(),
-        &|case| in_pieces(case, Piecewise::Unmapping),
-        &|case| in_pieces(case, Piecewise::Protecting),
-        &|case| in_pieces(case, Piecewise::Discarding),
+    let across = range(HERE + PAGE, 2 * MIB);
+    let operations: [(&str, &Action<A>); 20] = [
+        ("write", &|case| case.0.access(1, 1, HERE, Access::Write, 7).unwrap()),
+        ("write beside", &|case| case.0.access(1, 1, HERE + 2 * MIB, Access::Write, 7).unwrap()),
+        ("touch", &|case| case.0.access(1, 1, HERE + 2 * MIB - PAGE, Access::Write, 7).unwrap()),
+        ("read", &|case| case.0.access(1, 1, HERE + 2 * MIB - PAGE, Access::Read, 0).unwrap()),
+        ("kernel's write", &|case| case.0.kernel_access(1, HERE + 4 * PAGE, Access::Write, 7).unwrap()),
+        ("reserve", &|case| case.0.reserve(1, range(HERE, PAGE), Permissions::Read, Inherit::Yes).unwrap()),
+        ("unmap a page", &|case| case.0.unmap(1, range(HERE, PAGE)).unwrap()),
+        ("unmap", &|case| case.0.unmap(1, range(HERE + PAGE, 2 * MIB)).unwrap()),
+        ("protect a page", &|case| case.0.protect(1, range(HERE + 2 * MIB, PAGE), Permissions::Read).unwrap()),
+        ("protect", &|case| case.0.protect(1, range(HERE + 2 * PAGE, 2 * MIB), Permissions::Read).unwrap()),
+        ("protect as it is", &|case| {
+            case.0.protect(1, range(HERE + 2 * MIB, 2 * MIB), Permissions::ReadWrite).unwrap()
+        }),
+        ("discard", &|case| case.0.discard(1, range(HERE + 2 * MIB - PAGE, 3 * PAGE)).unwrap()),
+        ("move", &|case| {
+            case.0.relocate(1, range(HERE + 2 * MIB - PAGE, 3 * PAGE), range(4 * GIB + PAGE, 3 * PAGE)).unwrap()
+        }),
+        ("move tables", &|case| case.0.relocate(1, range(HERE, SIZE), range(4 * GIB, SIZE)).unwrap()),
+        ("restore", &|case| case.0.restore(1, 0).unwrap()),
+        ("fork", &|case| case.0.fork(1, 3, Share::Level3).unwrap()),
+        ("fork pages", &|case| case.0.fork(1, 3, Share::Pages).unwrap()),
+        ("snapshot", &|case| case.0.snapshot(1, 1, Share::Pages).unwrap()),
+        ("look", &|case| case.0.look(1).unwrap()),
+        // Parts of two tables become one descriptor; where there is content, page by page, as "move" has it.
+        ("move across", &|case| case.0.relocate(1, across, range(4 * GIB, 2 * MIB)).unwrap()),
     ];
+    for past in [Past::Busy, Past::Untouched] {
+        for share in [Share::Level3, Share::Level1] {
+            for guaranteed in [false, true] {
+                let suitable = operations.len() - usize::from(past == Past::Busy);
+                for (name, operation) in &operations[..suitable] {
+                    let what = format!("{name}, {past:?}, {share:?}, guaranteed: {guaranteed}");
+                    at_every_point(&what, || family::<A>(past, share, guaranteed), operation, action);
+                }
+            }
+        }
+    }
+}
+
+/// Every operation in pieces against one thing that a relative does, between them and in the middle of each.
+fn whatever_happens_between<A: Architecture + 'static>(action: fn(&Case<A>)) {
+    let in_pieces = |case: &Case<A>, what| {
+        case.0.in_pieces(1, range(HERE + 2 * MIB, 2 * MIB), what, Permissions::Read, 60_000).unwrap();
+    };
+    let to = range(4 * GIB + PAGE, 2 * MIB);
     for share in [Share::Level3, Share::Level1] {
         for guaranteed in [false, true] {
-            let what = format!("{share:?}, guaranteed: {guaranteed}");
-            for (number, operation) in operations.into_iter().enumerate() {
-                let what = format!("{what}, operation {number}");
-                at_every_point(&what, || family::<A>(share, guaranteed), operation, action);
-            }
-            // With less of its own a process is gone in one piece.
-            if share == Share::Level3 {
-                let exit = |case: &Case<A>| case.0.exit_in_pieces(1, 1).unwrap();
-                at_every_point(&what, || family::<A>(share, guaranteed), &exit, action);
-            }
-            let to = range(4 * GIB + PAGE, SIZE);
-            let relocate = |case: &Case<A>| case.0.relocate_in_pieces(1, range(HERE, SIZE), to, 60_000).unwrap();
-            at_every_point(&what, || family::<A>(share, guaranteed), &relocate, action);
-            for depth in [Share::Pages, Share::Level3] {
-                let promise = if guaranteed { Promise::Guaranteed } else { Promise::BestEffort };
-                let fork = |case: &Case<A>| case.0.fork_in_pieces(1, 3, depth, promise, 1).unwrap();
-                at_every_point(&what, || family::<A>(share, guaranteed), &fork, action);
+            let promise = if guaranteed { Promise::Guaranteed } else { Promise::BestEffort };
+            let operations: [(&str, &Action<A>); 7] = [
+                ("unmap", &|case| in_pieces(case, Piecewise::Unmapping)),
+                ("protect", &|case| in_pieces(case, Piecewise::Protecting)),
+                ("discard", &|case| in_pieces(case, Piecewise::Discarding)),
+                ("move", &|case| case.0.relocate_in_pieces(1, range(HERE + 2 * MIB, 2 * MIB), to, 90_000).unwrap()),
+                ("fork pages", &|case| case.0.fork_in_pieces(1, 3, Share::Pages, promise, 1).unwrap()),
+                ("fork", &|case| case.0.fork_in_pieces(1, 3, Share::Level3, promise, 1).unwrap()),
+                ("exit", &|case| case.0.exit_in_pieces(1, 1).unwrap()),
+            ];
+            // With less of its own, at level 1, a process is gone in one piece.
+            let suitable = operations.len() - usize::from(share == Share::Level1);
+            for (name, operation) in &operations[..suitable] {
+                let what = format!("{name} in pieces, {share:?}, guaranteed: {guaranteed}");
+                at_every_point(&what, || family::<A>(Past::Busy, share, guaranteed), operation, action);
             }
         }
     }
@@ -146,6 +189,8 @@ macro_rules! actions {
         fn $name() {
             whatever_happens::<AArch64>($action);
             whatever_happens::<X86_64>($action);
+            whatever_happens_between::<AArch64>($action);
+            whatever_happens_between::<X86_64>($action);
         }
     )* };
 }
@@ -156,6 +201,10 @@ actions! {
     a_whole_family_exits_at_every_point_of_every_operation: |case| (case.0.exit(0).unwrap(), case.0.exit(2).unwrap()).0;
     a_parent_writes_at_every_point_of_every_operation: |case| case.0.access(0, 0, HERE, Access::Write, 9).unwrap();
     a_child_writes_at_every_point_of_every_operation: |case| case.0.access(2, 2, HERE + 2 * MIB, Access::Write, 9).unwrap();
+    a_child_reads_untouched_memory_at_every_point_of_every_operation:
+        |case| case.0.access(2, 2, HERE + 2 * MIB - PAGE, Access::Read, 0).unwrap();
+    a_whole_family_reads_untouched_memory_at_every_point_of_every_operation:
+        |case| [0, 2].into_iter().for_each(|slot| case.0.access(slot, slot, HERE + 2 * MIB, Access::Read, 0).unwrap());
     a_child_unmaps_at_every_point_of_every_operation: |case| case.0.unmap(2, range(HERE, 2 * MIB + PAGE)).unwrap();
     a_parent_forks_at_every_point_of_every_operation: |case| case.0.fork(0, 4, Share::Level1).unwrap();
 }

@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 use std::rc::{Rc, Weak};
 
 use crate::history::Random;
-use crate::machine::{AsidTlb, Bystander, CORES, Machine, Shared};
+use crate::machine::{AsidTlb, Bystander, CORES, Machine, Point, Shared};
 use crate::mmu::{Architecture, Rights};
 use crate::oracle::{Content, Oracle, SHARED_PAGES, WORDS};
 
@@ -305,9 +305,10 @@ impl<A: Architecture + 'static> World<A> {
             return Ok(());
         }
         let Some(process) = self.process(from).filter(|process| !process.claimed.get()) else { return Ok(()) };
-        // The only error is want of memory.
-        if let Ok(space) = process.with(|space| space.fork(&self.tlb(&process), share)) {
-            self.install_child(&process, to, space, Sharing::BestEffort);
+        match self.attempt(&process, |space| space.fork(&self.tlb(&process), share)) {
+            None | Some(Err(Error::OutOfMemory)) => {}
+            Some(Ok(space)) => self.install_child(&process, to, space, Sharing::BestEffort),
+            Some(Err(error)) => return Err(format!("fork: {error}")),
         }
         Ok(())
     }
@@ -321,7 +322,10 @@ impl<A: Architecture + 'static> World<A> {
         let (usage, undisturbed) = (process.with(|space| space.usage()), self.chance.borrow().is_none());
         let enough = self.machine.available() as u64 >= usage.resident + usage.tables;
         let failing = self.machine.fail_after.get().is_some();
-        match process.with(|space| space.fork_guaranteed(&self.tlb(&process), share)) {
+        let Some(result) = self.attempt(&process, |space| space.fork_guaranteed(&self.tlb(&process), share)) else {
+            return Ok(());
+        };
+        match result {
             Ok(space) => {
                 ensure!(process.sharing.get() != Sharing::BestEffort, "a guarantee for what nobody has paid for");
                 self.install_child(&process, to, space, Sharing::Guaranteed);
@@ -348,7 +352,7 @@ impl<A: Architecture + 'static> World<A> {
     /// Takes a snapshot in the place of an older one.
     pub fn snapshot(&self, slot: usize, number: usize, share: Share) -> Verdict {
         let Some(process) = self.process(slot) else { return Ok(()) };
-        if let Ok(snapshot) = process.with(|space| space.snapshot(&self.tlb(&process), share)) {
+        if let Some(Ok(snapshot)) = self.attempt(&process, |space| space.snapshot(&self.tlb(&process), share)) {
             if process.sharing.get() == Sharing::Undecided {
                 process.sharing.set(Sharing::BestEffort);
             }
@@ -366,9 +370,12 @@ impl<A: Architecture + 'static> World<A> {
         self.rewriting.set(true);
         let result = process.with(|space| space.restore(&self.tlb(&process), &mut snapshot));
         self.rewriting.set(false);
-        if result.is_ok() {
-            *process.oracle.borrow_mut() = oracle.clone();
-            process.sharing.set(sharing);
+        match result {
+            Ok(()) => {
+                *process.oracle.borrow_mut() = oracle.clone();
+                process.sharing.set(sharing);
+            }
+            Err(error) => ensure!(matches!(error, Error::OutOfMemory | Error::Contended), "restore: {error}"),
         }
         *self.snapshots[number].borrow_mut() = Some((snapshot, oracle, sharing));
         Ok(())
@@ -494,7 +501,7 @@ impl<A: Architecture + 'static> World<A> {
 
     /// Want of memory is no excuse where a guarantee has paid for the copy.
     fn may_want_memory(&self, process: &Process<A>, slot: usize, address: u64, access: Access) -> Verdict {
-        let page = process.with(|space| space.translate(VirtAddr::new(address)?));
+        let page = self.machine.look(|| process.with(|space| space.translate(VirtAddr::new(address)?)));
         let there = page.is_some_and(|translation| translation.page.kind != Kind::Zero);
         ensure!(
             !(there && process.sharing.get() == Sharing::Guaranteed),
@@ -532,7 +539,8 @@ impl<A: Architecture + 'static> World<A> {
         let region = process.oracle.borrow().region(address);
         // While an operation on the space is under way its descriptors are its own business.
         let space = process.space.try_borrow().ok();
-        let now = space.as_ref().and_then(|space| space.as_ref()?.translate(VirtAddr::new(address)?));
+        let now =
+            self.machine.look(|| space.as_ref().and_then(|space| space.as_ref()?.translate(VirtAddr::new(address)?)));
         for (frame, rights) in answers.iter().flatten() {
             if space.is_none() {
                 // Only what the operation under way does not change: contents.
@@ -565,6 +573,10 @@ impl<A: Architecture + 'static> World<A> {
 
     /// Counts what the tables themselves say, and compares it with every count that is kept.
     pub fn audit(&self) -> Verdict {
+        self.machine.look(|| self.audit_everything())
+    }
+
+    fn audit_everything(&self) -> Verdict {
         let mut references: BTreeMap<Frame, u32> = self.shared.iter().map(|&frame| (frame, 1)).collect();
         let mut seen = BTreeSet::new();
         let (mut separate, mut paid) = (0, BTreeSet::new());
@@ -574,7 +586,7 @@ impl<A: Architecture + 'static> World<A> {
             let space = process.space.borrow();
             let space = space.as_ref().expect("a process in a slot has a space");
             let own = Self::audit_space(space, process.oracle.borrow().pages(), &mut references, &mut seen)?;
-            parts += Self::audit_sizes(space)?;
+            parts += Self::audit_sizes(space, 3)?;
             roots.insert(space.root());
             if process.sharing.get() == Sharing::Guaranteed {
                 separate += own.len();
@@ -584,7 +596,7 @@ impl<A: Architecture + 'static> World<A> {
         for snapshot in &self.snapshots {
             if let Some((snapshot, oracle, sharing)) = &*snapshot.borrow() {
                 let own = Self::audit_space(snapshot.space(), oracle.pages(), &mut references, &mut seen)?;
-                parts += Self::audit_sizes(snapshot.space())?;
+                parts += Self::audit_sizes(snapshot.space(), 3)?;
                 roots.insert(snapshot.space().root());
                 if *sharing == Sharing::Guaranteed {
                     separate += own.len();
@@ -612,11 +624,17 @@ impl<A: Architecture + 'static> World<A> {
         self.machine.verdict()
     }
 
-    /// The parts that a space has, counted in steps of three descriptors; all that it reaches is in its sizes.
-    fn audit_sizes(space: &AddressSpace<A, Shared<A>>) -> Result<u64, String> {
+    /// A walk over everything that a process has, while others go on with what they do: it must add up all the same.
+    pub fn look(&self, slot: usize) -> Verdict {
+        self.process(slot)
+            .map_or(Ok(()), |process| process.with(|space| Self::audit_sizes(space, usize::MAX).map(|_| ())))
+    }
+
+    /// The parts that a space has, counted in steps of so many descriptors; all that it reaches is in its sizes.
+    fn audit_sizes(space: &AddressSpace<A, Shared<A>>, step: usize) -> Result<u64, String> {
         let (mut sizes, mut from) = (Sizes::default(), Some((0, Level::ROOT)));
         while let Some(place) = from {
-            let (more, next) = space.sizes(place, 3);
+            let (more, next) = space.sizes(place, step);
             sizes += more;
             from = next;
         }
@@ -687,12 +705,13 @@ impl<A: Architecture + 'static> World<A> {
     /// What a program can see of a process, and what the process costs: must not change when an operation fails.
     pub fn fingerprint(&self, slot: usize, addresses: &[u64]) -> Option<(Vec<Option<Frame>>, graft_paging::Usage)> {
         let process = self.process(slot)?;
-        process.with(|space| {
+        let look = |space: &mut AddressSpace<A, Shared<A>>| {
             let frames = addresses
                 .iter()
                 .map(|&address| space.translate(VirtAddr::new(address)?).map(|translation| translation.page.frame));
             Some((frames.collect(), space.usage()))
-        })
+        };
+        self.machine.look(|| process.with(look))
     }
 
     /// How a fault is answered: for tests of one case.
@@ -712,9 +731,14 @@ impl<A: Architecture + 'static> World<A> {
 impl<A: Architecture + 'static> Bystander for World<A> {
     /// Another core accesses, forks or ends a process whose space is not locked; then every core that runs the space that is
     /// locked must still see what its oracle says, through whatever its TLB holds.
-    fn act(&self) {
+    fn act(&self, point: Point) {
         let Some(mut random) = self.chance.take() else { return };
-        if random.below(8) != 0 {
+        // Loads are many.
+        let rarity = match point {
+            Point::Load => 32,
+            Point::Change => 8,
+        };
+        if random.below(rarity) != 0 {
             *self.chance.borrow_mut() = Some(random);
             return;
         }
@@ -731,6 +755,7 @@ impl<A: Architecture + 'static> Bystander for World<A> {
                 0 => self.exit(slot),
                 1 => self.fork(slot, random.below(SPACES), Share::Level3),
                 2 => self.fork(slot, random.below(SPACES), Share::Level1),
+                3..=5 => self.access(random.below(CORES), slot, address, Access::Read, value),
                 _ => self.access(random.below(CORES), slot, address, Access::Write, value),
             };
         });

@@ -91,7 +91,7 @@ pub enum Fork {
 /// The longest fork that is made at once, in instructions, about.
 pub const FORK: u64 = 14_000;
 /// What a step of a longer one takes.
-const FORK_PIECE: Budget = Budget(6_000);
+const FORK_PIECE: Budget = Budget(8_000);
 
 impl Forked {
     /// Begins a fork of a process, if that takes long.
@@ -127,12 +127,12 @@ impl Forked {
     }
 
     /// The child's tree, after the last step.
-    pub fn finish(mut self) -> Option<Tree> {
+    pub fn finish(&mut self) -> Option<Tree> {
         Some(self.forking.take()?.finish())
     }
 
     /// The same as a snapshot.
-    pub fn finish_snapshot(mut self) -> Option<graft_paging::Snapshot<arch::Format, KernelMemory>> {
+    pub fn finish_snapshot(&mut self) -> Option<graft_paging::Snapshot<arch::Format, KernelMemory>> {
         Some(self.forking.take()?.finish_snapshot())
     }
 }

@@ -134,6 +134,7 @@ fn refuse(report: &Report, share: Share) -> Result<(), Error> {
     begin(share)?;
     let pages = memory.pages() as u64;
     let hog = hog(pages / 2)?;
+    FreeFrames::now();
     let before = (slack()?, system::info()?.committed_frames);
     claim_eq!(report, process::fork_guaranteed(share).err(), Some(Error::OutOfMemory), "half of the memory is there");
     claim_eq!(
@@ -142,6 +143,7 @@ fn refuse(report: &Report, share: Share) -> Result<(), Error> {
         Some(Error::OutOfMemory),
         "a fork under the guarantee that does not ask"
     );
+    FreeFrames::now();
     claim_eq!(report, (slack()?, system::info()?.committed_frames), before, "free and promised frames after refusals");
     claim_eq!(report, memory.first_difference(|page| page as u8), None, "the memory");
     drop(hog);

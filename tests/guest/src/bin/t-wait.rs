@@ -12,7 +12,7 @@ use core::time::Duration;
 use graft_rt::abi::ProcessState;
 use graft_rt::gate::Gate;
 use graft_rt::process::{self, Fork, sleep};
-use graft_rt::test::{FreeFrames, Report, claim_end, claim_success};
+use graft_rt::test::{FreeFrames, Report, claim_end, claim_success, wait_until};
 use graft_rt::{Arguments, Error, ExitStatus, Handle, Process, Rights, Share, claim, claim_eq, system};
 
 graft_rt::program!(main);
@@ -209,13 +209,8 @@ fn orphans(report: &Report) -> Result<(), Error> {
     };
     claim_eq!(report, orphans().filter(alive).count(), 3, "orphans alive");
     gate.open();
-    for _ in 0..1000 {
-        if orphans().filter(alive).count() == 0 {
-            break;
-        }
-        sleep(Duration::from_millis(1));
-    }
-    claim_eq!(report, orphans().filter(alive).count(), 0, "orphans alive after their gate was opened");
+    let all_end = wait_until(|| orphans().filter(alive).count() == 0);
+    claim!(report, all_end, "{} orphans alive after their gate was opened", orphans().filter(alive).count());
     report.done(format_args!("orphans live and end"));
     Ok(())
 }

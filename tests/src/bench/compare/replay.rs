@@ -113,7 +113,7 @@ impl<F: Format> World<F> {
                 let share = self.share;
                 let process = process(&mut self.processes, parent)?;
                 let written = process.written.clone();
-                let space = self.edit(parent, |space, tlb| space.fork(tlb, share).map_err(|_| OUT_OF_MEMORY))?;
+                let space = self.edit(parent, |space, tlb| space.fork(tlb, share))?;
                 self.install(child, space, written)?;
             }
             Operation::Exit(number) => self.exit(number)?,

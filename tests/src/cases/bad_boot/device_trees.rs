@@ -1,22 +1,15 @@
 //! Device trees that are missing, broken, or of boards that nobody knows.
 
-use super::refusal::{noise, refused};
 use crate::builder::folder::Build;
+use crate::cases::placed::{self, TREE, edit, own_tree};
 use crate::cases::play::{LIMIT, play, raspi4b, virt};
-use crate::harness::machine::{Load, Machine};
+use crate::cases::refusal::{noise, refused};
+use crate::harness::machine::Machine;
 use crate::harness::runner::{Case, Outcome};
 use crate::harness::scratch::Scratch;
 use crate::harness::session::Ended;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-/// Where `virt`'s memory starts, and where QEMU puts a kernel image in it.
-const MEMORY: u64 = 0x4000_0000;
-const KERNEL: u64 = MEMORY + 0x20_0000;
-/// Free places for a device tree and for the first instructions, inside of 1 GiB.
-const TREE: u64 = MEMORY + 0x800_0000;
-const STUB: u64 = MEMORY + 0x7ff_0000;
+use std::path::Path;
 
 /// Makes a bad device tree out of a good one, in the file with that path.
 type Spoil = fn(&Path) -> Outcome<()>;
@@ -80,32 +73,8 @@ fn spoiled(build: &Build, what: &'static str, spoil: Spoil, word: &'static str) 
 /// Starts the kernel with `address` in register 0 and perhaps a tree at [`TREE`].
 fn placed(build: &Build, log: &Path, tree: Option<&Path>, address: u64) -> Outcome<Ended> {
     let scratch = Scratch::new();
-    let stub = scratch.path().join("stub");
-    fs::write(&stub, entry_code(address))?;
-    let mut files = vec![(build.kernel_image(), KERNEL), (stub, STUB)];
-    files.extend(tree.map(|tree| (PathBuf::from(tree), TREE)));
-    let machine = Machine { load: Load::Placed { files, entry: STUB }, ..virt(build) };
-    play(&machine, log, LIMIT)
-}
-
-/// Instructions that put `address` into `x0` and jump to the kernel: `movz` and three `movk` for each, then `br x9`.
-fn entry_code(address: u64) -> Vec<u8> {
-    let wide = |register: u32, value: u64| {
-        (0..4u32).map(move |part| {
-            let operation = if part == 0 { 0xd280_0000 } else { 0xf280_0000 };
-            operation | part << 21 | ((value >> (16 * part)) as u32 & 0xffff) << 5 | register
-        })
-    };
-    wide(0, address).chain(wide(9, KERNEL)).chain([0xd61f_0120]).flat_map(u32::to_le_bytes).collect()
-}
-
-/// Writes the device tree that QEMU makes for the machine.
-fn own_tree(machine: &Machine, path: &Path) -> Outcome<()> {
-    let mut option = std::ffi::OsString::from(format!("virt,gic-version={},dumpdtb=", machine.gic));
-    option.push(path);
-    let mut command = Command::new(&machine.emulator);
-    command.arg("-M").arg(option).args(["-cpu", &machine.cpu, "-m", &machine.memory, "-display", "none"]);
-    succeed(command.args(["-nic", "none", "-smp"]).arg(machine.cores.to_string()))
+    let load = placed::load(build, &scratch, tree, &placed::entry_code(address))?;
+    play(&Machine { load, ..virt(build) }, log, LIMIT)
 }
 
 fn fill(path: &Path, change: impl Fn(&[u8]) -> Vec<u8>) -> Outcome<()> {
@@ -118,31 +87,4 @@ fn patched(good: &[u8], offset: usize, word: u32) -> Vec<u8> {
     let mut bad = good.to_vec();
     bad[offset..offset + 4].copy_from_slice(&word.to_be_bytes());
     bad
-}
-
-fn edit(path: &Path, options: &[&str], rest: &[&str]) -> Outcome<()> {
-    succeed(Command::new("fdtput").args(options).arg(path).args(rest))
-}
-
-fn succeed(command: &mut Command) -> Outcome<()> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().map_err(|error| format!("cannot run {program}: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(format!("{program} failed: {}", String::from_utf8_lossy(&output.stderr).trim()).into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_entry_code_loads_both_registers_and_jumps() {
-        let code = entry_code(0x4800_0000);
-        let words: Vec<u32> = code.chunks(4).map(|word| u32::from_le_bytes(word.try_into().unwrap())).collect();
-        // As assembled by GNU as.
-        assert_eq!(words[..4], [0xd280_0000, 0xf2a9_0000, 0xf2c0_0000, 0xf2e0_0000]);
-        assert_eq!(words[4..], [0xd280_0009, 0xf2a8_0409, 0xf2c0_0009, 0xf2e0_0009, 0xd61f_0120]);
-    }
 }

@@ -1,23 +1,23 @@
 //! Machines that cannot work: each says why in one line and ends with status 1; none hangs.
 
 mod device_trees;
-mod refusal;
 
 use super::play::{LIMIT, boot, play, raspi4b, virt};
+use super::refusal::{noise, refused};
 use crate::builder::archive::{self, Entry};
 use crate::builder::folder::Build;
 use crate::harness::machine::{Load, Machine};
 use crate::harness::runner::{Case, Outcome, Report};
 use crate::harness::scratch::Scratch;
 use crate::harness::verdict::Expected;
-use refusal::{noise, refused};
 use std::fs;
+use std::process::Command;
 
 /// Makes a bad archive out of the good one.
 type Spoil = fn(&[u8]) -> Outcome<Vec<u8>>;
 
 /// What is wrong with the archive, how to make it so, and a word of the kernel's answer.
-const ARCHIVES: [(&str, Spoil, &str); 9] = [
+const ARCHIVES: [(&str, Spoil, &str); 20] = [
     ("an archive that ends in its first file", |good| Ok(good[..700].to_vec()), "archive"),
     ("an archive that ends in its last file", |good| Ok(good[..good.len() - 4096].to_vec()), "archive"),
     ("an archive of zeroes", |good| Ok(vec![0; good.len()]), "archive"),
@@ -27,6 +27,25 @@ const ARCHIVES: [(&str, Spoil, &str); 9] = [
     ("an init that is a text", |good| change_init(good, |_| Some(b"echo hello\n".repeat(99))), "init"),
     ("an init for another processor", |good| change_init(good, other_processor), "init"),
     ("an init that is cut off", |good| change_init(good, |init| Some(init[..200].to_vec())), "init"),
+    ("an archive that ends without a mark", |good| Ok(good[..good.len() - 1024].to_vec()), "cut off"),
+    ("an init one folder down", |good| rename_init(good, "folder/init"), "but `folder/init`"),
+    ("a zip file for an archive", |good| Ok([&b"PK\x03\x04"[..], &noise(good.len())].concat()), "a zip file"),
+    (
+        "an xz file for an archive",
+        |good| Ok([&b"\xfd7zXZ\0"[..], &noise(good.len())].concat()),
+        "xz; a tar or a newc cpio works",
+    ),
+    ("a zstd file for an archive", |good| Ok([&b"\x28\xb5\x2f\xfd"[..], &noise(good.len())].concat()), "zstd"),
+    ("a program for an archive", |good| init(good), "an elf file"),
+    ("a text for an archive", |_| Ok(b"Dear kernel,\n".repeat(99)), "a text file"),
+    (
+        "a gzipped archive that is cut off",
+        |good| gzipped(good).map(|packed| packed[..packed.len() / 2].to_vec()),
+        "cut off",
+    ),
+    ("a gzipped archive with a wrong checksum", |good| gzipped(good).map(wrong_checksum), "checksum"),
+    ("noise with gzip's magic number", |good| Ok([&b"\x1f\x8b\x08\0"[..], &noise(good.len())].concat()), "gzip"),
+    ("a gzipped gigabyte", |_| gzipped(&vec![0; 1 << 20]).map(|packed| packed.repeat(1 << 10)), "unpacks to more than"),
 ];
 
 pub(super) fn cases(build: &Build) -> Vec<Case> {
@@ -40,7 +59,8 @@ pub(super) fn cases(build: &Build) -> Vec<Case> {
         }));
     }
     for (what, spoil, word) in ARCHIVES {
-        let (machine, build) = (virt(build), build.clone());
+        // Little memory, so that what is too much is soon too much.
+        let (machine, build) = (Machine { memory: "64M".into(), ..virt(build) }, build.clone());
         cases.push(Case::new(format!("{what} · {machine}"), move |log| {
             let good = fs::read(build.archive())?;
             let scratch = Scratch::new();
@@ -85,6 +105,35 @@ fn change_init(good: &[u8], change: fn(&[u8]) -> Option<Vec<u8>>) -> Outcome<Vec
         }
     }
     Ok(archive::pack(entries)?)
+}
+
+/// The archive with its init under another name.
+fn rename_init(good: &[u8], name: &str) -> Outcome<Vec<u8>> {
+    let mut entries = archive::unpack(good)?;
+    for entry in entries.iter_mut().filter(|entry| entry.name == "init") {
+        entry.name = name.into();
+    }
+    Ok(archive::pack(entries)?)
+}
+
+fn init(good: &[u8]) -> Outcome<Vec<u8>> {
+    let init = archive::unpack(good)?.into_iter().find(|entry| entry.name == "init");
+    Ok(init.ok_or("no init")?.bytes)
+}
+
+fn gzipped(bytes: &[u8]) -> Outcome<Vec<u8>> {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("file");
+    fs::write(&path, bytes)?;
+    let output = Command::new("gzip").arg("-c").arg(&path).output()?;
+    Ok(output.stdout)
+}
+
+/// Changes a bit of the last member's checksum.
+fn wrong_checksum(mut packed: Vec<u8>) -> Vec<u8> {
+    let place = packed.len() - 8;
+    packed[place] ^= 1;
+    packed
 }
 
 /// Changes `e_machine` to that of x86-64.

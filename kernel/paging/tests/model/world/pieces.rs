@@ -2,7 +2,7 @@
 
 use super::{PATIENCE, Process, SPACES, Sharing, Verdict, World};
 use crate::history::Random;
-use crate::machine::{CORES, Shared};
+use crate::machine::{CORES, Point, Shared};
 use crate::mmu::Architecture;
 use std::rc::Rc;
 
@@ -167,7 +167,7 @@ impl<A: Architecture + 'static> World<A> {
                 Err(Error::Contended) if patience > 0 => patience -= 1,
                 Err(_) => break false,
             }
-            self.machine.interleave();
+            self.machine.interleave(Point::Change);
             let given_up = match self.chance.borrow_mut().as_mut() {
                 Some(random) => random.below(40) == 0,
                 None => false,
@@ -209,7 +209,7 @@ impl<A: Architecture + 'static> World<A> {
                 Err(Error::Contended) if patience > 0 => patience -= 1,
                 Err(error) => break Some(Err(error)),
             }
-            self.machine.interleave();
+            self.machine.interleave(Point::Change);
             let given_up = match self.chance.borrow_mut().as_mut() {
                 Some(random) => random.below(60) == 0,
                 None => false,
@@ -265,7 +265,7 @@ impl<A: Architecture + 'static> World<A> {
         if self.machine.fail_after.get().is_some() {
             return Ok(After::GoOn);
         }
-        self.machine.interleave();
+        self.machine.interleave(Point::Change);
         let Some(mut random) = self.chance.take() else { return Ok(After::GoOn) };
         let (choice, other) = (random.below(40), random.below(SPACES));
         let addresses = &self.machine.universe;

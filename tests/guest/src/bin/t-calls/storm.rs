@@ -1,12 +1,10 @@
 //! Children that make thousands of calls with wild arguments: they may end in any way that a
 //! program can end in, and the machine goes on.
 
-use core::time::Duration;
-
 use graft_rt::abi::{Call, MAP_BASE, PAGE_SIZE, ProcessState, USER_END, USER_START};
 use graft_rt::call::raw;
-use graft_rt::process::{self, sleep};
-use graft_rt::test::{Bare, Numbers, Report, claim_success};
+use graft_rt::process;
+use graft_rt::test::{Bare, Numbers, Report, claim_success, wait_until};
 use graft_rt::{Error, Handle, Process, Region, Share, claim};
 
 const CHILDREN: u64 = 60;
@@ -27,12 +25,7 @@ pub(crate) fn run(report: &Report) -> Result<(), Error> {
         let share = Share::ALL[seed as usize % Share::ALL.len()];
         let child = Process::fork_into(share, || storm(seed))?;
         // It may have forked itself to a halt or killed itself; it must not have hurt the parent.
-        for _ in 0..1000 {
-            if child.info()?.state == ProcessState::Ended as u32 {
-                break;
-            }
-            sleep(Duration::from_millis(1));
-        }
+        wait_until(|| child.info().is_ok_and(|info| info.state == ProcessState::Ended as u32));
         let _ = child.kill(1);
         survivors += u64::from(child.wait()?.is_success());
     }

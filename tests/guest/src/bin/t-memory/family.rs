@@ -69,7 +69,7 @@ pub(crate) fn lifetime(test: Test<'_>) -> Result<(), Error> {
     drop(warm);
 
     // The handle goes first.
-    let before = free()?;
+    let (frames, before) = (FreeFrames::now(), free()?);
     let object = Shared::new(byte(PAGES))?;
     let taken = before - free()?;
     claim!(test.report, (pages + 1..pages + 9).contains(&taken), "an object of {pages} pages takes {taken} frames");
@@ -94,7 +94,7 @@ pub(crate) fn lifetime(test: Test<'_>) -> Result<(), Error> {
     claim!(test.report, (3..12).contains(&held), "the last 3 pages of the mapping hold {held} frames");
     claim_eq!(test.report, shared.read(byte(PAGES - 1)), mark(PAGES - 1), "the last page of a mapping cut short");
     drop((shared, child));
-    claim_eq!(test.report, free()?, before, "frames free without handle and mapping");
+    frames.claim_same(test.report, format_args!("without handle and mapping"));
 
     // The mapping goes first, and what was written is there for the next.
     let object = Shared::new(byte(PAGES))?;
@@ -105,7 +105,7 @@ pub(crate) fn lifetime(test: Test<'_>) -> Result<(), Error> {
     claim_eq!(test.report, shared.first_difference(mark), None, "a page of an object that is mapped again");
     drop(shared);
     drop(second);
-    claim_eq!(test.report, free()?, before, "frames free without mapping and handle");
+    frames.claim_same(test.report, format_args!("without mapping and handle"));
 
     // Who made it ends first.
     let object = Shared::new(byte(PAGES))?;
@@ -122,14 +122,14 @@ pub(crate) fn lifetime(test: Test<'_>) -> Result<(), Error> {
     claim_success(test.report, &child, format_args!("a child that makes an object and ends"));
     claim_eq!(test.report, object.map(Permissions::Read)?.first_difference(mark), None, "what it wrote to another");
     drop((object, child));
-    claim_eq!(test.report, free()?, before, "frames free after a child with objects");
+    frames.claim_same(test.report, format_args!("after a child with objects"));
 
     // What cannot be had is not begun.
     for bytes in [byte(system::info()?.total_frames as usize + 1), 1 << 47] {
         let refusal = Shared::new(bytes).map(drop);
         claim_eq!(test.report, refusal, Err(Error::OutOfMemory), "an object of {bytes:#x} bytes");
     }
-    claim_eq!(test.report, free()?, before, "frames free after objects that were refused");
+    frames.claim_same(test.report, format_args!("after objects that were refused"));
     Ok(())
 }
 

@@ -8,8 +8,7 @@ use graft_rt::gate::Gate;
 use graft_rt::process::{self, own_info, sleep, yield_now};
 use graft_rt::tables::mapped;
 use graft_rt::test::depths::{EDGE, Test, byte, mark, memory};
-use graft_rt::test::{FreeFrames, claim_end, claim_success};
-use graft_rt::time::clock;
+use graft_rt::test::{FreeFrames, Steps, claim_end, claim_success};
 use graft_rt::{Error, ExitStatus, Handle, Permissions, Process, Region, Rights, claim, claim_eq};
 
 /// Mappings in a row, of one page each, no two neighbours alike.
@@ -56,16 +55,19 @@ pub(crate) fn thousands(test: Test<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// How long the crowd of [`preempted`] is busy: several turns of 10 ms for each who never gives way.
-const BUSY: Duration = Duration::from_millis(150);
+/// Short lives beside the crowd of [`preempted`]: each of them is waited for among processes that never give way, so all
+/// have several time slices meanwhile.
+const SHORT_LIVES: usize = 6;
+/// How often a short life looks at its memory.
+const LOOKS: u32 = 12;
 /// Pages of each process's own that it looks at.
 const OWN_PAGES: usize = 12;
 
 /// Writes a value of its own, lets others run, and looks whether it is still there, and still itself.
-fn stay_oneself(memory: &Region, value: u8, give_way: fn(), until: Duration) -> i32 {
+fn stay_oneself(memory: &Region, value: u8, give_way: fn(), mut goes_on: impl FnMut() -> bool) -> i32 {
     let own = process::identify();
     let mut turn: u8 = 0;
-    while clock() < until {
+    while goes_on() {
         turn = turn.wrapping_add(1);
         (0..OWN_PAGES).for_each(|page| memory.write(byte(page * 100) + 1, value ^ turn));
         give_way();
@@ -83,27 +85,28 @@ fn spin() {
 
 pub(crate) fn preempted(test: Test<'_>) -> Result<(), Error> {
     let memory = memory()?;
-    let until = clock() + BUSY;
+    let steps = Steps::new()?;
     let ways: [fn(); 3] = [spin, yield_now, || sleep(Duration::from_micros(150))];
     let mut crowd = Vec::new();
     for number in 0..12_u8 {
         let give_way = ways[usize::from(number) % ways.len()];
-        crowd.push(Process::fork_into(test.share, || stay_oneself(&memory, number * 16 + 1, give_way, until))?);
+        crowd.push(Process::fork_into(test.share, || {
+            stay_oneself(&memory, number * 16 + 1, give_way, || !steps.is_reached(1))
+        })?);
     }
-    // Short lives beside the long ones: each begins and ends in the middle of somebody's turn.
-    let mut short = 0;
-    while clock() < until {
+    // Short lives beside the long ones: each begins and ends in the middle of another's time slice.
+    for short in 0..SHORT_LIVES {
         let give_way = ways[short % ways.len()];
         let child = Process::fork_into(test.share, || {
-            stay_oneself(&memory, short as u8, give_way, clock() + Duration::from_micros(300))
+            let mut looks = 0..LOOKS;
+            stay_oneself(&memory, short as u8, give_way, || looks.next().is_some())
         })?;
         claim_success(test.report, &child, format_args!("short life {short} (1: another's memory, 2: changed)"));
-        short += 1;
     }
+    steps.reach(1);
     for (number, child) in crowd.iter().enumerate() {
         claim_success(test.report, child, format_args!("{number} of the crowd (1: another's memory, 2: changed)"));
     }
-    claim!(test.report, short > 0, "there was time for short lives");
     claim_eq!(test.report, memory.first_difference(mark), None, "a page of the parent's");
     Ok(())
 }

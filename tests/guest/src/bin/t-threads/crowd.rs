@@ -10,7 +10,7 @@ use core::time::Duration;
 use graft_rt::abi::PAGE_SIZE;
 use graft_rt::gate::Gate;
 use graft_rt::process::sleep;
-use graft_rt::test::{Report, claim_success};
+use graft_rt::test::{Report, claim_success, wait_until};
 use graft_rt::{Error, ExitStatus, Process, Region, Share, claim, system, thread};
 
 /// Processes that make others: a handle table has no room for all.
@@ -33,12 +33,7 @@ pub(crate) fn identifiers(report: &Report) -> Result<(), Error> {
             .push(Process::fork_into(Share::ALL[leader as usize % 4], || lead(leader, &memory, &gate).unwrap_or(99))?);
     }
     let all = before + LEADERS * (FOLLOWERS + 1);
-    for _ in 0..10_000 {
-        if system::info()?.processes >= all {
-            break;
-        }
-        sleep(Duration::from_millis(1));
-    }
+    wait_until(|| system::info().is_ok_and(|info| info.processes >= all));
     let alive = system::info()?.processes;
     claim!(report, alive >= all && alive > 256, "{alive} processes are alive");
     gate.open();

@@ -10,7 +10,7 @@ use core::time::Duration;
 use graft_rt::abi::{STACK_TOP, ThreadEnd};
 use graft_rt::gate::Gate;
 use graft_rt::process::{self, own_info, sleep};
-use graft_rt::test::{Bare, Report, claim_end, claim_success};
+use graft_rt::test::{Bare, Report, claim_end, claim_success, wait_until};
 use graft_rt::{
     Error, ExitStatus, FaultKind, Handle, Permissions, Process, Region, Rights, Share, claim, claim_eq, thread,
 };
@@ -168,13 +168,8 @@ pub(crate) fn detached(report: &Report) -> Result<(), Error> {
     for round in 0..300 {
         process::close(Bare::End.create(round)?)?;
     }
-    for _ in 0..5000 {
-        if own_info().threads == 1 {
-            break;
-        }
-        sleep(Duration::from_millis(1));
-    }
-    claim_eq!(report, own_info().threads, 1, "threads when those that nobody joins have ended");
+    wait_until(|| own_info().threads == 1);
+    claim_eq!(report, own_info().threads, 1, "threads when those that are not joined have ended");
     Ok(())
 }
 

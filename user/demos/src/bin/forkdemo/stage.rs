@@ -3,7 +3,6 @@
 use alloc::format;
 use alloc::vec::Vec;
 use core::fmt;
-use core::time::Duration;
 
 use graft_lib::table_view::paint::Palette;
 use graft_lib::table_view::picture::Picture;
@@ -11,14 +10,12 @@ use graft_lib::table_view::tree::{Tree, TreeError};
 use graft_rt::abi::{PAGE_SIZE, ProcessInfo, ProcessState};
 use graft_rt::archive::{Archive, FileError};
 use graft_rt::gate;
-use graft_rt::process::{STANDARD_HANDLES, sleep};
-use graft_rt::{Error, ExitStatus, Process, Share, println, system, tables, time};
+use graft_rt::process::STANDARD_HANDLES;
+use graft_rt::test::Patience;
+use graft_rt::{Error, ExitStatus, Process, Share, println, system, tables};
 
 use crate::actors::{self, Gate};
 use crate::words::{self, Step};
-
-/// How long an actor may take for a step.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Why the demonstration cannot go on.
 #[derive(Debug)]
@@ -114,15 +111,14 @@ impl Stage {
         if let Some(start) = start {
             self.gates[start as usize].open();
         }
-        let begin = time::clock();
+        let mut patience = Patience::new();
         while !self.gates[done as usize].is_open() {
             if self.parent.info()?.state == ProcessState::Ended as u32 {
                 return Err(Problem::Ended(self.parent.wait()?));
             }
-            if time::clock().saturating_sub(begin) > PATIENCE {
+            if !patience.turn() {
                 return Err(Problem::Stuck(step));
             }
-            sleep(Duration::from_micros(200));
         }
         if step == Step::Forked {
             self.child = Some(self.find_child()?);

@@ -1,0 +1,511 @@
+//! A checker of what a kernel does to translation tables: stores, barriers, invalidations, frames that go.
+//!
+//! ```text
+//!                 valid ──────────── other output, other kind ──────────────▶ violation
+//!                   │ ▲
+//!        invalid    │ │ valid
+//!                   ▼ │
+//!   unclean ─ DSB ─▶ · ─ TLBI that reaches it, for every space ─▶ · ─ DSB ISH ─▶ clean
+//!      └────────────── valid, or what it led to is freed ───────────────────▶ violation
+//! ```
+//!
+//! The rules are those of the Arm ARM, "Using break-before-make when updating translation table entries" and "TLB maintenance instructions", as
+//! the public checker `casemate` (github.com/rems-project/casemate) has them: a descriptor that was valid is *unclean* until the thread that
+//! invalidated it has waited for the store, invalidated the TLBs, and waited for that. Where the two differ:
+//!
+//! - tables have several owners here: a descriptor is clean when it is clean for every address space that reaches it;
+//! - valid over valid is judged by what changes, not by whether a table is concerned: permissions may change without a break;
+//! - frames of pages are watched too: nothing that an unclean descriptor leads to may be freed;
+//! - an ASID may not be given to another root before everything of it has gone.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod format;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+pub use format::Vocabulary;
+
+/// Descriptors in a table.
+pub const ENTRIES: usize = 512;
+/// Bytes in a frame.
+pub const FRAME: u64 = 4096;
+
+/// Bits of a descriptor that lead somewhere.
+const OUTPUT: u64 = 0x0000_ffff_ffff_f000;
+/// Valid, and a table or page rather than a block: bits 1 and 0.
+const KIND: u64 = 0b11;
+/// What may change in a valid descriptor without a break: permissions, which are hierarchical ones in a table's (APTable, UXNTable, PXNTable: 62–59),
+/// direct ones in a page's (AP 7–6, PXN 53, UXN 54); the access flag (10); what software keeps (58–55).
+const PERMISSIONS: u64 = 0b1111 << 59 | 0b1111 << 55 | 0b11 << 53 | 1 << 10 | 0b11 << 6;
+
+/// A core or a thread that acts as one.
+pub type Thread = usize;
+
+/// What somebody did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A frame, by its address, is memory for tables from now on, and all zero.
+    Init(u64),
+    /// A frame is filled with zeroes.
+    Zero(u64),
+    /// A store of a word.
+    Write {
+        /// Where.
+        address: u64,
+        /// What.
+        value: u64,
+    },
+    /// A frame is given back.
+    Free(u64),
+    /// A barrier that waits for stores: `DSB ISHST`.
+    WaitForStores,
+    /// A barrier that waits for everything: `DSB ISH` or `DSB SY`.
+    WaitForAll,
+    /// `ISB`.
+    Synchronise,
+    /// A broadcast invalidation.
+    Invalidate(Invalidation),
+    /// The thread runs in this space: `TTBR0_EL1`.
+    Run {
+        /// Address of the root.
+        root: u64,
+        /// Address space identifier.
+        asid: u16,
+    },
+    /// Nobody will run in the space of this root any more.
+    Release(u64),
+    /// The thread has the space of this root for itself.
+    Lock(u64),
+    /// It has not any more.
+    Unlock(u64),
+}
+
+/// A TLB invalidation, broadcast to the inner-shareable domain. Pages are numbers: addresses divided by [`FRAME`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Invalidation {
+    /// The last-level entry of a page: `VALE1IS`.
+    Leaf(u16, u64),
+    /// Entries of every level for a page: `VAE1IS`.
+    Page(u16, u64),
+    /// Entries of every level for so many pages from one on: `RVAE1IS`.
+    Pages(u16, u64, u64),
+    /// Everything of a space: `ASIDE1IS`.
+    Space(u16),
+    /// Everything: `VMALLE1IS`.
+    All,
+}
+
+/// A rule that was broken, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Violation {
+    /// A descriptor became valid before the invalidation was complete.
+    MakeBeforeClean(u64),
+    /// A valid descriptor was made to lead elsewhere, or to be of another kind.
+    NoBreak {
+        /// Where it stands.
+        address: u64,
+        /// What it was.
+        old: u64,
+        /// What it became.
+        new: u64,
+    },
+    /// A table changed that only unclean descriptors lead to.
+    ChangedWhileUnclean(u64),
+    /// A frame was freed that a descriptor leads to, or did until an invalidation that is not complete.
+    FreedInUse {
+        /// The frame.
+        frame: u64,
+        /// The descriptor.
+        descriptor: u64,
+    },
+    /// A root was freed that a space still has, or had until an invalidation that is not complete.
+    FreedRoot(u64),
+    /// A store into memory, or a table in memory, that nobody has initialised.
+    NotInitialised(u64),
+    /// An ASID got another root before everything of it was invalidated.
+    AsidReused(u16),
+    /// A root runs under a second ASID.
+    TwoAsids(u64),
+    /// A table of one space changed while another thread, or nobody, had that space for itself.
+    NotLocked(u64),
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Violation::MakeBeforeClean(address) => {
+                write!(f, "the descriptor at {address:#x} becomes valid before its invalidation is complete")
+            }
+            Violation::NoBreak { address, old, new } => {
+                write!(f, "the valid descriptor at {address:#x} changes from {old:#x} to {new:#x} without a break")
+            }
+            Violation::ChangedWhileUnclean(address) => {
+                write!(f, "the table with {address:#x} changes, and only unclean descriptors lead to it")
+            }
+            Violation::FreedInUse { frame, descriptor } => {
+                write!(f, "frame {frame:#x} is freed, and TLBs may know it from the descriptor at {descriptor:#x}")
+            }
+            Violation::FreedRoot(frame) => write!(f, "the root {frame:#x} is freed, and TLBs may know it"),
+            Violation::NotInitialised(address) => write!(f, "nobody has initialised {address:#x}"),
+            Violation::AsidReused(asid) => write!(f, "ASID {asid} has a new root, and TLBs may know the old one"),
+            Violation::TwoAsids(root) => write!(f, "the root {root:#x} runs under two ASIDs"),
+            Violation::NotLocked(address) => write!(f, "the table with {address:#x} changes without its space's lock"),
+        }
+    }
+}
+
+impl std::error::Error for Violation {}
+
+/// How far the cleaning of something has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// Nothing was done yet.
+    Stored,
+    /// The store was waited for.
+    Visible,
+    /// The TLBs were told.
+    Told,
+}
+
+/// A descriptor that was valid.
+struct Unclean {
+    thread: Thread,
+    old: u64,
+    /// By the spaces that reach it, and the addresses it translates there: what is not clean yet.
+    left: BTreeMap<(u16, u64), Progress>,
+}
+
+/// A root that nobody will run with any more.
+struct Released {
+    thread: Thread,
+    root: u64,
+    progress: Progress,
+}
+
+struct Table {
+    level: usize,
+    /// Descriptors that lead here, unclean ones included.
+    entries: BTreeSet<u64>,
+}
+
+/// The state of all tables.
+#[derive(Default)]
+pub struct Checker {
+    memory: BTreeMap<u64, Box<[u64; ENTRIES]>>,
+    tables: BTreeMap<u64, Table>,
+    /// Descriptors that map a frame, unclean ones included.
+    pages: BTreeMap<u64, BTreeSet<u64>>,
+    unclean: BTreeMap<u64, Unclean>,
+    roots: BTreeMap<u16, u64>,
+    released: BTreeMap<u16, Released>,
+    /// Who has which space for itself; spaces that were never locked are not judged.
+    locks: BTreeMap<u64, Option<Thread>>,
+}
+
+fn is_valid(raw: u64) -> bool {
+    raw & 1 == 1
+}
+
+fn frame_of(address: u64) -> u64 {
+    address & !(FRAME - 1)
+}
+
+/// Bytes that an entry of a table of this level translates.
+fn span(level: usize) -> u64 {
+    FRAME << (9 * (3 - level))
+}
+
+impl Checker {
+    /// Whether descriptors lead to this frame as a table, or it is a root.
+    pub fn is_table(&self, frame: u64) -> bool {
+        self.tables.contains_key(&frame)
+    }
+
+    /// The level of a table, 0 for a root.
+    pub fn level(&self, frame: u64) -> Option<usize> {
+        self.tables.get(&frame).map(|table| table.level)
+    }
+
+    /// Whether the frame's content is known.
+    pub fn is_initialised(&self, frame: u64) -> bool {
+        self.memory.contains_key(&frame)
+    }
+
+    /// Tables there are.
+    pub fn tables(&self) -> usize {
+        self.tables.len()
+    }
+
+    /// Judges what a thread did.
+    ///
+    /// # Errors
+    /// The rule that it broke. The checker is of no use after that.
+    pub fn step(&mut self, thread: Thread, event: Event) -> Result<(), Violation> {
+        match event {
+            Event::Init(frame) | Event::Zero(frame) => {
+                if self.is_table(frame) {
+                    return Err(Violation::ChangedWhileUnclean(frame));
+                }
+                self.memory.insert(frame, Box::new([0; ENTRIES]));
+            }
+            Event::Write { address, value } => self.write(thread, address, value)?,
+            Event::Free(frame) => self.free(frame)?,
+            Event::WaitForStores => self.wait(thread, false),
+            Event::WaitForAll => self.wait(thread, true),
+            Event::Synchronise => {}
+            Event::Invalidate(invalidation) => self.invalidate(thread, invalidation),
+            Event::Run { root, asid } => self.run(root, asid)?,
+            Event::Release(root) => self.release(thread, root),
+            Event::Lock(root) => {
+                self.locks.insert(root, Some(thread));
+            }
+            Event::Unlock(root) => {
+                self.locks.insert(root, None);
+            }
+        }
+        Ok(())
+    }
+
+    fn word(&self, address: u64) -> Option<u64> {
+        self.memory.get(&frame_of(address)).map(|words| words[(address % FRAME / 8) as usize])
+    }
+
+    fn write(&mut self, thread: Thread, address: u64, new: u64) -> Result<(), Violation> {
+        let old = self.word(address).ok_or(Violation::NotInitialised(address))?;
+        if let Some(table) = self.tables.get(&frame_of(address)) {
+            let level = table.level;
+            self.judge(thread, address, level, old, new)?;
+        }
+        let words = self.memory.get_mut(&frame_of(address)).expect("a word of it was read");
+        words[(address % FRAME / 8) as usize] = new;
+        Ok(())
+    }
+
+    fn judge(&mut self, thread: Thread, address: u64, level: usize, old: u64, new: u64) -> Result<(), Violation> {
+        if old == new {
+            return Ok(());
+        }
+        let keeps_meaning = is_valid(old) && is_valid(new) && (old ^ new) & !PERMISSIONS == 0;
+        let places = self.places(frame_of(address), span(level) * (address % FRAME / 8));
+        if (is_valid(old) || is_valid(new)) && !keeps_meaning {
+            let table = &self.tables[&frame_of(address)];
+            let only_unclean = |entry: &u64| self.unclean.contains_key(entry);
+            if !table.entries.is_empty() && table.entries.iter().all(only_unclean) {
+                return Err(Violation::ChangedWhileUnclean(address));
+            }
+            let mut spaces = places.iter().map(|(asid, _)| self.roots[asid]).collect::<BTreeSet<u64>>().into_iter();
+            if let (Some(root), None) = (spaces.next(), spaces.next())
+                && self.locks.get(&root).is_some_and(|holder| *holder != Some(thread))
+            {
+                return Err(Violation::NotLocked(address));
+            }
+        }
+        match (is_valid(old), is_valid(new)) {
+            (true, true) if keeps_meaning => {}
+            (true, true) => return Err(Violation::NoBreak { address, old, new }),
+            (false, true) => {
+                if self.unclean.contains_key(&address) {
+                    return Err(Violation::MakeBeforeClean(address));
+                }
+                self.link(address, new, level)?;
+            }
+            (true, false) => {
+                let left: BTreeMap<_, _> = places.into_iter().map(|place| (place, Progress::Stored)).collect();
+                // A tree in which nobody has run yet is in no TLB.
+                match left.is_empty() {
+                    true => self.unlink(address, old, level),
+                    false => {
+                        self.unclean.insert(address, Unclean { thread, old, left });
+                    }
+                }
+            }
+            (false, false) => {}
+        }
+        Ok(())
+    }
+
+    /// Where a table's word at this offset of what the table translates is found: by ASID and address.
+    fn places(&self, table: u64, offset: u64) -> Vec<(u16, u64)> {
+        let Some(Table { level, entries }) = self.tables.get(&table) else { return Vec::new() };
+        let mut all = Vec::new();
+        if *level == 0 {
+            let here = |(asid, root): (&u16, &u64)| (*root == table).then_some((*asid, offset));
+            all.extend(self.roots.iter().filter_map(here));
+        }
+        for entry in entries {
+            let above = self.tables.get(&frame_of(*entry)).map_or(0, |table| table.level);
+            all.extend(self.places(frame_of(*entry), span(above) * (entry % FRAME / 8) + offset));
+        }
+        all
+    }
+
+    /// A descriptor leads somewhere from now on.
+    fn link(&mut self, address: u64, raw: u64, level: usize) -> Result<(), Violation> {
+        let to = raw & OUTPUT;
+        if level == 3 || raw & KIND != KIND {
+            self.pages.entry(to).or_default().insert(address);
+            return Ok(());
+        }
+        if let Some(table) = self.tables.get_mut(&to) {
+            table.entries.insert(address);
+            return Ok(());
+        }
+        self.tables.insert(to, Table { level: level + 1, entries: BTreeSet::from([address]) });
+        self.adopt(to, level + 1)
+    }
+
+    /// What a new table's descriptors lead to is led to.
+    fn adopt(&mut self, table: u64, level: usize) -> Result<(), Violation> {
+        let words = *self.memory.get(&table).ok_or(Violation::NotInitialised(table))?.clone();
+        for (index, raw) in words.into_iter().enumerate().filter(|(_, raw)| is_valid(*raw)) {
+            self.link(table + 8 * index as u64, raw, level)?;
+        }
+        Ok(())
+    }
+
+    /// A descriptor does not lead there any more, in memory or in any TLB.
+    fn unlink(&mut self, address: u64, raw: u64, level: usize) {
+        let to = raw & OUTPUT;
+        if level == 3 || raw & KIND != KIND {
+            if let Some(entries) = self.pages.get_mut(&to) {
+                entries.remove(&address);
+                if entries.is_empty() {
+                    self.pages.remove(&to);
+                }
+            }
+            return;
+        }
+        let Some(table) = self.tables.get_mut(&to) else { return };
+        table.entries.remove(&address);
+        if table.entries.is_empty() {
+            self.abandon(to);
+        }
+    }
+
+    /// A table is none any more.
+    fn abandon(&mut self, table: u64) {
+        let Some(Table { level, .. }) = self.tables.remove(&table) else { return };
+        let words = self.memory.get(&table).map(|words| **words).unwrap_or([0; ENTRIES]);
+        for (index, raw) in words.into_iter().enumerate() {
+            let address = table + 8 * index as u64;
+            let raw = self.unclean.remove(&address).map_or(raw, |unclean| unclean.old);
+            if is_valid(raw) {
+                self.unlink(address, raw, level);
+            }
+        }
+    }
+
+    fn free(&mut self, frame: u64) -> Result<(), Violation> {
+        if let Some(table) = self.tables.get(&frame) {
+            return Err(match table.entries.first() {
+                Some(&descriptor) => Violation::FreedInUse { frame, descriptor },
+                None => Violation::FreedRoot(frame),
+            });
+        }
+        if let Some(&descriptor) = self.pages.get(&frame).and_then(|entries| entries.first()) {
+            return Err(Violation::FreedInUse { frame, descriptor });
+        }
+        self.memory.remove(&frame);
+        Ok(())
+    }
+
+    fn wait(&mut self, thread: Thread, for_all: bool) {
+        let mut clean = Vec::new();
+        for (address, unclean) in self.unclean.iter_mut().filter(|(_, unclean)| unclean.thread == thread) {
+            unclean.left.retain(|_, progress| {
+                if *progress == Progress::Stored {
+                    *progress = Progress::Visible;
+                }
+                !(for_all && *progress == Progress::Told)
+            });
+            if unclean.left.is_empty() {
+                clean.push(*address);
+            }
+        }
+        for address in clean {
+            // One that was cleaned may have taken others with it.
+            if let Some(unclean) = self.unclean.remove(&address) {
+                let level = self.tables.get(&frame_of(address)).map_or(3, |table| table.level);
+                self.unlink(address, unclean.old, level);
+            }
+        }
+        let mut gone = Vec::new();
+        for (asid, released) in self.released.iter_mut().filter(|(_, released)| released.thread == thread) {
+            match released.progress {
+                Progress::Stored => released.progress = Progress::Visible,
+                Progress::Told if for_all => gone.push((*asid, released.root)),
+                _ => {}
+            }
+        }
+        for (asid, root) in gone {
+            self.released.remove(&asid);
+            self.roots.remove(&asid);
+            self.locks.remove(&root);
+            self.abandon(root);
+        }
+    }
+
+    fn invalidate(&mut self, thread: Thread, invalidation: Invalidation) {
+        let tables = &self.tables;
+        for (address, unclean) in self.unclean.iter_mut().filter(|(_, unclean)| unclean.thread == thread) {
+            let level = tables.get(&frame_of(*address)).map_or(3, |table| table.level);
+            let is_leaf = level == 3 || unclean.old & KIND != KIND;
+            for ((asid, at), progress) in &mut unclean.left {
+                if *progress == Progress::Visible && reaches(invalidation, *asid, *at, span(level), is_leaf) {
+                    *progress = Progress::Told;
+                }
+            }
+        }
+        for (asid, released) in self.released.iter_mut().filter(|(_, released)| released.thread == thread) {
+            let everything = matches!(invalidation, Invalidation::All) || invalidation == Invalidation::Space(*asid);
+            if everything && released.progress == Progress::Visible {
+                released.progress = Progress::Told;
+            }
+        }
+    }
+
+    fn run(&mut self, root: u64, asid: u16) -> Result<(), Violation> {
+        if self.released.contains_key(&asid) {
+            return Err(Violation::AsidReused(asid));
+        }
+        match self.roots.get(&asid) {
+            Some(known) if *known == root => return Ok(()),
+            Some(_) => return Err(Violation::AsidReused(asid)),
+            None => {}
+        }
+        if self.roots.values().any(|known| *known == root) {
+            return Err(Violation::TwoAsids(root));
+        }
+        self.roots.insert(asid, root);
+        if !self.is_table(root) {
+            self.tables.insert(root, Table { level: 0, entries: BTreeSet::new() });
+            self.adopt(root, 0)?;
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, thread: Thread, root: u64) {
+        let asid = self.roots.iter().find(|(_, known)| **known == root).map(|(asid, _)| *asid);
+        if let Some(asid) = asid {
+            self.released.insert(asid, Released { thread, root, progress: Progress::Stored });
+        }
+    }
+}
+
+/// Whether an invalidation ends the use of a descriptor that translates so many bytes from an address.
+fn reaches(invalidation: Invalidation, asid: u16, at: u64, bytes: u64, is_leaf: bool) -> bool {
+    // Of a table TLBs may hold something for every page below it, and for a block every page of it.
+    let covers = |first: u64, pages: u64| first * FRAME <= at && at + bytes <= (first + pages) * FRAME;
+    match invalidation {
+        Invalidation::All => true,
+        Invalidation::Space(of) => of == asid,
+        Invalidation::Leaf(of, page) => of == asid && is_leaf && covers(page, 1),
+        Invalidation::Page(of, page) => of == asid && covers(page, 1),
+        Invalidation::Pages(of, first, pages) => of == asid && covers(first, pages),
+    }
+}
+
+#[cfg(test)]
+mod tests;
