@@ -87,7 +87,8 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     ) -> Result<Needed, Error> {
         let mut plan = Plan::new(&self.memory, edit, range, Budget::UNLIMITED);
         plan.counted = counted;
-        plan.table::<F>(Below::Table(self.root()), Level::ROOT, 0, false)
+        plan.table::<F>(Below::Table(self.root()), Level::ROOT, 0, false)?;
+        Ok(plan.needed)
     }
 
     /// As [`plan`](Self::plan), for as much of the range as the budget covers: up to where, or `None` if it is all of it.
@@ -103,8 +104,8 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         let mut plan = Plan::new(&self.memory, edit, range, budget);
         plan.goes_on = goes_on;
         plan.paid = self.commit == Commit::Guaranteed;
-        let needed = plan.table::<F>(Below::Table(self.root()), Level::ROOT, 0, false)?;
-        Ok((needed, plan.cut))
+        plan.table::<F>(Below::Table(self.root()), Level::ROOT, 0, false)?;
+        Ok((plan.needed, plan.cut))
     }
 
     /// Carries out what was planned, and cannot fail.
@@ -233,6 +234,7 @@ struct Plan<'a, M, E> {
     cost: u32,
     /// Where the budget ended.
     cut: Option<u64>,
+    needed: Needed,
 }
 
 /// Instructions, about, that planning, applying and sweeping take for an entry that stays.
@@ -248,7 +250,8 @@ const NEW_COST: u32 = 2_000;
 
 impl<'a, M: Memory, E> Plan<'a, M, E> {
     fn new(memory: &'a M, edit: &'a E, range: VirtRange, budget: Budget) -> Self {
-        Plan { memory, edit, range, counted: None, paid: false, goes_on: false, budget: budget.0, cost: 0, cut: None }
+        let (budget, needed) = (budget.0, Needed::default());
+        Plan { memory, edit, range, counted: None, paid: false, goes_on: false, budget, cost: 0, cut: None, needed }
     }
 
     /// Accounts for something at this address; `true` if that is too much and the piece ends before. A piece has at least what
@@ -263,11 +266,10 @@ impl<'a, M: Memory, E> Plan<'a, M, E> {
         true
     }
 
-    fn table<F: Format>(&mut self, below: Below, level: Level, base: u64, frozen: bool) -> Result<Needed, Error>
+    fn table<F: Format>(&mut self, below: Below, level: Level, base: u64, frozen: bool) -> Result<(), Error>
     where
         E: Edit<F>,
     {
-        let mut needed = Needed::default();
         for (index, slot, whole) in slots(level, base, self.range) {
             let raw = match below {
                 Below::Table(table) => self.memory.load(table, index),
@@ -275,7 +277,7 @@ impl<'a, M: Memory, E> Plan<'a, M, E> {
             };
             let cost = match self.edit.decide(raw, level, slot, whole)? {
                 Decision::Descend => {
-                    needed += self.below(raw, level, slot, frozen)?;
+                    self.below(raw, level, slot, frozen)?;
                     if self.cut.is_some() {
                         break;
                     }
@@ -286,7 +288,7 @@ impl<'a, M: Memory, E> Plan<'a, M, E> {
                 Decision::Store(_) => STORE_COST,
                 Decision::Adopt(table, index) if self.paid => {
                     let adopted = self.memory.load(table, index);
-                    needed.adopted += frames_behind::<F>(self.memory, adopted, level);
+                    self.needed.adopted += frames_behind::<F>(self.memory, adopted, level);
                     ENTRY_COST
                 }
                 Decision::Remove | Decision::Forget | Decision::Adopt(..) => ENTRY_COST,
@@ -295,34 +297,35 @@ impl<'a, M: Memory, E> Plan<'a, M, E> {
                 break;
             }
         }
-        Ok(needed)
+        Ok(())
     }
 }
 
 impl<M: Memory, E> Plan<'_, M, E> {
     /// What lies below an entry that is looked into.
     #[inline(always)]
-    fn below<F: Format>(&mut self, raw: u64, level: Level, slot: VirtRange, frozen: bool) -> Result<Needed, Error>
+    fn below<F: Format>(&mut self, raw: u64, level: Level, slot: VirtRange, frozen: bool) -> Result<(), Error>
     where
         E: Edit<F>,
     {
-        let mut needed = Needed::default();
         let counted = self.goes_on && slot.start() < self.range.start();
-        let (below, frozen, cost) = if F::is_present(raw) {
+        let (below, frozen) = if F::is_present(raw) {
             let child = F::output(raw);
             let frozen = frozen || !gate::is_sole(self.memory, child);
             let counted = counted || self.counted.is_some_and(|range| range.intersect(slot).is_some());
-            needed.splits += usize::from(frozen && !counted);
-            (Below::Table(child), frozen, if frozen { SPLIT_COST } else { ENTRY_COST })
+            if self.exceeds(if frozen { SPLIT_COST } else { ENTRY_COST }, slot) {
+                return Ok(());
+            }
+            self.needed.splits += usize::from(frozen && !counted);
+            (Below::Table(child), frozen)
         } else {
-            needed.new += usize::from(!counted);
-            (Below::Uniform(raw), false, NEW_COST + self.edit.look_cost())
+            if self.exceeds(NEW_COST + self.edit.look_cost(), slot) {
+                return Ok(());
+            }
+            self.needed.new += usize::from(!counted);
+            (Below::Uniform(raw), false)
         };
-        if self.exceeds(cost, slot) {
-            return Ok(Needed::default());
-        }
-        needed += self.table::<F>(below, level.below(), slot.start(), frozen)?;
-        Ok(needed)
+        self.table::<F>(below, level.below(), slot.start(), frozen)
     }
 }
 

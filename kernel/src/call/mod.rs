@@ -135,6 +135,7 @@ fn unknown(registers: &mut Context) -> Next {
 }
 
 /// What has become of a call that may take long.
+#[expect(clippy::large_enum_variant, reason = "there is no heap to put the large one on")]
 enum Outcome {
     /// It is done, with these results.
     Done((u64, u64)),

@@ -149,6 +149,7 @@ enum Purpose {
     Exec,
 }
 
+#[expect(clippy::large_enum_variant, reason = "there is no heap to put the large one on")]
 enum Stage {
     Load(Loading),
     /// The child of a spawn has so many of its handles.
@@ -156,6 +157,7 @@ enum Stage {
 }
 
 /// What a step has led to.
+#[expect(clippy::large_enum_variant, reason = "there is no heap to put the large one on")]
 pub enum Launched {
     /// There is more to do.
     More,

@@ -45,6 +45,7 @@ struct State {
 }
 
 /// What is to be done besides freeing debris.
+#[expect(clippy::large_enum_variant, reason = "there is no heap to put the large one on")]
 pub enum Task {
     /// A change of a range of the process's memory; what the call answers in the end.
     Edit(Operation, Option<Ref<MemoryObject>>, (u64, u64)),
@@ -67,6 +68,7 @@ pub enum Task {
 }
 
 /// What a piece of work has led to.
+#[expect(clippy::large_enum_variant, reason = "there is no heap to put the large one on")]
 pub enum Step {
     /// There is more to do.
     More,

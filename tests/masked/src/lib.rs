@@ -124,7 +124,7 @@ extern "C" fn translate(_: u64, block: Token<Block>) {
             _ => {}
         }
         if instruction.address() >> 63 == 1 {
-            instruction.on_access(accessed);
+            instruction.on_access(accessed, 0);
         }
     }
 }

@@ -162,7 +162,7 @@ pub fn fork(parent: &Ref<Process>, share: Share, promise: Promise) -> Result<Opt
     }
     let child = tree.edit(|tree, tlb| match promise {
         Promise::Guaranteed => tree.fork_guaranteed(tlb, share),
-        Promise::BestEffort => Ok(tree.fork(tlb, share)?),
+        Promise::BestEffort => tree.fork(tlb, share),
     });
     Ok(Some(Fork::Made(child?)))
 }
@@ -185,5 +185,5 @@ pub fn keep(process: &Ref<Process>, share: Share) -> Result<Option<Kept>, Error>
         let begun = Forked::begin(process, tree, share, Promise::BestEffort)?;
         return Ok(if let Fork::Begun(forked) = begun { Some(Kept::Begun(forked)) } else { None });
     }
-    Ok(Some(Kept::Made(tree.edit(|tree, tlb| Ok(tree.snapshot(tlb, share)?))?)))
+    Ok(Some(Kept::Made(tree.edit(|tree, tlb| tree.snapshot(tlb, share))?)))
 }
