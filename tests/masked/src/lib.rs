@@ -119,9 +119,8 @@ extern "C" fn translate(_: u64, block: Token<Block>) {
     // QEMU does not tell when it forgets a block.
     block.on_execution(executed, Flags::NONE, (Box::leak(Box::new(part)) as *const Part).cast());
     for instruction in &instructions {
-        match instruction.word() {
-            word @ (BEGIN | END | SLEEP) => instruction.on_execution(marked, word as usize),
-            _ => {}
+        if let word @ (BEGIN | END | SLEEP) = instruction.word() {
+            instruction.on_execution(marked, word as usize);
         }
         if instruction.address() >> 63 == 1 {
             instruction.on_access(accessed, 0);
