@@ -124,21 +124,28 @@ fn answer_failure(thread: &Thread, pc: u64, failure: Failure) -> Next {
     process.statistics.count_fault();
     if failure.cause == Cause::Descriptor
         && let Some(address) = VirtAddr::new(failure.address)
-        && let Ok(mut tree) = process.space.lock()
     {
-        match tree.fault(address, failure.access) {
-            Ok(resolved) => {
-                process.statistics.count(&resolved);
-                return Next::Resume;
-            }
-            Err(fault) => {
-                drop(tree);
-                return repair_again(thread, pc, failure, (address, fault));
-            }
+        match process.space.lock() {
+            Ok(mut tree) => match tree.fault(address, failure.access) {
+                Ok(resolved) => {
+                    process.statistics.count(&resolved);
+                    return Next::Resume;
+                }
+                Err(fault) => {
+                    drop(tree);
+                    return repair_again(thread, pc, failure, (address, fault));
+                }
+            },
+            Err(error) => return without_tree(thread, pc, failure, error),
         }
     }
-    if matches!(failure.cause, Cause::Descriptor) && process.space.is_away() {
-        // Its fork is one moment for this thread.
+    end_by_failure(thread, pc, failure)
+}
+
+/// A fault while the process's tree is away: a fork is one moment for the thread, which comes again. Or there is none any more.
+#[cold]
+fn without_tree(thread: &Thread, pc: u64, failure: Failure, error: Error) -> Next {
+    if error == Error::OutOfMemory && space::met_absence() {
         return Next::GiveWay;
     }
     end_by_failure(thread, pc, failure)
@@ -152,7 +159,10 @@ fn repair_again(thread: &Thread, pc: u64, failure: Failure, (address, mut fault)
         if fault != Fault::OutOfMemory || !frames::gather() {
             break;
         }
-        let Ok(mut tree) = process.space.lock() else { break };
+        let mut tree = match process.space.lock() {
+            Ok(tree) => tree,
+            Err(error) => return without_tree(thread, pc, failure, error),
+        };
         match tree.fault(address, failure.access) {
             Ok(resolved) => {
                 process.statistics.count(&resolved);

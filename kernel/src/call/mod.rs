@@ -191,7 +191,7 @@ pub fn complete_task(registers: &mut Context, work: &Work, answer: Result<(u64, 
     match answer {
         Ok((first, second)) => registers.set_results([first, second]),
         // Nothing has changed: the call is made again, a few times, with what other cores have given back.
-        Err(Error::OutOfMemory) if work.may_retry() && (space::met_absence() || frames::gather()) => registers.rewind(),
+        Err(Error::OutOfMemory) if space::met_absence() || (work.may_retry() && frames::gather()) => registers.rewind(),
         Err(error) => registers.set_result(error.to_register()),
     }
 }

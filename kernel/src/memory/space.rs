@@ -150,11 +150,6 @@ impl Space {
         Error::NotFound
     }
 
-    /// Whether a fork in pieces has the tree: what needs it is tried again.
-    pub fn is_away(&self) -> bool {
-        self.held.lock().away
-    }
-
     /// Takes the tree away for a fork in pieces, which is one moment for all threads of the process: until it is [returned](Self::give_back),
     /// a fault waits. `company`: other threads may be running.
     fn take_away(&self, mut tree: Locked<'_>, company: bool) -> Tree {
