@@ -270,17 +270,21 @@ impl<'a, M: Memory, E> Plan<'a, M, E> {
     where
         E: Edit<F>,
     {
-        for (index, slot, whole) in slots(level, base, self.range) {
+        // Kept at hand: this is what a small edit takes most of its time for.
+        let (range, budget, mut total) = (self.range, self.budget, self.cost);
+        for (index, slot, whole) in slots(level, base, range) {
             let raw = match below {
                 Below::Table(table) => self.memory.load(table, index),
                 Below::Uniform(raw) => raw,
             };
             let cost = match self.edit.decide(raw, level, slot, whole)? {
                 Decision::Descend => {
+                    self.cost = total;
                     self.below(raw, level, slot, frozen)?;
                     if self.cut.is_some() {
-                        break;
+                        return Ok(());
                     }
+                    total = self.cost;
                     continue;
                 }
                 Decision::Keep => KEEP_COST,
@@ -293,10 +297,13 @@ impl<'a, M: Memory, E> Plan<'a, M, E> {
                 }
                 Decision::Remove | Decision::Forget | Decision::Adopt(..) => ENTRY_COST,
             };
-            if self.exceeds(cost, slot) {
-                break;
+            total = total.saturating_add(cost);
+            if total > budget && slot.start() > range.start() {
+                self.cut = Some(slot.start());
+                return Ok(());
             }
         }
+        self.cost = total;
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use super::play::virt;
 use crate::bench::bounds::{excesses, measure};
+use crate::bench::lines;
 use crate::builder::folder::Build;
 use crate::harness::runner::{Case, Outcome, Report};
 use std::path::Path;
@@ -17,6 +18,10 @@ pub(super) fn cases(build: &Build) -> Vec<Case> {
 }
 
 fn bounded(build: &Build, log: &Path) -> Outcome {
+    // The same QEMU takes both plugins, or none.
+    if let Err(why) = lines::plugin(build, &virt(build).emulator) {
+        return Ok(Report::noted(format!("left out; {why}")));
+    }
     let bounds = measure(build, virt(build), MEBIBYTES, log)?;
     let longer: Vec<_> = excesses(&bounds)
         .into_iter()
