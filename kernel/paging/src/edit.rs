@@ -243,8 +243,9 @@ const KEEP_COST: u32 = 130;
 const STORE_COST: u32 = 260;
 /// For one that goes or moves, or for a table that is looked into.
 const ENTRY_COST: u32 = 600;
-/// For a table that is copied.
-const SPLIT_COST: u32 = 7_500;
+/// For a table that is copied, and for each of its entries.
+const SPLIT_COST: u32 = 500;
+const COPIED_COST: u32 = 14;
 /// For a table that is made.
 const NEW_COST: u32 = 2_000;
 
@@ -320,7 +321,12 @@ impl<M: Memory, E> Plan<'_, M, E> {
             let child = F::output(raw);
             let frozen = frozen || !gate::is_sole(self.memory, child);
             let counted = counted || self.counted.is_some_and(|range| range.intersect(slot).is_some());
-            if self.exceeds(if frozen { SPLIT_COST } else { ENTRY_COST }, slot) {
+            let cost = if frozen {
+                SPLIT_COST + self.memory.counts(child).bounds().len() as u32 * COPIED_COST
+            } else {
+                ENTRY_COST
+            };
+            if self.exceeds(cost, slot) {
                 return Ok(());
             }
             self.needed.splits += usize::from(frozen && !counted);
