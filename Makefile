@@ -19,7 +19,8 @@
 #= JOBS=N | test bench bench-linux | emulators at a time (one per core)
 #= LINUX_ARGS=TEXT | bench-linux | more boot arguments for Linux
 #= LINUX=FILE | bench-linux doctor | another kernel than Debian 13's
-#= TOUCH=SIZE | profile | memory that forkbench touches (4M)
+#= MISSES=1 | profile | show cache misses instead of instructions
+#= TOUCH=SIZE | profile | memory that forkbench touches (4M; with MISSES 1G)
 #= SHARE=DEPTHS | profile picture | what forks share: copy, l3, l2, l1 (profile: l3 l1; picture: l3)
 #= HISTORIES=DIR | compare | folder of the histories, *.txt (tests/histories)
 #= FIRMWARE=DIR | image | firmware of the Raspberry Pi 4, for a whole SD card
@@ -168,11 +169,12 @@ gdb: ## debug the kernel; the guest's console is build/logs/gdb-console.log
 	@echo 'The machine waits before its first instruction. Try: hbreak kernel_main, continue, backtrace.'
 	@$(GDB) $(BUILD)/kernel.elf -ex "target remote | $$($(TOOL) gdb-command $(MACHINE))"
 
-check: ## formatting and lints, warnings denied
+check: ## formatting, lints with warnings denied, and the kernel's rooms
 	@tests/setup.sh check
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --all-targets -- --deny warnings
 	$(CARGO) clippy --target $(TARGET) $(PACKAGES) -- --deny warnings
+	$(CARGO) test --quiet -p graft-kernel --test rooms
 
 doc: ## the documentation of every crate
 	@tests/setup.sh build
@@ -197,7 +199,7 @@ clean: ## remove what was built; what was downloaded stays
 
 # --- the proof of kernel/paging, beyond `make test` ---------------------------------------------------------------
 
-.PHONY: loom prove miri fuzz mutants soak
+.PHONY: loom prove trace-tables miri fuzz mutants soak
 
 OPERATIONS ?= 10000000
 SECONDS ?= 60
@@ -237,6 +239,11 @@ prove: ## the laws of the descriptors and of the commit charge, for all 64-bit v
 	@CARGO_TARGET_DIR=$(TARGET_DIR)/prove $(CARGO) rustc $(QUIET) --release --target $(TARGET) -p graft-paging --lib -- \
 		--cfg prove --emit=llvm-ir=$(PROVED) -C debuginfo=0
 	@$(TOOL) prove $(PROVED)
+
+trace-tables: ## traces of stores into tables, barriers and invalidations, judged and written to build/traces/
+	@tests/setup.sh build
+	@$(CARGO) build $(QUIET) -p graft-tests
+	@$(TOOL) trace-tables
 
 miri: ## the tree's tests under Miri (random ones too with GRAFT_HISTORIES=N: minutes each)
 	@tests/setup.sh build

@@ -7,12 +7,12 @@ use crate::object::memory::MemoryObject;
 use crate::object::process::{Process, System};
 use crate::object::terminal::Terminal;
 use crate::object::thread::Thread;
-use crate::platform::archive;
-use crate::platform::{boot_number, platform};
+use crate::platform::{PhysRange, archive, boot_number, platform};
 use crate::program;
 use crate::program::elf::Image;
 use crate::sched;
 use graft_abi::{Error, Handle, Rights};
+use graft_paging::Frame;
 
 /// The program that the machine runs.
 const FIRST_PROGRAM: &str = "init";
@@ -29,12 +29,12 @@ pub fn start() -> ! {
         give_up(format_args!("no memory is free"));
     }
     space::initialise(boot_number(platform().boot_arguments, "graft.asid-bits="));
-    let Some(archive) = platform().archive else {
+    let Some(range) = platform().archive else {
         give_up(format_args!("there is no archive of programs (initrd)"));
     };
-    let (object, archive) = archive::open(archive).unwrap_or_else(|error| give_up(format_args!("{error}")));
-    let loaded = archive::find(&archive, FIRST_PROGRAM)
-        .map(|image| first_program(image, object))
+    let loaded = archive::open(range)
+        .and_then(|archive| archive::find(&archive, FIRST_PROGRAM))
+        .map(|image| first_program(image, range))
         .unwrap_or_else(|error| give_up(format_args!("{error}")));
     match loaded {
         Ok(thread) => _ = Process::start(thread, |_, _| {}),
@@ -48,7 +48,10 @@ pub fn start_secondary() -> ! {
     sched::enter()
 }
 
-fn first_program(mut image: &[u8], archive: Ref<MemoryObject>) -> Result<Ref<Thread>, Error> {
+/// The process of the first program. The archive becomes a memory object, for all programs that want the others.
+fn first_program(mut image: &[u8], archive: PhysRange) -> Result<Ref<Thread>, Error> {
+    // SAFETY: nothing else gets the archive's pages, and `settle` has zeroed what of the last one is not its own.
+    let archive = unsafe { MemoryObject::permanent(Frame::containing(archive.start), archive.size()) }?;
     let loaded = program::load(&mut image, &mut FirstArguments)?;
     let process = Process::new(0, loaded.name)?;
     let mut handles = process.handles.lock();

@@ -1,38 +1,15 @@
 //! What brings a thread into the kernel, and what becomes of it.
 
 use crate::arch::{self, Cause, Context, Failure, Trap};
+use crate::call::{self, Next};
 use crate::memory::{frames, space};
 use crate::object::process::Process;
 use crate::object::thread::Thread;
 use crate::program::elf::STACK_GUARD;
-use crate::{call, sched};
+use crate::sched;
 use core::{fmt, ptr};
 use graft_abi::{Error, ExitStatus, FaultKind, STACK_SIZE, STACK_TOP};
 use graft_paging::{Access, Fault, VirtAddr};
-
-/// What happens after a trap.
-pub enum Next {
-    /// The thread goes on. A call has changed none of its registers but those that a call may change.
-    Resume,
-    /// The call was refused for want of memory. Nothing has changed, its arguments are still in the registers.
-    WantMemory,
-    /// It was refused for good.
-    NoMemory,
-    /// The thread goes on with other registers.
-    Restart,
-    /// The thread has been put somewhere else; whoever is next runs.
-    Switch,
-    /// The thread's process is ending.
-    End,
-    /// The thread ends with this value.
-    EndThread(u64),
-    /// The thread has work to do in the kernel before it goes on.
-    Work,
-    /// The thread lets others go first.
-    GiveWay,
-    /// The thread sleeps until this moment, in nanoseconds since the counter started.
-    Sleep(u64),
-}
 
 arch::entries!(answer_call, answer_trap);
 

@@ -10,7 +10,7 @@ use graft_tests::harness::host;
 use graft_tests::harness::machine::{Board, Console, Machine};
 use graft_tests::harness::runner::{self, Options};
 use graft_tests::harness::session::shell_words;
-use graft_tests::judges::prove;
+use graft_tests::judges::{prove, tables};
 use graft_tests::plots::picture;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -111,6 +111,8 @@ enum Action {
         /// What rustc made of kernel/paging/src/proof.rs: LLVM IR.
         program: PathBuf,
     },
+    /// Writes traces of what the tree does to translation tables, and judges them.
+    TraceTables,
     /// Runs every test; the last line is the count.
     Test {
         /// Emulators at a time.
@@ -246,6 +248,7 @@ fn perform(build: &Build, action: Action) -> Result<ExitCode, String> {
             }
         }
         Action::Compare { histories } => print!("{}", compare::report(build, &histories)?),
+        Action::TraceTables => println!("{}", tables::run(&build.0.join("traces"))?),
         Action::Prove { program } => println!("{}", prove::run(&program, &build.0)?),
         Action::Test { jobs, only } => {
             let jobs = at_a_time(jobs);

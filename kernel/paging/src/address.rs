@@ -2,16 +2,19 @@
 
 use core::fmt;
 
+use crate::Format;
+
 /// log2 of the bytes in a page: the 4 KiB granule.
 pub const PAGE_BITS: u32 = 12;
 /// Bytes in a page, in a frame and in a table.
 pub const PAGE_SIZE: u64 = 1 << PAGE_BITS;
 /// Descriptors in a table.
 pub const ENTRIES: usize = 512;
-/// Most frames that a [`Memory`](crate::Memory) may hand out: 32 GiB. Every reference to a frame is a descriptor in another frame, so a
-/// count of 32 bits cannot overflow.
-pub const FRAMES_MAX: u64 = (1 << 32) / ENTRIES as u64;
-/// Bits of a virtual address that the tree translates.
+/// Most tables that a [`Memory`](crate::Memory) may have given out at a time: 32 GiB of them, so that 16 TiB can be mapped page by page. Every
+/// reference to a frame is a descriptor in a table, so with fewer tables than that no count of 32 bits overflows, whatever the number of frames.
+pub const TABLES_MAX: u64 = (1 << 32) / ENTRIES as u64 - 1;
+/// Bits of a virtual address that four levels translate. How many of them user space has is the format's business
+/// ([`USER_ENTRIES`](crate::Format::USER_ENTRIES)).
 pub const ADDRESS_BITS: u32 = 48;
 
 /// A physical frame of 4 KiB, by number: its physical address divided by [`PAGE_SIZE`].
@@ -38,7 +41,7 @@ impl fmt::Debug for Frame {
     }
 }
 
-/// A virtual address below 2^48, the half that user space owns.
+/// A virtual address below 2^48.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VirtAddr(u64);
 
@@ -53,6 +56,12 @@ impl VirtAddr {
     #[inline(always)]
     pub const fn get(self) -> u64 {
         self.0
+    }
+
+    /// Whether user space has the address in this format.
+    #[inline(always)]
+    pub(crate) const fn is_user<F: Format>(self) -> bool {
+        F::USER_ENTRIES == ENTRIES || Level::ROOT.index(self) < F::USER_ENTRIES
     }
 
     /// First address of the page that holds this one.
@@ -137,6 +146,11 @@ impl VirtRange {
         VirtRange { start: self.start.min(other.start), end: self.end.max(other.end) }
     }
 
+    /// Where this part of `from` is after a move to `to`, a range of the same size.
+    pub(crate) const fn moved(self, from: VirtRange, to: VirtRange) -> VirtRange {
+        VirtRange { start: self.start - from.start + to.start, end: self.end - from.start + to.start }
+    }
+
     /// What entry `index` covers, in a table of `level` whose own first address is `base`.
     pub(crate) const fn slot(base: u64, level: Level, index: usize) -> VirtRange {
         let start = base + index as u64 * level.span();
@@ -211,6 +225,12 @@ impl Level {
     #[inline(always)]
     pub const fn pages(self) -> u64 {
         self.span() >> PAGE_BITS
+    }
+
+    /// Entries of a table of this level that are the user's.
+    #[inline(always)]
+    pub(crate) const fn entries<F: Format>(self) -> usize {
+        if self.0 == 0 { F::USER_ENTRIES } else { ENTRIES }
     }
 
     /// Which entry of a table of this level translates the address.

@@ -17,7 +17,8 @@
 
 use core::cell::Cell;
 
-use crate::{Entry, Error, Fault, Format, Frame, Kind, Level, Memory, Purpose};
+use crate::gate::{Frames, Fresh, Last};
+use crate::{Entry, Error, Fault, Format, Kind, Level, Memory, Purpose};
 
 /// Whether a space is under a guarantee.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +61,7 @@ pub(crate) enum Source {
 
 impl Source {
     #[inline(always)]
-    pub(crate) fn allocate(self, memory: &impl Memory, purpose: Purpose) -> Result<Frame, Shortage> {
+    pub(crate) fn allocate(self, memory: &Frames<impl Memory>, purpose: Purpose) -> Result<Fresh, Shortage> {
         match self {
             Source::Free => memory.allocate(purpose).ok_or(Shortage::OutOfMemory),
             Source::Committed => Self::allocate_committed(memory, purpose),
@@ -68,7 +69,7 @@ impl Source {
     }
 
     #[cold]
-    fn allocate_committed(memory: &impl Memory, purpose: Purpose) -> Result<Frame, Shortage> {
+    fn allocate_committed(memory: &Frames<impl Memory>, purpose: Purpose) -> Result<Fresh, Shortage> {
         memory.allocate_committed(purpose).ok_or(Shortage::Contended)
     }
 
@@ -81,7 +82,7 @@ impl Source {
     }
 
     /// Takes back what was allocated and not needed.
-    pub(crate) fn free(self, memory: &impl Memory, frame: Frame, purpose: Purpose) {
+    pub(crate) fn free(self, memory: &Frames<impl Memory>, frame: Last, purpose: Purpose) {
         match self {
             Source::Free => memory.free(frame, purpose),
             Source::Committed => memory.free_committed(frame, purpose),
@@ -130,7 +131,7 @@ pub(crate) enum Ledger {
 
 impl Ledger {
     /// Notes that the space shares with itself what this descriptor leads to, until the original is dropped.
-    pub(crate) fn adopt<F: Format>(&self, memory: &impl Memory, raw: u64, level: Level) {
+    pub(crate) fn adopt<F: Format>(&self, memory: &Frames<impl Memory>, raw: u64, level: Level) {
         if let Ledger::Paid(dropped) = self {
             dropped.set(dropped.get() - frames_behind::<F>(memory, raw, level) as i64);
         }
@@ -152,7 +153,7 @@ impl Ledger {
     }
 
     /// Takes what was dropped out of the charge.
-    pub(crate) fn settle(self, memory: &impl Memory) {
+    pub(crate) fn settle(self, memory: &Frames<impl Memory>) {
         if let Ledger::Paid(dropped) = self {
             memory.uncommit(dropped.get() as u64);
         }
@@ -187,7 +188,7 @@ pub(crate) trait Entries {
 
     /// The last reference to a frame is gone.
     #[inline(always)]
-    fn free(&self, memory: &impl Memory, frame: Frame, purpose: Purpose) {
+    fn free(&self, memory: &Frames<impl Memory>, frame: Last, purpose: Purpose) {
         memory.free(frame, purpose);
     }
 }
@@ -225,13 +226,13 @@ impl Entries for Repaid {
         Mark::Repaid
     }
 
-    fn free(&self, memory: &impl Memory, frame: Frame, purpose: Purpose) {
+    fn free(&self, memory: &Frames<impl Memory>, frame: Last, purpose: Purpose) {
         memory.free_committed(frame, purpose);
     }
 }
 
 /// What the reference in a present descriptor counts for in the charge: the frames that it leads to and that are copied at a write.
-pub(crate) fn frames_behind<F: Format>(memory: &impl Memory, raw: u64, level: Level) -> u64 {
+pub(crate) fn frames_behind<F: Format>(memory: &Frames<impl Memory>, raw: u64, level: Level) -> u64 {
     match F::decode(raw, level) {
         Entry::Table(table) => {
             let below = memory.counts(table.frame).get();

@@ -13,7 +13,7 @@
 
 use crate::commit::{Commit, Ledger, Shortage, Source, frames_behind};
 use crate::exit::{Dead, release_copied, release_entry};
-use crate::gate::{self, Exclusive, Stock};
+use crate::gate::{self, Exclusive, Frames, Stock};
 use crate::memory::Counts;
 use crate::split::copy_table;
 use crate::{
@@ -85,6 +85,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         edit: &impl Edit<F>,
         counted: Option<VirtRange>,
     ) -> Result<Needed, Error> {
+        Self::check(range)?;
         let mut plan = Plan::new(&self.memory, edit, range, Budget::UNLIMITED);
         plan.counted = counted;
         plan.table::<F>(Below::Table(self.root()), Level::ROOT, 0, false)?;
@@ -101,6 +102,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         budget: Budget,
         goes_on: bool,
     ) -> Result<(Needed, Option<u64>), Error> {
+        Self::check(range)?;
         let mut plan = Plan::new(&self.memory, edit, range, budget);
         plan.goes_on = goes_on;
         plan.paid = self.commit == Commit::Guaranteed;
@@ -172,16 +174,21 @@ pub(crate) struct Stocks {
 }
 
 impl Stocks {
-    pub(crate) fn allocate(memory: &impl Memory, needed: Needed, commit: Commit) -> Result<Stocks, Shortage> {
+    pub(crate) fn allocate(memory: &Frames<impl Memory>, needed: Needed, commit: Commit) -> Result<Stocks, Shortage> {
         Self::allocate_from(memory, needed, commit.source(), Source::Free)
     }
 
     /// All of them out of what is committed.
-    pub(crate) fn allocate_committed(memory: &impl Memory, needed: Needed) -> Result<Stocks, Shortage> {
+    pub(crate) fn allocate_committed(memory: &Frames<impl Memory>, needed: Needed) -> Result<Stocks, Shortage> {
         Self::allocate_from(memory, needed, Source::Committed, Source::Committed)
     }
 
-    fn allocate_from(memory: &impl Memory, needed: Needed, splits: Source, new: Source) -> Result<Stocks, Shortage> {
+    fn allocate_from(
+        memory: &Frames<impl Memory>,
+        needed: Needed,
+        splits: Source,
+        new: Source,
+    ) -> Result<Stocks, Shortage> {
         let splits = Stock::allocate(memory, needed.splits, splits)?;
         match Stock::allocate(memory, needed.new, new) {
             Ok(new) => Ok(Stocks { splits, new }),
@@ -193,7 +200,7 @@ impl Stocks {
     }
 
     /// Gives back what was not needed, and says how much that was.
-    pub(crate) fn give_back(self, memory: &impl Memory) -> Needed {
+    pub(crate) fn give_back(self, memory: &Frames<impl Memory>) -> Needed {
         Needed { splits: self.splits.give_back(memory), new: self.new.give_back(memory), adopted: 0 }
     }
 }
@@ -219,7 +226,7 @@ pub(crate) fn slots(level: Level, base: u64, range: VirtRange) -> impl Iterator<
 
 /// Counts the tables that applying an edit can need at most.
 struct Plan<'a, M, E> {
-    memory: &'a M,
+    memory: &'a Frames<M>,
     edit: &'a E,
     range: VirtRange,
     /// Another plan, carried out before this one, has counted the tables on the way to this range.
@@ -250,7 +257,7 @@ const COPIED_COST: u32 = 14;
 const NEW_COST: u32 = 2_000;
 
 impl<'a, M: Memory, E> Plan<'a, M, E> {
-    fn new(memory: &'a M, edit: &'a E, range: VirtRange, budget: Budget) -> Self {
+    fn new(memory: &'a Frames<M>, edit: &'a E, range: VirtRange, budget: Budget) -> Self {
         let (budget, needed) = (budget.0, Needed::default());
         Plan { memory, edit, range, counted: None, paid: false, goes_on: false, budget, cost: 0, cut: None, needed }
     }
@@ -364,7 +371,7 @@ impl Outcome {
 }
 
 struct Apply<'a, M, T, E> {
-    memory: &'a M,
+    memory: &'a Frames<M>,
     tlb: &'a T,
     stock: &'a mut Stocks,
     edit: &'a E,
@@ -489,7 +496,7 @@ impl<M: Memory, T: Tlb, E> Apply<'_, M, T, E> {
 /// What the new place of an entry that moves gets: the same, shared with the old place until that is unmapped.
 ///
 /// Fork within one space. Write permission returns with the first write, as to any last owner.
-fn adopt<F: Format>(memory: &impl Memory, source: Frame, index: usize, level: Level) -> u64 {
+fn adopt<F: Format>(memory: &Frames<impl Memory>, source: Frame, index: usize, level: Level) -> u64 {
     let raw = memory.load(source, index);
     if level == Level::LAST && !F::is_counted(raw) {
         return raw;
@@ -509,7 +516,7 @@ fn forgotten<F: Format>(raw: u64) -> u64 {
 
 /// Empties every retired slot in the range, or restores its reservation, and drops the reference that it held. The TLBs have forgotten them.
 fn sweep<F: Format>(
-    memory: &impl Memory,
+    memory: &Frames<impl Memory>,
     table: &mut Exclusive<F>,
     base: u64,
     range: VirtRange,

@@ -15,7 +15,7 @@ use core::cell::Cell;
 use core::marker::PhantomData;
 
 use crate::commit::{Entries, Ledger, Mark, Repaid, Unpaid, frames_behind};
-use crate::gate;
+use crate::gate::{self, Exclusive, Frames, Last};
 use crate::{AddressSpace, Format, Frame, Level, Memory, Purpose, Reach, Tlb, VirtRange};
 
 /// What a step of something that goes in pieces has left to do.
@@ -42,7 +42,7 @@ impl Budget {
 /// Tables that no tree leads to any more, and all that hangs on them alone: frames that are still in use until it is [cleared](Debris::clear).
 #[must_use = "debris that is dropped instead of cleared leaks its frames"]
 pub struct Debris<F: Format, M: Memory> {
-    memory: M,
+    memory: Frames<M>,
     dead: Dead,
     format: PhantomData<fn() -> F>,
 }
@@ -50,7 +50,7 @@ pub struct Debris<F: Format, M: Memory> {
 impl<F: Format, M: Memory> Debris<F, M> {
     /// None.
     pub const fn none(memory: M) -> Self {
-        Debris { memory, dead: Dead::NONE, format: PhantomData }
+        Debris { memory: Frames::new(memory), dead: Dead::NONE, format: PhantomData }
     }
 
     /// Whether there is none.
@@ -85,13 +85,18 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     }
 
     /// As [`destroy`](Self::destroy), in constant time: what was the space's alone is left to be cleared, in pieces.
-    pub fn dismantle(self, tlb: &impl Tlb) -> Debris<F, M> {
+    pub fn dismantle(mut self, tlb: &impl Tlb) -> Debris<F, M> {
         // Drop after flush: a walk cache may still lead into these tables.
         tlb.invalidate(VirtRange::ALL, Reach::Tables);
-        let (root, mut dead) = (self.root(), self.dead);
-        // A root is never shared.
-        dead.push(&self.memory, root, Level::ROOT, self.commit.ledger().mark());
-        Debris { memory: self.memory, dead, format: PhantomData }
+        self.uproot();
+        self.take_debris()
+    }
+
+    /// Adds the root, which is never shared, to the dead.
+    fn uproot(&mut self) {
+        if let Some(root) = self.take_root() {
+            self.dead.push(&self.memory, root.unlinked(), Level::ROOT, self.commit.ledger().mark());
+        }
     }
 
     /// Whether operations in pieces have cut something off the tree that waits to be [taken](Self::take_debris).
@@ -103,6 +108,17 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// What operations in pieces have cut off the tree and not freed.
     pub fn take_debris(&mut self) -> Debris<F, M> {
         Debris { memory: self.memory.clone(), dead: core::mem::take(&mut self.dead), format: PhantomData }
+    }
+}
+
+/// A space that is dropped is destroyed, at the price of everything that the TLBs know.
+impl<F: Format, M: Memory> Drop for AddressSpace<F, M> {
+    fn drop(&mut self) {
+        if self.has_root() {
+            self.memory.invalidate_all();
+            self.uproot();
+        }
+        self.dead.clear_all::<F>(&self.memory);
     }
 }
 
@@ -169,7 +185,8 @@ impl Dead {
     }
 
     /// Adds a table that the caller alone reaches.
-    pub(crate) fn push(&mut self, memory: &impl Memory, table: Frame, level: Level, mark: Mark) {
+    pub(crate) fn push(&mut self, memory: &Frames<impl Memory>, table: Last, level: Level, mark: Mark) {
+        let table = table.frame();
         memory.counts(table).set_link(self.first.0);
         if self.is_empty() {
             self.last = table;
@@ -177,7 +194,7 @@ impl Dead {
         self.first = Link::new(table, level, mark);
     }
 
-    pub(crate) fn append(&mut self, memory: &impl Memory, other: Dead) {
+    pub(crate) fn append(&mut self, memory: &Frames<impl Memory>, other: Dead) {
         if other.is_empty() {
             return;
         }
@@ -190,25 +207,27 @@ impl Dead {
 
     /// Takes the first table out.
     #[inline(always)]
-    fn pop(&mut self, memory: &impl Memory) {
-        self.first = Link(memory.counts(self.first.frame()).link());
+    fn pop(&mut self, memory: &Frames<impl Memory>) -> Last {
+        let table = self.first.frame();
+        self.first = Link(memory.counts(table).link());
+        Last::recovered(table)
     }
 
     /// All of it, however long that takes.
     #[inline]
-    pub(crate) fn clear_all<F: Format>(&mut self, memory: &impl Memory) {
+    pub(crate) fn clear_all<F: Format>(&mut self, memory: &Frames<impl Memory>) {
         while let Progress::More = self.clear::<F>(memory, Budget::UNLIMITED, 0) {}
     }
 
     /// All of it as a part of the operation that has this ledger, which takes it out of the charge.
-    pub(crate) fn clear_within<F: Format>(&mut self, memory: &impl Memory, ledger: &Ledger) {
+    pub(crate) fn clear_within<F: Format>(&mut self, memory: &Frames<impl Memory>, ledger: &Ledger) {
         let none = Cell::new(0);
         let dropped = if let Ledger::Paid(dropped) = ledger { dropped } else { &none };
         while let Progress::More = self.work::<F>(memory, Budget::UNLIMITED, 0, dropped) {}
     }
 
     #[inline]
-    pub(crate) fn clear<F: Format>(&mut self, memory: &impl Memory, budget: Budget, done: u32) -> Progress {
+    pub(crate) fn clear<F: Format>(&mut self, memory: &Frames<impl Memory>, budget: Budget, done: u32) -> Progress {
         if self.is_empty() {
             return Progress::Done;
         }
@@ -222,7 +241,7 @@ impl Dead {
 
     fn work<F: Format>(
         &mut self,
-        memory: &impl Memory,
+        memory: &Frames<impl Memory>,
         budget: Budget,
         mut done: u32,
         dropped: &Cell<i64>,
@@ -246,7 +265,7 @@ impl Dead {
     #[inline(always)]
     fn free_first<F: Format>(
         &mut self,
-        memory: &impl Memory,
+        memory: &Frames<impl Memory>,
         entries: &impl Entries,
         done: &mut u32,
         budget: Budget,
@@ -260,8 +279,7 @@ impl Dead {
                 return false;
             }
             *done = done.saturating_add(cost + TABLE_COST);
-            self.pop(memory);
-            free_pages::<F>(memory, table, entries);
+            free_pages::<F>(memory, self.pop(memory), entries);
         } else {
             if *done != 0 && done.saturating_add(bounds.len() as u32 * ENTRY_COST) > budget.0 {
                 return false;
@@ -272,7 +290,7 @@ impl Dead {
                     && let Some(child) = release::<F>(memory, raw, level, entries)
                 {
                     if level.below() == Level::LAST {
-                        let cost = memory.counts(child).bounds().len() as u32 * PAGE_COST + TABLE_COST;
+                        let cost = memory.counts(child.frame()).bounds().len() as u32 * PAGE_COST + TABLE_COST;
                         let scanned = bounds.len() as u32 * ENTRY_COST;
                         if done.saturating_add(cost).saturating_add(scanned) <= budget.0 {
                             *done = done.saturating_add(cost);
@@ -287,8 +305,7 @@ impl Dead {
                 }
             }
             *done = done.saturating_add(bounds.len() as u32 * ENTRY_COST + TABLE_COST);
-            self.pop(memory);
-            entries.free(memory, table, Purpose::Table);
+            entries.free(memory, self.pop(memory), Purpose::Table);
         }
         *done < budget.0
     }
@@ -296,10 +313,10 @@ impl Dead {
 
 /// Frees a level-3 table, after the references that its entries hold.
 #[inline(always)]
-fn free_pages<F: Format>(memory: &impl Memory, table: Frame, entries: &impl Entries) {
-    for index in memory.counts(table).bounds() {
-        // Also where it has been retired: it still holds its reference.
-        release::<F>(memory, memory.load(table, index), Level::LAST, entries);
+fn free_pages<F: Format>(memory: &Frames<impl Memory>, table: Last, entries: &impl Entries) {
+    for index in memory.counts(table.frame()).bounds() {
+        // Also where it has been retired: it still holds its reference. Pages are freed at once.
+        let _ = release::<F>(memory, memory.load(table.frame(), index), Level::LAST, entries);
     }
     entries.free(memory, table, Purpose::Table);
 }
@@ -307,7 +324,13 @@ fn free_pages<F: Format>(memory: &impl Memory, table: Frame, entries: &impl Entr
 /// Drops the reference that a present descriptor of this level held. Every TLB has forgotten the descriptor. A table whose last reference it
 /// was joins the dead.
 #[inline(always)]
-pub(crate) fn release_entry<F: Format>(memory: &impl Memory, raw: u64, level: Level, ledger: &Ledger, dead: &mut Dead) {
+pub(crate) fn release_entry<F: Format>(
+    memory: &Frames<impl Memory>,
+    raw: u64,
+    level: Level,
+    ledger: &Ledger,
+    dead: &mut Dead,
+) {
     let last = match ledger {
         Ledger::Unpaid => release::<F>(memory, raw, level, &Unpaid),
         paid => release_paid_entry::<F>(memory, raw, level, paid),
@@ -320,18 +343,23 @@ pub(crate) fn release_entry<F: Format>(memory: &impl Memory, raw: u64, level: Le
 /// The same, at once. For the original of a table or a page that has been copied: it has one reference to each of the entries that the copy
 /// has, too, so that nothing but a path of dead tables can hang on it.
 #[inline(always)]
-pub(crate) fn release_copied<F: Format>(memory: &impl Memory, raw: u64, level: Level, ledger: &Ledger) {
+pub(crate) fn release_copied<F: Format>(memory: &Frames<impl Memory>, raw: u64, level: Level, ledger: &Ledger) {
     let last = match ledger {
         Ledger::Unpaid => release::<F>(memory, raw, level, &Unpaid),
         paid => release_paid_entry::<F>(memory, raw, level, paid),
     };
     if let Some(table) = last {
-        free_table::<F>(memory, table, level.below(), ledger);
+        free_dead::<F>(memory, table, level.below(), ledger);
     }
 }
 
 #[cold]
-fn release_paid_entry<F: Format>(memory: &impl Memory, raw: u64, level: Level, ledger: &Ledger) -> Option<Frame> {
+fn release_paid_entry<F: Format>(
+    memory: &Frames<impl Memory>,
+    raw: u64,
+    level: Level,
+    ledger: &Ledger,
+) -> Option<Last> {
     match ledger {
         Ledger::Unpaid => None,
         Ledger::Paid(dropped) => release::<F>(memory, raw, level, dropped),
@@ -340,7 +368,12 @@ fn release_paid_entry<F: Format>(memory: &impl Memory, raw: u64, level: Level, l
 }
 
 /// Frees a table that its holder alone reaches, after the references that its entries hold.
-pub(crate) fn free_table<F: Format>(memory: &impl Memory, table: Frame, level: Level, ledger: &Ledger) {
+pub(crate) fn free_table<F: Format>(memory: &Frames<impl Memory>, table: Exclusive<F>, ledger: &Ledger) {
+    let level = table.level();
+    free_dead::<F>(memory, table.unlinked(), level, ledger);
+}
+
+fn free_dead<F: Format>(memory: &Frames<impl Memory>, table: Last, level: Level, ledger: &Ledger) {
     let mut dead = Dead::NONE;
     dead.push(memory, table, level, ledger.mark());
     dead.clear_all::<F>(memory);
@@ -348,7 +381,7 @@ pub(crate) fn free_table<F: Format>(memory: &impl Memory, table: Frame, level: L
 
 /// Drops a reference. Answers with the table whose last one it was.
 #[inline(always)]
-fn release<F: Format>(memory: &impl Memory, raw: u64, level: Level, entries: &impl Entries) -> Option<Frame> {
+fn release<F: Format>(memory: &Frames<impl Memory>, raw: u64, level: Level, entries: &impl Entries) -> Option<Last> {
     if level == Level::LAST && !F::is_counted(raw) {
         return None;
     }
@@ -358,13 +391,15 @@ fn release<F: Format>(memory: &impl Memory, raw: u64, level: Level, entries: &im
         let present = if F::is_retired(raw) { F::restore(raw) } else { raw };
         frames_behind::<F>(memory, present, level)
     });
-    if !gate::release(memory, frame) {
-        entries.dropped(frames);
-        None
-    } else if level == Level::LAST {
-        entries.free(memory, frame, Purpose::Page);
-        None
-    } else {
-        Some(frame)
+    match gate::release(memory, frame) {
+        None => {
+            entries.dropped(frames);
+            None
+        }
+        Some(page) if level == Level::LAST => {
+            entries.free(memory, page, Purpose::Page);
+            None
+        }
+        table => table,
     }
 }

@@ -16,7 +16,7 @@
 
 use crate::commit::{Commit, Shortage, Source};
 use crate::exit::free_table;
-use crate::gate::{self, Exclusive, Fresh};
+use crate::gate::{self, Exclusive, Frames};
 use crate::memory::Counts;
 use crate::{
     AddressSpace, Entry, Error, Format, Frame, Inherit, Kind, Level, Memory, Purpose, Reach, Tlb, Usage, VirtRange,
@@ -128,7 +128,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
 }
 
 pub(crate) struct Inheritance<'a, M> {
-    memory: &'a M,
+    memory: &'a Frames<M>,
     share: Share,
     /// Whether a descriptor lost write permission that a TLB may still grant.
     pub(crate) downgraded: bool,
@@ -139,7 +139,7 @@ pub(crate) struct Inheritance<'a, M> {
 }
 
 impl<'a, M: Memory> Inheritance<'a, M> {
-    pub(crate) fn new(memory: &'a M, share: Share, source: Source) -> Self {
+    pub(crate) fn new(memory: &'a Frames<M>, share: Share, source: Source) -> Self {
         Inheritance { memory, share, downgraded: false, source, shared_pages: 0 }
     }
 
@@ -153,7 +153,7 @@ impl<'a, M: Memory> Inheritance<'a, M> {
         read_only_above: bool,
     ) -> Result<Exclusive<F>, Shortage> {
         let memory = self.memory;
-        let fresh = Fresh::allocate(memory, Purpose::Table, self.source)?;
+        let fresh = self.source.allocate(memory, Purpose::Table)?;
         let counts = memory.counts(source);
         let last = level == Level::LAST;
         if counts.has_unshareable() || !(last || self.share.includes(level.below())) {
@@ -200,7 +200,7 @@ impl<'a, M: Memory> Inheritance<'a, M> {
         target.set_live(memory, live, bounds);
         target.account(memory, sum);
         if let Err(error) = result {
-            free_table::<F>(memory, target.frame(), level, &self.source.repaid());
+            free_table(memory, target, &self.source.repaid());
             return Err(error);
         }
         Ok(target)
@@ -237,7 +237,7 @@ impl<'a, M: Memory> Inheritance<'a, M> {
                     if memory.counts(copy.frame()).live() > 0 {
                         return Ok(copy.descriptor());
                     }
-                    free_table::<F>(memory, copy.frame(), level.below(), &self.source.repaid());
+                    free_table(memory, copy, &self.source.repaid());
                     return Ok(0);
                 }
                 table.frame

@@ -8,7 +8,7 @@
 use crate::commit::{Commit, Source};
 use crate::exit::Debris;
 use crate::fork::Inheritance;
-use crate::gate::{self, Exclusive, Stock};
+use crate::gate::{self, Exclusive, Frames, Stock};
 use crate::memory::Counts;
 use crate::snapshot::{NeverRan, Snapshot};
 use crate::{
@@ -83,7 +83,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
             (Promise::BestEffort, Commit::Undecided | Commit::BestEffort) => false,
             _ => true,
         };
-        let mut child = Self::new(self.memory.clone())?;
+        let mut child = Self::within(self.memory.clone())?;
         child.commit = Commit::BestEffort;
         let (mut source, mut committed) = (Source::Free, 0);
         if paid {
@@ -248,7 +248,7 @@ impl<F: Format, M: Memory> Forking<F, M> {
 }
 
 /// Tables that the child lacks on the way to an entry of this level.
-fn missing<F: Format>(memory: &impl Memory, root: Frame, level: Level, address: VirtAddr) -> usize {
+fn missing<F: Format>(memory: &Frames<impl Memory>, root: Frame, level: Level, address: VirtAddr) -> usize {
     let (mut table, mut at) = (root, Level::ROOT);
     while at < level {
         let raw = memory.load(table, at.index(address));
@@ -262,7 +262,7 @@ fn missing<F: Format>(memory: &impl Memory, root: Frame, level: Level, address: 
 
 /// Puts an entry into the child's tree, and makes the tables that lead to it. Answers with what that adds to the counts above.
 fn link<F: Format>(
-    memory: &impl Memory,
+    memory: &Frames<impl Memory>,
     table: &mut Exclusive<F>,
     level: Level,
     address: VirtAddr,

@@ -28,6 +28,10 @@ pub trait Format: 'static {
     /// frame (Arm: "Using break-before-make when updating translation table entries").
     const BREAK_BEFORE_MAKE: bool;
 
+    /// Entries of a root that are the user's, from the first on. The others are the kernel's: the tree neither reads nor counts, shares or frees
+    /// what they lead to; see [`set_kernel_entry`](crate::AddressSpace::set_kernel_entry).
+    const USER_ENTRIES: usize;
+
     /// The raw descriptor for an entry of a table of this level.
     fn encode(entry: Entry, level: Level) -> u64;
 

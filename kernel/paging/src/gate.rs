@@ -7,11 +7,13 @@
 //! a reference while they hold `&mut` to one of the spaces above it), so a path on which every count is 1
 //! cannot become shared while the space above it is held by `&mut`.
 
+mod frames;
 mod path;
 mod stock;
 
+pub(crate) use frames::{Frames, Fresh, Last};
 pub(crate) use path::Path;
-pub(crate) use stock::{Fresh, Stock};
+pub(crate) use stock::Stock;
 
 use core::marker::PhantomData;
 use core::ops::Range;
@@ -36,15 +38,15 @@ impl<F: Format> Exclusive<F> {
     }
 
     /// A table of `level` in a frame that came from the allocator and is linked nowhere; emptied.
-    pub(crate) fn fresh(memory: &impl Memory, frame: Fresh, level: Level) -> Self {
-        memory.zero(frame.0);
+    pub(crate) fn fresh(memory: &Frames<impl Memory>, frame: Fresh, level: Level) -> Self {
+        memory.zero(&frame);
         memory.counts(frame.0).reset();
         Exclusive { frame: frame.0, level, format: PhantomData }
     }
 
     /// As [`fresh`](Self::fresh), for a table into which every entry within `bounds` is about to be [`put`](Self::put),
     /// empty ones as well: what is overwritten anyway is not emptied first.
-    pub(crate) fn to_fill(memory: &impl Memory, frame: Fresh, level: Level, bounds: &Range<usize>) -> Self {
+    pub(crate) fn to_fill(memory: &Frames<impl Memory>, frame: Fresh, level: Level, bounds: &Range<usize>) -> Self {
         if *bounds != (0..ENTRIES) {
             return Self::fresh(memory, frame, level);
         }
@@ -53,7 +55,7 @@ impl<F: Format> Exclusive<F> {
     }
 
     /// As [`fresh`](Self::fresh), with the same descriptor, present or reserved, in every slot.
-    pub(crate) fn filled(memory: &impl Memory, frame: Fresh, level: Level, raw: u64) -> Self {
+    pub(crate) fn filled(memory: &Frames<impl Memory>, frame: Fresh, level: Level, raw: u64) -> Self {
         for index in 0..ENTRIES {
             memory.store(frame.0, index, raw);
         }
@@ -75,7 +77,7 @@ impl<F: Format> Exclusive<F> {
 
     /// The table that entry `index` leads to, if this is the only reference to it.
     #[inline(always)]
-    pub(crate) fn child(&self, memory: &impl Memory, index: usize) -> Option<Self> {
+    pub(crate) fn child(&self, memory: &Frames<impl Memory>, index: usize) -> Option<Self> {
         let raw = memory.load(self.frame, index);
         debug_assert!(F::is_present(raw) && self.level != Level::LAST);
         let frame = F::output(raw);
@@ -87,25 +89,30 @@ impl<F: Format> Exclusive<F> {
         self.frame
     }
 
+    /// Gives the table up, with the references that its entries hold. Nothing leads to it: it was never linked, or it is a root.
+    pub(crate) fn unlinked(self) -> Last {
+        Last(self.frame)
+    }
+
     #[inline(always)]
     pub(crate) fn level(&self) -> Level {
         self.level
     }
 
     #[inline(always)]
-    pub(crate) fn load(&self, memory: &impl Memory, index: usize) -> u64 {
+    pub(crate) fn load(&self, memory: &Frames<impl Memory>, index: usize) -> u64 {
         memory.load(self.frame, index)
     }
 
     /// Replaces a descriptor that was not empty by another that is not, and that leads to the same place or did
     /// not lead anywhere. For a present descriptor that is to lead elsewhere there is [`redirect`](Self::redirect).
     #[inline(always)]
-    pub(crate) fn store(&mut self, memory: &impl Memory, index: usize, raw: u64) {
+    pub(crate) fn store(&mut self, memory: &Frames<impl Memory>, index: usize, raw: u64) {
         debug_assert!(raw != 0 && self.leads_nowhere_else(memory, index, raw));
         memory.store(self.frame, index, raw);
     }
 
-    fn leads_nowhere_else(&self, memory: &impl Memory, index: usize, raw: u64) -> bool {
+    fn leads_nowhere_else(&self, memory: &Frames<impl Memory>, index: usize, raw: u64) -> bool {
         let old = memory.load(self.frame, index);
         !F::is_present(old) || !F::is_present(raw) || F::output(old) == F::output(raw)
     }
@@ -117,7 +124,7 @@ impl<F: Format> Exclusive<F> {
     /// new place at once, but read-only: or one thread could write there while another, on a core that has not heard of it, still reads the old.
     pub(crate) fn redirect(
         &mut self,
-        memory: &impl Memory,
+        memory: &Frames<impl Memory>,
         tlb: &impl Tlb,
         index: usize,
         raw: u64,
@@ -131,32 +138,33 @@ impl<F: Format> Exclusive<F> {
         tlb.publish();
     }
 
-    /// Stores into a table that nothing leads to yet and that is filled in one go; ends with [`set_live`](Self::set_live).
+    /// Stores into a table that nothing leads to yet and that is filled in one go; ends with [`set_live`](Self::set_live). And into the
+    /// kernel's entries of a root.
     #[inline(always)]
-    pub(crate) fn put(&mut self, memory: &impl Memory, index: usize, raw: u64) {
+    pub(crate) fn put(&mut self, memory: &Frames<impl Memory>, index: usize, raw: u64) {
         memory.store(self.frame, index, raw);
     }
 
     /// As [`put`](Self::put), into a table in use: what stood there has been retired and the TLBs have forgotten it, or it leads to the same place.
-    pub(crate) fn refill(&mut self, memory: &impl Memory, index: usize, raw: u64) {
+    pub(crate) fn refill(&mut self, memory: &Frames<impl Memory>, index: usize, raw: u64) {
         debug_assert!(self.leads_nowhere_else(memory, index, raw));
         memory.store(self.frame, index, raw);
     }
 
     /// Says how many entries were [`put`](Self::put) or [refilled](Self::refill), and within which bounds.
-    pub(crate) fn set_live(&mut self, memory: &impl Memory, live: u32, bounds: Range<usize>) {
+    pub(crate) fn set_live(&mut self, memory: &Frames<impl Memory>, live: u32, bounds: Range<usize>) {
         memory.counts(self.frame).set_live(live, bounds);
     }
 
     /// Fills an empty slot.
-    pub(crate) fn insert(&mut self, memory: &impl Memory, index: usize, raw: u64) {
+    pub(crate) fn insert(&mut self, memory: &Frames<impl Memory>, index: usize, raw: u64) {
         debug_assert!(raw != 0 && memory.load(self.frame, index) == 0);
         memory.store(self.frame, index, raw);
         memory.counts(self.frame).add_live(index);
     }
 
     /// Empties a slot.
-    pub(crate) fn remove(&mut self, memory: &impl Memory, index: usize) {
+    pub(crate) fn remove(&mut self, memory: &Frames<impl Memory>, index: usize) {
         debug_assert!(memory.load(self.frame, index) != 0);
         memory.store(self.frame, index, 0);
         let counts = memory.counts(self.frame);
@@ -165,7 +173,7 @@ impl<F: Format> Exclusive<F> {
 
     /// Adds a change below this table to its counts.
     #[inline(always)]
-    pub(crate) fn account(&mut self, memory: &impl Memory, change: Counts) {
+    pub(crate) fn account(&mut self, memory: &Frames<impl Memory>, change: Counts) {
         memory.counts(self.frame).add(change);
     }
 }
@@ -176,7 +184,7 @@ impl<F: Format> Exclusive<F> {
 /// see a difference; and whoever else does the same at the same time stores the same value.
 #[inline(always)]
 pub(crate) fn write_protect<F: Format>(
-    memory: &impl Memory,
+    memory: &Frames<impl Memory>,
     table: Frame,
     level: Level,
     index: usize,
@@ -215,7 +223,7 @@ pub(crate) fn for_good<F: Format>(raw: u64, level: Level) -> u64 {
 /// (`LAST` says whether that is a counted page or a table), and everything else is out of line.
 #[inline(always)]
 pub(crate) fn share_entries<F: Format, const LAST: bool>(
-    memory: &impl Memory,
+    memory: &Frames<impl Memory>,
     source: Frame,
     range: Range<usize>,
     target: &mut Exclusive<F>,
@@ -255,7 +263,7 @@ pub(crate) fn share_entries<F: Format, const LAST: bool>(
 /// The other store that a frozen table permits, see [`for_good`]: a reservation reads as zeroes, so no sharer can tell the difference, the counts stay
 /// as they are (a zero page counts as reserved), and two cores that do it at once store the same value.
 /// A reader that breaks sharing would cost a table per read process instead.
-pub(crate) fn show_zero_page(memory: &impl Memory, table: Frame, index: usize, raw: u64) {
+pub(crate) fn show_zero_page(memory: &Frames<impl Memory>, table: Frame, index: usize, raw: u64) {
     memory.store(table, index, raw);
 }
 
@@ -272,7 +280,7 @@ pub(crate) fn complete() {
 /// Acquire pairs with the release in [`release`]: whoever sees 1 also sees everything that former sharers did
 /// before they let go, in particular the write permissions they took away.
 #[inline(always)]
-pub(crate) fn is_sole(memory: &impl Memory, frame: Frame) -> bool {
+pub(crate) fn is_sole(memory: &Frames<impl Memory>, frame: Frame) -> bool {
     memory.references(frame).load(Ordering::Acquire) == 1
 }
 
@@ -280,22 +288,22 @@ pub(crate) fn is_sole(memory: &impl Memory, frame: Frame) -> bool {
 ///
 /// Relaxed, as for `Arc`: the new reference travels to other cores through something that synchronises (a lock, the scheduler).
 #[inline(always)]
-pub(crate) fn retain(memory: &impl Memory, frame: Frame) {
+pub(crate) fn retain(memory: &Frames<impl Memory>, frame: Frame) {
     memory.references(frame).fetch_add(1, Ordering::Relaxed);
 }
 
-/// Drops a reference; `true` if it was the last, and the caller now owns the frame.
+/// Drops a reference; if it was the last, the caller now owns the frame.
 #[inline(always)]
-pub(crate) fn release(memory: &impl Memory, frame: Frame) -> bool {
+pub(crate) fn release(memory: &Frames<impl Memory>, frame: Frame) -> Option<Last> {
     if memory.references(frame).fetch_sub(1, Ordering::Release) != 1 {
-        return false;
+        return None;
     }
     fence(Ordering::Acquire);
-    true
+    Some(Last(frame))
 }
 
 /// What a descriptor adds to the counts of the tables above it.
-pub(crate) fn weight<F: Format>(memory: &impl Memory, raw: u64, level: Level) -> Counts {
+pub(crate) fn weight<F: Format>(memory: &Frames<impl Memory>, raw: u64, level: Level) -> Counts {
     let entry = F::decode(raw, level);
     let unshareable = entry.is_unshareable().into();
     match entry {

@@ -28,7 +28,7 @@ mod split;
 mod sync;
 mod walk;
 
-pub use address::{ADDRESS_BITS, ENTRIES, FRAMES_MAX, Frame, Level, PAGE_BITS, PAGE_SIZE, VirtAddr, VirtRange};
+pub use address::{ADDRESS_BITS, ENTRIES, Frame, Level, PAGE_BITS, PAGE_SIZE, TABLES_MAX, VirtAddr, VirtRange};
 pub use entry::{Access, Entry, Inherit, Kind, Page, Permissions, Reservation, Table};
 pub use exit::{Budget, Debris, Progress};
 pub use fork::Share;

@@ -6,7 +6,7 @@ use crate::commit::Commit;
 use crate::edit::{Decision, Edit, first};
 use crate::{
     AddressSpace, Entry, Error, Format, Frame, Inherit, Kind, Level, Memory, Page, Permissions, Reservation, Tlb,
-    VirtRange,
+    VirtAddr, VirtRange,
 };
 
 /// Memory that the frame allocator does not own.
@@ -38,11 +38,16 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         self.edit(tlb, range, &Reserve(reservation))
     }
 
-    /// Maps consecutive frames from `first` on that the allocator does not own and that outlive the space.
+    /// Maps consecutive frames from `first` on that the allocator does not own.
     ///
     /// # Errors
     /// As [`reserve`](Self::reserve).
-    pub fn map_frames(
+    ///
+    /// # Safety
+    /// None of the frames is a table, or any other memory that a program must not read, or write if the permissions say so; and they outlive
+    /// the space, and all spaces that are forked from it.
+    #[expect(unsafe_code, reason = "the tree cannot know what is in these frames")]
+    pub unsafe fn map_frames(
         &mut self,
         tlb: &impl Tlb,
         range: VirtRange,
@@ -52,13 +57,45 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     ) -> Result<(), Error> {
         let page = |slot: VirtRange| {
             let frame = Frame(first.0 + (slot.start() - range.start()) / Level::LAST.span());
-            foreign.page(frame, permissions)
+            Ok(foreign.page(frame, permissions))
         };
         self.edit(tlb, range, &Map { page })
     }
 
-    /// Maps counted frames that exist already: memory that several spaces have in common, or that somebody has prepared.
-    /// Page `n` of the range gets `frame(n)`, which gains a reference.
+    /// Maps pages of another space, which becomes memory that both have in common: page `n` of the range gets what `source` has `n` pages
+    /// after `start`. It stays one and the same across forks of this space. Of the other space nothing changes; what it shares with its
+    /// own relatives it should not write to before.
+    ///
+    /// # Errors
+    /// As [`reserve`](Self::reserve); [`Error::NotMapped`] at the first address of `source` where no page is that has been written to.
+    ///
+    /// # Panics
+    /// If the two are not in the same memory.
+    pub fn map_pages_of(
+        &mut self,
+        tlb: &impl Tlb,
+        range: VirtRange,
+        permissions: Permissions,
+        source: &Self,
+        start: VirtAddr,
+    ) -> Result<(), Error> {
+        assert!(self.memory.is_same(&source.memory), "a frame has a meaning in its own memory only");
+        let from = VirtRange::new(start.page().get(), range.end() - range.start()).ok_or(Error::NotMapped(start))?;
+        let writable = permissions == Permissions::ReadWrite;
+        let page = |slot: VirtRange| {
+            let address = first(slot.moved(range, from));
+            match source.translate(address) {
+                Some(there) if there.page.kind.is_counted() => {
+                    Ok(Page { frame: there.page.frame, permissions, kind: Kind::Shared, writable })
+                }
+                _ => Err(Error::NotMapped(address)),
+            }
+        };
+        self.edit(tlb, range, &Map { page })
+    }
+
+    /// Maps counted frames that exist already: memory that several spaces have in common, or that was prepared.
+    /// Page `n` of the range gets `frame(n)`, which gains a reference. [`map_pages_of`](Self::map_pages_of) does it for pages of a space.
     ///
     /// [`Kind::Shared`] memory stays one and the same across forks. [`Kind::Private`] and [`Kind::NoInherit`] are copied
     /// at the first write, unless this is the only reference by then.
@@ -68,7 +105,11 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     ///
     /// # Panics
     /// For a kind whose frames are not counted.
-    pub fn map_pages(
+    ///
+    /// # Safety
+    /// Each frame was allocated as a page, and the caller has a reference to it.
+    #[expect(unsafe_code, reason = "the tree cannot know what is in these frames")]
+    pub unsafe fn map_pages(
         &mut self,
         tlb: &impl Tlb,
         range: VirtRange,
@@ -78,11 +119,9 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     ) -> Result<(), Error> {
         self.admit(kind)?;
         let writable = kind == Kind::Shared && permissions == Permissions::ReadWrite;
-        let page = |slot: VirtRange| Page {
-            frame: frame((slot.start() - range.start()) / Level::LAST.span()),
-            permissions,
-            kind,
-            writable,
+        let page = |slot: VirtRange| {
+            let frame = frame((slot.start() - range.start()) / Level::LAST.span());
+            Ok(Page { frame, permissions, kind, writable })
         };
         self.edit(tlb, range, &Map { page })?;
         if kind != Kind::Shared {
@@ -146,10 +185,10 @@ pub(crate) struct Map<P> {
     pub(crate) page: P,
 }
 
-impl<F: Format, P: Fn(VirtRange) -> Page> Edit<F> for Map<P> {
+impl<F: Format, P: Fn(VirtRange) -> Result<Page, Error>> Edit<F> for Map<P> {
     fn decide(&self, raw: u64, level: Level, slot: VirtRange, _whole: bool) -> Result<Decision, Error> {
         if raw == 0 && level == Level::LAST {
-            return Ok(Decision::Store(F::encode(Entry::Page((self.page)(slot)), level)));
+            return Ok(Decision::Store(F::encode(Entry::Page((self.page)(slot)?), level)));
         }
         descend_or_refuse::<F>(raw, level, slot)
     }
@@ -246,7 +285,8 @@ mod tests {
 
     fn edits<F: Format>() -> Vec<Box<dyn Edit<F>>> {
         let reservation = Reservation { permissions: Permissions::Read, inherit: Inherit::Yes };
-        let page = |_| Page { frame: Frame(1), permissions: Permissions::Read, kind: Kind::Private, writable: false };
+        let page = Page { frame: Frame(1), permissions: Permissions::Read, kind: Kind::Private, writable: false };
+        let page = move |_| Ok(page);
         let mut all: Vec<Box<dyn Edit<F>>> = Vec::from([
             Box::new(Reserve(reservation)) as Box<dyn Edit<F>>,
             Box::new(Map { page }),

@@ -28,41 +28,74 @@ impl core::error::Error for OutOfMemory {}
 
 /// Physical memory: frames, their reference counts, and access to those that are tables.
 ///
+/// Whoever calls one of the unsafe functions can overwrite and free live tables with it. The crate calls them where its types prove
+/// that the frame is its own (`gate/frames.rs`); nothing else has to call them but tests.
+///
 /// # Safety
 /// The tree's guarantees rest on these:
 /// - [`allocate`](Memory::allocate) hands out frames that nobody else uses, until [`free`](Memory::free);
 /// - [`load`](Memory::load) and [`store`](Memory::store) are single-copy atomic, at least relaxed, and a store is
 ///   what the hardware walker reads after [`Tlb::publish`];
 /// - [`references`](Memory::references) and [`counts`](Memory::counts) return the same, distinct location for a frame every time;
-/// - there are at most [`FRAMES_MAX`](crate::FRAMES_MAX) frames.
-#[expect(unsafe_code, reason = "implementing it is a promise; the crate itself does nothing unsafe")]
+/// - of the frames in use at most [`TABLES_MAX`](crate::TABLES_MAX) are tables, however they were allocated;
+/// - two values are [the same](Memory::is_same) only if each has all frames of the other, and a clone is the same as its original;
+/// - [`invalidate_all`](Memory::invalidate_all) leaves nothing in any TLB that leads to a frame by a user address.
+#[expect(unsafe_code, reason = "implementing it is a promise")]
 pub unsafe trait Memory: Clone {
     /// A frame with undefined content and a reference count of 1.
     fn allocate(&self, purpose: Purpose) -> Option<Frame>;
 
-    /// Takes back a frame whose last reference is gone.
-    fn free(&self, frame: Frame, purpose: Purpose);
+    /// Takes back a frame.
+    ///
+    /// # Safety
+    /// It was allocated for this purpose, nothing leads to it, and no TLB has anything of it.
+    unsafe fn free(&self, frame: Frame, purpose: Purpose);
 
-    /// Reads a descriptor. `index` is below [`ENTRIES`](crate::ENTRIES).
-    fn load(&self, table: Frame, index: usize) -> u64;
+    /// Reads a descriptor.
+    ///
+    /// # Safety
+    /// The frame is a table in use; `index` is below [`ENTRIES`](crate::ENTRIES).
+    unsafe fn load(&self, table: Frame, index: usize) -> u64;
 
-    /// Writes a descriptor. `index` is below [`ENTRIES`](crate::ENTRIES).
-    fn store(&self, table: Frame, index: usize, raw: u64);
+    /// Writes a descriptor.
+    ///
+    /// # Safety
+    /// As for [`load`](Memory::load); and the table is the caller's alone, or the store is one of the two that a shared table permits.
+    unsafe fn store(&self, table: Frame, index: usize, raw: u64);
 
-    /// The frame's reference count.
-    fn references(&self, frame: Frame) -> &AtomicU32;
+    /// The frame's reference count: of the descriptors that lead to it.
+    ///
+    /// # Safety
+    /// The frame is in use; and the caller changes the count with the number of descriptors.
+    unsafe fn references(&self, frame: Frame) -> &AtomicU32;
 
     /// What is known about the subtree below a table.
-    fn counts(&self, table: Frame) -> &TableCounts;
+    ///
+    /// # Safety
+    /// The frame is a table in use.
+    unsafe fn counts(&self, table: Frame) -> &TableCounts;
 
     /// Fills a frame with zeroes.
-    fn zero(&self, frame: Frame);
+    ///
+    /// # Safety
+    /// Nobody but the caller has the frame.
+    unsafe fn zero(&self, frame: Frame);
 
     /// Copies a frame's content.
-    fn copy(&self, from: Frame, to: Frame);
+    ///
+    /// # Safety
+    /// Nobody but the caller has `to`, and nobody writes to `from` meanwhile.
+    unsafe fn copy(&self, from: Frame, to: Frame);
 
     /// The page of zeroes that stands in for untouched memory; never freed, never written.
     fn zero_page(&self) -> Frame;
+
+    /// Whether both are the same memory, so that a frame of one is the same frame of the other.
+    fn is_same(&self, other: &Self) -> bool;
+
+    /// Ends the use of whatever any core has cached of any space, as [`Tlb::invalidate`] of everything would for each. For spaces that are
+    /// dropped instead of destroyed.
+    fn invalidate_all(&self);
 
     /// Commits that many more frames: from now on [`allocate`](Memory::allocate) leaves them alone, and
     /// [`allocate_committed`](Memory::allocate_committed) finds them. A number, not a list: O(1).
@@ -85,8 +118,12 @@ pub unsafe trait Memory: Clone {
     }
 
     /// As [`free`](Memory::free), and in the same instant commits the frame again.
-    fn free_committed(&self, frame: Frame, purpose: Purpose) {
-        self.free(frame, purpose);
+    ///
+    /// # Safety
+    /// As for [`free`](Memory::free).
+    unsafe fn free_committed(&self, frame: Frame, purpose: Purpose) {
+        // SAFETY: the caller's promise.
+        unsafe { self.free(frame, purpose) };
     }
 }
 
@@ -101,7 +138,12 @@ pub enum Reach {
 }
 
 /// TLB maintenance for one address space, on every core.
-pub trait Tlb {
+///
+/// # Safety
+/// The tree frees frames, and takes write permission away, on the word of these functions. An implementation promises what is said of each,
+/// for every space that it is passed with.
+#[expect(unsafe_code, reason = "implementing it is a promise")]
+pub unsafe trait Tlb {
     /// Makes stores into tables visible to every hardware walker, before anybody relies on
     /// them (Arm: `DSB ISHST`, and `ISB` for the calling core).
     fn publish(&self);

@@ -17,6 +17,7 @@ use core::marker::PhantomData;
 
 use crate::commit::Commit;
 use crate::edit::{Edit, Needed, Stocks};
+use crate::gate::Frames;
 use crate::map::{Discard, Foreign, Map, Protect, Reserve, Unmap};
 use crate::relocate::Adopt;
 use crate::{
@@ -61,7 +62,7 @@ pub enum Change {
 /// Dropped before it is done, it leaves the range changed up to some address, and gives back the frames that it had committed.
 #[must_use = "an operation does nothing until `AddressSpace::step` is called"]
 pub struct Operation<M: Memory> {
-    memory: M,
+    memory: Frames<M>,
     change: Change,
     range: VirtRange,
     /// Where the next piece begins.
@@ -86,7 +87,7 @@ impl<M: Memory> Operation<M> {
     /// The change of this range, not begun.
     pub fn new(memory: M, range: VirtRange, change: Change) -> Self {
         let (cursor, needed) = (range.start(), Needed::default());
-        Operation { memory, change, range, cursor, phase: Phase::Check, needed, reserve: 0 }
+        Operation { memory: Frames::new(memory), change, range, cursor, phase: Phase::Check, needed, reserve: 0 }
     }
 
     /// The range.
@@ -122,7 +123,12 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     ///
     /// # Errors
     /// As the method of the same name. Then nothing has changed, and the operation is over.
-    pub fn step(
+    ///
+    /// # Safety
+    /// For [`Change::MapFrames`] and [`Change::MapPages`] as for the methods of the same names: the frames are there for as long as they are mapped. The
+    /// others ask for nothing.
+    #[expect(unsafe_code, reason = "existing frames are mapped")]
+    pub unsafe fn step(
         &mut self,
         tlb: &impl Tlb,
         operation: &mut Operation<M>,
@@ -135,13 +141,13 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         match operation.change {
             Change::Reserve(reservation) => self.piece(tlb, operation, &Reserve(reservation), budget, before),
             Change::MapFrames { first, permissions, foreign } => {
-                let page = |slot| foreign.page(Frame(first.0 + pages_before(slot)), permissions);
+                let page = |slot| Ok(foreign.page(Frame(first.0 + pages_before(slot)), permissions));
                 self.piece(tlb, operation, &Map { page }, budget, before)
             }
             Change::MapPages { permissions, kind } => {
                 self.admit(kind)?;
                 let writable = kind == Kind::Shared && permissions == Permissions::ReadWrite;
-                let page = |slot| Page { frame: frame(pages_before(slot)), permissions, kind, writable };
+                let page = |slot| Ok(Page { frame: frame(pages_before(slot)), permissions, kind, writable });
                 let progress = self.piece(tlb, operation, &Map { page }, budget, before)?;
                 if kind != Kind::Shared && (progress == Progress::Done || operation.phase == Phase::Apply) {
                     self.commit = Commit::BestEffort;

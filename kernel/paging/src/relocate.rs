@@ -7,7 +7,7 @@
 use core::marker::PhantomData;
 
 use crate::edit::{Decision, Edit, Needed, Stocks, slots};
-use crate::gate;
+use crate::gate::{self, Frames};
 use crate::map::{Unmap, descend_or_refuse};
 use crate::{AddressSpace, ENTRIES, Error, Format, Frame, Level, Memory, Tlb, VirtAddr, VirtRange};
 
@@ -25,6 +25,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         if let Some(overlap) = from.intersect(to) {
             return Err(Error::Occupied(VirtAddr::new(overlap.start()).expect("ranges are of user addresses")));
         }
+        Self::check(from)?;
         let memory = self.memory.clone();
         let adopt = Adopt::new(&memory, self.root(), from, to);
         let unmap = Unmap(PhantomData::<F>);
@@ -57,7 +58,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
 }
 
 pub(crate) struct Adopt<'a, F, M> {
-    memory: &'a M,
+    memory: &'a Frames<M>,
     root: Frame,
     from: VirtRange,
     to: VirtRange,
@@ -65,7 +66,7 @@ pub(crate) struct Adopt<'a, F, M> {
 }
 
 impl<'a, F: Format, M: Memory> Adopt<'a, F, M> {
-    pub(crate) fn new(memory: &'a M, root: Frame, from: VirtRange, to: VirtRange) -> Self {
+    pub(crate) fn new(memory: &'a Frames<M>, root: Frame, from: VirtRange, to: VirtRange) -> Self {
         Adopt { memory, root, from, to, format: PhantomData }
     }
 }
@@ -81,8 +82,7 @@ impl<F: Format, M: Memory> Edit<F> for Adopt<'_, F, M> {
             return descend_or_refuse::<F>(raw, level, slot);
         }
         let part = slot.intersect(self.to).expect("only slots in the range are asked about");
-        let source = VirtRange::new(part.start() - self.to.start() + self.from.start(), part.end() - part.start())
-            .expect("it lies in `from`");
+        let source = part.moved(self.to, self.from);
         match uniform::<F>(self.memory, self.root, Level::ROOT, 0, source) {
             Some(0) => return Ok(Decision::Keep),
             Some(reservation) if whole => return Ok(Decision::Store(reservation)),
@@ -120,7 +120,13 @@ impl<F: Format, M: Memory> Adopt<'_, F, M> {
 ///
 /// Some of it may be in tables that others share, and they may read it for the first time between the plan and its application: a page of
 /// zeroes counts as what it was before.
-fn uniform<F: Format>(memory: &impl Memory, table: Frame, level: Level, base: u64, range: VirtRange) -> Option<u64> {
+fn uniform<F: Format>(
+    memory: &Frames<impl Memory>,
+    table: Frame,
+    level: Level,
+    base: u64,
+    range: VirtRange,
+) -> Option<u64> {
     let mut common = None;
     for (index, slot, _) in slots(level, base, range) {
         let mut raw = gate::for_good::<F>(memory.load(table, index), level);

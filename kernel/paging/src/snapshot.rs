@@ -11,10 +11,9 @@ use crate::commit::{Commit, Ledger, Source, frames_behind};
 use crate::exit::{Dead, release_entry};
 use crate::fork::Inheritance;
 use crate::forking::{Forking, Promise};
-use crate::gate::{self, Exclusive};
+use crate::gate::{self, Exclusive, Frames};
 use crate::{
-    AddressSpace, Budget, Debris, ENTRIES, Error, Format, Frame, Level, Memory, Progress, Purpose, Reach, Share, Tlb,
-    VirtRange,
+    AddressSpace, Budget, Debris, Error, Format, Frame, Level, Memory, Progress, Purpose, Reach, Share, Tlb, VirtRange,
 };
 
 /// The content of an address space at one moment. No core ever runs in it.
@@ -78,7 +77,9 @@ impl<F: Format, M: Memory> Snapshot<F, M> {
 /// TLB maintenance for tables that no core has walked from this root.
 pub(crate) struct NeverRan;
 
-impl Tlb for NeverRan {
+#[expect(unsafe_code, reason = "implementing it is a promise")]
+// SAFETY: a walker reads a root only where a core runs in it, and none runs in a snapshot's; so no TLB has anything to forget.
+unsafe impl Tlb for NeverRan {
     fn publish(&self) {}
 
     fn invalidate(&self, _range: VirtRange, _reach: Reach) {}
@@ -110,6 +111,9 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// [`Error::OutOfMemory`] if the space has lost tables with shared mappings, which cannot be shared with the snapshot, and one of those
     /// could not be allocated, and if a guarantee could not be given for what the space comes to share; [`Error::Contended`] where a
     /// snapshot under a guarantee needs such a table. Nothing has changed then.
+    ///
+    /// # Panics
+    /// If the snapshot is of a space in another memory.
     pub fn restore(&mut self, tlb: &impl Tlb, snapshot: &mut Snapshot<F, M>) -> Result<(), Error> {
         self.restore_leaving(tlb, snapshot)?;
         self.dead.clear_all::<F>(&self.memory);
@@ -121,6 +125,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// # Errors
     /// As [`restore`](Self::restore).
     pub fn restore_leaving(&mut self, tlb: &impl Tlb, snapshot: &mut Snapshot<F, M>) -> Result<(), Error> {
+        assert!(self.memory.is_same(&snapshot.space.memory), "a space is restored from a snapshot in the same memory");
         let memory = &self.memory.clone();
         let source = snapshot.space.root();
         let ledger = self.commit.ledger();
@@ -128,12 +133,12 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         let dead = &mut self.dead;
         let rewind = Rewind { memory, share: Some(snapshot.share), ledger: &ledger, adopted: Cell::new(0) };
         if memory.counts(source).has_unshareable() && !rewind.needs_no_table(&root, source) {
-            let copy = snapshot.fork()?;
+            let copy = snapshot.fork()?.take_root().expect("a new space has a root");
             let rewind = Rewind { share: None, ..rewind };
             // What is not the same in both roots goes; then the copy's entries move over.
-            rewind.retire(&mut root, copy.root());
+            rewind.retire(&mut root, copy.frame());
             tlb.invalidate(VirtRange::ALL, Reach::Tables);
-            rewind.take_over(&mut root, copy.root(), dead);
+            rewind.take_over(&mut root, copy, dead);
         } else {
             let most = match snapshot.space.commit {
                 Commit::Undecided | Commit::BestEffort => 0,
@@ -160,7 +165,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
 
 /// Adds up what comparing two tables takes, and what has to be done about their differences. Stops at the limit.
 fn compared<F: Format>(
-    memory: &impl Memory,
+    memory: &Frames<impl Memory>,
     (own, source): (Frame, Frame),
     level: Level,
     share: Share,
@@ -199,7 +204,7 @@ const COMPARE_COST: u64 = 24;
 const DIVERGED_COST: u64 = 250;
 
 struct Rewind<'a, M> {
-    memory: &'a M,
+    memory: &'a Frames<M>,
     /// From where down the snapshot shares; `None` to change whole entries of the root alone.
     share: Option<Share>,
     /// For what the space lets go.
@@ -317,22 +322,20 @@ impl<M: Memory> Rewind<'_, M> {
     }
 
     /// Moves the entries of a root that nobody runs into a root whose own are all retired.
-    fn take_over<F: Format>(&self, own: &mut Exclusive<F>, copy: Frame, dead: &mut Dead) {
+    fn take_over<F: Format>(&self, own: &mut Exclusive<F>, copy: Exclusive<F>, dead: &mut Dead) {
         let memory = self.memory;
         gate::complete();
-        for index in 0..ENTRIES {
+        for index in 0..F::USER_ENTRIES {
             let old = own.load(memory, index);
-            own.refill(memory, index, memory.load(copy, index));
+            own.refill(memory, index, copy.load(memory, index));
             // Retired; or the same as the copy's, so that two references have become one.
             let held = if F::is_retired(old) { F::restore(old) } else { old };
             if F::is_present(held) {
                 release_entry::<F>(memory, held, Level::ROOT, self.ledger, dead);
             }
         }
-        self.adopt_counts(own, copy);
-        if gate::release(memory, copy) {
-            memory.free(copy, Purpose::Table);
-        }
+        self.adopt_counts(own, copy.frame());
+        memory.free(copy.unlinked(), Purpose::Table);
     }
 
     /// Same entries, same counts.

@@ -2,27 +2,33 @@
 
 use core::marker::PhantomData;
 
-use crate::commit::{Commit, Source};
+use crate::commit::Commit;
 use crate::exit::Dead;
-use crate::gate::{Exclusive, Fresh, Path};
-use crate::{Entry, Format, Frame, Level, Memory, OutOfMemory, Page, Permissions, Purpose, VirtAddr};
+use crate::gate::{Exclusive, Frames, Path};
+use crate::memory::Counts;
+use crate::{Entry, Format, Frame, Level, Memory, OutOfMemory, Page, Permissions, Purpose, VirtAddr, VirtRange};
 
 /// An address space.
 ///
 /// `&mut self` is the lock: whoever shares a space between threads puts it behind one. No lock is needed between spaces, whatever
 /// they share.
 ///
-/// A space must be [`destroy`](AddressSpace::destroy)ed: dropping it would leak its tables, because the
-/// TLBs have to be told before a frame is free, and a destructor has no [`Tlb`](crate::Tlb).
-#[must_use = "a space that is dropped instead of destroyed leaks its tables"]
+/// A space ends with [`destroy`](AddressSpace::destroy), which tells the TLBs what they must forget before its frames are free. A destructor
+/// has no [`Tlb`](crate::Tlb): a space that is dropped is destroyed, too, but everything that all cores have cached goes with it
+/// ([`Memory::invalidate_all`]).
+#[must_use = "a space that is dropped instead of destroyed costs all that the TLBs know"]
 pub struct AddressSpace<F: Format, M: Memory> {
-    pub(crate) memory: M,
+    pub(crate) memory: Frames<M>,
+    /// `NONE` once it is destroyed.
     root: Frame,
     pub(crate) commit: Commit,
     /// What operations have cut off and not freed yet.
     pub(crate) dead: Dead,
     format: PhantomData<fn() -> F>,
 }
+
+/// No frame: the last one that a number can name ends beyond every physical address.
+const NONE: Frame = Frame(u64::MAX);
 
 /// Sizes of an address space, as its root's counts have them: O(1), exact.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +57,8 @@ pub enum Error {
     Occupied(VirtAddr),
     /// Nothing is mapped or reserved at this address.
     NotMapped(VirtAddr),
+    /// User space does not have this address.
+    Kernel(VirtAddr),
     /// The page at this address cannot have these permissions.
     Unsuitable(VirtAddr, Permissions),
     /// No frame was left.
@@ -72,6 +80,7 @@ impl core::fmt::Display for Error {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Error::Occupied(address) => write!(f, "something is mapped at {address:?} already"),
+            Error::Kernel(address) => write!(f, "{address:?} is no address of user space"),
             Error::NotMapped(address) => write!(f, "nothing is mapped at {address:?}"),
             Error::Unsuitable(address, permissions) => {
                 write!(f, "the page at {address:?} cannot become {permissions:?}")
@@ -90,8 +99,17 @@ impl Usage {
     ///
     /// Each number is one that the space has had, or is about to have; together they need not belong to one moment. The onlooker
     /// makes sure afterwards that the frame has been the root all the while.
-    pub fn below(memory: &impl Memory, root: Frame) -> Usage {
-        let counts = memory.counts(root).get();
+    ///
+    /// # Safety
+    /// The frame has been handed out by `memory`, and its counts can be read even when it has another use by now: they are atomics
+    /// in a place that is never anything else.
+    #[expect(unsafe_code, reason = "the frame need not be a table any more")]
+    pub unsafe fn below(memory: &impl Memory, root: Frame) -> Usage {
+        // SAFETY: promised by the caller.
+        Usage::of(unsafe { memory.counts(root) }.get())
+    }
+
+    fn of(counts: Counts) -> Usage {
         Usage { resident: counts.pages as u64, reserved: counts.reserved as u64, tables: counts.tables as u64 + 1 }
     }
 }
@@ -102,13 +120,18 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// # Errors
     /// If there is no frame for the root.
     pub fn new(memory: M) -> Result<Self, OutOfMemory> {
-        let root = Fresh::allocate(&memory, Purpose::Table, Source::Free).map_err(|_| OutOfMemory)?;
+        Self::within(Frames::new(memory))
+    }
+
+    /// As [`new`](Self::new).
+    pub(crate) fn within(memory: Frames<M>) -> Result<Self, OutOfMemory> {
+        let root = memory.allocate(Purpose::Table).ok_or(OutOfMemory)?;
         let root = Exclusive::fresh(&memory, root, Level::ROOT);
         Ok(Self::with_root(memory, root, Commit::Undecided))
     }
 
     /// A space of its own for a root that nobody else has.
-    pub(crate) fn with_root(memory: M, root: Exclusive<F>, commit: Commit) -> Self {
+    pub(crate) fn with_root(memory: Frames<M>, root: Exclusive<F>, commit: Commit) -> Self {
         AddressSpace { memory, root: root.frame(), commit, dead: Dead::NONE, format: PhantomData }
     }
 
@@ -118,18 +141,59 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         self.root
     }
 
+    /// Stores a descriptor into an entry of the root that is the kernel's, where one root serves both. A space has none of them at first, and
+    /// neither a fork nor a restore passes any on. It is neither counted nor walked, and what it leads to is not freed with the space.
+    ///
+    /// Walkers see it once [`Tlb::publish`](crate::Tlb::publish) has returned.
+    ///
+    /// # Panics
+    /// If the entry is the user's.
+    ///
+    /// # Safety
+    /// It is the raw descriptor of something that is there for as long as the space, and that the user cannot reach.
+    #[expect(unsafe_code, reason = "a processor follows the descriptor")]
+    pub unsafe fn set_kernel_entry(&mut self, index: usize, raw: u64) {
+        assert!((F::USER_ENTRIES..crate::ENTRIES).contains(&index), "entry {index} of the root is the user's");
+        self.exclusive_root().put(&self.memory, index, raw);
+    }
+
     /// Sizes, from the root's counts.
     pub fn usage(&self) -> Usage {
-        Usage::below(&self.memory, self.root)
+        Usage::of(self.memory.counts(self.root).get())
     }
 
     /// Where an address leads, as the hardware would find it. `None` where it would find nothing.
     pub fn translate(&self, address: VirtAddr) -> Option<Translation> {
+        if !address.is_user::<F>() {
+            return None;
+        }
         let (raw, level, read_only) = Path::peek(self, address);
         match F::decode(raw, level) {
             Entry::Page(page) => Some(Translation { page, writable_now: page.writable && !read_only }),
             _ => None,
         }
+    }
+
+    /// Refuses a range that is not all of user space.
+    #[inline(always)]
+    pub(crate) fn check(range: VirtRange) -> Result<(), Error> {
+        if F::USER_ENTRIES == crate::ENTRIES {
+            return Ok(());
+        }
+        let last = VirtAddr::new(range.end() - 1).expect("ranges are of addresses");
+        if last.is_user::<F>() { Ok(()) } else { Err(Error::Kernel(last.page())) }
+    }
+
+    /// Whether it has not been destroyed.
+    pub(crate) fn has_root(&self) -> bool {
+        self.root != NONE
+    }
+
+    /// Proof of ownership of the root, once: of a space that is about to end.
+    #[inline(always)]
+    pub(crate) fn take_root(&mut self) -> Option<Exclusive<F>> {
+        let root = core::mem::replace(&mut self.root, NONE);
+        (root != NONE).then(|| Exclusive::root(root))
     }
 
     /// Proof of ownership of the root: `&mut self` is what makes it true.

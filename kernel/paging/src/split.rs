@@ -18,7 +18,7 @@
 
 use crate::commit::Source;
 use crate::exit::release_copied;
-use crate::gate::{self, Exclusive, Fresh, Path, Stock};
+use crate::gate::{self, Exclusive, Frames, Fresh, Path, Stock};
 use crate::memory::Counts;
 use crate::{
     Access, AddressSpace, Entry, Format, Frame, Inherit, Kind, Level, Memory, OutOfMemory, Page, Permissions, Purpose,
@@ -94,6 +94,9 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// # Errors
     /// See [`Fault`]; then nothing has changed.
     pub fn resolve(&mut self, tlb: &impl Tlb, address: VirtAddr, access: Access) -> Result<Resolved, Fault> {
+        if !address.is_user::<F>() {
+            return Err(Fault::Unmapped);
+        }
         let path = Path::new(self, address);
         match F::decode(path.raw, path.level) {
             Entry::Empty | Entry::Table(_) => Err(Fault::Unmapped),
@@ -142,23 +145,23 @@ fn copy<F: Format, M: Memory>(tlb: &impl Tlb, mut path: Path<'_, F, M>, page: Pa
     let stock = Stock::allocate(memory, frozen_tables(&path), source)?;
     // The first write to a page of zeroes is no copy that a fork has caused.
     let page_source = if page.kind == Kind::Zero { Source::Free } else { source };
-    let fresh = match Fresh::allocate(memory, Purpose::Page, page_source) {
+    let fresh = match page_source.allocate(memory, Purpose::Page) {
         Ok(fresh) => fresh,
         Err(shortage) => {
             stock.give_back(memory);
             return Err(shortage.into());
         }
     };
-    let frame = fresh.into_frame();
     let (kind, action, change) = if page.kind == Kind::Zero {
-        memory.zero(frame);
+        memory.zero(&fresh);
         (Kind::Private, Action::DemandZero, Counts { pages: 1, reserved: -1, ..Counts::ZERO })
     } else {
         // The content holds still: the page has been read-only in every space that maps it since the
         // fork that shared it, and stays so while we hold a reference.
-        memory.copy(page.frame, frame);
+        memory.copy(page.frame, &fresh);
         (page.kind, Action::Copy, Counts::ZERO)
     };
+    let frame = fresh.into_frame();
     let raw = F::encode(Entry::Page(Page { frame, kind, writable: true, ..page }), Level::LAST);
     let table_splits = replace(tlb, &mut path, raw, change, stock);
     Ok(Resolved { frame, table_splits, action })
@@ -203,7 +206,7 @@ fn back<F: Format, M: Memory>(
     let (frame, action) = if kind == Kind::Zero {
         (memory.zero_page(), Action::ZeroPage)
     } else {
-        let fresh = match Fresh::allocate(memory, Purpose::Page, Source::Free) {
+        let fresh = match Source::Free.allocate(memory, Purpose::Page) {
             Ok(fresh) => fresh,
             Err(shortage) => {
                 splits.give_back(memory);
@@ -211,9 +214,8 @@ fn back<F: Format, M: Memory>(
                 return Err(shortage.into());
             }
         };
-        let frame = fresh.into_frame();
-        memory.zero(frame);
-        (frame, Action::DemandZero)
+        memory.zero(&fresh);
+        (fresh.into_frame(), Action::DemandZero)
     };
     // Bottom up: the page, and tables full of the same reservation for the levels between.
     let mut raw = F::encode(Entry::Page(Page { frame, permissions, kind, writable }), Level::LAST);
@@ -235,8 +237,9 @@ fn back<F: Format, M: Memory>(
 /// The first touch of a page whose table is there and nobody else's: the common case of [`back`].
 fn back_page<F: Format, M: Memory>(tlb: &impl Tlb, mut path: Path<'_, F, M>, page: Page) -> Result<Resolved, Fault> {
     let memory = path.memory;
-    let frame = Fresh::allocate(memory, Purpose::Page, Source::Free)?.into_frame();
-    memory.zero(frame);
+    let fresh = Source::Free.allocate(memory, Purpose::Page)?;
+    memory.zero(&fresh);
+    let frame = fresh.into_frame();
     path.open();
     path.account(Counts { pages: 1, reserved: -1, ..Counts::ZERO });
     let index = path.index(Level::LAST);
@@ -315,7 +318,7 @@ fn replace<F: Format, M: Memory>(
 /// Every entry loses its write permission on both sides and what it leads to gains a reference. Forget the original's side, and its last
 /// owner would later write to pages that the copy still reads. The substituted entry needs neither: nothing is shared through it.
 pub(crate) fn copy_table<F: Format>(
-    memory: &impl Memory,
+    memory: &Frames<impl Memory>,
     original: Frame,
     fresh: Fresh,
     level: Level,

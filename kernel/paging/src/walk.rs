@@ -2,7 +2,7 @@
 
 use core::ops::ControlFlow;
 
-use crate::sync::Ordering;
+use crate::gate::Frames;
 use crate::{AddressSpace, ENTRIES, Entry, Format, Frame, Level, Memory, VirtAddr};
 
 /// A descriptor in its place.
@@ -47,13 +47,13 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         tour.table::<F, B>(self.root(), Level::ROOT, 0, above, &mut visitor)
     }
 
-    /// The lowest address at or above `from` from which `bytes` bytes are neither mapped nor reserved.
+    /// The lowest user address at or above `from` from which `bytes` bytes are neither mapped nor reserved.
     /// `from` and `bytes` are multiples of the page size.
     ///
     /// Full level-3 tables are passed over by their count, so that a large process costs one step for each 2 MiB.
     pub fn find_gap(&self, from: VirtAddr, bytes: u64) -> Option<VirtAddr> {
         let mut gap = Gap { start: from.get(), bytes };
-        let end = 1 << crate::ADDRESS_BITS;
+        let end = F::USER_ENTRIES as u64 * Level::ROOT.span();
         if gap.search::<F>(&self.memory, self.root(), Level::ROOT, 0).is_continue() {
             gap.occupied(end, end).break_value()?;
         }
@@ -77,12 +77,18 @@ impl Gap {
         ControlFlow::Continue(())
     }
 
-    fn search<F: Format>(&mut self, memory: &impl Memory, table: Frame, level: Level, base: u64) -> ControlFlow<()> {
+    fn search<F: Format>(
+        &mut self,
+        memory: &Frames<impl Memory>,
+        table: Frame,
+        level: Level,
+        base: u64,
+    ) -> ControlFlow<()> {
         if level == Level::LAST && memory.counts(table).live() == ENTRIES as u32 {
             return self.occupied(base, base + ENTRIES as u64 * level.span());
         }
         let first = self.start.saturating_sub(base) / level.span();
-        for index in first as usize..ENTRIES {
+        for index in first as usize..level.entries::<F>() {
             let raw = memory.load(table, index);
             let start = base + index as u64 * level.span();
             match F::decode(raw, level) {
@@ -103,7 +109,7 @@ struct Above {
 }
 
 struct Tour<'a, M> {
-    memory: &'a M,
+    memory: &'a Frames<M>,
     from: (u64, Level),
     end: u64,
     deepest: Level,
@@ -163,6 +169,6 @@ impl<M: Memory> Tour<'_, M> {
     }
 
     fn references(&self, frame: Frame) -> u32 {
-        self.memory.references(frame).load(Ordering::Relaxed)
+        self.memory.count(frame)
     }
 }

@@ -5,9 +5,9 @@
 use super::answer;
 use super::wait::blocked;
 use crate::arch::Context;
+use crate::call::Next;
 use crate::object::process::Process;
 use crate::object::terminal::{Reading, Terminal};
-use crate::trap::Next;
 use graft_abi::{Error, Handle, Rights};
 
 /// `console_write`.

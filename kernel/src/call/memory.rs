@@ -6,6 +6,7 @@ use super::Outcome;
 use crate::memory::space::{self, Locked};
 use crate::object::Ref;
 use crate::object::memory::MemoryObject;
+use crate::object::pieces::Moved;
 use crate::object::process::Process;
 use crate::sched::work::Task;
 use graft_abi::{Error, Handle, MAP_BASE, MAP_NO_INHERIT, PAGE_SIZE, Permissions, Rights, USER_END, USER_START};
@@ -57,7 +58,7 @@ pub(super) fn relocate(process: &Ref<Process>, from: u64, bytes: u64, to: u64) -
     let Some(tree) = process.space.lock_to_change()? else { return Ok(Outcome::Busy) };
     let to = place(&tree, to, bytes)?;
     let answer = (to.start(), 0);
-    Ok(match tree.relocate(process, from, to)? {
+    Ok(match Moved::begin(process, tree, from, to)? {
         None => Outcome::Done(answer),
         Some(moved) => Outcome::Task(Task::Move(moved, answer)),
     })

@@ -13,19 +13,40 @@ mod statistics;
 mod thread;
 mod wait;
 
-pub use process::{Launch, Launched, complete_fork};
-pub use snapshot::{complete as complete_snapshot, complete_restore};
-pub use wait::complete_wait;
-
 use crate::arch::{Context, timer};
-use crate::memory::{frames, space};
+use crate::memory::space;
 use crate::object::Ref;
 use crate::object::process::Process;
 use crate::object::thread::Thread;
-use crate::sched::work::{Task, Work};
-use crate::trap::Next;
+use crate::sched::work::Task;
 use graft_abi::{Call, Error, ExitStatus, Handle, Rights};
+pub use process::{Launch, Launched, complete_fork};
+pub use snapshot::{complete as complete_snapshot, complete_restore};
 use statistics::Look;
+
+/// What happens after a trap.
+pub enum Next {
+    /// The thread goes on. A call has changed none of its registers but those that a call may change.
+    Resume,
+    /// The call was refused for want of memory. Nothing has changed, its arguments are still in the registers.
+    WantMemory,
+    /// It was refused for good.
+    NoMemory,
+    /// The thread goes on with other registers.
+    Restart,
+    /// The thread has been put somewhere else; whoever is next runs.
+    Switch,
+    /// The thread's process is ending.
+    End,
+    /// The thread ends with this value.
+    EndThread(u64),
+    /// The thread has work to do in the kernel before it goes on.
+    Work,
+    /// The thread lets others go first.
+    GiveWay,
+    /// The thread sleeps until this moment, in nanoseconds since the counter started.
+    Sleep(u64),
+}
 
 /// Carries out the call that a thread's registers ask for.
 #[inline(always)]
@@ -184,16 +205,6 @@ fn begin(thread: &Thread, task: Task) -> Next {
 pub fn again(registers: &mut Context) -> Next {
     registers.rewind();
     Next::GiveWay
-}
-
-/// Stores what a call answers whose thread had work to do first.
-pub fn complete_task(registers: &mut Context, work: &Work, answer: Result<(u64, u64), Error>) {
-    match answer {
-        Ok((first, second)) => registers.set_results([first, second]),
-        // Nothing has changed: the call is made again, a few times, with what other cores have given back.
-        Err(Error::OutOfMemory) if space::met_absence() || (work.may_retry() && frames::gather()) => registers.rewind(),
-        Err(error) => registers.set_result(error.to_register()),
-    }
 }
 
 /// What is refused has changed nothing: for want of memory it may be tried again.

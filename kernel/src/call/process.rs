@@ -4,8 +4,10 @@
 
 use super::{Outcome, answer, end, named_process, snapshot, wait};
 use crate::arch::Context;
-use crate::memory::space::{Fork, Tree};
+use crate::call::Next;
+use crate::memory::space::Tree;
 use crate::memory::{space, user_copy};
+use crate::object::pieces::{self, Fork};
 use crate::object::process::{NAME_SIZE, Process};
 use crate::object::snapshot::Snapshot;
 use crate::object::thread::Thread;
@@ -13,7 +15,6 @@ use crate::object::{AnyRef, Ref};
 use crate::program::{Loaded, Loading, UserText};
 use crate::sched;
 use crate::sched::work::Task;
-use crate::trap::Next;
 use graft_abi::{Error, ExitStatus, FORK_GUARANTEED, Handle, Rights, Share, SpawnRequest};
 use graft_paging::{Progress, Promise};
 
@@ -45,7 +46,7 @@ pub(super) fn fork(
         }
     }
     let promise = if guaranteed { Promise::Guaranteed } else { Promise::BestEffort };
-    let tree = || space::fork(parent, share, promise);
+    let tree = || pieces::fork(parent, share, promise);
     make_child(thread, parent.name(), registers, tree, |child| sched::copy_floating_point(thread, child))
 }
 
@@ -198,7 +199,7 @@ impl Launch {
                 let end = request.handle_count.min(*done + HANDLES_AT_ONCE);
                 for index in *done..end {
                     let address = index.checked_mul(4).and_then(|offset| request.handles.checked_add(offset));
-                    let handle = Handle(user_copy::read(process, address.ok_or(Error::BadAddress)?)?);
+                    let handle = Handle(user_copy::read(&**process, address.ok_or(Error::BadAddress)?)?);
                     let (object, rights) = passed_on(process, handle)?;
                     // Full long before a wild count could keep this going.
                     child.handles.lock().insert(object, rights)?;

@@ -5,8 +5,9 @@
 use super::Outcome;
 use super::process::{make_child, own, share_of};
 use crate::arch::Context;
-use crate::memory::space::{self, Fork, Forked, Kept, Tree};
+use crate::memory::space::{self, Tree};
 use crate::object::Ref;
+use crate::object::pieces::{self, Fork, Forked, Kept};
 use crate::object::process::Process;
 use crate::object::snapshot::Snapshot;
 use crate::object::thread::Thread;
@@ -34,7 +35,7 @@ pub(super) fn take(
         return Err(Error::HandlesExhausted);
     }
     let snapshot = Snapshot::new(registers, sched::floating_point(thread), process.name())?;
-    match space::keep(process, share)? {
+    match pieces::keep(process, share)? {
         Some(Kept::Made(tables)) => snapshot.fill(tables),
         Some(Kept::Begun(forked)) => return Ok(Outcome::Task(Task::Keep(forked, snapshot))),
         None => return Ok(Outcome::Busy),
@@ -69,8 +70,8 @@ pub(super) fn restore(
     let mut tree = process.space.lock()?;
     let results = [snapshot.0.into(), value];
     // What takes too long is a fork of the snapshot in the place of the process's memory, if there are tables for that.
-    if object.fork_cost() > space::FORK
-        && object.restore_cost(&tree, space::FORK) >= space::FORK
+    if object.fork_cost() > pieces::FORK
+        && object.restore_cost(&tree, pieces::FORK) >= pieces::FORK
         && let Ok(forked) = Forked::of(&object)
     {
         return Ok(Some(Task::Restore(forked, object, results)));
@@ -99,7 +100,7 @@ pub(super) fn fork(thread: &Thread, snapshot: &Ref<Snapshot>) -> Result<Outcome,
         snapshot.name,
         snapshot.registers(),
         || {
-            if snapshot.fork_cost() > space::FORK {
+            if snapshot.fork_cost() > pieces::FORK {
                 return Ok(Some(Fork::Begun(Forked::of(snapshot)?)));
             }
             Ok(Some(Fork::Made(snapshot.fork()?)))

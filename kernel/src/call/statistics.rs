@@ -36,7 +36,7 @@ pub(super) enum Look {
 /// `process_info`.
 pub(super) fn process_info(thread: &Thread, handle: Handle, result: u64) -> Result<u64, Error> {
     let info = named_process(thread, handle, Rights::INSPECT)?.info();
-    user_copy::write(&thread.process, result, &[info])?;
+    user_copy::write(&*thread.process, result, &[info])?;
     Ok(0)
 }
 

@@ -4,10 +4,10 @@
 
 use super::{answer, wait};
 use crate::arch::Context;
+use crate::call::Next;
 use crate::object::Ref;
 use crate::object::process::Process;
 use crate::object::thread::Thread;
-use crate::trap::Next;
 use graft_abi::{Error, Handle, Rights, USER_END, USER_START};
 
 /// What whoever makes a thread may do with it.

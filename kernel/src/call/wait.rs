@@ -6,13 +6,13 @@
 #![forbid(unsafe_code)]
 
 use crate::arch::Context;
+use crate::call::Next;
 use crate::object::Ref;
-use crate::object::end::{Answer, Ends};
+use crate::object::end::Ends;
 use crate::object::process::Process;
 use crate::object::thread::Thread;
 use crate::object::wait::Wait;
 use crate::sched;
-use crate::trap::Next;
 
 /// Answers with how something ended, now or when it has.
 pub(super) fn until_end<T: Ends>(target: &Ref<T>, registers: &mut Context) -> Next {
@@ -27,12 +27,6 @@ pub(super) fn until_end<T: Ends>(target: &Ref<T>, registers: &mut Context) -> Ne
         }
         Err(ended) => blocked(ended),
     }
-}
-
-/// Makes the registers of a thread that is blocked until an end those after the call.
-pub fn complete_wait(registers: &mut Context, answer: Answer) {
-    registers.advance();
-    registers.set_results(answer);
 }
 
 /// What follows when the calling thread has blocked, or has ended in the attempt.

@@ -37,7 +37,7 @@ use core::cell::UnsafeCell;
 use core::mem;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use graft_paging::{Frame, PAGE_SIZE};
+use graft_paging::{Frame, PAGE_SIZE, TABLES_MAX};
 
 /// Frames that a core and the depot exchange at once.
 const MAGAZINE: u32 = 64;
@@ -180,6 +180,13 @@ impl Depot {
         (self.stored as i64 - self.committed).max(0) as u64
     }
 
+    /// Frames that may still become tables, so that there are never more than [`TABLES_MAX`]: all that is committed may, and what the
+    /// cores have at hand.
+    fn tables_left(&self) -> u64 {
+        const AT_HAND: u64 = 2 * MAGAZINE as u64 * MAX_CORES as u64;
+        (TABLES_MAX - AT_HAND).saturating_sub(used(Use::Table) + self.committed.max(0) as u64)
+    }
+
     /// Fills an empty magazine with at most `most` frames.
     fn fill(&mut self, magazine: &mut Magazine, pool: Pool, most: u64) {
         let most = most.min(MAGAZINE.into()) as u32;
@@ -310,7 +317,10 @@ fn refill(magazines: &mut Magazines, pool: Pool) -> Option<Frame> {
         return magazines.current.pop();
     }
     let mut depot = DEPOT.lock();
-    let available = depot.available();
+    let available = match pool {
+        Pool::Tables => depot.available().min(depot.tables_left()),
+        Pool::Rest => depot.available(),
+    };
     depot.fill(&mut magazines.current, pool, available);
     drop(depot);
     magazines.current.pop()
@@ -421,7 +431,7 @@ pub unsafe fn free(frame: Frame, used_for: Use) {
 /// Keeps that many more frames for [`allocate_committed`]. `false` if there are not so many: nothing has changed then.
 pub fn commit(frames: u64) -> bool {
     let mut depot = DEPOT.lock();
-    let enough = depot.available() >= frames;
+    let enough = depot.available().min(depot.tables_left()) >= frames;
     if enough {
         depot.committed += frames as i64;
     }
@@ -461,6 +471,14 @@ pub unsafe fn free_committed(frame: Frame, used_for: Use) {
     CACHES[arch::core_index()].count(used_for, u64::MAX);
 }
 
+/// One bit for each core that takes interrupts, and answers when it is asked.
+static ANSWERING: AtomicU32 = AtomicU32::new(0);
+
+/// Says that the calling core takes interrupts from now on.
+pub fn answer_from_here() {
+    ANSWERING.fetch_or(1 << arch::core_index(), Ordering::Relaxed);
+}
+
 /// One bit for each core that is asked to bring its magazines to the depot.
 static ASKED: AtomicU32 = AtomicU32::new(0);
 
@@ -469,7 +487,7 @@ static ASKED: AtomicU32 = AtomicU32::new(0);
 /// Not while a lock is held: another core may be waiting for it, with interrupts masked, and would never be asked.
 pub fn gather() -> bool {
     let index = arch::core_index();
-    let others = crate::sched::online_cores() & !(1 << index);
+    let others = ANSWERING.load(Ordering::Relaxed) & !(1 << index);
     // SAFETY: see `Sync`: this core's, and the borrows end with the statement.
     let own = CACHES[index].pools.iter().map(|pool| unsafe { &*pool.get() });
     let own: u32 = own.map(|magazines| magazines.current.count + magazines.spare.count).sum();
@@ -520,16 +538,17 @@ pub fn zero_page() -> u64 {
     ZERO_PAGE.load(Ordering::Relaxed)
 }
 
-/// How many frames are used for what. Exact while no other core allocates or frees; otherwise off by what it
-/// does meanwhile.
+/// Frames in use for this. Exact while no other core allocates or frees; otherwise off by what it does meanwhile.
+fn used(used_for: Use) -> u64 {
+    let used = |cache: &Cache| cache.used[used_for as usize].load(Ordering::Relaxed);
+    let sum = CACHES.iter().fold(0, |sum: u64, cache| sum.wrapping_add(used(cache)));
+    // A frame taken on one core and given back on another while this looks may be seen as given back only.
+    (sum as i64).max(0) as u64
+}
+
+/// How many frames are used for what, as exact as each count of it.
 pub fn figures() -> Figures {
-    let sum = |used_for: Use| {
-        let used = |cache: &Cache| cache.used[used_for as usize].load(Ordering::Relaxed);
-        let sum = CACHES.iter().fold(0, |sum: u64, cache| sum.wrapping_add(used(cache)));
-        // A frame taken on one core and given back on another while this looks may be seen as given back only.
-        (sum as i64).max(0) as u64
-    };
-    let (tables, pages, objects) = (sum(Use::Table), sum(Use::Page), sum(Use::Object));
+    let (tables, pages, objects) = (used(Use::Table), used(Use::Page), used(Use::Object));
     let total = TOTAL.load(Ordering::Relaxed);
     Figures { total, free: total.saturating_sub(tables + pages + objects), tables, pages, objects }
 }

@@ -35,33 +35,33 @@ unsafe impl Memory for KernelMemory {
     #[inline(always)]
     fn allocate(&self, purpose: Purpose) -> Option<Frame> {
         let frame = frames::allocate(Self::used_for(purpose))?;
-        self.references(frame).store(1, Ordering::Relaxed);
+        frames::references(frame).store(1, Ordering::Relaxed);
         Some(frame)
     }
 
     #[inline(always)]
-    fn free(&self, frame: Frame, purpose: Purpose) {
+    unsafe fn free(&self, frame: Frame, purpose: Purpose) {
         // SAFETY: the tree frees a frame when its last reference is gone.
         unsafe { frames::free(frame, Self::used_for(purpose)) };
     }
 
     #[inline(always)]
-    fn load(&self, table: Frame, index: usize) -> u64 {
+    unsafe fn load(&self, table: Frame, index: usize) -> u64 {
         self.descriptor(table, index).load(Ordering::Relaxed)
     }
 
     #[inline(always)]
-    fn store(&self, table: Frame, index: usize, raw: u64) {
+    unsafe fn store(&self, table: Frame, index: usize, raw: u64) {
         self.descriptor(table, index).store(raw, Ordering::Relaxed);
     }
 
     #[inline(always)]
-    fn references(&self, frame: Frame) -> &AtomicU32 {
+    unsafe fn references(&self, frame: Frame) -> &AtomicU32 {
         frames::references(frame)
     }
 
     #[inline(always)]
-    fn counts(&self, table: Frame) -> &TableCounts {
+    unsafe fn counts(&self, table: Frame) -> &TableCounts {
         let array = arch::memory::counts();
         // SAFETY: the array has an element for every frame of RAM; all bits zero is a valid one, and
         // its fields are atomics.
@@ -69,13 +69,13 @@ unsafe impl Memory for KernelMemory {
     }
 
     #[inline(always)]
-    fn zero(&self, frame: Frame) {
+    unsafe fn zero(&self, frame: Frame) {
         // SAFETY: the caller owns the frame: fresh, or its tree's alone.
         unsafe { arch::memory::zero_page(direct(frame.address())) };
     }
 
     #[inline(always)]
-    fn copy(&self, from: Frame, to: Frame) {
+    unsafe fn copy(&self, from: Frame, to: Frame) {
         // SAFETY: the caller owns `to`; `from` is another frame, of RAM, and stays for the call.
         unsafe { arch::memory::copy_page(direct(to.address()), direct(from.address())) };
     }
@@ -90,11 +90,11 @@ unsafe impl Memory for KernelMemory {
 
     fn allocate_committed(&self, purpose: Purpose) -> Option<Frame> {
         let frame = frames::allocate_committed(Self::used_for(purpose))?;
-        self.references(frame).store(1, Ordering::Relaxed);
+        frames::references(frame).store(1, Ordering::Relaxed);
         Some(frame)
     }
 
-    fn free_committed(&self, frame: Frame, purpose: Purpose) {
+    unsafe fn free_committed(&self, frame: Frame, purpose: Purpose) {
         // SAFETY: as in `free`.
         unsafe { frames::free_committed(frame, Self::used_for(purpose)) };
     }
@@ -102,5 +102,14 @@ unsafe impl Memory for KernelMemory {
     #[inline(always)]
     fn zero_page(&self) -> Frame {
         Frame::containing(frames::zero_page())
+    }
+
+    fn is_same(&self, _other: &Self) -> bool {
+        true
+    }
+
+    #[cold]
+    fn invalidate_all(&self) {
+        arch::tlb::invalidate_all();
     }
 }

@@ -1,20 +1,17 @@
 //! A process's address space: its translation tree, the lock on it, and the ASID it runs under.
 
-mod pieces;
-
-pub use pieces::{FORK, Fork, Forked, Kept, Moved, fork, keep};
-
+use crate::arch::memory::{clean_for_fetches, direct, invalidate_instructions};
 use crate::arch::{self, MAX_CORES};
 use crate::lock::{Mutex, MutexGuard};
 use crate::memory::asid::{Allocator, First, Tag};
 use crate::memory::kernel_memory::KernelMemory;
-use crate::program;
 use core::mem;
-use core::ops::{Deref, DerefMut};
+use core::ops::{ControlFlow, Deref, DerefMut};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use graft_abi::Error;
 use graft_paging::{
-    Access, AddressSpace, Budget, Change, Fault, Frame, Progress, Reach, Resolved, Tlb, Usage, VirtAddr, VirtRange,
+    Access, AddressSpace, Budget, Change, Entry, Fault, Frame, Kind, Level, Progress, Reach, Resolved, Tlb, Usage,
+    VirtAddr, VirtRange,
 };
 
 /// The tree of one address space.
@@ -150,9 +147,14 @@ impl Space {
         Error::NotFound
     }
 
+    /// Where the TLB invalidations of its tree go.
+    pub fn tlb(&self) -> Invalidator<'_> {
+        Invalidator(&self.tag)
+    }
+
     /// Takes the tree away for a fork in pieces, which is one moment for all threads of the process: until it is [returned](Self::give_back),
     /// a fault waits. `company`: other threads may be running.
-    fn take_away(&self, mut tree: Locked<'_>, company: bool) -> Tree {
+    pub fn take_away(&self, mut tree: Locked<'_>, company: bool) -> Tree {
         if company {
             let tlb = tree.tlb();
             tree.freeze(&tlb);
@@ -162,7 +164,7 @@ impl Space {
     }
 
     /// Gives back a tree that has been away.
-    fn give_back(&self, tree: Tree) {
+    pub fn give_back(&self, tree: Tree) {
         let mut held = self.held.lock();
         held.away = false;
         held.tree = Some(tree);
@@ -227,7 +229,8 @@ impl Space {
         if root == 0 {
             return Usage::default();
         }
-        let usage = Usage::below(&KernelMemory, Frame::containing(root));
+        // SAFETY: it has been a root of this space; the counts of all frames lie in an array of their own.
+        let usage = unsafe { Usage::below(&KernelMemory, Frame::containing(root)) };
         // Pairs with the fence in `retract_root`: if one of the numbers was somebody else's, stored when the frame had another use, the
         // root is seen to have gone.
         fence(Ordering::Acquire);
@@ -247,7 +250,10 @@ const PATIENCE: u32 = 200;
 const EDIT: u32 = 1_000;
 
 /// A piece of a change of a range.
-fn step(
+///
+/// # Errors
+/// As the tree's method of the same name.
+pub fn step(
     tree: &mut Tree,
     tlb: &impl Tlb,
     operation: &mut Operation,
@@ -265,10 +271,11 @@ fn step(
     // What the program wrote there before, it may mean to run.
     let before = |tree: &Tree, part| {
         if executable {
-            program::make_fetchable(tree, part)
+            make_fetchable(tree, part)
         }
     };
-    tree.step(tlb, operation, budget, frame, before)
+    // SAFETY: a memory object keeps the frames that are mapped of it (`MemoryObject::mapping`), or they are there for good.
+    unsafe { tree.step(tlb, operation, budget, frame, before) }
 }
 
 /// A tree that no core has run in, and that is destroyed with its holder if nobody takes it.
@@ -389,7 +396,7 @@ impl<'a> Locked<'a> {
         result
     }
 
-    fn step(&mut self, operation: &mut Operation, frame: impl Fn(u64) -> Frame) -> Result<Progress, Error> {
+    pub fn step(&mut self, operation: &mut Operation, frame: impl Fn(u64) -> Frame) -> Result<Progress, Error> {
         self.edit(|tree, tlb| step(tree, tlb, operation, PIECE, &frame))
     }
 
@@ -423,10 +430,11 @@ pub fn attempt<R>(operation: impl FnMut() -> Result<R, graft_paging::Error>) -> 
 
 /// Why the tree refused, as the call interface says it. What is contended has been [tried again](attempt).
 #[cold]
-fn refusal(error: graft_paging::Error) -> Error {
+pub fn refusal(error: graft_paging::Error) -> Error {
     match error {
         graft_paging::Error::Occupied(_) => Error::Occupied,
         graft_paging::Error::NotMapped(_) => Error::NotMapped,
+        graft_paging::Error::Kernel(_) => Error::BadAddress,
         graft_paging::Error::Unsuitable(..) | graft_paging::Error::Unguaranteed => Error::NotAllowed,
         graft_paging::Error::OutOfMemory | graft_paging::Error::Contended => Error::OutOfMemory,
     }
@@ -451,7 +459,9 @@ impl DerefMut for Locked<'_> {
 /// TLB maintenance for the space with this tag.
 pub struct Invalidator<'a>(&'a Tag);
 
-impl Tlb for Invalidator<'_> {
+// SAFETY: the tag says under which identifier the space's translations are cached, if they are anywhere; the instructions are broadcast,
+// and awaited.
+unsafe impl Tlb for Invalidator<'_> {
     #[inline(always)]
     fn publish(&self) {
         arch::tlb::publish();
@@ -471,7 +481,8 @@ impl Tlb for Invalidator<'_> {
 /// TLB maintenance for a tree that no core has run in: nothing can be cached of it.
 pub struct NeverRan;
 
-impl Tlb for NeverRan {
+// SAFETY: a walker reads a root only where a core runs in it, and none has.
+unsafe impl Tlb for NeverRan {
     fn publish(&self) {
         arch::tlb::publish();
     }
@@ -496,4 +507,27 @@ pub fn change_current(space: &Space, tree: Tree) {
     arch::mmu::deactivate();
     space.replace(tree);
     space.activate(arch::core_index());
+}
+
+/// Makes what was written to the pages of a range visible to instruction fetches, on every core. *Before* they become executable:
+/// afterwards another thread of the program could fetch what its caches hold of the frame's former content.
+///
+/// Where nothing has been written yet, nothing is to be done: a program that executes there gets the page of zeroes, which was
+/// made fetchable at start, and a page that is executable is not writable, so no other frame takes its place.
+pub fn make_fetchable(tree: &Tree, range: VirtRange) {
+    let mut any = false;
+    let _ = tree.visit::<()>((range.start(), Level::ROOT), range.end(), Level::LAST, |visit| {
+        if let Entry::Page(page) = visit.entry
+            && page.kind != Kind::Zero
+            && visit.address.get() >= range.start()
+        {
+            // SAFETY: a frame that the tree maps, thus RAM in the direct map.
+            unsafe { clean_for_fetches(direct(page.frame.address())) };
+            any = true;
+        }
+        ControlFlow::Continue(())
+    });
+    if any {
+        invalidate_instructions();
+    }
 }

@@ -5,8 +5,8 @@
 //! copies through the direct map while it holds the lock on the tree.
 
 use crate::arch::memory::direct;
-use crate::memory::space::Tree;
-use crate::object::process::Process;
+use crate::memory::space::{Space, Tree};
+use crate::memory::statistics::Statistics;
 use core::mem::{MaybeUninit, size_of};
 use graft_abi::{Error, PAGE_SIZE, USER_END};
 use graft_paging::{Access, Fault, Tlb, VirtAddr};
@@ -33,13 +33,23 @@ unsafe impl Plain for graft_abi::MemorySizes {}
 // SAFETY: an integer.
 unsafe impl Plain for u32 {}
 
+/// What memory belongs to: a process.
+pub trait Owner {
+    /// The memory.
+    fn space(&self) -> &Space;
+
+    /// Where what is done for an access is counted.
+    fn statistics(&self) -> &Statistics;
+}
+
 /// Copies from user memory.
 ///
 /// # Errors
 /// [`Error::BadAddress`] if a byte may not be read; [`Error::OutOfMemory`]. What was copied before stays.
-pub fn read_bytes(process: &Process, address: u64, bytes: &mut [u8]) -> Result<(), Error> {
+#[inline(never)]
+pub fn read_bytes(owner: &impl Owner, address: u64, bytes: &mut [u8]) -> Result<(), Error> {
     let mut done = 0;
-    each_page(process, address, bytes.len(), Access::Read, |piece, length| {
+    each_page(owner, address, bytes.len(), Access::Read, |piece, length| {
         // SAFETY: `each_page` hands out `length` bytes of a frame that the lock keeps, `bytes` has as
         // many left, and kernel and user memory never overlap. A program that writes meanwhile on
         // another core decides which bytes arrive, and nothing else: they are checked after the copy.
@@ -52,9 +62,10 @@ pub fn read_bytes(process: &Process, address: u64, bytes: &mut [u8]) -> Result<(
 ///
 /// # Errors
 /// [`Error::BadAddress`] if a byte may not be written; [`Error::OutOfMemory`]. What was copied before stays.
-pub fn write_bytes(process: &Process, address: u64, bytes: &[u8]) -> Result<(), Error> {
+#[inline(never)]
+pub fn write_bytes(owner: &impl Owner, address: u64, bytes: &[u8]) -> Result<(), Error> {
     let mut done = 0;
-    each_page(process, address, bytes.len(), Access::Write, |piece, length| {
+    each_page(owner, address, bytes.len(), Access::Write, |piece, length| {
         // SAFETY: as in `read_bytes`; resolving for a write has made the frame this space's own.
         unsafe { core::ptr::copy_nonoverlapping(bytes[done..].as_ptr(), piece, length) };
         done += length;
@@ -65,11 +76,11 @@ pub fn write_bytes(process: &Process, address: u64, bytes: &[u8]) -> Result<(), 
 ///
 /// # Errors
 /// As [`read_bytes`].
-pub fn read<T: Plain>(process: &Process, address: u64) -> Result<T, Error> {
+pub fn read<T: Plain>(owner: &impl Owner, address: u64) -> Result<T, Error> {
     let mut value = MaybeUninit::<T>::zeroed();
     // SAFETY: the value's own bytes, initialised.
     let bytes = unsafe { core::slice::from_raw_parts_mut(value.as_mut_ptr().cast(), size_of::<T>()) };
-    read_bytes(process, address, bytes)?;
+    read_bytes(owner, address, bytes)?;
     // SAFETY: any bytes are a valid `T` (`Plain`).
     Ok(unsafe { value.assume_init() })
 }
@@ -78,10 +89,10 @@ pub fn read<T: Plain>(process: &Process, address: u64) -> Result<T, Error> {
 ///
 /// # Errors
 /// As [`write_bytes`].
-pub fn write<T: Plain>(process: &Process, address: u64, values: &[T]) -> Result<(), Error> {
+pub fn write<T: Plain>(owner: &impl Owner, address: u64, values: &[T]) -> Result<(), Error> {
     // SAFETY: the values' own bytes, all initialised (`Plain`: no padding).
     let bytes = unsafe { core::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) };
-    write_bytes(process, address, bytes)
+    write_bytes(owner, address, bytes)
 }
 
 /// Fills part of a tree that nobody runs in yet. `read` is asked for the bytes of one page at a time, and told
@@ -110,7 +121,7 @@ pub fn fill(
 }
 
 fn each_page(
-    process: &Process,
+    owner: &impl Owner,
     address: u64,
     length: usize,
     access: Access,
@@ -120,11 +131,11 @@ fn each_page(
     if length == 0 {
         return Ok(());
     }
-    let mut tree = process.space.lock()?;
+    let mut tree = owner.space().lock()?;
     while done < length {
         let (start, piece) = next_piece(address, length, done)?;
         let resolved = tree.resolve(start, access).map_err(refusal)?;
-        process.statistics.count(&resolved);
+        owner.statistics().count(&resolved);
         copy(direct(resolved.frame.address() + start.get() % PAGE_SIZE as u64), piece);
         done += piece;
     }

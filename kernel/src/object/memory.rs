@@ -8,7 +8,7 @@
 //! The tree is what allocates, counts and frees the object's frames, so that there is no second list of them. A mapping holds
 //! frames, not the object: whichever goes last, the handles or the mappings, the frames go with it.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 use crate::memory::frames;
 use crate::memory::space::{self, Draft, NeverRan};
@@ -43,7 +43,11 @@ impl MemoryObject {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
-    pub fn permanent(first: Frame, length: u64) -> Result<Ref<MemoryObject>, Error> {
+    ///
+    /// # Safety
+    /// The frames are there for good, any program may read them, and what the last one holds beyond the object, too.
+    #[expect(unsafe_code, reason = "programs map the frames")]
+    pub unsafe fn permanent(first: Frame, length: u64) -> Result<Ref<MemoryObject>, Error> {
         Ref::new(|_| MemoryObject { content: Content::Permanent(first), length })
     }
 

@@ -12,8 +12,10 @@
 //! list of that core, through its header, and the outermost drop works the list off.
 
 pub mod end;
+pub mod heap;
 pub mod list;
 pub mod memory;
+pub mod pieces;
 pub mod process;
 pub mod snapshot;
 pub mod table;

@@ -8,6 +8,7 @@ use crate::arch::{self, Context};
 use crate::lock::Mutex;
 use crate::memory::space::{self, Space};
 use crate::memory::statistics::Statistics;
+use crate::memory::user_copy::Owner;
 use crate::object::end::{self, End, Ends};
 use crate::object::list::{Link, Linked, List, Pointer};
 use crate::object::table::{Slot, Table};
@@ -105,6 +106,18 @@ impl Object for Process {
         if self.identifier() != 0 {
             ALL.lock().list.remove(self);
         }
+    }
+}
+
+impl Owner for Process {
+    #[inline(always)]
+    fn space(&self) -> &Space {
+        &self.space
+    }
+
+    #[inline(always)]
+    fn statistics(&self) -> &Statistics {
+        &self.statistics
     }
 }
 

@@ -2,11 +2,11 @@
 
 use crate::arch::{Context, floating_point};
 use crate::object::end::{End, Ends};
+use crate::object::heap::{Heaped, Node};
 use crate::object::list::{Link, Linked};
 use crate::object::process::Process;
 use crate::object::wait::{Queue, Wait};
 use crate::object::{Kind, Object, Ref};
-use crate::sched::heap::{Heaped, Node};
 use crate::sched::work::Work;
 use core::cell::{Cell, UnsafeCell};
 use core::mem::{MaybeUninit, size_of};

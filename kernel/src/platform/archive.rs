@@ -1,14 +1,11 @@
-//! The boot archive: where the first program comes from, and a memory object for all programs that want the others.
+//! The boot archive: where the first program comes from.
 
-use super::memory_map::MemoryMap;
 use crate::arch::memory::{PAGE, direct};
-use crate::object::Ref;
-use crate::object::memory::MemoryObject;
 use crate::platform::PhysRange;
+use crate::platform::memory_map::MemoryMap;
 use core::fmt;
 use graft_archive::gzip::{self, Decompressor, GzipError};
 use graft_archive::{Archive, Error, Kind, LookupError, Path};
-use graft_paging::Frame;
 use spin::Mutex;
 
 /// Why the machine cannot start from its archive.
@@ -117,16 +114,13 @@ fn unpack(packed: &[u8], memory: &mut MemoryMap) -> Result<PhysRange, ArchiveErr
     Ok(range)
 }
 
-/// Makes a memory object of the archive, after [`settle`]. Returns what is in it, too.
+/// What is in the archive, after [`settle`].
 ///
 /// # Errors
-/// [`ArchiveError::OutOfMemory`].
-pub fn open(range: PhysRange) -> Result<(Ref<MemoryObject>, Archive<'static>), ArchiveError> {
+/// [`ArchiveError::Unreadable`].
+pub fn open(range: PhysRange) -> Result<Archive<'static>, ArchiveError> {
     let packing = Packing::Plain;
-    let archive = Archive::new(bytes_of(range)).map_err(|error| ArchiveError::Unreadable { error, packing })?;
-    let object =
-        MemoryObject::permanent(Frame::containing(range.start), range.size()).map_err(|_| ArchiveError::OutOfMemory)?;
-    Ok((object, archive))
+    Archive::new(bytes_of(range)).map_err(|error| ArchiveError::Unreadable { error, packing })
 }
 
 fn bytes_of(range: PhysRange) -> &'static [u8] {

@@ -1,7 +1,7 @@
 //! Finding out what machine this is, and starting what is there.
 
 use super::{
-    PLATFORM, PhysRange, Platform,
+    PhysRange, Platform,
     archive::{self, ArchiveError},
     board::Board,
     boot_number, console,
@@ -130,7 +130,7 @@ pub fn bring_up(device_tree: u64) -> Result<(), Refusal> {
 
     let megabytes = memory.total() >> 20;
     let free_memory = memory.into_free().map_err(Refusal::Memory)?;
-    let platform = PLATFORM.call_once(|| Platform {
+    let platform = super::found(Platform {
         machine: tree.model(),
         free_memory,
         archive,

@@ -29,8 +29,6 @@ type Pieces = pieces::Pieces<PIECES>;
 const BLOCK: u64 = 2 << 20;
 /// Least free memory with which it is worth going on, in bytes.
 const LEAST: u64 = 16 << 20;
-/// Most memory that is used, in bytes: what [`Memory`](graft_paging::Memory) may hand out without a count of references that overflows.
-const MOST: u64 = graft_paging::FRAMES_MAX * PAGE;
 
 /// Bytes of metadata per frame: a reference count, and a table's counts.
 const REFERENCE_BYTES: u64 = 4;
@@ -75,12 +73,10 @@ pub struct MemoryMap {
 impl MemoryMap {
     /// Finds all memory and makes the kernel's map of it: direct map, metadata, stacks.
     pub fn build(tree: &DeviceTree, archive: Option<PhysRange>) -> Result<Self, Error> {
-        let (mut ram, mut left) = (Pieces::default(), MOST);
+        let mut ram = Pieces::default();
         let mut result = Ok(());
         tree.for_each_memory(|range| {
-            let end = range.end.min(DIRECT_LIMIT).min(range.start.saturating_add(left));
-            left -= end.saturating_sub(range.start);
-            result = result.and(ram.add(PhysRange { start: range.start, end }));
+            result = result.and(ram.add(PhysRange { start: range.start, end: range.end.min(DIRECT_LIMIT) }));
         });
         let mut mapped = ram.clone();
         result = result.and(mapped.remove(memory::image()));

@@ -29,6 +29,11 @@ pub fn platform() -> &'static Platform {
     PLATFORM.get().expect("the platform is found before anything asks")
 }
 
+/// Says what machine this is, once.
+pub fn found(platform: Platform) -> &'static Platform {
+    PLATFORM.call_once(|| platform)
+}
+
 /// What is known about the machine.
 pub struct Platform {
     /// What the device tree calls it.

@@ -10,14 +10,12 @@
 pub mod elf;
 
 use crate::arch::Context;
-use crate::arch::memory::{clean_for_fetches, direct, invalidate_instructions};
 use crate::memory::space::{self, Draft, NeverRan, Operation, Tree};
 use crate::memory::user_copy;
 use crate::object::process::{NAME_SIZE, Process};
 use crate::program::elf::{Image, Program};
-use core::ops::ControlFlow;
 use graft_abi::{ARGUMENTS_MAX, Error, PAGE_SIZE, Permissions, STACK_SIZE, STACK_TOP, Text};
-use graft_paging::{Change, Entry, Inherit, Kind, Level, Progress, Reservation, VirtRange};
+use graft_paging::{Change, Inherit, Progress, Reservation, VirtRange};
 
 /// A program that is ready to run: its memory, its first registers, its name.
 pub struct Loaded {
@@ -175,27 +173,4 @@ fn place_arguments(tree: &mut Tree, arguments: &mut impl Image) -> Result<(u64, 
     let end = name.iter().position(|&byte| byte == 0).unwrap_or(NAME_SIZE);
     name[end..].fill(0);
     Ok((address, name))
-}
-
-/// Makes what was written to the pages of a range visible to instruction fetches, on every core. *Before* they become executable:
-/// afterwards another thread of the program could fetch what its caches hold of the frame's former content.
-///
-/// Where nothing has been written yet, nothing is to be done: a program that executes there gets the page of zeroes, which was
-/// made fetchable at start, and a page that is executable is not writable, so no other frame takes its place.
-pub fn make_fetchable(tree: &Tree, range: VirtRange) {
-    let mut any = false;
-    let _ = tree.visit::<()>((range.start(), Level::ROOT), range.end(), Level::LAST, |visit| {
-        if let Entry::Page(page) = visit.entry
-            && page.kind != Kind::Zero
-            && visit.address.get() >= range.start()
-        {
-            // SAFETY: a frame that the tree maps, thus RAM in the direct map.
-            unsafe { clean_for_fetches(direct(page.frame.address())) };
-            any = true;
-        }
-        ControlFlow::Continue(())
-    });
-    if any {
-        invalidate_instructions();
-    }
 }

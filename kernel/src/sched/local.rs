@@ -4,12 +4,12 @@ use super::{IDLE, NEVER, SLICE, WOKEN, end_wait, handle_interrupts, make_ready};
 use crate::arch::{self, Context, MAX_CORES, floating_point, timer};
 use crate::lock::Mutex;
 use crate::object::Ref;
+use crate::object::heap::Heap;
 use crate::object::list::List;
 use crate::object::process::Process;
 use crate::object::thread::{Queued, State, Thread};
 use crate::object::wait::Queue;
-use crate::sched::heap::Heap;
-use crate::sched::work::Step;
+use crate::sched::work::{self, Step};
 use core::cell::{Cell, RefCell};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
@@ -135,7 +135,7 @@ impl Core {
                         thread.work.forget_retries();
                     }
                     // SAFETY: the current thread is this core's own.
-                    crate::call::complete_task(unsafe { &mut *thread.context() }, &thread.work, answer);
+                    work::complete_task(unsafe { &mut *thread.context() }, &thread.work, answer);
                     if !thread.work.is_pending() {
                         return self.go_on(index, thread);
                     }

@@ -22,7 +22,6 @@
 //! the other (`run`, `block` and `interrupt` below).
 
 mod floating_point;
-pub mod heap;
 mod local;
 pub mod work;
 
@@ -70,16 +69,12 @@ pub fn online() -> u64 {
     u64::from(ONLINE.load(Ordering::Relaxed).count_ones())
 }
 
-/// One bit for each of them.
-pub fn online_cores() -> u32 {
-    ONLINE.load(Ordering::Relaxed)
-}
-
 /// Lets the calling core run threads, for good.
 pub fn enter() -> ! {
     arch::mmu::deactivate();
     arch::floating_point::disable();
     ONLINE.fetch_or(1 << arch::core_index(), Ordering::Relaxed);
+    frames::answer_from_here();
     let context = next();
     // SAFETY: the thread has just been made this core's own, and its registers are a program's.
     unsafe { arch::resume(context) }
@@ -190,7 +185,10 @@ pub fn end_wait(thread: &Ref<Thread>, answer: Option<Answer>) {
     let Some(_waited_for) = thread.unblock() else { return };
     if let Some(answer) = answer {
         // SAFETY: whoever takes a thread out of its list owns it, and this one is not running.
-        unsafe { crate::call::complete_wait(&mut *thread.context(), answer) };
+        let registers = unsafe { &mut *thread.context() };
+        // It is blocked in its call: it goes on behind that, with the answer.
+        registers.advance();
+        registers.set_results(answer);
     }
 }
 

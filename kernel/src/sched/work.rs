@@ -17,10 +17,12 @@
 use crate::arch::Context;
 use crate::call::{self, Launch, Launched};
 use crate::lock::Mutex;
+use crate::memory::frames;
 use crate::memory::kernel_memory::KernelMemory;
-use crate::memory::space::{self, Debris, Forked, Moved, Operation, PIECE};
+use crate::memory::space::{self, Debris, Operation, PIECE};
 use crate::object::Ref;
 use crate::object::memory::{Making, MemoryObject};
+use crate::object::pieces::{Forked, Moved};
 use crate::object::process::Process;
 use crate::object::snapshot::Snapshot;
 use crate::object::thread::Thread;
@@ -210,4 +212,14 @@ impl Task {
 /// How a thread ends: with a value of its own, or with its process.
 pub fn thread_end(process: &Process, value: Option<u64>) -> ThreadEnd {
     value.map_or_else(|| ThreadEnd::WithProcess(process.last_status()), ThreadEnd::Exited)
+}
+
+/// Stores what a call answers whose thread had work to do first.
+pub fn complete_task(registers: &mut Context, work: &Work, answer: Result<(u64, u64), Error>) {
+    match answer {
+        Ok((first, second)) => registers.set_results([first, second]),
+        // Nothing has changed: the call is made again, a few times, with what other cores have given back.
+        Err(Error::OutOfMemory) if space::met_absence() || (work.may_retry() && frames::gather()) => registers.rewind(),
+        Err(error) => registers.set_result(error.to_register()),
+    }
 }

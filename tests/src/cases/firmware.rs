@@ -1,4 +1,5 @@
-//! Loaders that leave registers in a state that only the manual allows, and cores that answer late.
+//! Loaders that leave registers in a state that only the manual allows, or pack memory tightly, and cores that answer
+//! late.
 
 use super::placed::{self, ARCHIVE, SystemRegister, TREE, set_system};
 use super::play::{LIMIT, boot, play, raspi4b, virt};
@@ -50,7 +51,16 @@ pub(super) fn cases(build: &Build) -> Vec<Case> {
         let machine = Machine { cpu: "max".into(), gic: 3, virtualization: level == 2, ..virt(build) };
         let build = build.clone();
         cases.push(Case::new(format!("a loader that leaves {what} · {machine}"), move |log| {
-            leftover(&build, &machine, residue, log)
+            placed_boot(&build, &machine, residue, Places::Apart, log)
+        }));
+    }
+    for (what, places) in [
+        ("a device tree right behind the archive", Places::TreeBehind),
+        ("an archive in the middle of a page", Places::ArchiveUnaligned),
+    ] {
+        let (build, machine) = (build.clone(), virt(build));
+        cases.push(Case::new(format!("{what} · {machine}"), move |log| {
+            placed_boot(&build, &machine, &[], places, log)
         }));
     }
     for patience in PATIENCE {
@@ -63,23 +73,45 @@ pub(super) fn cases(build: &Build) -> Vec<Case> {
     cases
 }
 
-/// Boots with these values in the registers.
-fn leftover(build: &Build, machine: &Machine, residue: Residue, log: &Path) -> Outcome {
+/// Where archive and device tree are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Places {
+    /// Each in pages of its own.
+    Apart,
+    /// The tree begins in the archive's last page.
+    TreeBehind,
+    /// The archive begins in the middle of a page.
+    ArchiveUnaligned,
+}
+
+/// Boots with these values in the registers, and archive and tree in these places.
+fn placed_boot(build: &Build, machine: &Machine, residue: Residue, places: Places, log: &Path) -> Outcome {
     let scratch = Scratch::new();
     let tree = scratch.path().join("tree.dtb");
     placed::own_tree(machine, &tree)?;
-    let end = ARCHIVE + fs::metadata(build.archive())?.len();
-    for (property, address) in [("linux,initrd-start", ARCHIVE), ("linux,initrd-end", end)] {
+    // Zeroes at its end are no part of it; with these it never fills its last page.
+    let mut archive = fs::read(build.archive())?;
+    archive.resize(archive.len().next_multiple_of(0x1000) + 0x200, 0);
+    let length = archive.len() as u64;
+    let archive_file = scratch.path().join("archive.tar");
+    fs::write(&archive_file, archive)?;
+    let (start, tree_at) = match places {
+        Places::Apart => (ARCHIVE, TREE),
+        Places::ArchiveUnaligned => (ARCHIVE + 0x208, TREE),
+        Places::TreeBehind => (ARCHIVE, (ARCHIVE + length).next_multiple_of(8)),
+    };
+    let end = start + length;
+    for (property, address) in [("linux,initrd-start", start), ("linux,initrd-end", end)] {
         let [high, low] = [address >> 32, address & 0xffff_ffff].map(|cell| format!("{cell:x}"));
         placed::edit(&tree, &["-t", "x"], &["/chosen", property, &high, &low])?;
     }
     placed::edit(&tree, &["-t", "s"], &["/chosen", "bootargs", "graft.cmd=forkdemo"])?;
 
     let leave = residue.iter().flat_map(|&(register, value)| set_system(register, value));
-    let code = [placed::code(leave), placed::entry_code(TREE)].concat();
-    let mut load = placed::load(build, &scratch, Some(&tree), &code)?;
+    let code = [placed::code(leave), placed::entry_code(tree_at)].concat();
+    let mut load = placed::load(build, &scratch, Some((&tree, tree_at)), &code)?;
     if let Load::Placed { files, .. } = &mut load {
-        files.push((build.archive(), ARCHIVE));
+        files.push((archive_file, start));
     }
     let machine = Machine { load, ..machine.clone() };
     Expected::success().saying("claims held, 0 failed").judge(&play(&machine, log, LIMIT)?)?;

@@ -16,12 +16,12 @@ pub(super) const TREE: u64 = MEMORY + 0x800_0000;
 pub(super) const ARCHIVE: u64 = MEMORY + 0x1000_0000;
 const STUB: u64 = MEMORY + 0x7ff_0000;
 
-/// The kernel, perhaps a tree at [`TREE`], and `code` to begin with.
-pub(super) fn load(build: &Build, scratch: &Scratch, tree: Option<&Path>, code: &[u8]) -> Outcome<Load> {
+/// The kernel, perhaps a tree at an address, and `code` to begin with.
+pub(super) fn load(build: &Build, scratch: &Scratch, tree: Option<(&Path, u64)>, code: &[u8]) -> Outcome<Load> {
     let stub = scratch.path().join("stub");
     fs::write(&stub, code)?;
     let mut files = vec![(build.kernel_image(), KERNEL), (stub, STUB)];
-    files.extend(tree.map(|tree| (PathBuf::from(tree), TREE)));
+    files.extend(tree.map(|(tree, address)| (PathBuf::from(tree), address)));
     Ok(Load::Placed { files, entry: STUB })
 }
 

@@ -37,35 +37,41 @@ unsafe impl Memory for Wild {
         Some(Frame(0))
     }
 
-    fn free(&self, _frame: Frame, _purpose: Purpose) {}
+    unsafe fn free(&self, _frame: Frame, _purpose: Purpose) {}
 
-    fn load(&self, table: Frame, index: usize) -> u64 {
+    unsafe fn load(&self, table: Frame, index: usize) -> u64 {
         assert!(index < ENTRIES);
         self.word(table, index).map_or(0, Cell::get)
     }
 
-    fn store(&self, table: Frame, index: usize, raw: u64) {
+    unsafe fn store(&self, table: Frame, index: usize, raw: u64) {
         assert!(index < ENTRIES);
         if let Some(word) = self.word(table, index) {
             word.set(raw);
         }
     }
 
-    fn references(&self, frame: Frame) -> &AtomicU32 {
+    unsafe fn references(&self, frame: Frame) -> &AtomicU32 {
         &self.0.references[frame.0 as usize % FRAMES]
     }
 
-    fn counts(&self, table: Frame) -> &TableCounts {
+    unsafe fn counts(&self, table: Frame) -> &TableCounts {
         &self.0.counts[table.0 as usize % FRAMES]
     }
 
-    fn zero(&self, _frame: Frame) {}
+    unsafe fn zero(&self, _frame: Frame) {}
 
-    fn copy(&self, _from: Frame, _to: Frame) {}
+    unsafe fn copy(&self, _from: Frame, _to: Frame) {}
 
     fn zero_page(&self) -> Frame {
         Frame(1)
     }
+
+    fn is_same(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+
+    fn invalidate_all(&self) {}
 }
 
 fuzz_target!(|input: (u64, u64, u8, Vec<u64>)| {

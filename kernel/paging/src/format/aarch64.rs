@@ -54,6 +54,8 @@ impl AArch64 {
 impl Format for AArch64 {
     const NAME: &'static str = "AArch64";
     const BREAK_BEFORE_MAKE: bool = true;
+    /// The kernel has a root of its own, in `TTBR1_EL1`.
+    const USER_ENTRIES: usize = crate::ENTRIES;
 
     #[inline(always)]
     fn encode(entry: Entry, level: Level) -> u64 {

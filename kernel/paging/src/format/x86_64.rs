@@ -41,6 +41,8 @@ pub enum X86_64 {}
 impl Format for X86_64 {
     const NAME: &'static str = "x86_64";
     const BREAK_BEFORE_MAKE: bool = false;
+    /// One root serves both halves of the canonical addresses.
+    const USER_ENTRIES: usize = crate::ENTRIES / 2;
 
     #[inline(always)]
     fn encode(entry: Entry, level: Level) -> u64 {

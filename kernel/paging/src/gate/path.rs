@@ -2,7 +2,7 @@
 
 use core::marker::PhantomData;
 
-use super::{Exclusive, is_sole};
+use super::{Exclusive, Frames, is_sole};
 use crate::commit::Commit;
 use crate::memory::Counts;
 use crate::{AddressSpace, Format, Frame, Level, Memory, VirtAddr};
@@ -11,7 +11,7 @@ use crate::{AddressSpace, Format, Frame, Level, Memory, VirtAddr};
 ///
 /// Holds the space by `&mut`, so that its findings stay true: a count of 1 below a path of ones cannot rise.
 pub(crate) struct Path<'a, F: Format, M: Memory> {
-    pub(crate) memory: &'a M,
+    pub(crate) memory: &'a Frames<M>,
     /// The tables by level, meaningful down to `level`.
     pub(crate) tables: [Frame; Level::COUNT],
     /// Level of the table that holds the descriptor.
@@ -42,7 +42,7 @@ impl<'a, F: Format, M: Memory> Path<'a, F, M> {
     }
 
     #[inline(always)]
-    fn descend(memory: &'a M, root: Frame, address: VirtAddr, commit: Commit) -> Self {
+    fn descend(memory: &'a Frames<M>, root: Frame, address: VirtAddr, commit: Commit) -> Self {
         let mut tables = [root; Level::COUNT];
         let (mut read_only, mut shared) = (false, None);
         for number in 0..Level::LAST.number() {

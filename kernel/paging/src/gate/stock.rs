@@ -1,23 +1,8 @@
-//! Frames that are linked nowhere yet: one, or as many as an operation will need.
+//! As many tables as an operation will need, linked nowhere yet.
 
+use super::{Frames, Fresh};
 use crate::commit::{Shortage, Source};
 use crate::{Frame, Memory, Purpose};
-
-/// A frame fresh from the allocator, linked nowhere. Must be used or given back.
-#[must_use]
-pub(crate) struct Fresh(pub(super) Frame);
-
-impl Fresh {
-    #[inline(always)]
-    pub(crate) fn allocate(memory: &impl Memory, purpose: Purpose, source: Source) -> Result<Fresh, Shortage> {
-        source.allocate(memory, purpose).map(Fresh)
-    }
-
-    /// Gives up the token: the frame is about to be mapped as a page.
-    pub(crate) fn into_frame(self) -> Frame {
-        self.0
-    }
-}
 
 /// Tables set aside before an operation's first store, so that nothing can fail after it.
 ///
@@ -30,11 +15,11 @@ pub(crate) struct Stock {
 impl Stock {
     /// Sets `count` frames aside, or none.
     #[inline(always)]
-    pub(crate) fn allocate(memory: &impl Memory, count: usize, source: Source) -> Result<Stock, Shortage> {
+    pub(crate) fn allocate(memory: &Frames<impl Memory>, count: usize, source: Source) -> Result<Stock, Shortage> {
         let mut stock = Stock { first: None, source };
         for _ in 0..count {
             match source.allocate(memory, Purpose::Table) {
-                Ok(frame) => {
+                Ok(Fresh(frame)) => {
                     memory.store(frame, 0, stock.first.map_or(u64::MAX, |next| next.0));
                     stock.first = Some(frame);
                 }
@@ -51,7 +36,7 @@ impl Stock {
     ///
     /// # Panics
     /// If the operation counted too few: a bug in its planning, better than half a tree.
-    pub(crate) fn take(&mut self, memory: &impl Memory) -> Fresh {
+    pub(crate) fn take(&mut self, memory: &Frames<impl Memory>) -> Fresh {
         let frame = self.first.expect("an operation set too few tables aside");
         let next = memory.load(frame, 0);
         self.first = (next != u64::MAX).then_some(Frame(next));
@@ -63,12 +48,12 @@ impl Stock {
         self.first.is_none()
     }
 
-    /// Gives back what was not needed, and says how many that were.
-    pub(crate) fn give_back(mut self, memory: &impl Memory) -> usize {
+    /// Gives back what was not needed, and says how much that was.
+    pub(crate) fn give_back(mut self, memory: &Frames<impl Memory>) -> usize {
         let mut unused = 0;
         while self.first.is_some() {
-            let Fresh(frame) = self.take(memory);
-            self.source.free(memory, frame, Purpose::Table);
+            let table = self.take(memory).unused();
+            self.source.free(memory, table, Purpose::Table);
             unused += 1;
         }
         unused

@@ -1,7 +1,7 @@
 //! Addresses, ranges and levels, and the words in which they are shown.
 
 use graft_paging::{
-    ADDRESS_BITS, ENTRIES, Error, FRAMES_MAX, Fault, Frame, Level, OutOfMemory, Permissions, VirtAddr, VirtRange,
+    ADDRESS_BITS, ENTRIES, Error, Fault, Frame, Level, OutOfMemory, Permissions, TABLES_MAX, VirtAddr, VirtRange,
 };
 
 use crate::memory::{GIB, MIB, PAGE, at, range};
@@ -21,10 +21,14 @@ fn frames_are_numbered_by_their_pages() {
     assert_eq!(Frame(0x4_5678).address(), 0x4567_8000);
 }
 
-/// Another frame full of descriptors could make a count of 32 bits overflow.
+/// One table more, and the references to a frame might be as many as make a count of 32 bits overflow.
 #[test]
-fn descriptors_in_all_frames_can_be_counted() {
-    assert_eq!(FRAMES_MAX * ENTRIES as u64, u64::from(u32::MAX) + 1);
+fn descriptors_in_all_tables_can_be_counted() {
+    let descriptors = TABLES_MAX * ENTRIES as u64;
+    assert!(descriptors < u64::from(u32::MAX) && descriptors + ENTRIES as u64 > u64::from(u32::MAX));
+    // 1 TiB in pages, each mapped by as many spaces as a process table holds.
+    let tables = (1_u64 << 40) / PAGE / ENTRIES as u64;
+    assert!(tables * 8 < TABLES_MAX);
 }
 
 #[test]

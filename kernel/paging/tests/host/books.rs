@@ -1,7 +1,7 @@
 //! The books: sizes, flushes and obstacles to sharing after less ordinary sequences.
 
 use graft_paging::{
-    Access, Action, AddressSpace, Fault, Inherit, Permissions, Reach, Reservation, Share, Usage, VirtRange,
+    Access, Action, AddressSpace, Error, Fault, Inherit, Permissions, Reach, Reservation, Share, Usage, VirtRange,
 };
 
 use crate::memory::{GIB, Host, MEMORY, MIB, Notes, PAGE, Told, at, range, space, write};
@@ -72,6 +72,80 @@ cases! {
             [one, two, parent].into_iter().for_each(|space| space.destroy(&tlb));
             assert_eq!(host.in_use(), 0);
         }
+    }
+
+    /// Dropped instead of destroyed: everything is flushed, and nothing leaks; a relative keeps what it shares.
+    fn a_space_that_is_dropped_is_destroyed<F>() {
+        for guaranteed in [false, true] {
+            let (host, tlb) = (Host::new(64), Notes::default());
+            let mut parent = space::<F>(&host, &[(GIB, 2 * PAGE), (GIB + 2 * MIB, PAGE)]);
+            let child = match guaranteed {
+                true => parent.fork_guaranteed(&tlb, Share::Level3),
+                false => parent.fork(&tlb, Share::Level3),
+            };
+            assert_eq!(host.forgotten(), 0);
+            drop(child);
+            assert_eq!((host.forgotten(), host.committed()), (1, 0));
+            assert_eq!(write(&mut parent, GIB).action, Action::Reuse);
+            drop(parent.snapshot(&tlb, Share::Level1));
+            assert_eq!(host.forgotten(), 2);
+            parent.destroy(&tlb);
+            assert_eq!((host.forgotten(), host.in_use(), host.committed()), (2, 0, 0));
+        }
+    }
+
+    /// Pages of one space in another, which stay one and the same.
+    fn pages_of_another_space_are_mapped_shared<F>() {
+        let (host, tlb) = (Host::new(64), Notes::default());
+        let object = space::<F>(&host, &[(0, PAGE), (PAGE, PAGE)]);
+        let mut user = AddressSpace::<F, Host>::new(host.clone()).unwrap();
+        let before = host.in_use();
+        let refused = user.map_pages_of(&tlb, range(GIB, 3 * PAGE), Permissions::ReadWrite, &object, at(0));
+        assert_eq!((refused, host.in_use()), (Err(Error::NotMapped(at(2 * PAGE))), before));
+        user.map_pages_of(&tlb, range(GIB, 2 * PAGE), Permissions::ReadWrite, &object, at(0)).unwrap();
+        assert_eq!(user.usage().resident, 2);
+        for page in [0, PAGE] {
+            let frame = object.translate(at(page)).unwrap().page.frame;
+            assert_eq!(write(&mut user, GIB + page).frame, frame);
+        }
+        // Whichever goes first, the frames stay for the other.
+        object.destroy(&tlb);
+        assert_eq!(host.in_use(), 4 + 2);
+        user.destroy(&tlb);
+        assert_eq!(host.in_use(), 0);
+    }
+
+    /// Frames enough, and no table more: pages can be had, what needs a table is refused and has changed nothing.
+    fn a_bound_on_tables_is_want_of_memory<F>() {
+        let (host, tlb) = (Host::new(64), Notes::default());
+        let mut parent = space::<F>(&host, &[(GIB, 2 * MIB)]);
+        let child = parent.fork(&tlb, Share::Level3).unwrap();
+        // The parent's four tables, and three of the child's.
+        for tables in 7..=7 + 3 {
+            host.limit_tables(tables);
+            let before = (host.in_use(), parent.usage(), parent.translate(at(GIB)));
+            let split = parent.resolve(&tlb, at(GIB), Access::Write);
+            let path = parent.reserve(&tlb, range(512 * GIB, PAGE), MEMORY);
+            let fork = parent.fork(&tlb, Share::Level2).map(|child| child.destroy(&tlb));
+            match tables - 7 {
+                0 => {
+                    assert_eq!(split, Err(Fault::OutOfMemory));
+                    assert_eq!((path, fork), (Err(Error::OutOfMemory), Err(Error::OutOfMemory)));
+                    assert_eq!(before, (host.in_use(), parent.usage(), parent.translate(at(GIB))));
+                }
+                1 => {
+                    assert_eq!(split.map(|split| split.table_splits), Ok(1));
+                    assert_eq!((path, fork), (Err(Error::OutOfMemory), Err(Error::OutOfMemory)));
+                    // With its tables there, a page needs none.
+                    assert_eq!(write(&mut parent, GIB + PAGE).action, Action::DemandZero);
+                }
+                2 => assert_eq!((path, fork), (Err(Error::OutOfMemory), Err(Error::OutOfMemory))),
+                _ => assert_eq!((path, fork), (Err(Error::OutOfMemory), Ok(()))),
+            }
+        }
+        child.destroy(&tlb);
+        parent.destroy(&tlb);
+        assert_eq!(host.in_use(), 0);
     }
 
     /// A reservation of a whole table that is not inherited, taken apart page by page.

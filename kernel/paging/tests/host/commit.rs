@@ -7,7 +7,7 @@ use graft_paging::{
     Reservation, Share, TableCounts,
 };
 
-use crate::memory::{GIB, Host, MEMORY, MIB, Notes, PAGE, at, range, space, write};
+use crate::memory::{GIB, Host, MEMORY, MIB, MapAnything, Notes, PAGE, at, range, space, write};
 
 /// Two level-3 tables side by side, two pages written in each: 4 pages and 5 tables with the root.
 const RANGES: [(u64, u64); 2] = [(GIB, 2 * PAGE), (GIB + 2 * MIB, 2 * PAGE)];
@@ -128,7 +128,7 @@ cases! {
             let (host, tlb) = (Host::new(64), Notes::default());
             let mut parent = AddressSpace::<F, Host>::new(host.clone()).unwrap();
             let frames = [(); 2].map(|()| host.allocate(Purpose::Page).unwrap());
-            parent.map_pages(&tlb, range(0, 2 * PAGE), Permissions::ReadWrite, Kind::Shared, |n| frames[n as usize]).unwrap();
+            parent.map_own_pages(&tlb, range(0, 2 * PAGE), Permissions::ReadWrite, Kind::Shared, |n| frames[n as usize]).unwrap();
             parent.reserve(&tlb, range(GIB, PAGE), Reservation { inherit: Inherit::No, ..MEMORY }).unwrap();
             write(&mut parent, GIB);
             parent.reserve(&tlb, range(2 * GIB, PAGE), MEMORY).unwrap();
@@ -149,18 +149,18 @@ cases! {
             // Under a guarantee nobody may bring it in; with it nobody can be promised anything.
             let mut parent = parent::<F>(&host);
             let child = parent.fork_guaranteed(&tlb, Share::Level3).unwrap();
-            let refused = parent.map_pages(&tlb, range(0, PAGE), Permissions::ReadWrite, kind, |_| frame);
+            let refused = parent.map_own_pages(&tlb, range(0, PAGE), Permissions::ReadWrite, kind, |_| frame);
             assert_eq!(refused, Err(Error::Unguaranteed));
             child.destroy(&tlb);
             parent.destroy(&tlb);
             let mut other = AddressSpace::<F, Host>::new(host.clone()).unwrap();
-            other.map_pages(&tlb, range(0, PAGE), Permissions::ReadWrite, kind, |_| frame).unwrap();
+            other.map_own_pages(&tlb, range(0, PAGE), Permissions::ReadWrite, kind, |_| frame).unwrap();
             assert_eq!(other.fork_guaranteed(&tlb, Share::Level3).err(), Some(Error::Unguaranteed));
             other.destroy(&tlb);
         }
         // What failed to be mapped has changed nothing.
         let mut parent = parent::<F>(&host);
-        let refused = parent.map_pages(&tlb, range(GIB, PAGE), Permissions::ReadWrite, Kind::Private, |_| frame);
+        let refused = parent.map_own_pages(&tlb, range(GIB, PAGE), Permissions::ReadWrite, Kind::Private, |_| frame);
         assert!(matches!(refused, Err(Error::Occupied(_))));
         parent.fork_guaranteed(&tlb, Share::Level3).unwrap().destroy(&tlb);
         parent.destroy(&tlb);
@@ -223,7 +223,7 @@ cases! {
             let all: Vec<Frame> = std::iter::from_fn(|| host.allocate(Purpose::Page)).collect();
             assert_eq!(parent.restore(&tlb, &mut snapshot), Err(Error::OutOfMemory));
             assert_eq!(host.committed(), 0);
-            all.into_iter().for_each(|frame| host.free(frame, Purpose::Page));
+            all.into_iter().for_each(|frame| host.give_back(frame));
             let other = snapshot.fork().unwrap();
             assert_eq!(host.committed(), shared);
             other.destroy(&tlb);
@@ -245,37 +245,7 @@ unsafe impl Memory for Plain {
         self.0.allocate(purpose)
     }
 
-    fn free(&self, frame: Frame, purpose: Purpose) {
-        self.0.free(frame, purpose);
-    }
-
-    fn load(&self, table: Frame, index: usize) -> u64 {
-        self.0.load(table, index)
-    }
-
-    fn store(&self, table: Frame, index: usize, raw: u64) {
-        self.0.store(table, index, raw);
-    }
-
-    fn references(&self, frame: Frame) -> &AtomicU32 {
-        self.0.references(frame)
-    }
-
-    fn counts(&self, table: Frame) -> &TableCounts {
-        self.0.counts(table)
-    }
-
-    fn zero(&self, frame: Frame) {
-        self.0.zero(frame);
-    }
-
-    fn copy(&self, from: Frame, to: Frame) {
-        self.0.copy(from, to);
-    }
-
-    fn zero_page(&self) -> Frame {
-        self.0.zero_page()
-    }
+    forward_memory!(0);
 }
 
 #[test]
@@ -294,7 +264,11 @@ fn a_memory_without_commitments_promises_nothing() {
     assert_eq!(plain.commit(1), Err(OutOfMemory));
     assert_eq!(plain.allocate_committed(Purpose::Page), None);
     let frame = plain.allocate(Purpose::Page).unwrap();
-    plain.free_committed(frame, Purpose::Page);
+    #[expect(unsafe_code, reason = "what a test has allocated it may free")]
+    // SAFETY: allocated above, mapped nowhere.
+    unsafe {
+        plain.free_committed(frame, Purpose::Page);
+    }
     plain.uncommit(1);
     assert_eq!((host.in_use(), host.committed()), (0, 0));
 }

@@ -5,7 +5,7 @@ use graft_paging::{
     VirtRange,
 };
 
-use crate::memory::{GIB, Host, MEMORY, MIB, Notes, PAGE, Told, at, range, space, write};
+use crate::memory::{GIB, Host, MEMORY, MIB, MapAnything, Notes, PAGE, Told, at, range, space, write};
 
 /// Two level-3 tables of one level-2 table, and one in another level-1 table.
 const RANGES: [(u64, u64); 3] = [(GIB, 2 * PAGE), (GIB + 2 * MIB, 2 * PAGE), (512 * GIB, 2 * PAGE)];
@@ -63,7 +63,7 @@ cases! {
         for (permissions, copied) in [(Permissions::Read, 3), (Permissions::ReadExecute, 3), (Permissions::ReadWrite, 4)] {
             let (host, tlb) = (Host::new(64), Notes::default());
             let mut parent = AddressSpace::<F, Host>::new(host.clone()).unwrap();
-            parent.map_frames(&tlb, range(GIB, 3 * PAGE), Frame(7), permissions, Foreign::Normal).unwrap();
+            parent.map_no_frames(&tlb, range(GIB, 3 * PAGE), Frame(7), permissions, Foreign::Normal).unwrap();
             assert_eq!(tlb.take().last(), Some(&Told::Published));
             assert_eq!(parent.usage(), Usage { resident: 0, reserved: 0, tables: 4 });
             let child = parent.fork(&tlb, Share::Level3).unwrap();

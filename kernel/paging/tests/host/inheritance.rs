@@ -4,7 +4,7 @@ use graft_paging::{
     AddressSpace, Error, Foreign, Frame, Inherit, Kind, Memory, Permissions, Purpose, Reach, Reservation, Share, Usage,
 };
 
-use crate::memory::{GIB, Host, MEMORY, MIB, Notes, PAGE, Told, at, range, space, write};
+use crate::memory::{GIB, Host, MEMORY, MIB, MapAnything, Notes, PAGE, Told, at, range, space, write};
 
 const OURS: Reservation = Reservation { permissions: Permissions::ReadWrite, inherit: Inherit::No };
 
@@ -40,7 +40,7 @@ cases! {
             let (host, tlb) = (Host::new(64), Notes::default());
             let mut space = space::<F>(&host, &[(from + PAGE, PAGE)]);
             let frame = host.allocate(Purpose::Page).unwrap();
-            space.map_pages(&tlb, range(from, PAGE), Permissions::ReadWrite, Kind::Shared, |_| frame).unwrap();
+            space.map_own_pages(&tlb, range(from, PAGE), Permissions::ReadWrite, Kind::Shared, |_| frame).unwrap();
             let bytes = if to.is_multiple_of(2 * MIB) { 2 * MIB } else { 2 * PAGE };
             space.relocate(&tlb, range(from, bytes), range(to, bytes)).unwrap();
             let moved = space.translate(at(to)).unwrap();
@@ -59,7 +59,7 @@ cases! {
             let (host, tlb) = (Host::new(64), Notes::default());
             let mut space = space::<F>(&host, &[(GIB, PAGE), (GIB + 2 * PAGE, PAGE), (2 * GIB, PAGE)]);
             let frame = host.allocate(Purpose::Page).unwrap();
-            space.map_pages(&tlb, range(GIB + PAGE, PAGE), Permissions::ReadWrite, Kind::Shared, |_| frame).unwrap();
+            space.map_own_pages(&tlb, range(GIB + PAGE, PAGE), Permissions::ReadWrite, Kind::Shared, |_| frame).unwrap();
             let mut snapshot = space.snapshot(&tlb, share).unwrap();
             let before = host.in_use();
             let pages = |space: &AddressSpace<F, Host>| [0, 2, 1].map(|page| space.translate(at(GIB + page * PAGE)).unwrap().page.frame);
@@ -71,7 +71,7 @@ cases! {
                 let all: Vec<Frame> = std::iter::from_fn(|| host.allocate(Purpose::Page)).collect();
                 space.restore(&tlb, &mut snapshot).unwrap();
                 assert_eq!(pages(&space), found, "{share:?}");
-                all.into_iter().for_each(|frame| host.free(frame, Purpose::Page));
+                all.into_iter().for_each(|frame| host.give_back(frame));
                 assert_eq!(host.in_use(), before, "{share:?}");
                 assert!(space.translate(at(GIB + PAGE)).unwrap().writable_now);
             }
@@ -112,7 +112,7 @@ cases! {
         let mut parent = space::<F>(&host, &[(GIB, PAGE)]);
         parent.reserve(&tlb, range(GIB + PAGE, 2 * PAGE), OURS).unwrap();
         write(&mut parent, GIB + PAGE);
-        parent.map_frames(&tlb, range(GIB + 4 * PAGE, PAGE), Frame(7), Permissions::ReadWrite, Foreign::Device).unwrap();
+        parent.map_no_frames(&tlb, range(GIB + 4 * PAGE, PAGE), Frame(7), Permissions::ReadWrite, Foreign::Device).unwrap();
         for (page, copied) in [(1, 4), (2, 4), (4, 4), (5, 1)] {
             let before = host.in_use();
             let child = parent.fork(&tlb, Share::Level1).unwrap();
@@ -144,7 +144,7 @@ cases! {
         let (host, tlb) = (Host::new(64), Notes::default());
         let mut space = AddressSpace::<F, Host>::new(host.clone()).unwrap();
         for (start, foreign) in [(0, Foreign::Normal), (MIB, Foreign::Device)] {
-            space.map_frames(&tlb, range(start, PAGE), Frame(7), Permissions::ReadWrite, foreign).unwrap();
+            space.map_no_frames(&tlb, range(start, PAGE), Frame(7), Permissions::ReadWrite, foreign).unwrap();
             let page = range(start, PAGE);
             space.protect(&tlb, page, Permissions::ReadWrite).unwrap();
             space.protect(&tlb, page, Permissions::Read).unwrap();
@@ -167,7 +167,7 @@ cases! {
         let page = range(0, PAGE);
         let refused = |permissions| Err(Error::Unsuitable(at(0), permissions));
         for mapped in [Permissions::Read, Permissions::ReadWrite] {
-            space.map_pages(&tlb, page, mapped, Kind::Shared, |_| frame).unwrap();
+            space.map_own_pages(&tlb, page, mapped, Kind::Shared, |_| frame).unwrap();
             space.protect(&tlb, page, mapped).unwrap();
             assert_eq!(space.protect(&tlb, page, Permissions::ReadExecute), refused(Permissions::ReadExecute));
             assert_eq!(space.translate(at(0)).unwrap().page.permissions, mapped);
@@ -208,7 +208,7 @@ cases! {
         {
             let error = space.reserve(&tlb, range(start, bytes), MEMORY);
             assert_eq!(error, Err(Error::Occupied(at(occupied))));
-            let error = space.map_frames(&tlb, range(start, PAGE), Frame(7), Permissions::Read, Foreign::Normal);
+            let error = space.map_no_frames(&tlb, range(start, PAGE), Frame(7), Permissions::Read, Foreign::Normal);
             assert_eq!(error.is_err(), start != 0 && start != GIB + PAGE);
             let _ = space.unmap(&tlb, range(GIB + PAGE, PAGE));
             let _ = space.unmap(&tlb, range(0, PAGE));

@@ -16,11 +16,64 @@ macro_rules! cases {
     )* };
 }
 
+/// The functions of `Memory` that a memory around another one has from that: all but those for allocating and for commitments.
+macro_rules! forward_memory {
+    ($field:tt) => {
+        unsafe fn free(&self, frame: Frame, purpose: Purpose) {
+            // SAFETY: the caller's promise, here and in what follows.
+            unsafe { self.$field.free(frame, purpose) };
+        }
+
+        unsafe fn load(&self, table: Frame, index: usize) -> u64 {
+            // SAFETY: as above.
+            unsafe { self.$field.load(table, index) }
+        }
+
+        unsafe fn store(&self, table: Frame, index: usize, raw: u64) {
+            // SAFETY: as above.
+            unsafe { self.$field.store(table, index, raw) };
+        }
+
+        unsafe fn references(&self, frame: Frame) -> &AtomicU32 {
+            // SAFETY: as above.
+            unsafe { self.$field.references(frame) }
+        }
+
+        unsafe fn counts(&self, table: Frame) -> &TableCounts {
+            // SAFETY: as above.
+            unsafe { self.$field.counts(table) }
+        }
+
+        unsafe fn zero(&self, frame: Frame) {
+            // SAFETY: as above.
+            unsafe { self.$field.zero(frame) };
+        }
+
+        unsafe fn copy(&self, from: Frame, to: Frame) {
+            // SAFETY: as above.
+            unsafe { self.$field.copy(from, to) };
+        }
+
+        fn zero_page(&self) -> Frame {
+            self.$field.zero_page()
+        }
+
+        fn is_same(&self, other: &Self) -> bool {
+            self.$field.is_same(&other.$field)
+        }
+
+        fn invalidate_all(&self) {
+            self.$field.invalidate_all();
+        }
+    };
+}
+
 mod addresses;
 mod bits;
 mod books;
 mod commit;
 mod costs;
+mod halves;
 mod inheritance;
 mod memory;
 mod pieces;

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use graft_paging::{
-    AddressSpace, Format, Frame, Inherit, Memory, OutOfMemory, Permissions, Purpose, Reach, Reservation, TableCounts,
-    Tlb, VirtAddr, VirtRange,
+    AddressSpace, Error, Foreign, Format, Frame, Inherit, Kind, Memory, OutOfMemory, Permissions, Purpose, Reach,
+    Reservation, TableCounts, Tlb, VirtAddr, VirtRange,
 };
 
 /// Number of the first frame, which is the page of zeroes.
@@ -22,10 +22,15 @@ struct Frames {
     counts: Box<[TableCounts]>,
     free: Mutex<Free>,
     total: usize,
+    /// How often all TLBs were told to forget everything.
+    forgotten: AtomicU32,
 }
 
 struct Free {
     numbers: Vec<u64>,
+    /// Tables among the frames in use, and how many there may be.
+    tables: usize,
+    tables_most: usize,
     /// May be below zero for a moment: what a copy has taken, while a relative who shared it drops it.
     committed: isize,
 }
@@ -59,13 +64,38 @@ impl Host {
             words: Box::into_raw(words).cast(),
             references: (0..=frames).map(|_| AtomicU32::new(0)).collect(),
             counts: (0..=frames).map(|_| TableCounts::default()).collect(),
-            free: Mutex::new(Free { numbers: (1..=frames as u64).rev().collect(), committed: 0 }),
+            free: Mutex::new(Free {
+                numbers: (1..=frames as u64).rev().collect(),
+                tables: 0,
+                tables_most: usize::MAX,
+                committed: 0,
+            }),
             total: frames,
+            forgotten: AtomicU32::new(0),
         }))
     }
 
     pub fn in_use(&self) -> usize {
         self.0.total - self.0.free.lock().unwrap().numbers.len()
+    }
+
+    /// How often all TLBs were told to forget everything.
+    pub fn forgotten(&self) -> u32 {
+        self.0.forgotten.load(Relaxed)
+    }
+
+    /// Takes a page back that a test has allocated.
+    pub fn give_back(&self, page: Frame) {
+        #[expect(unsafe_code, reason = "what a test has allocated it may free")]
+        // SAFETY: the test has unmapped it wherever it was mapped.
+        unsafe {
+            self.free(page, Purpose::Page);
+        }
+    }
+
+    /// From now on no more than so many tables at a time.
+    pub fn limit_tables(&self, most: usize) {
+        self.0.free.lock().unwrap().tables_most = most;
     }
 
     pub fn committed(&self) -> isize {
@@ -112,18 +142,22 @@ impl Host {
 #[expect(unsafe_code, reason = "implementing Memory is a promise")]
 // SAFETY: frames come from a free list behind a lock; descriptors are atomics; references and counts are distinct and never move.
 unsafe impl Memory for Host {
-    fn allocate(&self, _purpose: Purpose) -> Option<Frame> {
+    fn allocate(&self, purpose: Purpose) -> Option<Frame> {
         let mut free = self.0.free.lock().unwrap();
-        if free.numbers.len() as isize <= free.committed {
+        let is_table = purpose == Purpose::Table;
+        if free.numbers.len() as isize <= free.committed || is_table && free.tables == free.tables_most {
             return None;
         }
         let number = free.numbers.pop()?;
+        free.tables += usize::from(is_table);
         self.0.references[number as usize].store(1, Relaxed);
         Some(Frame(BASE + number))
     }
 
-    fn free(&self, frame: Frame, _purpose: Purpose) {
-        self.0.free.lock().unwrap().numbers.push(frame.0 - BASE);
+    unsafe fn free(&self, frame: Frame, purpose: Purpose) {
+        let mut free = self.0.free.lock().unwrap();
+        free.numbers.push(frame.0 - BASE);
+        free.tables -= usize::from(purpose == Purpose::Table);
     }
 
     fn commit(&self, frames: u64) -> Result<(), OutOfMemory> {
@@ -139,49 +173,49 @@ unsafe impl Memory for Host {
         self.0.free.lock().unwrap().committed -= frames as isize;
     }
 
-    fn allocate_committed(&self, _purpose: Purpose) -> Option<Frame> {
+    fn allocate_committed(&self, purpose: Purpose) -> Option<Frame> {
         let mut free = self.0.free.lock().unwrap();
         if free.committed <= 0 {
             return None;
         }
         let number = free.numbers.pop().expect("what is committed is there");
         free.committed -= 1;
+        free.tables += usize::from(purpose == Purpose::Table);
         self.0.references[number as usize].store(1, Relaxed);
         Some(Frame(BASE + number))
     }
 
-    fn free_committed(&self, frame: Frame, _purpose: Purpose) {
+    unsafe fn free_committed(&self, frame: Frame, purpose: Purpose) {
         let mut free = self.0.free.lock().unwrap();
         free.numbers.push(frame.0 - BASE);
+        free.tables -= usize::from(purpose == Purpose::Table);
         free.committed += 1;
     }
 
-    fn load(&self, table: Frame, index: usize) -> u64 {
+    unsafe fn load(&self, table: Frame, index: usize) -> u64 {
         self.descriptor(table, index).load(Relaxed)
     }
 
-    fn store(&self, table: Frame, index: usize, raw: u64) {
+    unsafe fn store(&self, table: Frame, index: usize, raw: u64) {
         self.descriptor(table, index).store(raw, Relaxed);
     }
 
-    fn references(&self, frame: Frame) -> &AtomicU32 {
+    unsafe fn references(&self, frame: Frame) -> &AtomicU32 {
         &self.0.references[(frame.0 - BASE) as usize]
     }
 
-    fn counts(&self, table: Frame) -> &TableCounts {
+    unsafe fn counts(&self, table: Frame) -> &TableCounts {
         &self.0.counts[(table.0 - BASE) as usize]
     }
 
-    fn zero(&self, frame: Frame) {
-        #[expect(unsafe_code, reason = "a frame at once")]
+    unsafe fn zero(&self, frame: Frame) {
         // SAFETY: a frame is 512 words, and this one belongs to the caller alone.
         unsafe {
             self.pointer(frame, 0).write_bytes(0, 512);
         }
     }
 
-    fn copy(&self, from: Frame, to: Frame) {
-        #[expect(unsafe_code, reason = "a frame at once")]
+    unsafe fn copy(&self, from: Frame, to: Frame) {
         // SAFETY: frames are 512 words each and do not overlap; nobody writes to the one, and the other belongs to the caller alone.
         unsafe {
             self.pointer(to, 0).copy_from_nonoverlapping(self.pointer(from, 0), 512);
@@ -190,6 +224,14 @@ unsafe impl Memory for Host {
 
     fn zero_page(&self) -> Frame {
         Frame(BASE)
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    fn invalidate_all(&self) {
+        self.0.forgotten.fetch_add(1, Relaxed);
     }
 }
 
@@ -211,7 +253,9 @@ impl Notes {
     }
 }
 
-impl Tlb for Notes {
+#[expect(unsafe_code, reason = "implementing Tlb is a promise")]
+// SAFETY: no processor walks these tables.
+unsafe impl Tlb for Notes {
     fn publish(&self) {
         self.0.borrow_mut().push(Told::Published);
     }
@@ -230,6 +274,56 @@ pub fn at(address: u64) -> VirtAddr {
 }
 
 pub const MEMORY: Reservation = Reservation { permissions: Permissions::ReadWrite, inherit: Inherit::Yes };
+
+/// Mapping whatever a test has at hand.
+pub trait MapAnything<M: Memory> {
+    /// [`AddressSpace::map_pages`] of pages that the test has allocated.
+    fn map_own_pages(
+        &mut self,
+        tlb: &Notes,
+        range: VirtRange,
+        permissions: Permissions,
+        kind: Kind,
+        frame: impl Fn(u64) -> Frame,
+    ) -> Result<(), Error>;
+
+    /// [`AddressSpace::map_frames`] of frames that nobody has.
+    fn map_no_frames(
+        &mut self,
+        tlb: &Notes,
+        range: VirtRange,
+        first: Frame,
+        permissions: Permissions,
+        foreign: Foreign,
+    ) -> Result<(), Error>;
+}
+
+#[expect(unsafe_code, reason = "nothing reads or writes through these tables but the test")]
+impl<F: Format, M: Memory> MapAnything<M> for AddressSpace<F, M> {
+    fn map_own_pages(
+        &mut self,
+        tlb: &Notes,
+        range: VirtRange,
+        permissions: Permissions,
+        kind: Kind,
+        frame: impl Fn(u64) -> Frame,
+    ) -> Result<(), Error> {
+        // SAFETY: the test has allocated the pages and keeps a reference to each.
+        unsafe { self.map_pages(tlb, range, permissions, kind, frame) }
+    }
+
+    fn map_no_frames(
+        &mut self,
+        tlb: &Notes,
+        range: VirtRange,
+        first: Frame,
+        permissions: Permissions,
+        foreign: Foreign,
+    ) -> Result<(), Error> {
+        // SAFETY: there is no memory at all where the test says.
+        unsafe { self.map_frames(tlb, range, first, permissions, foreign) }
+    }
+}
 
 /// A space with these ranges reserved, the first page of each written.
 pub fn space<F: Format>(host: &Host, ranges: &[(u64, u64)]) -> AddressSpace<F, Host> {

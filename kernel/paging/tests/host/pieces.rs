@@ -1,6 +1,8 @@
 //! What goes in pieces: how much a step does, and what a refusal and a step that is the last one leave behind.
 
-use graft_paging::{Budget, Change, Error, Frame, Operation, Permissions, Progress, Promise, Share};
+use graft_paging::{
+    AddressSpace, Budget, Change, Error, Format, Frame, Operation, Permissions, Progress, Promise, Share,
+};
 
 use crate::memory::{GIB, Host, MIB, Notes, PAGE, at, range, space, write};
 
@@ -11,6 +13,18 @@ const FREED: usize = 516;
 
 fn no_frame(_: u64) -> Frame {
     unreachable!("no pages are mapped")
+}
+
+fn step<F: Format>(
+    space: &mut AddressSpace<F, Host>,
+    tlb: &Notes,
+    operation: &mut Operation<Host>,
+) -> Result<Progress, Error> {
+    #[expect(unsafe_code, reason = "no existing frames are mapped")]
+    // SAFETY: nothing is mapped by the changes here.
+    unsafe {
+        space.step(tlb, operation, STEP, no_frame, |_, _| {})
+    }
 }
 
 cases! {
@@ -48,7 +62,7 @@ cases! {
         let mut operation = Operation::new(host.clone(), range(GIB, 4 * MIB), Change::Protect(Permissions::Read));
         let mut steps = 1;
         let refusal = loop {
-            match owner.step(&tlb, &mut operation, STEP, no_frame, |_, _| {}) {
+            match step(&mut owner, &tlb, &mut operation) {
                 Ok(Progress::More) => steps += 1,
                 Ok(Progress::Done) => panic!("a hole was protected"),
                 Err(error) => break error,
@@ -73,7 +87,7 @@ cases! {
         let child = parent.fork(&tlb, Share::Level1).unwrap();
         let mut operation = Operation::new(host.clone(), range(GIB, 4 * MIB), Change::Protect(Permissions::Read));
         let mut applied = GIB;
-        while parent.step(&tlb, &mut operation, STEP, no_frame, |_, _| {}).unwrap() == Progress::More {
+        while step(&mut parent, &tlb, &mut operation).unwrap() == Progress::More {
             assert!(operation.applied_to() >= applied);
             applied = operation.applied_to();
             let permissions = |address| parent.translate(at(address)).map(|found| found.page.permissions);

@@ -26,37 +26,7 @@ unsafe impl Memory for Interrupted {
         self.host.allocate(purpose)
     }
 
-    fn free(&self, frame: Frame, purpose: Purpose) {
-        self.host.free(frame, purpose);
-    }
-
-    fn load(&self, table: Frame, index: usize) -> u64 {
-        self.host.load(table, index)
-    }
-
-    fn store(&self, table: Frame, index: usize, raw: u64) {
-        self.host.store(table, index, raw);
-    }
-
-    fn references(&self, frame: Frame) -> &AtomicU32 {
-        self.host.references(frame)
-    }
-
-    fn counts(&self, table: Frame) -> &TableCounts {
-        self.host.counts(table)
-    }
-
-    fn zero(&self, frame: Frame) {
-        self.host.zero(frame);
-    }
-
-    fn copy(&self, from: Frame, to: Frame) {
-        self.host.copy(from, to);
-    }
-
-    fn zero_page(&self) -> Frame {
-        self.host.zero_page()
-    }
+    forward_memory!(host);
 
     fn commit(&self, frames: u64) -> Result<(), OutOfMemory> {
         self.host.commit(frames)
@@ -70,8 +40,9 @@ unsafe impl Memory for Interrupted {
         self.host.allocate_committed(purpose)
     }
 
-    fn free_committed(&self, frame: Frame, purpose: Purpose) {
-        self.host.free_committed(frame, purpose);
+    unsafe fn free_committed(&self, frame: Frame, purpose: Purpose) {
+        // SAFETY: the caller's promise.
+        unsafe { self.host.free_committed(frame, purpose) };
     }
 }
 

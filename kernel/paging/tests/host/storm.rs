@@ -11,7 +11,7 @@ use graft_paging::{
     AArch64, Access, AddressSpace, Error, Fault, Frame, Inherit, Kind, Permissions, Reservation, Share, Snapshot,
 };
 
-use crate::memory::{GIB, Host, MEMORY, MIB, Notes, PAGE, at, range};
+use crate::memory::{GIB, Host, MEMORY, MIB, MapAnything, Notes, PAGE, at, range};
 
 type Space = AddressSpace<AArch64, Host>;
 
@@ -193,7 +193,7 @@ impl Process {
         } else if random.below(3) > 0 {
             let first = random.below(common.frames.len() - 1);
             let frame = |page| common.frames[first + page as usize];
-            change(|| space.map_pages(&tlb, place, Permissions::ReadWrite, Kind::Shared, frame)).unwrap();
+            change(|| space.map_own_pages(&tlb, place, Permissions::ReadWrite, Kind::Shared, frame)).unwrap();
         } else {
             change(|| space.reserve(&tlb, place, Reservation { inherit: Inherit::No, ..MEMORY })).unwrap();
             resolve(space, start, Access::Write);

@@ -132,7 +132,7 @@ impl<A: Architecture> Shared<A> {
         };
         let zeroes = machine.allocate(Purpose::Page);
         let shared = Shared(Arc::new(machine));
-        shared.zero(zeroes);
+        (0..WORDS).for_each(|word| shared.0.write(zeroes, word, 0));
         shared
     }
 }
@@ -150,7 +150,7 @@ unsafe impl<A: Architecture> Memory for Shared<A> {
         Some(self.0.allocate(purpose))
     }
 
-    fn free(&self, frame: Frame, purpose: Purpose) {
+    unsafe fn free(&self, frame: Frame, purpose: Purpose) {
         let state = self.0.state(frame);
         assert_eq!(state.purpose, purpose);
         state.life.with_mut(|_| ());
@@ -172,12 +172,13 @@ unsafe impl<A: Architecture> Memory for Shared<A> {
         Some(self.0.allocate(purpose))
     }
 
-    fn free_committed(&self, frame: Frame, purpose: Purpose) {
-        self.free(frame, purpose);
+    unsafe fn free_committed(&self, frame: Frame, purpose: Purpose) {
+        // SAFETY: the caller's promise.
+        unsafe { self.free(frame, purpose) };
         self.0.committed.fetch_add(1, Relaxed);
     }
 
-    fn load(&self, table: Frame, index: usize) -> u64 {
+    unsafe fn load(&self, table: Frame, index: usize) -> u64 {
         if index >= SLOTS {
             return 0;
         }
@@ -188,7 +189,7 @@ unsafe impl<A: Architecture> Memory for Shared<A> {
         raw
     }
 
-    fn store(&self, table: Frame, index: usize, raw: u64) {
+    unsafe fn store(&self, table: Frame, index: usize, raw: u64) {
         if index >= SLOTS {
             return;
         }
@@ -205,26 +206,33 @@ unsafe impl<A: Architecture> Memory for Shared<A> {
         }
     }
 
-    fn references(&self, frame: Frame) -> &AtomicU32 {
+    unsafe fn references(&self, frame: Frame) -> &AtomicU32 {
         &self.0.state(frame).references
     }
 
-    fn counts(&self, table: Frame) -> &TableCounts {
+    unsafe fn counts(&self, table: Frame) -> &TableCounts {
         &self.0.state(table).counts
     }
 
-    fn zero(&self, frame: Frame) {
+    unsafe fn zero(&self, frame: Frame) {
         match self.0.state(frame).purpose {
-            Purpose::Table => (0..SLOTS).for_each(|index| self.store(frame, index, 0)),
+            // SAFETY: the caller's promise.
+            Purpose::Table => (0..SLOTS).for_each(|index| unsafe { self.store(frame, index, 0) }),
             Purpose::Page => (0..WORDS).for_each(|word| self.0.write(frame, word, 0)),
         }
     }
 
-    fn copy(&self, from: Frame, to: Frame) {
+    unsafe fn copy(&self, from: Frame, to: Frame) {
         (0..WORDS).for_each(|word| self.0.write(to, word, self.0.read(from, word)));
     }
 
     fn zero_page(&self) -> Frame {
         Frame(BASE)
     }
+
+    fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    fn invalidate_all(&self) {}
 }

@@ -5,6 +5,7 @@
 
 mod machine;
 #[path = "../model/mmu.rs"]
+#[allow(dead_code, reason = "the model uses the rest of it")]
 mod mmu;
 mod process;
 

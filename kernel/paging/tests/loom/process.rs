@@ -137,7 +137,9 @@ impl<A: Architecture> Process<A> {
     }
 }
 
-impl<A: Architecture> Tlb for Process<A> {
+#[expect(unsafe_code, reason = "implementing Tlb is a promise")]
+// SAFETY: what an invalidation must reach is gone from the caches of all cores when it returns.
+unsafe impl<A: Architecture> Tlb for Process<A> {
     /// `DSB ISHST`: what was stored before is seen by whoever sees what is stored after.
     fn publish(&self) {
         fence(Release);

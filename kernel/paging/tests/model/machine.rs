@@ -105,6 +105,9 @@ pub struct Machine<A> {
 }
 
 impl<A: Architecture> Machine<A> {
+    /// A table descriptor that leads to no memory: present, and accessed.
+    pub const TRAP: u64 = 0x7777_7000 | 1 << 5 | 1;
+
     pub fn new(frames: usize, universe: Vec<u64>) -> Self {
         let mut interesting = [false; 512];
         for &address in &universe {
@@ -454,12 +457,13 @@ unsafe impl<A: Architecture> Memory for Shared<A> {
         frame
     }
 
-    fn free_committed(&self, frame: Frame, purpose: Purpose) {
-        self.free(frame, purpose);
+    unsafe fn free_committed(&self, frame: Frame, purpose: Purpose) {
+        // SAFETY: the caller's promise.
+        unsafe { self.free(frame, purpose) };
         self.committed.set(self.committed.get() + 1);
     }
 
-    fn free(&self, frame: Frame, purpose: Purpose) {
+    unsafe fn free(&self, frame: Frame, purpose: Purpose) {
         let number = self.number(frame);
         if self.in_use[number].replace(None) != Some(purpose) {
             self.violate(format!("{frame:?} freed twice, or as something it was not"));
@@ -476,7 +480,7 @@ unsafe impl<A: Architecture> Memory for Shared<A> {
         self.free.borrow_mut().push(number as u64);
     }
 
-    fn load(&self, table: Frame, index: usize) -> u64 {
+    unsafe fn load(&self, table: Frame, index: usize) -> u64 {
         // Only where it makes a difference: what others do elsewhere might as well happen a little later.
         if self.interesting[index]
             && A::may_change_while_shared(self.word(table, index).get())
@@ -487,7 +491,7 @@ unsafe impl<A: Architecture> Memory for Shared<A> {
         self.word(table, index).get()
     }
 
-    fn store(&self, table: Frame, index: usize, raw: u64) {
+    unsafe fn store(&self, table: Frame, index: usize, raw: u64) {
         if self.interesting[index] {
             self.interleave(Point::Change);
         }
@@ -504,24 +508,34 @@ unsafe impl<A: Architecture> Memory for Shared<A> {
         }
     }
 
-    fn references(&self, frame: Frame) -> &AtomicU32 {
+    unsafe fn references(&self, frame: Frame) -> &AtomicU32 {
         &self.references[self.number(frame)]
     }
 
-    fn counts(&self, table: Frame) -> &TableCounts {
+    unsafe fn counts(&self, table: Frame) -> &TableCounts {
         &self.counts[self.number(table)]
     }
 
-    fn zero(&self, frame: Frame) {
+    unsafe fn zero(&self, frame: Frame) {
         (0..512).for_each(|word| self.word(frame, word).set(0));
     }
 
-    fn copy(&self, from: Frame, to: Frame) {
+    unsafe fn copy(&self, from: Frame, to: Frame) {
         (0..512).for_each(|word| self.word(to, word).set(self.word(from, word).get()));
     }
 
     fn zero_page(&self) -> Frame {
         Frame(BASE)
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+
+    fn invalidate_all(&self) {
+        self.interleave(Point::Change);
+        self.cores.borrow_mut().iter_mut().for_each(|core| core.cached.clear());
+        self.speculate();
     }
 }
 
@@ -531,7 +545,9 @@ pub struct AsidTlb<A> {
     pub asid: u16,
 }
 
-impl<A: Architecture> Tlb for AsidTlb<A> {
+#[expect(unsafe_code, reason = "implementing Tlb is a promise")]
+// SAFETY: what an invalidation must reach is gone from the caches of all cores when it returns.
+unsafe impl<A: Architecture> Tlb for AsidTlb<A> {
     fn publish(&self) {}
 
     fn upgrade(&self, page: VirtAddr) {

@@ -83,7 +83,7 @@ impl<A: Architecture + 'static> World<A> {
         let memory = Shared(machine.clone());
         let shared = [(); SHARED_PAGES].map(|()| {
             let frame = memory.allocate(Purpose::Page).expect("a new machine has memory");
-            memory.zero(frame);
+            WORDS.iter().for_each(|&word| machine.word(frame, word).set(0));
             frame
         });
         let world = Rc::new(World {
@@ -123,6 +123,17 @@ impl<A: Architecture + 'static> World<A> {
             space.destroy(&AsidTlb { machine: self.machine.clone(), asid: u16::MAX });
             return;
         }
+        let mut space = space;
+        // What follows one of these finds that it is not memory.
+        let set_trap = |index| {
+            #[expect(unsafe_code, reason = "no core of the machine walks there")]
+            // SAFETY: programs have no address of the kernel's half.
+            unsafe {
+                space.set_kernel_entry(index, Machine::<A>::TRAP);
+            }
+        };
+        // In one moment: another core must not find the slot still empty.
+        self.machine.look(|| (A::USER_ENTRIES..512).for_each(set_trap));
         let (root, asid) = (space.root(), self.next_asid.get());
         let (space, oracle) = (RefCell::new(Some(space)), RefCell::new(oracle));
         let process = Process { space, oracle, asid, root, sharing: Cell::new(sharing), claimed: Cell::new(false) };
@@ -190,8 +201,13 @@ impl<A: Architecture + 'static> World<A> {
         let first = self.machine.foreign_frame();
         let Some(process) = self.process(slot) else { return Ok(()) };
         let tlb = self.tlb(&process);
-        let Some(result) = self.attempt(&process, |space| space.map_frames(&tlb, range, first, permissions, kind))
-        else {
+        let Some(result) = self.attempt(&process, |space| {
+            #[expect(unsafe_code, reason = "frames beyond the machine's")]
+            // SAFETY: there is no memory.
+            unsafe {
+                space.map_frames(&tlb, range, first, permissions, kind)
+            }
+        }) else {
             return Ok(());
         };
         let free = process.oracle.borrow().is_free(range);
@@ -212,9 +228,13 @@ impl<A: Architecture + 'static> World<A> {
         let Some(process) = self.process(slot) else { return Ok(()) };
         let tlb = self.tlb(&process);
         let frame = |number| self.shared[number as usize];
-        let Some(result) =
-            self.attempt(&process, |space| space.map_pages(&tlb, range, permissions, Kind::Shared, frame))
-        else {
+        let Some(result) = self.attempt(&process, |space| {
+            #[expect(unsafe_code, reason = "the world's own pages")]
+            // SAFETY: the world has a reference to each.
+            unsafe {
+                space.map_pages(&tlb, range, permissions, Kind::Shared, frame)
+            }
+        }) else {
             return Ok(());
         };
         let free = process.oracle.borrow().is_free(range);
@@ -269,7 +289,11 @@ impl<A: Architecture + 'static> World<A> {
         (0..SNAPSHOTS).for_each(|number| self.forget(number));
         for frame in self.shared {
             if self.machine.count(frame) == 1 {
-                Shared(self.machine.clone()).free(frame, Purpose::Page);
+                #[expect(unsafe_code, reason = "the world's own pages")]
+                // SAFETY: the world's is the last reference.
+                unsafe {
+                    Shared(self.machine.clone()).free(frame, Purpose::Page);
+                }
             }
         }
     }

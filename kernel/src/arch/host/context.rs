@@ -7,21 +7,20 @@ use crate::arch::Trap;
 #[repr(C, align(16))]
 pub struct Context {
     /// General-purpose registers.
-    pub x: [u64; 31],
+    pub(super) x: [u64; 31],
     /// Stack pointer.
-    pub sp: u64,
+    pub(super) sp: u64,
     /// Where to go on.
-    pub pc: u64,
+    pub(super) pc: u64,
     /// The thread's own word.
-    pub thread_pointer: u64,
+    pub(super) thread_pointer: u64,
 }
 
-/// Bytes of every instruction.
-const INSTRUCTION: u64 = 4;
-
 impl Context {
+    /// Bytes of every instruction.
+    pub(super) const INSTRUCTION: u64 = 4;
     /// What the address of an instruction is a multiple of.
-    pub const ENTRY_ALIGNMENT: u64 = INSTRUCTION;
+    pub const ENTRY_ALIGNMENT: u64 = Self::INSTRUCTION;
     /// What a stack pointer is a multiple of.
     pub const STACK_ALIGNMENT: u64 = 16;
 
@@ -67,12 +66,12 @@ impl Context {
 
     /// Makes the registers of a thread that has made a call those before it.
     pub fn rewind(&mut self) {
-        self.pc -= INSTRUCTION;
+        self.pc -= Self::INSTRUCTION;
     }
 
     /// Takes [`rewind`](Self::rewind) back.
     pub fn advance(&mut self) {
-        self.pc += INSTRUCTION;
+        self.pc += Self::INSTRUCTION;
     }
 }
 
@@ -91,12 +90,4 @@ pub struct Entries {
     pub call: unsafe fn(*mut Context) -> *mut Context,
     /// Answers every other trap.
     pub trap: unsafe fn(*mut Context, Trap) -> *mut Context,
-}
-
-/// Leaves the kernel for the thread whose registers these are.
-///
-/// # Safety
-/// The context is the calling core's alone.
-pub unsafe fn resume(_context: *mut Context) -> ! {
-    unimplemented!("no program runs on the host yet")
 }

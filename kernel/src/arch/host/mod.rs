@@ -8,13 +8,15 @@ pub mod interrupts;
 pub mod memory;
 pub mod mmu;
 pub mod power;
+pub mod processor;
 pub mod timer;
 pub mod tlb;
 
 pub(crate) use context::entries;
-pub use context::{Context, Entries, resume};
+pub use context::{Context, Entries};
 pub use graft_boot::MAX_CORES;
 pub use graft_paging::AArch64 as Format;
+pub use processor::resume;
 
 use std::cell::Cell;
 use std::thread_local;

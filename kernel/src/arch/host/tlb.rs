@@ -1,5 +1,6 @@
-//! TLB maintenance. The host's cores translate by a walk each time: they keep nothing.
+//! TLB maintenance, which reaches every core at once: see `mmu.rs`.
 
+use super::mmu;
 use graft_paging::{Reach, VirtRange};
 use std::sync::atomic::{Ordering, fence};
 
@@ -9,11 +10,13 @@ pub fn publish() {
 }
 
 /// Descriptors in a range have lost permission, or lead elsewhere.
-pub fn invalidate(_asid: u16, _range: VirtRange, _reach: Reach) {
+pub fn invalidate(asid: u16, range: VirtRange, reach: Reach) {
     fence(Ordering::SeqCst);
+    mmu::invalidate_range(asid, range, reach);
 }
 
 /// Everything, of every address space.
 pub fn invalidate_all() {
     fence(Ordering::SeqCst);
+    mmu::invalidate(|_, _| true);
 }

@@ -369,7 +369,7 @@ mod tests {
             tables.descriptors.insert(descriptor, (0x80000 + place) | (1 << 11) | 3);
         }
         let mut cluster = Cluster::new(1);
-        let mut fetch = |cluster: &mut Cluster| {
+        let fetch = |cluster: &mut Cluster| {
             let before = cluster.counts().tlb;
             cluster.fetch(0, 0, 0x80000, &REGIME, &tables);
             cluster.counts().tlb - before

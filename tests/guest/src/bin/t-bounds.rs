@@ -10,7 +10,7 @@ extern crate alloc;
 use alloc::vec::Vec;
 use core::hint::spin_loop;
 
-use graft_rt::abi::{PAGE_SIZE, THREADS_MAX};
+use graft_rt::abi::{PAGE_SIZE, ProcessState, THREADS_MAX};
 use graft_rt::memory::Shared;
 use graft_rt::process::{self, yield_now};
 use graft_rt::test::{Bare, FreeFrames, Report, claim_end, claim_success};
@@ -29,14 +29,15 @@ const ROUNDS: u32 = 100;
 fn main(_arguments: Arguments) -> Result<i32, Error> {
     let report = Report::new();
     let frames = FreeFrames::now();
+    hopeless(&report)?;
+    sleepers(&report)?;
+    // By now all cores that there are have come.
     if system::info()?.cores >= 4 {
         beside_a_change(&report, "looks at a process whose memory changes", Talk::Silent, |child| _ = child.info())?;
         beside_a_change(&report, "lines printed beside a thread that prints out of such memory", Talk::Prints, |_| {
             print!("\r");
         })?;
     }
-    hopeless(&report)?;
-    sleepers(&report)?;
     frames.claim_same(&report, format_args!("after all of it"));
     Ok(report.finish())
 }
@@ -104,8 +105,8 @@ fn beside_a_change(report: &Report, what: &str, talk: Talk, act: impl Fn(&Proces
 /// Requests that would fit but for their tables, or but for what is committed, take nothing from others on the way to their refusal.
 fn hopeless(report: &Report) -> Result<(), Error> {
     let free = system::free_frames()? as usize;
-    // The hogs themselves need some; the tables of such an object are more.
-    let bytes = (free - free / 1024) * PAGE_SIZE;
+    // The processes here need fewer frames than are left out; the tables of such an object are more.
+    let bytes = (free - free / 700) * PAGE_SIZE;
     let hogs = (0..2)
         .map(|_| {
             Process::fork_into(Share::L3, || {
@@ -123,6 +124,11 @@ fn hopeless(report: &Report) -> Result<(), Error> {
         };
         i32::from(work().is_err())
     })?;
+    let mut least = free;
+    while victim.info()?.state != ProcessState::Ended as u32 {
+        least = least.min(system::free_frames()? as usize);
+    }
+    claim!(report, least > free / 2, "{least} of {free} frames stay free beside two that want all");
     claim_success(report, &victim, format_args!("a child that needs 16 pages, beside two that want all"));
     for hog in hogs {
         hog.kill(3)?;

@@ -161,16 +161,16 @@ unsafe impl<F: Format> Memory for Metered<F> {
         Some(frame)
     }
 
-    fn free(&self, frame: Frame, _purpose: Purpose) {
+    unsafe fn free(&self, frame: Frame, _purpose: Purpose) {
         self.0.free.borrow_mut().push(frame.0 - BASE);
     }
 
-    fn load(&self, table: Frame, index: usize) -> u64 {
+    unsafe fn load(&self, table: Frame, index: usize) -> u64 {
         self.add(Event::Load, 1);
         self.state(table).words.borrow()[index]
     }
 
-    fn store(&self, table: Frame, index: usize, raw: u64) {
+    unsafe fn store(&self, table: Frame, index: usize, raw: u64) {
         self.add(Event::Store, 1);
         let state = self.state(table);
         let old = std::mem::replace(&mut state.words.borrow_mut()[index], raw);
@@ -179,25 +179,25 @@ unsafe impl<F: Format> Memory for Metered<F> {
         }
     }
 
-    fn references(&self, frame: Frame) -> &AtomicU32 {
+    unsafe fn references(&self, frame: Frame) -> &AtomicU32 {
         self.settle();
         let references = &self.state(frame).references;
         self.0.asked.set(Some((frame, references.load(Relaxed))));
         references
     }
 
-    fn counts(&self, table: Frame) -> &TableCounts {
+    unsafe fn counts(&self, table: Frame) -> &TableCounts {
         &self.state(table).counts
     }
 
-    fn zero(&self, frame: Frame) {
+    unsafe fn zero(&self, frame: Frame) {
         self.add(Event::Zeroed, PAGE_SIZE);
         let state = self.state(frame);
         state.words.borrow_mut().fill(0);
         state.stamp.set(0);
     }
 
-    fn copy(&self, from: Frame, to: Frame) {
+    unsafe fn copy(&self, from: Frame, to: Frame) {
         self.add(Event::Copied, PAGE_SIZE);
         self.set_stamp(to, self.stamp(from));
     }
@@ -205,6 +205,12 @@ unsafe impl<F: Format> Memory for Metered<F> {
     fn zero_page(&self) -> Frame {
         Frame(BASE)
     }
+
+    fn is_same(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+
+    fn invalidate_all(&self) {}
 }
 
 #[cfg(test)]
@@ -212,17 +218,27 @@ mod tests {
     use super::*;
     use graft_paging::AArch64;
 
+    #[expect(unsafe_code, reason = "as the tree does it")]
+    fn count(memory: &Metered<AArch64>, frame: Frame) -> &AtomicU32 {
+        // SAFETY: nothing leads to a frame of the test's.
+        unsafe { memory.references(frame) }
+    }
+
     #[test]
     fn a_count_that_is_changed_is_told_from_one_that_is_read() {
         let memory = Metered::<AArch64>::default();
         memory.count(true);
         let frame = memory.allocate(Purpose::Page).unwrap();
-        memory.references(frame).fetch_add(1, Relaxed);
-        memory.references(frame).load(Relaxed);
-        memory.references(frame).fetch_sub(1, Relaxed);
-        memory.references(frame).fetch_sub(1, Relaxed);
-        memory.free(frame, Purpose::Page);
-        memory.unseen(|| memory.references(frame).fetch_add(1, Relaxed));
+        count(&memory, frame).fetch_add(1, Relaxed);
+        count(&memory, frame).load(Relaxed);
+        count(&memory, frame).fetch_sub(1, Relaxed);
+        count(&memory, frame).fetch_sub(1, Relaxed);
+        #[expect(unsafe_code, reason = "what a test has allocated it may free")]
+        // SAFETY: mapped nowhere.
+        unsafe {
+            memory.free(frame, Purpose::Page);
+        }
+        memory.unseen(|| count(&memory, frame).fetch_add(1, Relaxed));
         // The same frame again: what is stored into its count by the allocator is no operation of the tree.
         assert_eq!(memory.allocate(Purpose::Page), Some(frame));
         let counts = memory.take();

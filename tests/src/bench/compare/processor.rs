@@ -134,7 +134,9 @@ pub struct Maintenance<'a, F> {
     pub space: usize,
 }
 
-impl<F: Format> Tlb for Maintenance<'_, F> {
+#[expect(unsafe_code, reason = "implementing Tlb is a promise")]
+// SAFETY: nothing walks these tables: what a processor would do is counted, not done.
+unsafe impl<F: Format> Tlb for Maintenance<'_, F> {
     fn publish(&self) {
         // `DSB ISHST`, `ISB`.
         let barriers = if self.cores.machine == Machine::X86_64 { 0 } else { 2 };

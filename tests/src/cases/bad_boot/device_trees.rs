@@ -73,7 +73,7 @@ fn spoiled(build: &Build, what: &'static str, spoil: Spoil, word: &'static str) 
 /// Starts the kernel with `address` in register 0 and perhaps a tree at [`TREE`].
 fn placed(build: &Build, log: &Path, tree: Option<&Path>, address: u64) -> Outcome<Ended> {
     let scratch = Scratch::new();
-    let load = placed::load(build, &scratch, tree, &placed::entry_code(address))?;
+    let load = placed::load(build, &scratch, tree.map(|tree| (tree, TREE)), &placed::entry_code(address))?;
     play(&Machine { load, ..virt(build) }, log, LIMIT)
 }
 

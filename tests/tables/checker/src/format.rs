@@ -26,6 +26,14 @@ impl Vocabulary {
         }
     }
 
+    /// What the public checker has to be told of a new table beside its initialisation: whose it is, or, of a root, which lock is its.
+    pub fn owner(self, number: usize, thread: Thread, frame: u64, root: u64, source: &str) -> Option<String> {
+        let (kind, value) = if frame == root { ("set_root_lock", root + 1) } else { ("set_owner_root", root) };
+        let hint = format!("(kind {kind}) (location {frame:#x}) (value {value:#x})");
+        let line = format!("(hint (id {number}) (tid {thread}) {hint} (src \"{source}:{number}\"))");
+        (self == Vocabulary::El2).then_some(line)
+    }
+
     /// An event as a line without its end, with the operation that it was a part of; `None` for what the vocabulary has no word for.
     pub fn line(self, number: usize, thread: Thread, event: Event, source: &str) -> Option<String> {
         let (head, rest) = match event {

@@ -76,7 +76,10 @@ impl<A: Architecture + 'static> World<A> {
         let mut verdict = Ok(());
         loop {
             let result = process.with(|space| {
-                let result = space.step(&tlb, &mut operation, budget, |page| self.shared[page as usize], |_, _| {});
+                #[expect(unsafe_code, reason = "existing frames are mapped")]
+                // SAFETY: the world has references to its shared pages, and its foreign frames are there for good.
+                let result =
+                    unsafe { space.step(&tlb, &mut operation, budget, |page| self.shared[page as usize], |_, _| {}) };
                 debris.append(space.take_debris());
                 result
             });
@@ -203,7 +206,10 @@ impl<A: Architecture + 'static> World<A> {
         // What stands in both places for a while is not what the oracle says.
         self.rewriting.set(true);
         let result = loop {
-            match space.step(&tlb, &mut operation, budget, |_| unreachable!(), |_, _| {}) {
+            #[expect(unsafe_code, reason = "no existing frames are mapped")]
+            // SAFETY: nothing is mapped by a move.
+            let step = unsafe { space.step(&tlb, &mut operation, budget, |_| unreachable!(), |_, _| {}) };
+            match step {
                 Ok(Progress::Done) => break Some(Ok(())),
                 Ok(Progress::More) => {}
                 Err(Error::Contended) if patience > 0 => patience -= 1,

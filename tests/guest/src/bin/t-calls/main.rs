@@ -5,6 +5,8 @@
 #![deny(unsafe_code)]
 
 #[allow(unsafe_code)]
+mod registers;
+#[allow(unsafe_code)]
 mod storm;
 #[allow(unsafe_code)]
 mod wrong;
@@ -17,6 +19,7 @@ graft_rt::program!(main);
 fn main(_arguments: Arguments) -> Result<i32, Error> {
     let report = Report::new();
     let frames = FreeFrames::now();
+    registers::hold_nothing_of_the_kernels(&report)?;
     wrong::numbers(&report);
     wrong::arguments(&report)?;
     wrong::pointers(&report)?;

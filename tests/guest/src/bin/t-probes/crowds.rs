@@ -59,7 +59,7 @@ pub(crate) fn thousands(test: Test<'_>) -> Result<(), Error> {
 /// have several time slices meanwhile.
 const SHORT_LIVES: usize = 6;
 /// How often a short life looks at its memory.
-const LOOKS: u32 = 12;
+const LOOKS: u32 = 4;
 /// Pages of each process's own that it looks at.
 const OWN_PAGES: usize = 12;
 

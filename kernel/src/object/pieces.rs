@@ -5,9 +5,9 @@
 
 #![forbid(unsafe_code)]
 
-use super::{Invalidator, Locked, Operation, PIECE, Tree, leave, refusal, step};
 use crate::arch;
 use crate::memory::kernel_memory::KernelMemory;
+use crate::memory::space::{Locked, Operation, PIECE, Tree, leave, refusal, step};
 use crate::object::Ref;
 use crate::object::process::Process;
 use crate::object::snapshot::Snapshot;
@@ -21,21 +21,26 @@ pub struct Moved {
     operation: Operation,
 }
 
-impl Locked<'_> {
-    /// Moves a range, or begins to: `None` if that was all.
+impl Moved {
+    /// Moves a range of a process's memory, or begins to: `None` if that was all.
     ///
     /// # Errors
     /// As the tree's `relocate`; nothing has changed then.
-    pub fn relocate(mut self, process: &Ref<Process>, from: VirtRange, to: VirtRange) -> Result<Option<Moved>, Error> {
+    pub fn begin(
+        process: &Ref<Process>,
+        mut tree: Locked<'_>,
+        from: VirtRange,
+        to: VirtRange,
+    ) -> Result<Option<Moved>, Error> {
         let mut operation = Operation::new(KernelMemory, from, Change::Move(to));
-        let progress = self.step(&mut operation, |_| unreachable!("no pages are mapped here"))?;
-        if self.has_debris() {
-            leave(self.take_debris());
+        let progress = tree.step(&mut operation, |_| unreachable!("no pages are mapped here"))?;
+        if tree.has_debris() {
+            leave(tree.take_debris());
         }
         if progress == Progress::Done {
             return Ok(None);
         }
-        let tree = process.space.take_away(self, process.has_other_threads());
+        let tree = process.space.take_away(tree, process.has_other_threads());
         Ok(Some(Moved { process: process.clone(), tree: Some(tree), operation }))
     }
 }
@@ -47,7 +52,7 @@ impl Moved {
     /// As the tree's `relocate`; nothing has changed then.
     pub fn step(&mut self) -> Result<Progress, Error> {
         let Some(tree) = &mut self.tree else { return Ok(Progress::Done) };
-        let tlb = Invalidator(&self.process.space.tag);
+        let tlb = self.process.space.tlb();
         let frame = |_| unreachable!("no pages are mapped here");
         let progress = step(tree, &tlb, &mut self.operation, PIECE, frame);
         leave(tree.take_debris());
@@ -109,9 +114,7 @@ impl Forked {
     pub fn step(&mut self) -> Result<Progress, Error> {
         let Some(forking) = &mut self.forking else { return Ok(Progress::Done) };
         let progress = match &mut self.origin {
-            Origin::Process(process, Some(tree)) => {
-                tree.fork_step(&Invalidator(&process.space.tag), forking, FORK_PIECE)
-            }
+            Origin::Process(process, Some(tree)) => tree.fork_step(&process.space.tlb(), forking, FORK_PIECE),
             Origin::Process(_, None) => Ok(Progress::Done),
             Origin::Snapshot(snapshot) => snapshot.fork_step(forking, FORK_PIECE)?,
         };

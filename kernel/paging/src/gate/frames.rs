@@ -1,0 +1,147 @@
+//! Memory as the crate uses it. All the unsafe code that there is.
+//!
+//! The operations of [`Memory`] on frames are unsafe, because a frame's number does not say what the frame is. In the crate other things do:
+//!
+//! | operation | what makes it right |
+//! |---|---|
+//! | `load`, `counts`, references | the frame is the root of a space that is held, or a descriptor of such a tree leads to it: it is in use |
+//! | `store` | the gate alone can ask for it: see [`Exclusive`](super::Exclusive) and the two stores that a frozen table permits |
+//! | `zero`, `copy` | the target is [`Fresh`]: in nobody's tables yet |
+//! | `free` | the frame is [`Last`]: its last reference is gone, or it was fresh |
+#![allow(unsafe_code, reason = "what makes an operation right is in the types of its arguments, or said above")]
+
+use crate::sync::{AtomicU32, Ordering};
+use crate::{Frame, Memory, OutOfMemory, Purpose, TableCounts};
+
+/// A frame fresh from the allocator, linked nowhere. Must be used or given back.
+#[must_use]
+pub(crate) struct Fresh(pub(super) Frame);
+
+impl Fresh {
+    /// Gives up the token: the frame is about to be mapped as a page.
+    #[inline(always)]
+    pub(crate) fn into_frame(self) -> Frame {
+        self.0
+    }
+
+    /// It was not needed.
+    #[inline(always)]
+    pub(crate) fn unused(self) -> Last {
+        Last(self.0)
+    }
+}
+
+/// A frame that nothing leads to any more. Must be given back.
+#[must_use]
+pub(crate) struct Last(pub(super) Frame);
+
+impl Last {
+    /// One that was kept as a number: in the list of the dead, which nothing else leads to.
+    #[inline(always)]
+    pub(crate) fn recovered(frame: Frame) -> Last {
+        Last(frame)
+    }
+
+    #[inline(always)]
+    pub(crate) fn frame(&self) -> Frame {
+        self.0
+    }
+}
+
+/// A [`Memory`], with its operations for the tree alone.
+#[derive(Clone)]
+pub(crate) struct Frames<M>(M);
+
+impl<M> Frames<M> {
+    pub(crate) const fn new(memory: M) -> Self {
+        Frames(memory)
+    }
+}
+
+impl<M: Memory> Frames<M> {
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.0.is_same(&other.0)
+    }
+
+    pub(crate) fn invalidate_all(&self) {
+        self.0.invalidate_all();
+    }
+
+    #[inline(always)]
+    pub(crate) fn allocate(&self, purpose: Purpose) -> Option<Fresh> {
+        self.0.allocate(purpose).map(Fresh)
+    }
+
+    #[inline(always)]
+    pub(crate) fn allocate_committed(&self, purpose: Purpose) -> Option<Fresh> {
+        self.0.allocate_committed(purpose).map(Fresh)
+    }
+
+    #[inline(always)]
+    pub(crate) fn free(&self, Last(frame): Last, purpose: Purpose) {
+        // SAFETY: the last reference is gone, and the TLBs have forgotten it (`docs/fork.md`, rule 5).
+        unsafe { self.0.free(frame, purpose) };
+    }
+
+    #[inline(always)]
+    pub(crate) fn free_committed(&self, Last(frame): Last, purpose: Purpose) {
+        // SAFETY: as for `free`.
+        unsafe { self.0.free_committed(frame, purpose) };
+    }
+
+    pub(crate) fn commit(&self, frames: u64) -> Result<(), OutOfMemory> {
+        self.0.commit(frames)
+    }
+
+    pub(crate) fn uncommit(&self, frames: u64) {
+        self.0.uncommit(frames);
+    }
+
+    #[inline(always)]
+    pub(crate) fn zero_page(&self) -> Frame {
+        self.0.zero_page()
+    }
+
+    #[inline(always)]
+    pub(crate) fn load(&self, table: Frame, index: usize) -> u64 {
+        debug_assert!(index < crate::ENTRIES);
+        // SAFETY: a table of a tree that is held; the index is an entry's.
+        unsafe { self.0.load(table, index) }
+    }
+
+    #[inline(always)]
+    pub(super) fn store(&self, table: Frame, index: usize, raw: u64) {
+        debug_assert!(index < crate::ENTRIES);
+        // SAFETY: the gate has a proof that it may, or the store is one of those that a frozen table permits.
+        unsafe { self.0.store(table, index, raw) };
+    }
+
+    #[inline(always)]
+    pub(super) fn references(&self, frame: Frame) -> &AtomicU32 {
+        // SAFETY: a frame in use; the gate counts each descriptor that leads there, and nothing else does.
+        unsafe { self.0.references(frame) }
+    }
+
+    /// References to a frame at this moment, for looking at.
+    pub(crate) fn count(&self, frame: Frame) -> u32 {
+        self.references(frame).load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    pub(crate) fn counts(&self, table: Frame) -> &TableCounts {
+        // SAFETY: a table of a tree that is held.
+        unsafe { self.0.counts(table) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn zero(&self, frame: &Fresh) {
+        // SAFETY: nobody else has the frame.
+        unsafe { self.0.zero(frame.0) };
+    }
+
+    #[inline(always)]
+    pub(crate) fn copy(&self, from: Frame, to: &Fresh) {
+        // SAFETY: nobody else has `to`; `from` is a page of a tree that is held, read-only wherever it is mapped.
+        unsafe { self.0.copy(from, to.0) };
+    }
+}

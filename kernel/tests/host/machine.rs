@@ -1,0 +1,144 @@
+//! The kernel on the host: four threads are its cores, and the test's own thread is one more, which makes processes and looks
+//! at them but never runs one.
+
+use crate::program::Program;
+use graft_abi::{Error, ExitStatus, ProcessState, Rights};
+use graft_kernel::arch::{self, PhysRange, interrupts, memory, processor};
+use graft_kernel::memory::{frames, space};
+use graft_kernel::object::Ref;
+use graft_kernel::object::process::{Process, System};
+use graft_kernel::object::thread::Thread;
+use graft_kernel::platform::{self, Platform};
+use graft_kernel::{program, sched, trap};
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Cores that run programs.
+pub const CORES: usize = if cfg!(miri) { 2 } else { 4 };
+/// How long a machine that makes no progress is waited for: no verdict depends on it but that of a machine that hangs.
+const PATIENCE: Duration = Duration::from_secs(120);
+const SYSTEM_RIGHTS: Rights = Rights::INSPECT.or(Rights::DUPLICATE);
+
+static ONE_AT_A_TIME: Mutex<bool> = Mutex::new(false);
+/// A core has panicked; what it said is in the test's output.
+static FAILED: AtomicBool = AtomicBool::new(false);
+
+/// The machine, one test's alone.
+pub struct Machine {
+    _turn: MutexGuard<'static, bool>,
+    before: (u64, u64, u64),
+}
+
+/// Frames by use.
+fn in_use() -> (u64, u64, u64) {
+    let figures = frames::figures();
+    (figures.tables, figures.pages, figures.objects)
+}
+
+fn wait_until(mut condition: impl FnMut() -> bool, what: &str) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(!FAILED.load(Ordering::Acquire), "a core has failed");
+        if start.elapsed() > PATIENCE {
+            // The next test must not wait as long for the same.
+            FAILED.store(true, Ordering::Release);
+            panic!("the machine hangs: {what}");
+        }
+        thread::yield_now();
+    }
+}
+
+impl Machine {
+    /// Waits for the machine, and starts it for the first test.
+    pub fn take() -> Machine {
+        let mut turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        arch::adopt(CORES);
+        if !*turn {
+            start();
+            *turn = true;
+        }
+        Machine { _turn: turn, before: in_use() }
+    }
+
+    /// A process that runs this program, with the system's handle as its first.
+    pub fn spawn(&self, program: Program) -> Ref<Process> {
+        start_process(program)
+    }
+
+    /// How a process ends.
+    pub fn wait(&self, process: &Process) -> ExitStatus {
+        wait_until(|| process.info().state == ProcessState::Ended as u32, "a process does not end");
+        ExitStatus::from_register(process.info().exit_status).expect("a status that this kernel stores")
+    }
+
+    /// Runs a program to its end.
+    pub fn run(&self, program: Program) -> ExitStatus {
+        let process = self.spawn(program);
+        self.wait(&process)
+    }
+}
+
+impl Drop for Machine {
+    /// Whatever a test has done, it leaves no frame behind.
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            wait_until(|| in_use() == self.before, &std::format!("frames were lost: {:?} before", self.before));
+        }
+    }
+}
+
+fn load(program: Program) -> Result<Ref<Thread>, Error> {
+    let loaded = program::load(&mut &program.image()[..], &mut &b"test\0"[..])?;
+    program.put();
+    let process = Process::new(0, loaded.name)?;
+    let system = process.handles.lock().insert(Ref::new(|_| System)?.erase(), SYSTEM_RIGHTS)?;
+    assert_eq!(system, crate::program::SYSTEM);
+    let thread = Thread::new(process.clone(), &loaded.context, |_| {})?;
+    process.space.install(loaded.tree.take());
+    Ok(thread)
+}
+
+fn start_process(program: Program) -> Ref<Process> {
+    let thread = load(program).expect("there is memory");
+    let process = thread.process.clone();
+    Process::start(thread, |_, _| {});
+    // It stands in the queue of the test's own core, which runs nothing: let the others look.
+    (0..CORES).for_each(interrupts::wake);
+    process
+}
+
+/// Starts the machine: memory, cores, and a first process, whose end would be the machine's, that sleeps.
+fn start() {
+    static FREE: [PhysRange; 1] = [PhysRange { start: memory::PAGE, end: memory::SIZE }];
+    platform::found(Platform {
+        machine: "host",
+        free_memory: &FREE,
+        archive: None,
+        boot_arguments: "",
+        cores: CORES + 1,
+    });
+    frames::initialise(&FREE).expect("there is memory");
+    space::initialise(None);
+    processor::set_entries(trap::ENTRIES);
+    for core in 0..CORES {
+        thread::spawn(move || {
+            let result = panic::catch_unwind(AssertUnwindSafe(|| {
+                arch::adopt(core);
+                sched::enter()
+            }));
+            if result.is_err() {
+                FAILED.store(true, Ordering::Release);
+            }
+        });
+    }
+    let mut first = Program::new();
+    let again = first.label();
+    first.place(&again);
+    first.call(graft_abi::Call::Sleep, [u64::MAX / 2, 0, 0, 0]);
+    first.jump(&again);
+    let process = start_process(first);
+    wait_until(|| process.info().state == ProcessState::Blocked as u32, "the first process does not sleep");
+}

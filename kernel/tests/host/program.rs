@@ -1,0 +1,156 @@
+//! Programs for the host: instructions one after the other, put together by the test.
+
+use graft_abi::{Call, Error, Handle, PAGE_SIZE};
+use graft_kernel::arch::Failure;
+use graft_kernel::arch::processor::{self, Effect, Instruction, User};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The handle to the system that every program of the tests has.
+pub const SYSTEM: Handle = Handle(1);
+/// Where a program's writable memory begins.
+pub const DATA: u64 = 0x100_0000;
+/// Bytes of it.
+pub const DATA_SIZE: u64 = 64 << 10;
+
+/// A place in a program, to jump to.
+#[derive(Clone)]
+pub struct Label(Arc<AtomicU64>);
+
+impl Label {
+    /// Its address, once it has been placed.
+    pub fn address(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A program in the making.
+pub struct Program {
+    base: u64,
+    code: Vec<Instruction>,
+}
+
+impl Program {
+    pub fn new() -> Program {
+        Program { base: processor::next_code(), code: Vec::new() }
+    }
+
+    fn push(&mut self, instruction: impl Fn(&mut User) -> Result<Effect, Failure> + Send + Sync + 'static) {
+        self.code.push(Box::new(instruction));
+    }
+
+    /// An instruction that goes on with the next.
+    pub fn act(&mut self, act: impl Fn(&mut User) -> Result<(), Failure> + Send + Sync + 'static) {
+        self.push(move |user| act(user).map(|()| Effect::Next));
+    }
+
+    /// A call with these arguments.
+    pub fn call(&mut self, call: Call, arguments: [u64; 4]) {
+        self.call_with(call, move |_| arguments);
+    }
+
+    /// A call whose arguments depend on registers.
+    pub fn call_with(&mut self, call: Call, arguments: impl Fn(&User) -> [u64; 4] + Send + Sync + 'static) {
+        self.act(move |user| {
+            let arguments = arguments(user);
+            user.x[..4].copy_from_slice(&arguments);
+            user.x[8] = call as u64;
+            Ok(())
+        });
+        self.push(|_| Ok(Effect::Call));
+    }
+
+    /// Keeps the first result in another register, which calls leave alone.
+    pub fn keep(&mut self, register: usize) {
+        self.act(move |user| {
+            user.x[register] = user.x[0];
+            Ok(())
+        });
+    }
+
+    /// Ends the program with this code.
+    pub fn exit(&mut self, code: u64) {
+        self.call(Call::Exit, [code, 0, 0, 0]);
+    }
+
+    /// Ends the program with this code unless the condition holds.
+    pub fn expect(&mut self, code: u64, condition: impl Fn(&User) -> bool + Send + Sync + 'static) {
+        let fine = self.label();
+        self.jump_if(&fine, condition);
+        self.exit(code);
+        self.place(&fine);
+    }
+
+    /// Ends the program with this code unless the last call was refused with this error.
+    pub fn expect_error(&mut self, code: u64, error: Error) {
+        self.expect(code, move |user| user.x[0] == error.to_register());
+    }
+
+    /// Ends the program with this code if the last call was refused.
+    pub fn expect_success(&mut self, code: u64) {
+        self.expect(code, |user| (user.x[0] as i64) >= 0);
+    }
+
+    pub fn label(&self) -> Label {
+        Label(Arc::new(AtomicU64::new(0)))
+    }
+
+    /// Makes the label lead to the next instruction.
+    pub fn place(&mut self, label: &Label) {
+        label.0.store(self.base + self.code.len() as u64 * 4, Ordering::Relaxed);
+    }
+
+    pub fn jump(&mut self, label: &Label) {
+        self.jump_if(label, |_| true);
+    }
+
+    pub fn jump_if(&mut self, label: &Label, condition: impl Fn(&User) -> bool + Send + Sync + 'static) {
+        let label = label.clone();
+        self.push(move |user| Ok(if condition(user) { Effect::Jump(label.address()) } else { Effect::Next }));
+    }
+
+    /// What a child does, which goes on behind a fork of its own making; the parent has the child's handle in `x0`.
+    pub fn fork(&mut self, share: u64, child: impl FnOnce(&mut Program)) {
+        let parent = self.label();
+        self.call(Call::Fork, [Handle::SELF.0.into(), share, 0, 0]);
+        self.jump_if(&parent, |user| user.x[0] != 0);
+        child(self);
+        self.place(&parent);
+        self.expect_success(90);
+    }
+
+    /// A file of this program: text where its instructions are, and writable memory.
+    pub fn image(&self) -> Vec<u8> {
+        let text = (self.code.len() as u64 * 4).next_multiple_of(PAGE_SIZE as u64);
+        let mut file = Vec::new();
+        file.extend(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
+        for (value, bytes) in [
+            (2, 2),   // e_type: ET_EXEC
+            (183, 2), // e_machine: EM_AARCH64
+            (1, 4),
+            (self.base, 8), // e_entry
+            (64, 8),        // e_phoff
+            (0, 8),
+            (0, 4),
+            (64, 2),
+            (56, 2),
+            (2, 2), // e_phnum
+            (0, 6),
+        ] {
+            file.extend(&u64::to_le_bytes(value)[..bytes]);
+        }
+        for (flags, address, size) in [(5_u64, self.base, text), (6, DATA, DATA_SIZE)] {
+            file.extend(u32::to_le_bytes(1));
+            file.extend(&flags.to_le_bytes()[..4]);
+            for field in [0, address, address, 0, size, PAGE_SIZE as u64] {
+                file.extend(field.to_le_bytes());
+            }
+        }
+        file
+    }
+
+    /// Puts the instructions where cores find them.
+    pub fn put(self) {
+        assert_eq!(processor::put_code(self.code), self.base, "one program is made at a time");
+    }
+}
