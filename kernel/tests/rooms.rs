@@ -218,7 +218,7 @@ fn a_violation_of_each_kind_is_refused() {
         ("lock.rs", "use crate::{\n    arch::{self, Context},\n    call,\n};"),
         ("arch/aarch64/fault.rs", "use crate::panic;"),
         ("arch/host/mod.rs", "use crate::platform::console;"),
-        ("object/thread.rs", "use crate::sched;"),
+        ("object/snapshot.rs", "use crate::sched;"),
         ("newroom/mod.rs", ""),
         ("panic.rs", "asm!(\"mov {}, x29\");"),
         ("trap.rs", "match syndrome >> 26 {}"),
