@@ -482,16 +482,16 @@ pub fn answer_from_here() {
 /// One bit for each core that is asked to bring its magazines to the depot.
 static ASKED: AtomicU32 = AtomicU32::new(0);
 
-/// Has every core bring what is in its magazines to the depot. `true` if this core can allocate more afterwards than before.
+/// Has every core bring what is in its magazines to the depot, where any use can be made of it. `true` if that was anything.
+///
+/// This core's own magazines count as well: a commitment is made from the depot alone, and a page cannot be had from the magazines
+/// of tables.
 ///
 /// Not while a lock is held: another core may be waiting for it, with interrupts masked, and would never be asked.
 pub fn gather() -> bool {
     let index = arch::core_index();
     let others = ANSWERING.load(Ordering::Relaxed) & !(1 << index);
-    // SAFETY: see `Sync`: this core's, and the borrows end with the statement.
-    let own = CACHES[index].pools.iter().map(|pool| unsafe { &*pool.get() });
-    let own: u32 = own.map(|magazines| magazines.current.count + magazines.spare.count).sum();
-    let before = u64::from(own) + DEPOT.lock().available();
+    let before = DEPOT.lock().available();
     ASKED.fetch_or(others, Ordering::Release);
     (0..MAX_CORES).filter(|core| others & 1 << core != 0).for_each(arch::interrupts::wake);
     put_back(index);
