@@ -104,10 +104,11 @@ define compile
 @touch $(STAMP)
 endef
 
-# The plugin for QEMU that counts cache lines; it needs Linux, and without it they are left out.
+# The plugins for QEMU that count cache lines and how long interrupts wait; they need Linux, and without them both are left out.
 define plugin
-@[ "$$(uname)" != Linux ] || { $(CARGO) build --quiet --release -p graft-cache-plugin && \
-	install -m 644 $(TARGET_DIR)/release/libgraft_cache_plugin.so $(BUILD)/cache-plugin.so; }
+@[ "$$(uname)" != Linux ] || { $(CARGO) build --quiet --release -p graft-cache-plugin -p graft-masked-plugin && \
+	install -m 644 $(TARGET_DIR)/release/libgraft_cache_plugin.so $(BUILD)/cache-plugin.so && \
+	install -m 644 $(TARGET_DIR)/release/libgraft_masked_plugin.so $(BUILD)/masked-plugin.so; }
 endef
 
 build: ## kernel, programs and archive, into build/

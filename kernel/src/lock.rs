@@ -1,10 +1,45 @@
 //! The kernel's spin lock: one that counts how often it had to be waited for.
 //!
-//! An uncontended lock costs what `spin`'s own does. Who finds it taken counts that, in a place of the core's own.
+//! Guards and what makes them safe are `lock_api`'s; the word that they are about is this file's. It is a whole word, not a byte: the value
+//! behind a byte is moved piece by piece around the padding, and a fork makes a dozen of them.
 
 use crate::arch::{self, MAX_CORES};
 use core::sync::atomic::{AtomicU64, Ordering};
-pub use spin::MutexGuard;
+use lock_api::{GuardNoSend, RawMutex};
+
+/// What shows that a core holds a lock, and gives it back.
+pub type MutexGuard<'a, T> = lock_api::MutexGuard<'a, Word, T>;
+
+/// 0, or 1 while a core holds the lock.
+#[derive(Debug)]
+pub struct Word(AtomicU64);
+
+// SAFETY: the exchange lets one core in until that one stores 0 again, with all that it has written before.
+unsafe impl RawMutex for Word {
+    const INIT: Word = Word(AtomicU64::new(0));
+
+    type GuardMarker = GuardNoSend;
+
+    fn lock(&self) {
+        while !self.try_lock() {
+            arch::relax();
+        }
+    }
+
+    #[inline(always)]
+    fn try_lock(&self) -> bool {
+        self.0.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    #[inline(always)]
+    unsafe fn unlock(&self) {
+        self.0.store(0, Ordering::Release);
+    }
+
+    fn is_locked(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != 0
+    }
+}
 
 /// What a core has waited for locks.
 #[repr(align(128))]
@@ -25,12 +60,12 @@ pub fn waited() -> (u64, u64) {
 
 /// A value that one core uses at a time.
 #[derive(Debug, Default)]
-pub struct Mutex<T>(spin::Mutex<T>);
+pub struct Mutex<T>(lock_api::Mutex<Word, T>);
 
 impl<T> Mutex<T> {
     /// A lock that nobody holds.
     pub const fn new(value: T) -> Mutex<T> {
-        Mutex(spin::Mutex::new(value))
+        Mutex(lock_api::Mutex::new(value))
     }
 
     /// Waits until nobody else holds it.

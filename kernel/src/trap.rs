@@ -2,8 +2,8 @@
 
 use crate::arch::{self, Cause, Context, Failure, Trap};
 use crate::call::{self, Next};
-use crate::memory::frames;
-use crate::object::process::Process;
+use crate::memory::{frames, space};
+use crate::object::process::{Name, Process};
 use crate::object::thread::Thread;
 use crate::program::elf::STACK_GUARD;
 use crate::sched;
@@ -38,6 +38,9 @@ const RETRIES: u32 = 4;
 #[cold]
 fn dispatch_again(thread: &Thread, registers: &mut Context) -> Next {
     for _ in 0..RETRIES {
+        if space::met_absence() {
+            return call::again(registers);
+        }
         if !frames::gather() {
             break;
         }
@@ -85,6 +88,7 @@ fn carry_out(next: Next, context: *mut Context) -> *mut Context {
         Next::Switch => sched::next(),
         Next::End => sched::end_current(None),
         Next::EndThread(value) => sched::end_current(Some(value)),
+        Next::Work => sched::work(),
         Next::GiveWay => sched::give_way(context),
         Next::Sleep(deadline) => sched::sleep_until(deadline),
     }
@@ -93,10 +97,12 @@ fn carry_out(next: Next, context: *mut Context) -> *mut Context {
 /// Looks for the cause of a failed access in the tree, and repairs it there if it can.
 #[inline(always)]
 fn answer_failure(thread: &Thread, pc: u64, failure: Failure) -> Next {
+    if failure.cause != Cause::Descriptor {
+        return end_by_failure(thread, pc, failure);
+    }
     let process = &*thread.process;
     process.statistics.count_fault();
-    if failure.cause == Cause::Descriptor
-        && let Some(address) = VirtAddr::new(failure.address)
+    if let Some(address) = VirtAddr::new(failure.address)
         && let Ok(mut tree) = process.space.lock()
     {
         match tree.fault(address, failure.access) {
@@ -121,7 +127,7 @@ fn repair_again(thread: &Thread, pc: u64, failure: Failure, (address, mut fault)
         if fault != Fault::OutOfMemory || !frames::gather() {
             break;
         }
-        let Ok(mut tree) = process.space.lock() else { break };
+        let Ok(mut tree) = process.space.lock() else { return end_by_failure(thread, pc, failure) };
         match tree.fault(address, failure.access) {
             Ok(resolved) => {
                 process.statistics.count(&resolved);
@@ -133,9 +139,16 @@ fn repair_again(thread: &Thread, pc: u64, failure: Failure, (address, mut fault)
     end(thread, pc, kind_of_fault(failure, fault), Some(failure.address))
 }
 
-/// Failures to which no tree has an answer.
+/// Failures to which no tree has an answer; but a tree that is away comes back: a fork is one moment for the thread, which tries again.
 #[cold]
 fn end_by_failure(thread: &Thread, pc: u64, failure: Failure) -> Next {
+    if failure.cause == Cause::Descriptor {
+        if space::met_absence() {
+            return Next::GiveWay;
+        }
+    } else {
+        thread.process.statistics.count_fault();
+    }
     let kind = match failure.cause {
         // Between the kernel's half and the user's is nothing.
         Cause::Descriptor if arch::is_kernel_half(failure.address) => FaultKind::KernelAddress,
@@ -180,7 +193,7 @@ struct Report<'a> {
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.process.name();
+        let Name(name) = self.process.name();
         let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
         let identifier = self.process.identifier();
         write!(f, "graft: process {identifier} ({}) {}", name[..end].escape_ascii(), self.kind.message())?;

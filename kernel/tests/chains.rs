@@ -4,7 +4,7 @@ use graft_abi::Rights;
 use graft_kernel::arch::memory::SIZE;
 use graft_kernel::arch::{self, Context, PhysRange};
 use graft_kernel::memory::frames;
-use graft_kernel::object::process::{NAME_SIZE, Process};
+use graft_kernel::object::process::{NAME_SIZE, Name, Process};
 use graft_kernel::object::thread::Thread;
 use graft_kernel::object::{AnyRef, Ref};
 
@@ -14,7 +14,7 @@ const LINKS: usize = 6_000;
 const STACK: usize = 96 << 10;
 
 fn process() -> Ref<Process> {
-    Process::new(0, [0; NAME_SIZE]).expect("there is a frame")
+    Process::new(0, Name([0; NAME_SIZE])).expect("there is a frame")
 }
 
 /// A chain whose links are made by `link`, each around the one before.

@@ -21,7 +21,10 @@ use crate::gate::{Frames, Fresh, Last};
 use crate::{Entry, Error, Fault, Format, Kind, Level, Memory, Purpose};
 
 /// Whether a space is under a guarantee.
+///
+/// A whole word: a space that moves is moved in words then, not around the padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
 pub(crate) enum Commit {
     /// It has shared nothing yet.
     Undecided,
@@ -50,8 +53,9 @@ impl Commit {
     }
 }
 
-/// Where frames come from.
+/// Where frames come from. A whole word, likewise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
 pub(crate) enum Source {
     /// From what is free and not committed.
     Free,
@@ -138,6 +142,21 @@ impl Ledger {
         }
     }
 
+    /// Which it is, for what waits to be dropped.
+    #[inline(always)]
+    pub(crate) fn mark(&self) -> Mark {
+        match self {
+            Ledger::Unpaid => Mark::Unpaid,
+            Ledger::Paid(_) => Mark::Paid,
+            Ledger::Repaid => Mark::Repaid,
+        }
+    }
+
+    /// How many frames came into the charge, for an operation that has committed them before.
+    pub(crate) fn adopted(&self) -> u64 {
+        if let Ledger::Paid(dropped) = self { (-dropped.get()).max(0) as u64 } else { 0 }
+    }
+
     /// Takes what was dropped out of the charge.
     pub(crate) fn settle(self, memory: &Frames<impl Memory>) {
         if let Ledger::Paid(dropped) = self {
@@ -146,8 +165,22 @@ impl Ledger {
     }
 }
 
+/// The kind of a [`Ledger`], in two bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// [`Ledger::Unpaid`].
+    Unpaid = 0,
+    /// [`Ledger::Paid`].
+    Paid = 1,
+    /// [`Ledger::Repaid`].
+    Repaid = 2,
+}
+
 /// A [`Ledger`] whose kind the compiler knows: dropping a tree is a hot loop.
 pub(crate) trait Entries {
+    /// Which kind.
+    fn mark(&self) -> Mark;
+
     /// What a reference counts for, if anybody wants to know.
     #[inline(always)]
     fn weigh(&self, _frames: impl FnOnce() -> u64) -> u64 {
@@ -168,10 +201,19 @@ pub(crate) trait Entries {
 /// [`Ledger::Unpaid`].
 pub(crate) struct Unpaid;
 
-impl Entries for Unpaid {}
+impl Entries for Unpaid {
+    #[inline(always)]
+    fn mark(&self) -> Mark {
+        Mark::Unpaid
+    }
+}
 
 /// [`Ledger::Paid`].
 impl Entries for Cell<i64> {
+    fn mark(&self) -> Mark {
+        Mark::Paid
+    }
+
     fn weigh(&self, frames: impl FnOnce() -> u64) -> u64 {
         frames()
     }
@@ -185,6 +227,10 @@ impl Entries for Cell<i64> {
 pub(crate) struct Repaid;
 
 impl Entries for Repaid {
+    fn mark(&self) -> Mark {
+        Mark::Repaid
+    }
+
     fn free(&self, memory: &Frames<impl Memory>, frame: Last, purpose: Purpose) {
         memory.free_committed(frame, purpose);
     }

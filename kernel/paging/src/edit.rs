@@ -11,12 +11,14 @@
 //! drop their references meanwhile; then some frames were set aside for nothing and go back. Others may also make the two stores that a
 //! frozen table permits; the operation gives the same answer before and after them ([`Edit::decide`]).
 
-use crate::commit::{Commit, Ledger, Shortage, Source};
-use crate::exit::release_entry;
+use crate::commit::{Commit, Ledger, Shortage, Source, frames_behind};
+use crate::exit::{Dead, release_copied, release_entry};
 use crate::gate::{self, Exclusive, Frames, Stock};
 use crate::memory::Counts;
 use crate::split::copy_table;
-use crate::{AddressSpace, ENTRIES, Entry, Error, Format, Frame, Kind, Level, Memory, Reach, Tlb, VirtAddr, VirtRange};
+use crate::{
+    AddressSpace, Budget, ENTRIES, Entry, Error, Format, Frame, Kind, Level, Memory, Reach, Tlb, VirtAddr, VirtRange,
+};
 
 /// What becomes of a descriptor in the range.
 pub(crate) enum Decision {
@@ -50,6 +52,11 @@ pub(crate) enum Cover {
 
 /// An operation on a range.
 pub(crate) trait Edit<F: Format> {
+    /// Instructions, about, that an answer takes, for an entry above pages that is empty: beyond what is usual.
+    fn look_cost(&self) -> u32 {
+        0
+    }
+
     /// What becomes of the descriptor `raw` of a table of `level` that covers `slot`, of which so much lies in the range.
     ///
     /// Asked twice, for the plan and when it is applied, and another core may have shown the page of zeroes or taken write permission away in
@@ -61,6 +68,19 @@ pub(crate) trait Edit<F: Format> {
 impl<F: Format, M: Memory> AddressSpace<F, M> {
     pub(crate) fn edit(&mut self, tlb: &impl Tlb, range: VirtRange, edit: &impl Edit<F>) -> Result<(), Error> {
         let needed = self.plan(range, edit, None)?;
+        self.carry_out(tlb, range, edit, needed)?;
+        self.dead.clear_all::<F>(&self.memory);
+        Ok(())
+    }
+
+    /// Sets the frames aside that an edit needs, and applies it.
+    pub(crate) fn carry_out(
+        &mut self,
+        tlb: &impl Tlb,
+        range: VirtRange,
+        edit: &impl Edit<F>,
+        needed: Needed,
+    ) -> Result<(), Error> {
         let mut stock = Stocks::allocate(&self.memory, needed, self.commit)?;
         let ledger = self.commit.ledger();
         self.apply(tlb, range, edit, &mut stock, &ledger);
@@ -80,8 +100,28 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         counted: Option<VirtRange>,
     ) -> Result<Needed, Error> {
         Self::check(range)?;
-        let plan = Plan { memory: &self.memory, edit, range, counted };
-        plan.table::<F>(Below::Table(self.root()), Level::ROOT, 0, false)
+        let mut plan = Plan::new(&self.memory, edit, range, Budget::UNLIMITED);
+        plan.counted = counted;
+        plan.table::<F>(Below::Table(self.root()), Level::ROOT, 0, false)?;
+        Ok(plan.needed)
+    }
+
+    /// As [`plan`](Self::plan), for as much of the range as the budget covers: up to where, or `None` if it is all of it.
+    ///
+    /// `goes_on`: the plan for what lies before the range has counted the tables on the way to its first address.
+    pub(crate) fn plan_part(
+        &self,
+        range: VirtRange,
+        edit: &impl Edit<F>,
+        budget: Budget,
+        goes_on: bool,
+    ) -> Result<(Needed, Option<u64>), Error> {
+        Self::check(range)?;
+        let mut plan = Plan::new(&self.memory, edit, range, budget);
+        plan.goes_on = goes_on;
+        plan.paid = self.commit == Commit::Guaranteed;
+        plan.table::<F>(Below::Table(self.root()), Level::ROOT, 0, false)?;
+        Ok((plan.needed, plan.cut))
     }
 
     /// Carries out what was planned, and cannot fail.
@@ -104,24 +144,40 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
             None => tlb.publish(),
         }
         if outcome.retired {
-            sweep(memory, &mut root, 0, range, outcome.forgotten, ledger);
+            sweep(memory, &mut root, 0, range, outcome.forgotten, ledger, &mut self.dead);
         }
     }
 }
 
 /// Tables that applying an edit can need at most.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Needed {
     /// To copy shared ones.
     splits: usize,
     /// Where there were none.
     new: usize,
+    /// Frames that the space shares with itself for a while, under a guarantee.
+    adopted: u64,
+}
+
+impl Needed {
+    /// Those that no guarantee has paid for already.
+    pub(crate) fn beyond_the_charge(self, commit: Commit) -> u64 {
+        self.tables(commit) + self.adopted
+    }
+
+    /// The tables among them.
+    pub(crate) fn tables(self, commit: Commit) -> u64 {
+        let splits = if commit.source() == Source::Committed { 0 } else { self.splits };
+        (splits + self.new) as u64
+    }
 }
 
 impl core::ops::AddAssign for Needed {
     fn add_assign(&mut self, other: Needed) {
         self.splits += other.splits;
         self.new += other.new;
+        self.adopted += other.adopted;
     }
 }
 
@@ -133,8 +189,22 @@ pub(crate) struct Stocks {
 
 impl Stocks {
     pub(crate) fn allocate(memory: &Frames<impl Memory>, needed: Needed, commit: Commit) -> Result<Stocks, Shortage> {
-        let splits = Stock::allocate(memory, needed.splits, commit.source())?;
-        match Stock::allocate(memory, needed.new, Source::Free) {
+        Self::allocate_from(memory, needed, commit.source(), Source::Free)
+    }
+
+    /// All of them out of what is committed.
+    pub(crate) fn allocate_committed(memory: &Frames<impl Memory>, needed: Needed) -> Result<Stocks, Shortage> {
+        Self::allocate_from(memory, needed, Source::Committed, Source::Committed)
+    }
+
+    fn allocate_from(
+        memory: &Frames<impl Memory>,
+        needed: Needed,
+        splits: Source,
+        new: Source,
+    ) -> Result<Stocks, Shortage> {
+        let splits = Stock::allocate(memory, needed.splits, splits)?;
+        match Stock::allocate(memory, needed.new, new) {
             Ok(new) => Ok(Stocks { splits, new }),
             Err(shortage) => {
                 splits.give_back(memory);
@@ -143,9 +213,9 @@ impl Stocks {
         }
     }
 
-    pub(crate) fn give_back(self, memory: &Frames<impl Memory>) {
-        self.splits.give_back(memory);
-        self.new.give_back(memory);
+    /// Gives back what was not needed, and says how much that was.
+    pub(crate) fn give_back(self, memory: &Frames<impl Memory>) -> Needed {
+        Needed { splits: self.splits.give_back(memory), new: self.new.give_back(memory), adopted: 0 }
     }
 }
 
@@ -175,33 +245,121 @@ struct Plan<'a, M, E> {
     range: VirtRange,
     /// Another plan, carried out before this one, has counted the tables on the way to this range.
     counted: Option<VirtRange>,
+    /// Whether what moves must be paid for meanwhile.
+    paid: bool,
+    /// A plan for what lies before the range has counted the tables on the way to its first address.
+    goes_on: bool,
+    /// Instructions, about, that applying may take.
+    budget: u32,
+    /// That applying takes so far.
+    cost: u32,
+    /// Where the budget ended.
+    cut: Option<u64>,
+    needed: Needed,
 }
 
-impl<M: Memory, E> Plan<'_, M, E> {
-    fn table<F: Format>(&self, below: Below, level: Level, base: u64, frozen: bool) -> Result<Needed, Error>
+/// Instructions, about, that planning, applying and sweeping take for an entry that stays.
+const KEEP_COST: u32 = 130;
+/// For one that is replaced.
+const STORE_COST: u32 = 260;
+/// For one that goes or moves, or for a table that is looked into.
+const ENTRY_COST: u32 = 600;
+/// For a table that is copied, and for each of its entries.
+const SPLIT_COST: u32 = 500;
+const COPIED_COST: u32 = 14;
+/// For a table that is made.
+const NEW_COST: u32 = 2_000;
+
+impl<'a, M: Memory, E> Plan<'a, M, E> {
+    fn new(memory: &'a Frames<M>, edit: &'a E, range: VirtRange, budget: Budget) -> Self {
+        let (budget, needed) = (budget.0, Needed::default());
+        Plan { memory, edit, range, counted: None, paid: false, goes_on: false, budget, cost: 0, cut: None, needed }
+    }
+
+    /// Accounts for something at this address; `true` if that is too much and the piece ends before. A piece has at least what
+    /// concerns its first address.
+    #[inline(always)]
+    fn exceeds(&mut self, cost: u32, slot: VirtRange) -> bool {
+        self.cost = self.cost.wrapping_add(cost);
+        if self.cost <= self.budget || slot.start() <= self.range.start() {
+            return false;
+        }
+        self.cut = Some(slot.start());
+        true
+    }
+
+    fn table<F: Format>(&mut self, below: Below, level: Level, base: u64, frozen: bool) -> Result<(), Error>
     where
         E: Edit<F>,
     {
-        let mut needed = Needed::default();
-        for (index, slot, cover) in slots(level, base, self.range) {
+        // Kept at hand: this is what a small edit takes most of its time for.
+        let (range, budget, mut total) = (self.range, self.budget, self.cost);
+        for (index, slot, cover) in slots(level, base, range) {
             let raw = match below {
                 Below::Table(table) => self.memory.load(table, index),
                 Below::Uniform(raw) => raw,
             };
-            let Decision::Descend = self.edit.decide(raw, level, slot, cover)? else { continue };
-            let (below, frozen) = if F::is_present(raw) {
-                let child = F::output(raw);
-                let frozen = frozen || !gate::is_sole(self.memory, child);
-                let counted = self.counted.is_some_and(|range| range.intersect(slot).is_some());
-                needed.splits += usize::from(frozen && !counted);
-                (Below::Table(child), frozen)
-            } else {
-                needed.new += 1;
-                (Below::Uniform(raw), false)
+            let cost = match self.edit.decide(raw, level, slot, cover)? {
+                Decision::Descend => {
+                    self.cost = total;
+                    self.below(raw, level, slot, frozen)?;
+                    if self.cut.is_some() {
+                        return Ok(());
+                    }
+                    total = self.cost;
+                    continue;
+                }
+                Decision::Keep => KEEP_COST,
+                Decision::Store(_) if level != Level::LAST => STORE_COST + self.edit.look_cost(),
+                Decision::Store(_) => STORE_COST,
+                Decision::Adopt { table, index } if self.paid => {
+                    let adopted = self.memory.load(table, index);
+                    self.needed.adopted += frames_behind::<F>(self.memory, adopted, level);
+                    ENTRY_COST
+                }
+                Decision::Remove | Decision::Forget | Decision::Adopt { .. } => ENTRY_COST,
             };
-            needed += self.table::<F>(below, level.below(), slot.start(), frozen)?;
+            total = total.wrapping_add(cost);
+            if total > budget && slot.start() > range.start() {
+                self.cut = Some(slot.start());
+                return Ok(());
+            }
         }
-        Ok(needed)
+        self.cost = total;
+        Ok(())
+    }
+}
+
+impl<M: Memory, E> Plan<'_, M, E> {
+    /// What lies below an entry that is looked into.
+    #[inline(always)]
+    fn below<F: Format>(&mut self, raw: u64, level: Level, slot: VirtRange, frozen: bool) -> Result<(), Error>
+    where
+        E: Edit<F>,
+    {
+        let counted = self.goes_on && slot.start() < self.range.start();
+        let (below, frozen) = if F::is_present(raw) {
+            let child = F::output(raw);
+            let frozen = frozen || !gate::is_sole(self.memory, child);
+            let counted = counted || self.counted.is_some_and(|range| range.intersect(slot).is_some());
+            let cost = if frozen {
+                SPLIT_COST + self.memory.counts(child).bounds().len() as u32 * COPIED_COST
+            } else {
+                ENTRY_COST
+            };
+            if self.exceeds(cost, slot) {
+                return Ok(());
+            }
+            self.needed.splits += usize::from(frozen && !counted);
+            (Below::Table(child), frozen)
+        } else {
+            if self.exceeds(NEW_COST + self.edit.look_cost(), slot) {
+                return Ok(());
+            }
+            self.needed.new += usize::from(!counted);
+            (Below::Uniform(raw), false)
+        };
+        self.table::<F>(below, level.below(), slot.start(), frozen)
     }
 }
 
@@ -241,7 +399,8 @@ struct Apply<'a, M, T, E> {
 struct Applied {
     /// What the tables above must account for.
     change: Counts,
-    /// Every entry that is left has been retired: the table can go too.
+    /// It has lost entries, and every one that is left has been retired: the table can go too. One that has just been made and is empty still
+    /// stays: a move goes on in it with the next piece.
     hollow: bool,
 }
 
@@ -252,7 +411,7 @@ impl<M: Memory, T: Tlb, E> Apply<'_, M, T, E> {
     {
         let memory = self.memory;
         let level = table.level();
-        let (mut change, mut retired) = (Counts::ZERO, 0);
+        let (mut change, mut retired, mut lost) = (Counts::ZERO, 0, false);
         for (index, slot, cover) in slots(level, base, self.range) {
             let old = table.load(memory, index);
             let decision = self.edit.decide(old, level, slot, cover).expect("the plan had no objection");
@@ -287,6 +446,7 @@ impl<M: Memory, T: Tlb, E> Apply<'_, M, T, E> {
                 Decision::Remove => {
                     change += Counts::ZERO - gate::weight::<F>(memory, old, level);
                     retired += u32::from(self.retire(table, index, old, slot));
+                    lost = true;
                 }
                 Decision::Descend => {
                     let (mut child, expanded) = self.own(table, index, slot);
@@ -296,12 +456,14 @@ impl<M: Memory, T: Tlb, E> Apply<'_, M, T, E> {
                         let link = table.load(memory, index);
                         change += Counts::ZERO - gate::weight::<F>(memory, link, level);
                         retired += u32::from(self.retire(table, index, link, slot));
+                        lost = true;
                     }
                 }
             }
         }
         table.account(memory, change);
-        Applied { change, hollow: memory.counts(table.frame()).live() == retired && level != Level::ROOT }
+        let hollow = lost && memory.counts(table.frame()).live() == retired && level != Level::ROOT;
+        Applied { change, hollow }
     }
 
     /// Takes a descriptor away. `true` if it was present and now waits for the sweep.
@@ -344,7 +506,7 @@ impl<M: Memory, T: Tlb, E> Apply<'_, M, T, E> {
         let child = copy_table::<F>(memory, F::output(raw), self.stock.splits.take(memory), level.below(), None);
         gate::complete();
         table.redirect(memory, self.tlb, index, child.descriptor(), (slot, Reach::Tables));
-        release_entry::<F>(memory, raw, level, &self.commit.source().repaid());
+        release_copied::<F>(memory, raw, level, &self.commit.source().repaid());
         (child, Counts::ZERO)
     }
 }
@@ -378,6 +540,7 @@ fn sweep<F: Format>(
     range: VirtRange,
     forget: bool,
     ledger: &Ledger,
+    dead: &mut Dead,
 ) {
     let level = table.level();
     for (index, slot, _) in slots(level, base, range) {
@@ -389,12 +552,12 @@ fn sweep<F: Format>(
             } else {
                 table.remove(memory, index);
             }
-            release_entry::<F>(memory, raw, level, ledger);
+            release_entry::<F>(memory, raw, level, ledger, dead);
         } else if level != Level::LAST
             && F::is_present(raw)
             && let Some(mut child) = table.child(memory, index)
         {
-            sweep(memory, &mut child, slot.start(), range, forget, ledger);
+            sweep(memory, &mut child, slot.start(), range, forget, ledger, dead);
         }
     }
 }

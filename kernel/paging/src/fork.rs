@@ -130,11 +130,11 @@ pub(crate) struct Inheritance<'a, M> {
     memory: &'a Frames<M>,
     share: Share,
     /// Whether a descriptor lost write permission that a TLB may still grant.
-    downgraded: bool,
+    pub(crate) downgraded: bool,
     /// Where the child's own tables come from.
     source: Source,
     /// Pages of the child's that are mapped shared, and never copied.
-    shared_pages: u64,
+    pub(crate) shared_pages: u64,
 }
 
 impl<'a, M: Memory> Inheritance<'a, M> {

@@ -12,10 +12,12 @@ mod edit;
 mod entry;
 mod exit;
 mod fork;
+mod forking;
 mod format;
 mod gate;
 mod map;
 mod memory;
+mod pieces;
 #[cfg(prove)]
 pub mod proof;
 mod relocate;
@@ -29,10 +31,13 @@ mod walk;
 
 pub use address::{ADDRESS_BITS, ENTRIES, Frame, Level, PAGE_BITS, PAGE_SIZE, TABLES_MAX, VirtAddr, VirtRange};
 pub use entry::{Access, Entry, Inherit, Kind, Page, Permissions, Reservation, Table};
+pub use exit::{Budget, Debris, Progress};
 pub use fork::Share;
+pub use forking::{Forking, Promise};
 pub use format::{AArch64, Format, X86_64};
 pub use map::Foreign;
 pub use memory::{Memory, OutOfMemory, Purpose, Reach, TableCounts, Tlb};
+pub use pieces::{Change, Operation};
 pub use sizes::Sizes;
 #[cfg(feature = "snapshot")]
 pub use snapshot::Snapshot;

@@ -18,6 +18,17 @@ pub enum Foreign {
     Device,
 }
 
+impl Foreign {
+    /// The descriptor of a page of it.
+    pub(crate) fn page(self, frame: Frame, permissions: Permissions) -> Page {
+        let kind = match self {
+            Foreign::Normal => Kind::Foreign,
+            Foreign::Device => Kind::Device,
+        };
+        Page { frame, permissions, kind, writable: permissions == Permissions::ReadWrite }
+    }
+}
+
 impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// Reserves demand-zero memory. Costs one descriptor for each naturally aligned 512 GiB, 1 GiB, 2 MiB or 4 KiB of it.
     ///
@@ -44,14 +55,9 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         permissions: Permissions,
         foreign: Foreign,
     ) -> Result<(), Error> {
-        let kind = match foreign {
-            Foreign::Normal => Kind::Foreign,
-            Foreign::Device => Kind::Device,
-        };
-        let writable = permissions == Permissions::ReadWrite;
         let page = |slot: VirtRange| {
             let frame = Frame(first.0 + (slot.start() - range.start()) / Level::LAST.span());
-            Ok(Page { frame, permissions, kind, writable })
+            Ok(foreign.page(frame, permissions))
         };
         self.edit(tlb, range, &Map { page })
     }
@@ -111,11 +117,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         kind: Kind,
         frame: impl Fn(u64) -> Frame,
     ) -> Result<(), Error> {
-        assert!(kind.is_counted(), "{kind:?} memory has no counted frames");
-        // Whoever else has the frames, nobody has paid for copies of them.
-        if kind != Kind::Shared && self.commit == Commit::Guaranteed {
-            return Err(Error::Unguaranteed);
-        }
+        self.admit(kind)?;
         let writable = kind == Kind::Shared && permissions == Permissions::ReadWrite;
         let page = |slot: VirtRange| {
             let frame = frame((slot.start() - range.start()) / Level::LAST.span());
@@ -124,6 +126,16 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         self.edit(tlb, range, &Map { page })?;
         if kind != Kind::Shared {
             self.commit = Commit::BestEffort;
+        }
+        Ok(())
+    }
+
+    /// Whether existing frames can be mapped as memory of this kind.
+    pub(crate) fn admit(&self, kind: Kind) -> Result<(), Error> {
+        assert!(kind.is_counted(), "{kind:?} memory has no counted frames");
+        // Other owners of the frames have paid for no copies of them.
+        if kind != Kind::Shared && self.commit == Commit::Guaranteed {
+            return Err(Error::Unguaranteed);
         }
         Ok(())
     }
@@ -158,7 +170,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     }
 }
 
-struct Reserve(Reservation);
+pub(crate) struct Reserve(pub(crate) Reservation);
 
 impl<F: Format> Edit<F> for Reserve {
     fn decide(&self, raw: u64, level: Level, slot: VirtRange, cover: Cover) -> Result<Decision, Error> {
@@ -169,8 +181,8 @@ impl<F: Format> Edit<F> for Reserve {
     }
 }
 
-struct Map<P> {
-    page: P,
+pub(crate) struct Map<P> {
+    pub(crate) page: P,
 }
 
 impl<F: Format, P: Fn(VirtRange) -> Result<Page, Error>> Edit<F> for Map<P> {
@@ -182,7 +194,7 @@ impl<F: Format, P: Fn(VirtRange) -> Result<Page, Error>> Edit<F> for Map<P> {
     }
 }
 
-struct Discard;
+pub(crate) struct Discard;
 
 impl<F: Format> Edit<F> for Discard {
     fn decide(&self, raw: u64, level: Level, slot: VirtRange, _cover: Cover) -> Result<Decision, Error> {
@@ -219,7 +231,7 @@ impl<F: Format> Edit<F> for Unmap<F> {
     }
 }
 
-struct Protect(Permissions);
+pub(crate) struct Protect(pub(crate) Permissions);
 
 impl<F: Format> Edit<F> for Protect {
     fn decide(&self, raw: u64, level: Level, slot: VirtRange, cover: Cover) -> Result<Decision, Error> {

@@ -207,6 +207,24 @@ impl TableCounts {
         (bounds & 0xffff) as usize..(bounds >> 16) as usize
     }
 
+    /// Says where entries are left.
+    #[inline(always)]
+    pub(crate) fn set_bounds(&self, bounds: Range<usize>) {
+        self.bounds.store(bounds.start as u32 | (bounds.end as u32) << 16, Ordering::Relaxed);
+    }
+
+    /// In the counts of a table that nothing leads to: what leads to the next such table, in the place of a count that it does not need any more.
+    #[inline(always)]
+    pub(crate) fn link(&self) -> u64 {
+        self.reserved.load(Ordering::Relaxed)
+    }
+
+    /// See [`link`](Self::link).
+    #[inline(always)]
+    pub(crate) fn set_link(&self, link: u64) {
+        self.reserved.store(link, Ordering::Relaxed);
+    }
+
     /// Counts an entry that was empty.
     pub(crate) fn add_live(&self, index: usize) {
         let (live, bounds) = (self.live(), self.bounds());
@@ -247,7 +265,7 @@ impl TableCounts {
     #[inline(always)]
     pub(crate) fn set_live(&self, live: u32, bounds: Range<usize>) {
         self.live.store(live, Ordering::Relaxed);
-        self.bounds.store(bounds.start as u32 | (bounds.end as u32) << 16, Ordering::Relaxed);
+        self.set_bounds(bounds);
     }
 
     #[inline(always)]

@@ -6,10 +6,10 @@
 
 use core::marker::PhantomData;
 
-use crate::edit::{Cover, Decision, Edit, Stocks, slots};
+use crate::edit::{Cover, Decision, Edit, Needed, Stocks};
 use crate::gate::{self, Frames};
 use crate::map::{Unmap, descend_or_refuse};
-use crate::{AddressSpace, Error, Format, Frame, Level, Memory, Tlb, VirtAddr, VirtRange};
+use crate::{AddressSpace, ENTRIES, Error, Format, Frame, Level, Memory, Tlb, VirtAddr, VirtRange};
 
 impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// Moves whatever is mapped or reserved in `from` to `to`, a free range of the same size. Holes move as holes.
@@ -27,22 +27,37 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         }
         Self::check(from)?;
         let memory = self.memory.clone();
-        let adopt = Adopt::<F, M> { memory: &memory, root: self.root(), from, to, format: PhantomData };
+        let adopt = Adopt::new(&memory, self.root(), from, to);
         let unmap = Unmap(PhantomData::<F>);
         // Adopting frees nothing and shares only what lies wholly in `from`: the plan for the unmapping stays good.
         let mut needed = self.plan(to, &adopt, None)?;
         needed += self.plan(from, &unmap, Some(to))?;
+        self.relocate_planned(tlb, from, to, needed)
+    }
+
+    /// A move as it was planned, at once.
+    pub(crate) fn relocate_planned(
+        &mut self,
+        tlb: &impl Tlb,
+        from: VirtRange,
+        to: VirtRange,
+        needed: Needed,
+    ) -> Result<(), Error> {
+        let memory = self.memory.clone();
+        let adopt = Adopt::<F, M>::new(&memory, self.root(), from, to);
         let mut stock = Stocks::allocate(&memory, needed, self.commit)?;
         let ledger = self.commit.ledger();
         self.apply(tlb, to, &adopt, &mut stock, &ledger);
-        self.apply(tlb, from, &unmap, &mut stock, &ledger);
+        self.apply(tlb, from, &Unmap(PhantomData::<F>), &mut stock, &ledger);
+        // What is left of tables whose pages were adopted one by one takes their part out of the charge.
+        self.dead.clear_within::<F>(&memory, &ledger);
         ledger.settle(&memory);
         stock.give_back(&memory);
         Ok(())
     }
 }
 
-struct Adopt<'a, F, M> {
+pub(crate) struct Adopt<'a, F, M> {
     memory: &'a Frames<M>,
     root: Frame,
     from: VirtRange,
@@ -50,21 +65,32 @@ struct Adopt<'a, F, M> {
     format: PhantomData<F>,
 }
 
+impl<'a, F: Format, M: Memory> Adopt<'a, F, M> {
+    pub(crate) fn new(memory: &'a Frames<M>, root: Frame, from: VirtRange, to: VirtRange) -> Self {
+        Adopt { memory, root, from, to, format: PhantomData }
+    }
+}
+
 impl<F: Format, M: Memory> Edit<F> for Adopt<'_, F, M> {
+    /// What [`Adopt::uniform`] takes for the tables at both edges of a range, three levels each.
+    fn look_cost(&self) -> u32 {
+        8_000
+    }
+
     fn decide(&self, raw: u64, level: Level, slot: VirtRange, cover: Cover) -> Result<Decision, Error> {
         if raw != 0 {
             return descend_or_refuse::<F>(raw, level, slot);
         }
         let part = slot.intersect(self.to).expect("only slots in the range are asked about");
         let source = part.moved(self.to, self.from);
-        match uniform::<F>(self.memory, self.root, Level::ROOT, 0, source) {
+        match self.uniform(self.root, Level::ROOT, 0, source) {
             Some(0) => return Ok(Decision::Keep),
             Some(reservation) if cover == Cover::Whole => return Ok(Decision::Store(reservation)),
             _ => {}
         }
         if cover == Cover::Whole && source.start().is_multiple_of(level.span()) {
             let (table, index, raw) = self.find(source, level);
-            // Something below has content, so this is present. What may not be shared moves page by page, and stays as writable as it was.
+            // It is a table, or a page. What may not be shared moves page by page, and stays as writable as it was.
             if level == Level::LAST || !self.memory.counts(F::output(raw)).has_unshareable() {
                 return Ok(Decision::Adopt { table, index });
             }
@@ -74,7 +100,7 @@ impl<F: Format, M: Memory> Edit<F> for Adopt<'_, F, M> {
 }
 
 impl<F: Format, M: Memory> Adopt<'_, F, M> {
-    /// The entry of `level` that covers exactly this range. There is one: not all below it is the same reservation.
+    /// The entry of `level` that covers exactly this range. There is one: [`uniform`](Self::uniform) has found something present.
     fn find(&self, range: VirtRange, level: Level) -> (Frame, usize, u64) {
         let address = VirtAddr::new(range.start()).expect("ranges are of user addresses");
         let (mut table, mut at) = (self.root, Level::ROOT);
@@ -87,31 +113,47 @@ impl<F: Format, M: Memory> Adopt<'_, F, M> {
             (table, at) = (F::output(raw), at.below());
         }
     }
-}
 
-/// The one descriptor, empty or reserved, that stands for all of a range; `None` if anything in it has content or not all of it is alike.
-///
-/// Some of it may be in tables that others share, and they may read it for the first time between the plan and its application: a page of
-/// zeroes counts as what it was before.
-fn uniform<F: Format>(
-    memory: &Frames<impl Memory>,
-    table: Frame,
-    level: Level,
-    base: u64,
-    range: VirtRange,
-) -> Option<u64> {
-    let mut common = None;
-    for (index, slot, _) in slots(level, base, range) {
-        let mut raw = gate::for_good::<F>(memory.load(table, index), level);
-        if F::is_present(raw) {
-            if level == Level::LAST {
+    /// The one descriptor, empty or reserved, that stands for all of a range in the old place; `None` if there is content in it, or not all of
+    /// it is alike. Of a range that is larger than one table of pages covers, also if a table lies in it: there is content below every table, and
+    /// looking for it would take as long as the range is large.
+    ///
+    /// Some of it may be in tables that others share, and they may read it for the first time between the plan and its application: a page of
+    /// zeroes counts as what it was before. And where the new place begins close by, applying makes tables that cover an edge of the old place,
+    /// too. That changes no answer: a table at an edge is looked into.
+    fn uniform(&self, table: Frame, level: Level, base: u64, range: VirtRange) -> Option<u64> {
+        let first = (range.start().saturating_sub(base) / level.span()) as usize;
+        let end = ENTRIES.min((range.end() - base).div_ceil(level.span()) as usize);
+        let (mut index, mut common) = (first, None);
+        while index < end {
+            if common.unwrap_or(0) == 0 && index + EMPTY <= end && self.are_empty(table, index) {
+                common = Some(0);
+                index += EMPTY;
+                continue;
+            }
+            let mut raw = gate::for_good::<F>(self.memory.load(table, index), level);
+            if F::is_present(raw) {
+                let slot = VirtRange::slot(base, level, index);
+                let inside = slot.intersect(range) == Some(slot);
+                if level == Level::LAST || (inside && range.pages() > ENTRIES as u64) {
+                    return None;
+                }
+                raw = self.uniform(F::output(raw), level.below(), slot.start(), range)?;
+            }
+            if *common.get_or_insert(raw) != raw {
                 return None;
             }
-            raw = uniform::<F>(memory, F::output(raw), level.below(), slot.start(), range)?;
+            index += 1;
         }
-        if *common.get_or_insert(raw) != raw {
-            return None;
-        }
+        common
     }
-    common
+
+    /// Whether the [`EMPTY`] entries from this one on are empty.
+    #[inline(always)]
+    fn are_empty(&self, table: Frame, first: usize) -> bool {
+        (first..first + EMPTY).fold(0, |all, index| all | self.memory.load(table, index)) == 0
+    }
 }
+
+/// Entries that [`Adopt::uniform`] looks at together: most of what it looks at is empty.
+const EMPTY: usize = 8;

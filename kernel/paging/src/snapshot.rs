@@ -5,12 +5,16 @@
 //! diverged, and it allocates nothing.
 
 use core::cell::Cell;
+use core::ops::ControlFlow;
 
 use crate::commit::{Commit, Ledger, Source, frames_behind};
-use crate::exit::release_entry;
+use crate::exit::{Dead, release_entry};
 use crate::fork::Inheritance;
+use crate::forking::{Forking, NeverRan, Promise};
 use crate::gate::{self, Exclusive, Frames};
-use crate::{AddressSpace, Error, Format, Frame, Level, Memory, Purpose, Reach, Share, Tlb, VirtRange};
+use crate::{
+    AddressSpace, Budget, Debris, Error, Format, Frame, Level, Memory, Progress, Purpose, Reach, Share, Tlb, VirtRange,
+};
 
 /// The content of an address space at one moment. No core ever runs in it.
 #[must_use = "a snapshot that is dropped instead of destroyed leaks its tables"]
@@ -25,6 +29,11 @@ impl<F: Format, M: Memory> Snapshot<F, M> {
         &self.space
     }
 
+    /// A snapshot in a space that nobody runs in, which shares from this level down.
+    pub(crate) fn of(space: AddressSpace<F, M>, share: Share) -> Self {
+        Snapshot { space, share }
+    }
+
     /// A new space with this content.
     ///
     /// # Errors
@@ -33,21 +42,36 @@ impl<F: Format, M: Memory> Snapshot<F, M> {
         self.space.fork(&NeverRan, self.share)
     }
 
+    /// Begins a new space with this content, in pieces.
+    ///
+    /// # Errors
+    /// As [`fork`](Self::fork).
+    pub fn begin_fork(&mut self) -> Result<Forking<F, M>, Error> {
+        self.space.begin_fork(self.share, Promise::BestEffort)
+    }
+
+    /// Goes on with it.
+    ///
+    /// # Errors
+    /// As [`AddressSpace::fork_step`].
+    pub fn fork_step(&mut self, forking: &mut Forking<F, M>, budget: Budget) -> Result<Progress, Error> {
+        self.space.fork_step(&NeverRan, forking, budget)
+    }
+
+    /// How many instructions, about, a [`fork`](Self::fork) takes at most.
+    pub fn fork_cost(&self) -> u64 {
+        self.space.fork_cost(self.share)
+    }
+
+    /// Gives the snapshot up, in constant time: what is left is to be cleared.
+    pub fn dismantle(self) -> Debris<F, M> {
+        self.space.dismantle(&NeverRan)
+    }
+
     /// Gives the snapshot up.
     pub fn destroy(self) {
         self.space.destroy(&NeverRan);
     }
-}
-
-/// TLB maintenance for tables that no core has walked from this root.
-struct NeverRan;
-
-#[expect(unsafe_code, reason = "implementing it is a promise")]
-// SAFETY: a walker reads a root only where a core runs in it, and none runs in a snapshot's; so no TLB has anything to forget.
-unsafe impl Tlb for NeverRan {
-    fn publish(&self) {}
-
-    fn invalidate(&self, _range: VirtRange, _reach: Reach) {}
 }
 
 impl<F: Format, M: Memory> AddressSpace<F, M> {
@@ -57,6 +81,14 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// As [`fork`](Self::fork).
     pub fn snapshot(&mut self, tlb: &impl Tlb, share: Share) -> Result<Snapshot<F, M>, Error> {
         Ok(Snapshot { space: self.fork(tlb, share)?, share })
+    }
+
+    /// How many instructions, about, a [`restore`](Self::restore) takes, as far as that is below `limit`.
+    pub fn restore_cost(&self, snapshot: &Snapshot<F, M>, limit: u64) -> u64 {
+        let (own, source) = (self.root(), snapshot.space.root());
+        let mut cost = 0;
+        let _ = compared::<F>(&self.memory, (own, source), Level::ROOT, snapshot.share, limit, &mut cost);
+        cost
     }
 
     /// Brings the space back to a snapshot of it, or of any other space: afterwards it is what a fork of the snapshot would be.
@@ -72,11 +104,22 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// # Panics
     /// If the snapshot is of a space in another memory.
     pub fn restore(&mut self, tlb: &impl Tlb, snapshot: &mut Snapshot<F, M>) -> Result<(), Error> {
+        self.restore_leaving(tlb, snapshot)?;
+        self.dead.clear_all::<F>(&self.memory);
+        Ok(())
+    }
+
+    /// As [`restore`](Self::restore), and what the space has lost waits in it to be [taken](Self::take_debris).
+    ///
+    /// # Errors
+    /// As [`restore`](Self::restore).
+    pub fn restore_leaving(&mut self, tlb: &impl Tlb, snapshot: &mut Snapshot<F, M>) -> Result<(), Error> {
         assert!(self.memory.is_same(&snapshot.space.memory), "a space is restored from a snapshot in the same memory");
         let memory = &self.memory.clone();
         let source = snapshot.space.root();
         let ledger = self.commit.ledger();
         let mut root = self.exclusive_root();
+        let dead = &mut self.dead;
         let rewind = Rewind { memory, share: Some(snapshot.share), ledger: &ledger, adopted: Cell::new(0) };
         if memory.counts(source).has_unshareable() && !rewind.needs_no_table(&root, source) {
             let copy = snapshot.fork()?.take_root().expect("a new space has a root");
@@ -84,7 +127,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
             // What is not the same in both roots goes; then the copy's entries move over.
             rewind.retire(&mut root, copy.frame());
             tlb.invalidate(VirtRange::ALL, Reach::Tables);
-            rewind.take_over(&mut root, copy);
+            rewind.take_over(&mut root, copy, dead);
         } else {
             let most = match snapshot.space.commit {
                 Commit::Undecided | Commit::BestEffort => 0,
@@ -96,7 +139,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
             if rewind.retire(&mut root, source) {
                 tlb.invalidate(VirtRange::ALL, Reach::Tables);
             }
-            rewind.replace(&mut root, source);
+            rewind.replace(&mut root, source, dead);
             if most > 0 {
                 // Less, if a relative has let a table go meanwhile: then only what has diverged below it was adopted.
                 memory.uncommit(most - rewind.adopted.get());
@@ -108,6 +151,46 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         Ok(())
     }
 }
+
+/// Adds up what comparing two tables takes, and what has to be done about their differences. Stops at the limit.
+fn compared<F: Format>(
+    memory: &Frames<impl Memory>,
+    (own, source): (Frame, Frame),
+    level: Level,
+    share: Share,
+    limit: u64,
+    cost: &mut u64,
+) -> ControlFlow<()> {
+    let (mine, wanted) = (memory.counts(own).bounds(), memory.counts(source).bounds());
+    let all = mine.start.min(wanted.start)..mine.end.max(wanted.end);
+    *cost += all.len() as u64 * COMPARE_COST;
+    for index in all {
+        if *cost >= limit {
+            return ControlFlow::Break(());
+        }
+        let (mine, wanted) = (memory.load(own, index), memory.load(source, index));
+        if mine == wanted {
+            continue;
+        }
+        *cost += DIVERGED_COST;
+        let tables = level != Level::LAST && F::is_present(mine) && F::is_present(wanted);
+        if !tables || F::write_protect(mine, level) == F::write_protect(wanted, level) {
+            continue;
+        }
+        let below = (F::output(mine), F::output(wanted));
+        if gate::is_sole(memory, below.0)
+            && (!share.includes(level.below()) || memory.counts(below.1).has_unshareable())
+        {
+            compared::<F>(memory, below, level.below(), share, limit, cost)?;
+        }
+    }
+    ControlFlow::Continue(())
+}
+
+/// Instructions, about, that the passes of a restore take for an entry that is the same in both tables.
+const COMPARE_COST: u64 = 24;
+/// For one that is not.
+const DIVERGED_COST: u64 = 250;
 
 struct Rewind<'a, M> {
     memory: &'a Frames<M>,
@@ -205,21 +288,21 @@ impl<M: Memory> Rewind<'_, M> {
     }
 
     /// Puts the snapshot's entries where others were taken away. The TLBs have forgotten those.
-    fn replace<F: Format>(&self, own: &mut Exclusive<F>, source: Frame) {
+    fn replace<F: Format>(&self, own: &mut Exclusive<F>, source: Frame, dead: &mut Dead) {
         let (memory, level) = (self.memory, own.level());
         // Whatever the level: here sharing is all there is left to do, and it cannot fail.
         let mut inheritance = Inheritance::new(memory, Share::Level1, Source::Free);
         for index in self.changed(own.frame(), source) {
             match self.compare(own, source, index) {
                 Divergence::None => {}
-                Divergence::Below(mut child, source) => self.replace(&mut child, source),
+                Divergence::Below(mut child, source) => self.replace(&mut child, source, dead),
                 Divergence::Here => {
                     let old = own.load(memory, index);
                     let new = inheritance.entry::<F>(source, level, index, true).expect("sharing allocates nothing");
                     own.refill(memory, index, new);
                     self.adopted.set(self.adopted.get() + frames_behind::<F>(memory, new, level));
                     if F::is_retired(old) {
-                        release_entry::<F>(memory, F::restore(old), level, self.ledger);
+                        release_entry::<F>(memory, F::restore(old), level, self.ledger, dead);
                     }
                 }
             }
@@ -228,7 +311,7 @@ impl<M: Memory> Rewind<'_, M> {
     }
 
     /// Moves the entries of a root that nobody runs into a root whose own are all retired.
-    fn take_over<F: Format>(&self, own: &mut Exclusive<F>, copy: Exclusive<F>) {
+    fn take_over<F: Format>(&self, own: &mut Exclusive<F>, copy: Exclusive<F>, dead: &mut Dead) {
         let memory = self.memory;
         gate::complete();
         for index in 0..F::USER_ENTRIES {
@@ -237,7 +320,7 @@ impl<M: Memory> Rewind<'_, M> {
             // Retired; or the same as the copy's, so that two references have become one.
             let held = if F::is_retired(old) { F::restore(old) } else { old };
             if F::is_present(held) {
-                release_entry::<F>(memory, held, Level::ROOT, self.ledger);
+                release_entry::<F>(memory, held, Level::ROOT, self.ledger, dead);
             }
         }
         self.adopt_counts(own, copy.frame());

@@ -3,6 +3,7 @@
 use core::marker::PhantomData;
 
 use crate::commit::Commit;
+use crate::exit::Dead;
 use crate::gate::{Exclusive, Frames, Path};
 use crate::memory::Counts;
 use crate::{Entry, Format, Frame, Level, Memory, OutOfMemory, Page, Permissions, Purpose, VirtAddr, VirtRange};
@@ -21,6 +22,8 @@ pub struct AddressSpace<F: Format, M: Memory> {
     /// `NONE` once it is destroyed.
     root: Frame,
     pub(crate) commit: Commit,
+    /// What operations have cut off and not freed yet.
+    pub(crate) dead: Dead,
     format: PhantomData<fn() -> F>,
 }
 
@@ -117,7 +120,11 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// # Errors
     /// If there is no frame for the root.
     pub fn new(memory: M) -> Result<Self, OutOfMemory> {
-        let memory = Frames::new(memory);
+        Self::within(Frames::new(memory))
+    }
+
+    /// As [`new`](Self::new).
+    pub(crate) fn within(memory: Frames<M>) -> Result<Self, OutOfMemory> {
         let root = memory.allocate(Purpose::Table).ok_or(OutOfMemory)?;
         let root = Exclusive::fresh(&memory, root, Level::ROOT);
         Ok(Self::with_root(memory, root, Commit::Undecided))
@@ -125,7 +132,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
 
     /// A space of its own for a root that nobody else has.
     pub(crate) fn with_root(memory: Frames<M>, root: Exclusive<F>, commit: Commit) -> Self {
-        AddressSpace { memory, root: root.frame(), commit, format: PhantomData }
+        AddressSpace { memory, root: root.frame(), commit, dead: Dead::NONE, format: PhantomData }
     }
 
     /// The level-0 table: what `TTBR0_EL1` or `CR3` points to.
@@ -175,6 +182,11 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         }
         let last = VirtAddr::new(range.end() - 1).expect("ranges are of addresses");
         if last.is_user::<F>() { Ok(()) } else { Err(Error::Kernel(last.page())) }
+    }
+
+    /// Whether it has not been destroyed.
+    pub(crate) fn has_root(&self) -> bool {
+        self.root != NONE
     }
 
     /// Proof of ownership of the root, once: of a space that is about to end.

@@ -17,7 +17,7 @@
 //! Where nobody shares any more, the last owner takes the read-only marks off and copies nothing.
 
 use crate::commit::Source;
-use crate::exit::release_entry;
+use crate::exit::release_copied;
 use crate::gate::{self, Exclusive, Frames, Fresh, Path, Stock};
 use crate::memory::Counts;
 use crate::{
@@ -305,7 +305,7 @@ fn replace<F: Format, M: Memory>(
         // A table descriptor covers more than the page; and where marks came off, walk caches know of them.
         let reach = if level == Level::LAST && !path.read_only { Reach::Pages } else { Reach::Tables };
         lowest.redirect(memory, tlb, index, raw, (VirtRange::entry(address, level), reach));
-        release_entry::<F>(memory, old, level, &path.commit.source().repaid());
+        release_copied::<F>(memory, old, level, &path.commit.source().repaid());
     }
     splits
 }

@@ -145,7 +145,8 @@ impl<M: Memory> Tour<'_, M> {
         visitor: &mut impl FnMut(Visit) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
         let first = self.from.address.saturating_sub(base) / level.span();
-        for index in first as usize..level.entries::<F>() {
+        let bounds = self.memory.counts(table).bounds();
+        for index in bounds.start.max(first as usize)..bounds.end {
             let start = base + index as u64 * level.span();
             if start >= self.end {
                 break;

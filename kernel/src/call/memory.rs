@@ -2,19 +2,18 @@
 
 #![forbid(unsafe_code)]
 
+use super::Outcome;
 use crate::memory::space::{self, Locked};
 use crate::object::Ref;
 use crate::object::memory::MemoryObject;
-use crate::object::process::Process;
-use crate::program;
+use crate::object::pieces::Moved;
+use crate::object::thread::Thread;
+use crate::sched::work::Task;
 use graft_abi::{Error, Handle, MAP_BASE, MAP_NO_INHERIT, PAGE_SIZE, Permissions, Rights, USER_END, USER_START};
-use graft_paging::{Inherit, Reservation, VirtAddr, VirtRange};
-
-/// What whoever makes a memory object may do with it.
-const MEMORY_RIGHTS: Rights = Rights::READ.or(Rights::WRITE).or(Rights::DUPLICATE);
+use graft_paging::{Change, Inherit, Progress, Reservation, VirtAddr, VirtRange};
 
 /// `map`: reserves demand-zero memory.
-pub(super) fn map(process: &Process, address: u64, bytes: u64, permissions: u64, flags: u64) -> Result<u64, Error> {
+pub(super) fn map(thread: &Thread, address: u64, bytes: u64, permissions: u64, flags: u64) -> Result<Outcome, Error> {
     let permissions = Permissions::from_number(permissions).ok_or(Error::BadArgument)?;
     let inherit = match flags {
         0 => Inherit::Yes,
@@ -25,49 +24,45 @@ pub(super) fn map(process: &Process, address: u64, bytes: u64, permissions: u64,
     if inherit == Inherit::No && permissions == Permissions::ReadExecute {
         return Err(Error::NotAllowed);
     }
-    let mut tree = process.space.lock()?;
+    let Some(tree) = thread.process.space.lock_to_change()? else { return Ok(Outcome::Busy) };
     let range = place(&tree, address, bytes)?;
     let reservation = Reservation { permissions: space::permissions(permissions), inherit };
-    tree.edit(|tree, tlb| tree.reserve(tlb, range, reservation))?;
-    Ok(range.start())
+    change(thread, tree, range, Change::Reserve(reservation), None, (range.start(), 0))
 }
 
 /// `unmap`: removes whatever is mapped in a range.
-pub(super) fn unmap(process: &Process, address: u64, bytes: u64) -> Result<u64, Error> {
+pub(super) fn unmap(thread: &Thread, address: u64, bytes: u64) -> Result<Outcome, Error> {
     let range = checked(address, bytes)?;
-    let mut tree = process.space.lock()?;
-    tree.edit(|tree, tlb| tree.unmap(tlb, range))?;
-    Ok(0)
+    let Some(tree) = thread.process.space.lock_to_change()? else { return Ok(Outcome::Busy) };
+    change(thread, tree, range, Change::Unmap, None, (0, 0))
 }
 
 /// `protect`: changes what is mapped in a range.
-pub(super) fn protect(process: &Process, address: u64, bytes: u64, permissions: u64) -> Result<u64, Error> {
+pub(super) fn protect(thread: &Thread, address: u64, bytes: u64, permissions: u64) -> Result<Outcome, Error> {
     let permissions = Permissions::from_number(permissions).ok_or(Error::BadArgument)?;
     let range = checked(address, bytes)?;
-    let mut tree = process.space.lock()?;
-    if permissions == Permissions::ReadExecute {
-        // What the program wrote there before, it may mean to run.
-        program::make_fetchable(&tree, range);
-    }
-    tree.edit(|tree, tlb| tree.protect(tlb, range, space::permissions(permissions)))?;
-    Ok(0)
+    let Some(tree) = thread.process.space.lock_to_change()? else { return Ok(Outcome::Busy) };
+    change(thread, tree, range, Change::Protect(space::permissions(permissions)), None, (0, 0))
 }
 
 /// `discard`: gives up the content of private memory.
-pub(super) fn discard(process: &Process, address: u64, bytes: u64) -> Result<u64, Error> {
+pub(super) fn discard(thread: &Thread, address: u64, bytes: u64) -> Result<Outcome, Error> {
     let range = checked(address, bytes)?;
-    let mut tree = process.space.lock()?;
-    tree.edit(|tree, tlb| tree.discard(tlb, range))?;
-    Ok(0)
+    let Some(tree) = thread.process.space.lock_to_change()? else { return Ok(Outcome::Busy) };
+    change(thread, tree, range, Change::Discard, None, (0, 0))
 }
 
 /// `move`: gives what is mapped in a range other addresses.
-pub(super) fn relocate(process: &Process, from: u64, bytes: u64, to: u64) -> Result<u64, Error> {
+pub(super) fn relocate(thread: &Thread, from: u64, bytes: u64, to: u64) -> Result<Outcome, Error> {
     let from = checked(from, bytes)?;
-    let mut tree = process.space.lock()?;
+    let Some(tree) = thread.process.space.lock_to_change()? else { return Ok(Outcome::Busy) };
     let to = place(&tree, to, bytes)?;
-    tree.edit(|tree, tlb| tree.relocate(tlb, from, to))?;
-    Ok(to.start())
+    let answer = (to.start(), 0);
+    let later = |moved| thread.work.give(Some(Task::Move(moved, answer)));
+    Ok(match Moved::begin(&thread.process, tree, from, to, later)? {
+        Progress::Done => Outcome::Done(answer),
+        Progress::More => Outcome::Begun,
+    })
 }
 
 /// Whether `memory_create` wants more than the machine has, which no retry can help.
@@ -76,27 +71,46 @@ pub(super) fn is_hopeless(bytes: u64) -> bool {
 }
 
 /// `memory_create`: a memory object of zeroes.
-pub(super) fn create(process: &Process, bytes: u64) -> Result<u64, Error> {
+pub(super) fn create(thread: &Thread, bytes: u64) -> Result<Outcome, Error> {
     check_length(bytes)?;
-    let object: Ref<MemoryObject> = MemoryObject::zeroed(bytes)?;
-    let handle = process.handles.lock().insert(object.erase(), MEMORY_RIGHTS)?;
-    Ok(handle.0.into())
+    let mut making = MemoryObject::zeroed(bytes)?;
+    Ok(match making.step()? {
+        Progress::Done => Outcome::Done((making.finish(&thread.process)?, 0)),
+        Progress::More => {
+            thread.work.give(Some(Task::Create(making)));
+            Outcome::Begun
+        }
+    })
 }
 
 /// `map_object`: maps a memory object whole.
-pub(super) fn map_object(
-    process: &Process,
-    handle: Handle,
-    address: u64,
-    permissions: u64,
-) -> Result<(u64, u64), Error> {
+pub(super) fn map_object(thread: &Thread, handle: Handle, address: u64, permissions: u64) -> Result<Outcome, Error> {
     let permissions = Permissions::from_number(permissions).ok_or(Error::BadArgument)?;
     let needed = if permissions == Permissions::ReadWrite { Rights::READ.or(Rights::WRITE) } else { Rights::READ };
-    let memory = process.object::<MemoryObject>(handle, needed)?;
-    let mut tree = process.space.lock()?;
+    let memory = thread.process.object::<MemoryObject>(handle, needed)?;
+    let mapping = memory.mapping(permissions)?;
+    let Some(tree) = thread.process.space.lock_to_change()? else { return Ok(Outcome::Busy) };
     let range = place(&tree, address, memory.mapped_length())?;
-    memory.map(&mut tree, range, permissions)?;
-    Ok((range.start(), memory.length()))
+    let answer = (range.start(), memory.length());
+    change(thread, tree, range, mapping, Some(memory), answer)
+}
+
+/// Changes a range of the caller's memory; the call has this answer in the end.
+#[inline(always)]
+fn change(
+    thread: &Thread,
+    tree: Locked<'_>,
+    range: VirtRange,
+    change: Change,
+    object: Option<Ref<MemoryObject>>,
+    answer: (u64, u64),
+) -> Result<Outcome, Error> {
+    let frame = |page| object.as_ref().expect("pages have an object").frame(page);
+    let later = |operation| thread.work.give(Some(Task::Edit(operation, object.clone(), answer)));
+    Ok(match tree.begin(range, change, frame, later)? {
+        Progress::Done => Outcome::Done(answer),
+        Progress::More => Outcome::Begun,
+    })
 }
 
 /// The range for a new mapping: where the program wants it, or, at address 0, where there is room.

@@ -14,10 +14,15 @@ mod thread;
 mod wait;
 
 use crate::arch::{Context, timer};
+use crate::memory::space;
 use crate::object::Ref;
 use crate::object::process::Process;
 use crate::object::thread::Thread;
+use crate::sched::work::Task;
 use graft_abi::{Call, Error, ExitStatus, Handle, Rights};
+pub use process::{Launch, Launched, complete_fork};
+use snapshot::Restored;
+pub use snapshot::{complete as complete_snapshot, complete_restore};
 use statistics::Look;
 
 /// What happens after a trap.
@@ -36,6 +41,8 @@ pub enum Next {
     End,
     /// The thread ends with this value.
     EndThread(u64),
+    /// The thread has work to do in the kernel before it goes on.
+    Work,
     /// The thread lets others go first.
     GiveWay,
     /// The thread sleeps until this moment, in nanoseconds since the counter started.
@@ -56,21 +63,19 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
         Call::Exit => end(thread, ExitStatus::Exited(x0 as i32)),
         Call::Fork => {
             let result = process::fork(thread, registers, handle(x0), x1, x2);
-            answer_two(registers, result)
+            outcome(thread, registers, result)
         }
         Call::Snapshot => {
             let result = snapshot::take(thread, registers, handle(x0), x1, x2);
-            answer_two(registers, result)
+            outcome(thread, registers, result)
         }
         Call::Restore => match snapshot::restore(thread, registers, handle(x0), handle(x1), x2) {
-            Ok(()) => Next::Restart,
-            Err(error) => answer(registers, Err(error)),
+            Ok(Restored::Done) => tidy(thread, Next::Restart),
+            Ok(Restored::Begun) => Next::Work,
+            Err(error) => outcome(thread, registers, Err(error)),
         },
-        Call::Spawn => answer_two(registers, process::spawn(process, x0)),
-        Call::Exec => match process::exec(thread, registers, x0) {
-            Ok(()) => Next::Restart,
-            Err(error) => answer(registers, Err(error)),
-        },
+        Call::Spawn => outcome(thread, registers, process::spawn(thread, x0)),
+        Call::Exec => outcome(thread, registers, process::exec(thread, x0)),
         Call::Wait => process::wait_for(process, registers, handle(x0)),
         Call::Kill => process::kill(thread, registers, handle(x0), x1 as i32),
         Call::Yield => {
@@ -84,17 +89,20 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
         Call::ThreadCreate => answer(registers, thread::create(process, x0, x1, x2, x3)),
         Call::ThreadExit => Next::EndThread(x0),
         Call::ThreadJoin => thread::join(thread, registers, handle(x0)),
-        Call::Map => answer(registers, memory::map(process, x0, x1, x2, x3)),
-        Call::Unmap => answer(registers, memory::unmap(process, x0, x1)),
-        Call::Protect => answer(registers, memory::protect(process, x0, x1, x2)),
-        Call::MapObject => answer_two(registers, memory::map_object(process, handle(x0), x1, x2)),
-        Call::Discard => answer(registers, memory::discard(process, x0, x1)),
-        Call::Move => answer(registers, memory::relocate(process, x0, x1, x2)),
+        Call::Map => outcome(thread, registers, memory::map(thread, x0, x1, x2, x3)),
+        Call::Unmap => outcome(thread, registers, memory::unmap(thread, x0, x1)),
+        Call::Protect => outcome(thread, registers, memory::protect(thread, x0, x1, x2)),
+        Call::MapObject => outcome(thread, registers, memory::map_object(thread, handle(x0), x1, x2)),
+        Call::Discard => outcome(thread, registers, memory::discard(thread, x0, x1)),
+        Call::Move => outcome(thread, registers, memory::relocate(thread, x0, x1, x2)),
         Call::MemoryCreate if memory::is_hopeless(x0) => Next::NoMemory,
-        Call::MemoryCreate => answer(registers, memory::create(process, x0)),
+        Call::MemoryCreate => outcome(thread, registers, memory::create(thread, x0)),
         Call::ConsoleWrite => answer(registers, console::write(process, handle(x0), x1, x2)),
         Call::ConsoleRead => console::read(process, registers, handle(x0), x1, x2),
-        Call::Close => answer(registers, handle::close(process, handle(x0))),
+        Call::Close => {
+            let closed = handle::close(process, handle(x0));
+            tidy(thread, answer(registers, closed))
+        }
         Call::Duplicate => answer(registers, handle::duplicate(thread, handle(x0), Rights(x1 as u32))),
         Call::ProcessInfo => answer(registers, statistics::process_info(thread, handle(x0), x1)),
         Call::Tables => look(registers, statistics::tables(thread, handle(x0), x1)),
@@ -136,10 +144,7 @@ fn answer_two(registers: &mut Context, result: Result<(u64, u64), Error>) -> Nex
 fn look(registers: &mut Context, result: Result<Look, Error>) -> Next {
     match result {
         Ok(Look::Done(value)) => answer(registers, Ok(value)),
-        Ok(Look::Busy) => {
-            registers.rewind();
-            Next::GiveWay
-        }
+        Ok(Look::Busy) => again(registers),
         Err(error) => answer(registers, Err(error)),
     }
 }
@@ -149,6 +154,51 @@ fn look(registers: &mut Context, result: Result<Look, Error>) -> Next {
 #[inline(never)]
 fn unknown(registers: &mut Context) -> Next {
     answer(registers, Err(Error::BadCall))
+}
+
+/// What has become of a call that may take long.
+enum Outcome {
+    /// It is done, with these results.
+    Done((u64, u64)),
+    /// The calling thread has been given the rest as its work.
+    Begun,
+    /// Another thread of the process is in the middle of an operation on its memory: the call is made again.
+    Busy,
+}
+
+#[inline(always)]
+fn outcome(thread: &Thread, registers: &mut Context, result: Result<Outcome, Error>) -> Next {
+    let next = match result {
+        Ok(Outcome::Done((first, second))) => {
+            registers.set_results([first, second]);
+            Next::Resume
+        }
+        Ok(Outcome::Begun) => return Next::Work,
+        Ok(Outcome::Busy) => return again(registers),
+        Err(error) => refuse(registers, error),
+    };
+    tidy(thread, next)
+}
+
+/// Has the thread free what its call has left before it goes on.
+#[inline(always)]
+fn tidy(thread: &Thread, next: Next) -> Next {
+    if space::has_left() { tidy_first(thread, next) } else { next }
+}
+
+#[cold]
+fn tidy_first(thread: &Thread, next: Next) -> Next {
+    // It may be just what the call has wanted.
+    let task = matches!(next, Next::WantMemory).then_some(Task::Refuse(Error::OutOfMemory));
+    thread.work.give(task);
+    Next::Work
+}
+
+/// Has a thread make its call again, after the others.
+#[cold]
+pub fn again(registers: &mut Context) -> Next {
+    registers.rewind();
+    Next::GiveWay
 }
 
 /// What is refused has changed nothing: for want of memory it may be tried again.

@@ -2,18 +2,21 @@
 
 #![forbid(unsafe_code)]
 
-use super::{answer, end, named_process, snapshot, wait};
+use super::{Outcome, answer, end, named_process, snapshot, wait};
 use crate::arch::Context;
 use crate::call::Next;
 use crate::memory::space::Tree;
 use crate::memory::{space, user_copy};
-use crate::object::process::{NAME_SIZE, Process};
+use crate::object::pieces::{self, Fork, Forked};
+use crate::object::process::{Name, Process};
 use crate::object::snapshot::Snapshot;
 use crate::object::thread::Thread;
 use crate::object::{AnyRef, Ref};
-use crate::program::{self, UserText};
+use crate::program::{Loaded, Loading, UserText};
 use crate::sched;
+use crate::sched::work::Task;
 use graft_abi::{Error, ExitStatus, FORK_GUARANTEED, Handle, Rights, Share, SpawnRequest};
+use graft_paging::{Progress, Promise};
 
 /// What whoever makes a process may do with it.
 const PROCESS_RIGHTS: Rights = Rights::WAIT.or(Rights::KILL).or(Rights::INSPECT).or(Rights::FORK).or(Rights::DUPLICATE);
@@ -25,7 +28,7 @@ pub(super) fn fork(
     handle: Handle,
     share: u64,
     flags: u64,
-) -> Result<(u64, u64), Error> {
+) -> Result<Outcome, Error> {
     let share = share_of(share)?;
     let guaranteed = match flags {
         0 => false,
@@ -42,14 +45,18 @@ pub(super) fn fork(
             Err(error) => return Err(error),
         }
     }
-    let tree = || {
-        let mut tree = parent.space.lock()?;
-        tree.edit(|tree, tlb| match guaranteed {
-            true => tree.fork_guaranteed(tlb, share),
-            false => tree.fork(tlb, share),
-        })
-    };
-    make_child(thread, parent.name(), registers, tree, |child| sched::copy_floating_point(thread, child))
+    let promise = if guaranteed { Promise::Guaranteed } else { Promise::BestEffort };
+    let copy = |child: &Thread| sched::copy_floating_point(thread, child);
+    make_child(thread, parent.name(), registers, copy, |child| {
+        pieces::fork(parent, share, promise, |forked| begin(thread, forked, child))
+    })
+}
+
+/// Gives a thread the rest of a fork to do.
+#[cold]
+#[inline(never)]
+pub(super) fn begin(thread: &Thread, forked: Forked, child: &Ref<Thread>) {
+    thread.work.give(Some(Task::Fork(forked, child.clone())));
 }
 
 /// The caller's own process. Another's threads may be running at this moment: only the caller's registers are known.
@@ -69,16 +76,16 @@ pub(super) fn share_of(number: u64) -> Result<graft_paging::Share, Error> {
     })
 }
 
-/// Makes a child with the caller's handles, a tree from `tree` and one thread with these registers and what `floating_point`
-/// gives it. Returns the child's handle and identifier.
+/// Makes a child with the caller's handles, one thread with these registers and what `floating_point` gives it, and a tree from `tree`, which
+/// may find that it is not the moment. The call's results are the child's handle and identifier.
 #[inline(always)]
 pub(super) fn make_child(
     thread: &Thread,
-    name: [u8; NAME_SIZE],
+    name: Name,
     registers: &Context,
-    tree: impl FnOnce() -> Result<Tree, Error>,
     floating_point: impl FnOnce(&Thread),
-) -> Result<(u64, u64), Error> {
+    tree: impl FnOnce(&Ref<Thread>) -> Result<Fork, Error>,
+) -> Result<Outcome, Error> {
     let parent = &thread.process;
     // Locked to the end: the room that there is now is there when the child is complete.
     let mut handles = parent.handles.lock();
@@ -88,32 +95,144 @@ pub(super) fn make_child(
     let child = Process::new(parent.identifier(), name)?;
     child.handles.lock().copy_from(&handles)?;
     let child_thread = Thread::new(child.clone(), registers, |_| {})?;
-    child.space.install(tree()?);
     floating_point(&child_thread);
+    match tree(&child_thread)? {
+        Fork::Made(tree) => child.space.install(tree),
+        Fork::Begun => return Ok(Outcome::Begun),
+        Fork::Busy => return Ok(Outcome::Busy),
+    }
     // Complete: it can be seen from here on, and nothing can fail any more.
+    let identifier = Process::start(child_thread, |registers, identifier| registers.set_results([0, identifier]));
+    let handle = handles.insert(child.erase(), PROCESS_RIGHTS)?;
+    Ok(Outcome::Done((handle.0.into(), identifier)))
+}
+
+/// The rest of a fork in pieces: the child has its tree now.
+pub fn complete_fork(parent: &Process, tree: Tree, child_thread: Ref<Thread>) -> Result<(u64, u64), Error> {
+    let child = child_thread.process.clone();
+    child.space.install(tree);
+    let mut handles = parent.handles.lock();
+    if !handles.has_room() {
+        child.space.destroy();
+        return Err(Error::HandlesExhausted);
+    }
     let identifier = Process::start(child_thread, |registers, identifier| registers.set_results([0, identifier]));
     let handle = handles.insert(child.erase(), PROCESS_RIGHTS)?;
     Ok((handle.0.into(), identifier))
 }
 
 /// `spawn`: a new process from a program file in the caller's memory.
-pub(super) fn spawn(parent: &Ref<Process>, request: u64) -> Result<(u64, u64), Error> {
-    let request: SpawnRequest = user_copy::read(&**parent, request)?;
-    let loaded = load(parent, &request)?;
-    let child = Process::new(parent.identifier(), loaded.name)?;
-    for index in 0..request.handle_count {
-        let address = index.checked_mul(4).and_then(|offset| request.handles.checked_add(offset));
-        let handle = Handle(user_copy::read(&**parent, address.ok_or(Error::BadAddress)?)?);
-        let (object, rights) = passed_on(parent, handle)?;
-        // Full long before a wild count could keep this going.
-        child.handles.lock().insert(object, rights)?;
+pub(super) fn spawn(thread: &Thread, request: u64) -> Result<Outcome, Error> {
+    launch(thread, request, Purpose::Spawn)
+}
+
+/// `exec`: another program in the same process.
+pub(super) fn exec(thread: &Thread, request: u64) -> Result<Outcome, Error> {
+    // The other threads would lose the ground under their feet.
+    if thread.process.has_other_threads() {
+        return Err(Error::NotAllowed);
     }
+    launch(thread, request, Purpose::Exec)
+}
+
+fn launch(thread: &Thread, request: u64, purpose: Purpose) -> Result<Outcome, Error> {
+    let process = &*thread.process;
+    let request = user_copy::read(process, request)?;
+    thread.work.give(Some(Task::Launch(Launch { request, purpose, stage: Stage::Begin })));
+    Ok(Outcome::Begun)
+}
+
+/// A program on its way from the caller's memory into a process.
+pub struct Launch {
+    request: SpawnRequest,
+    purpose: Purpose,
+    stage: Stage,
+}
+
+/// For which process it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Spawn,
+    Exec,
+}
+
+#[expect(clippy::large_enum_variant, reason = "there is no heap to put the large one on")]
+enum Stage {
+    Begin,
+    Load(Loading),
+    /// The child of a spawn has so many of its handles.
+    Loaded(Loaded, Option<Ref<Process>>, u64),
+}
+
+/// What a step has led to.
+#[expect(clippy::large_enum_variant, reason = "there is no heap to put the large one on")]
+pub enum Launched {
+    /// There is more to do.
+    More,
+    /// A process, which runs: the call's answer.
+    Spawned((u64, u64)),
+    /// The caller's own process has the program now, and goes on with these registers.
+    Replaced(Context),
+}
+
+/// Handles that are passed on before interrupts are answered.
+const HANDLES_AT_ONCE: u64 = 24;
+
+impl Launch {
+    /// Goes on with it.
+    ///
+    /// # Errors
+    /// As [`Loading`]; for the handles, [`Error::BadHandle`], [`Error::NoRight`], [`Error::HandlesExhausted`]. Nothing is left over then.
+    pub fn step(&mut self, thread: &Thread) -> Result<Launched, Error> {
+        let (request, process) = (&self.request, &thread.process);
+        match &mut self.stage {
+            Stage::Begin => {
+                let mut image = UserText { process, text: request.image };
+                self.stage = Stage::Load(Loading::begin(&mut image)?);
+            }
+            Stage::Load(loading) => {
+                if loading.step(&mut UserText { process, text: request.image })? == Progress::Done {
+                    let loaded = loading.finish(&mut UserText { process, text: request.arguments })?;
+                    self.stage = Stage::Loaded(loaded, None, 0);
+                }
+            }
+            Stage::Loaded(loaded, _, _) if self.purpose == Purpose::Exec => {
+                space::change_current(&process.space, loaded.tree.transfer().take());
+                process.set_name(loaded.name);
+                sched::replace_floating_point(thread, None);
+                return Ok(Launched::Replaced(loaded.context.clone()));
+            }
+            Stage::Loaded(loaded, child, done) => {
+                let child = match child {
+                    Some(child) => child,
+                    None => child.insert(Process::new(process.identifier(), loaded.name)?),
+                };
+                let end = request.handle_count.min(*done + HANDLES_AT_ONCE);
+                for index in *done..end {
+                    let address = index.checked_mul(4).and_then(|offset| request.handles.checked_add(offset));
+                    let handle = Handle(user_copy::read(&**process, address.ok_or(Error::BadAddress)?)?);
+                    let (object, rights) = passed_on(process, handle)?;
+                    // Full long before a wild count could keep this going.
+                    child.handles.lock().insert(object, rights)?;
+                }
+                *done = end;
+                if end == request.handle_count {
+                    return start(process, loaded, child.clone()).map(Launched::Spawned);
+                }
+            }
+        }
+        Ok(Launched::More)
+    }
+}
+
+/// Lets a child run that has its program and its handles.
+fn start(parent: &Process, loaded: &mut Loaded, child: Ref<Process>) -> Result<(u64, u64), Error> {
     let child_thread = Thread::new(child.clone(), &loaded.context, |_| {})?;
     let mut handles = parent.handles.lock();
     if !handles.has_room() {
         return Err(Error::HandlesExhausted);
     }
-    child.space.install(loaded.tree.take());
+    child.space.install(loaded.tree.transfer().take());
     // Complete: it can be seen from here on, and nothing can fail any more.
     let identifier = Process::start(child_thread, |_, _| {});
     let handle = handles.insert(child.erase(), PROCESS_RIGHTS)?;
@@ -128,28 +247,6 @@ fn passed_on(parent: &Ref<Process>, handle: Handle) -> Result<(AnyRef, Rights), 
     let handles = parent.handles.lock();
     let (object, rights) = handles.get(handle, Rights::DUPLICATE)?;
     Ok((object.clone(), rights))
-}
-
-fn load(process: &Process, request: &SpawnRequest) -> Result<program::Loaded, Error> {
-    let mut image = UserText { process, text: request.image };
-    let mut arguments = UserText { process, text: request.arguments };
-    program::load(&mut image, &mut arguments)
-}
-
-/// `exec`: another program in the same process.
-pub(super) fn exec(thread: &Thread, registers: &mut Context, request: u64) -> Result<(), Error> {
-    let process = &*thread.process;
-    let request: SpawnRequest = user_copy::read(process, request)?;
-    // The other threads would lose the ground under their feet.
-    if process.has_other_threads() {
-        return Err(Error::NotAllowed);
-    }
-    let loaded = load(process, &request)?;
-    space::change_current(&process.space, loaded.tree.take());
-    process.set_name(loaded.name);
-    sched::replace_floating_point(thread, None);
-    *registers = loaded.context;
-    Ok(())
 }
 
 /// `wait`: blocks until a process has ended.

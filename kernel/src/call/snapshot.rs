@@ -2,11 +2,17 @@
 
 #![forbid(unsafe_code)]
 
-use super::process::{make_child, own, share_of};
+use super::Outcome;
+use super::process::{begin, make_child, own, share_of};
 use crate::arch::Context;
+use crate::memory::space::{self, Tree};
+use crate::object::Ref;
+use crate::object::pieces::{self, Fork, Forked, Kept};
+use crate::object::process::Process;
 use crate::object::snapshot::Snapshot;
 use crate::object::thread::Thread;
 use crate::sched;
+use crate::sched::work::Task;
 use graft_abi::{Error, Handle, Rights};
 
 /// What whoever takes a snapshot may do with it.
@@ -19,23 +25,37 @@ pub(super) fn take(
     handle: Handle,
     share: u64,
     flags: u64,
-) -> Result<(u64, u64), Error> {
+) -> Result<Outcome, Error> {
     let share = share_of(share)?;
     if flags != 0 {
         return Err(Error::BadArgument);
     }
     let process = own(thread, handle)?;
-    // Locked to the end: the room that there is now is there when the snapshot is complete.
-    let mut handles = process.handles.lock();
-    if !handles.has_room() {
+    if !process.handles.lock().has_room() {
         return Err(Error::HandlesExhausted);
     }
     let snapshot = Snapshot::new(registers, sched::floating_point(thread), process.name())?;
-    let mut tree = process.space.lock()?;
-    snapshot.fill(tree.edit(|tree, tlb| tree.snapshot(tlb, share))?);
-    drop(tree);
-    let handle = handles.insert(snapshot.erase(), SNAPSHOT_RIGHTS)?;
+    let later = |forked| thread.work.give(Some(Task::Keep(forked, snapshot.clone())));
+    match pieces::keep(process, share, later)? {
+        Kept::Made(tables) => snapshot.fill(tables),
+        Kept::Begun => return Ok(Outcome::Begun),
+        Kept::Busy => return Ok(Outcome::Busy),
+    }
+    complete(process, snapshot).map(Outcome::Done)
+}
+
+/// The rest of taking a snapshot, which has its tables now.
+pub fn complete(process: &Process, snapshot: Ref<Snapshot>) -> Result<(u64, u64), Error> {
+    let handle = process.handles.lock().insert(snapshot.erase(), SNAPSHOT_RIGHTS)?;
     Ok((handle.0.into(), 0))
+}
+
+/// What has become of a restore.
+pub(super) enum Restored {
+    /// It is done, and the registers are the snapshot's.
+    Done,
+    /// The calling thread has been given the rest as its work.
+    Begun,
 }
 
 /// `restore`: brings memory and registers back; the call that took the snapshot returns once more.
@@ -45,7 +65,7 @@ pub(super) fn restore(
     handle: Handle,
     snapshot: Handle,
     value: u64,
-) -> Result<(), Error> {
+) -> Result<Restored, Error> {
     let process = own(thread, handle)?;
     let object = process.object::<Snapshot>(snapshot, Rights::FORK)?;
     // 0 is what the call returned when it took the snapshot.
@@ -56,20 +76,46 @@ pub(super) fn restore(
     if process.has_other_threads() {
         return Err(Error::NotAllowed);
     }
-    object.restore(&mut process.space.lock()?)?;
+    let mut tree = process.space.lock()?;
+    let results = [snapshot.0.into(), value];
+    // What takes too long is a fork of the snapshot in the place of the process's memory, if there are tables for that.
+    if object.fork_cost() > pieces::FORK
+        && object.restore_cost(&tree, pieces::FORK) >= pieces::FORK
+        && let Ok(forked) = Forked::of(&object)
+    {
+        thread.work.give(Some(Task::Restore(forked, object, results)));
+        return Ok(Restored::Begun);
+    }
+    object.restore(&mut tree)?;
+    drop(tree);
     sched::replace_floating_point(thread, object.floating_point());
     registers.clone_from(object.registers());
-    registers.set_results([snapshot.0.into(), value]);
-    Ok(())
+    registers.set_results(results);
+    Ok(Restored::Done)
+}
+
+/// The rest of going back to a snapshot, whose content is in this tree.
+pub fn complete_restore(thread: &Thread, tree: Tree, snapshot: &Snapshot, results: [u64; 2]) -> Context {
+    space::change_current(&thread.process.space, tree);
+    sched::replace_floating_point(thread, snapshot.floating_point());
+    let mut registers = snapshot.registers().clone();
+    registers.set_results(results);
+    registers
 }
 
 /// `fork` of a snapshot: a process that goes on where the snapshot was taken.
-pub(super) fn fork(thread: &Thread, snapshot: &Snapshot) -> Result<(u64, u64), Error> {
+pub(super) fn fork(thread: &Thread, snapshot: &Ref<Snapshot>) -> Result<Outcome, Error> {
     make_child(
         thread,
         snapshot.name,
         snapshot.registers(),
-        || snapshot.fork(),
         |child| sched::give_floating_point(child, snapshot.floating_point()),
+        |child| {
+            if snapshot.fork_cost() > pieces::FORK {
+                begin(thread, Forked::of(snapshot)?, child);
+                return Ok(Fork::Begun);
+            }
+            snapshot.fork().map(Fork::Made)
+        },
     )
 }

@@ -20,9 +20,9 @@ use graft_paging::{Entry, Kind, Level, Place, Visit};
 /// Records gathered at once on the kernel's stack.
 const BATCH: usize = 16;
 /// Most records of one call, so that it ends soon; the caller goes on with another.
-const RECORDS_MAX: usize = 512;
+const RECORDS_MAX: usize = 64;
 /// Most descriptors that one call adds up, likewise.
-const DESCRIPTORS_MAX: usize = 4096;
+const DESCRIPTORS_MAX: usize = 64;
 const _: () = assert!(graft_paging::Sizes::PART_BITS == MemorySizes::PART_BITS);
 
 /// What comes of a look at another process's memory.

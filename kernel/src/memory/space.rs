@@ -1,17 +1,79 @@
 //! A process's address space: its translation tree, the lock on it, and the ASID it runs under.
 
+use crate::arch::memory::{clean_for_fetches, direct, invalidate_instructions};
 use crate::arch::{self, MAX_CORES};
 use crate::lock::{Mutex, MutexGuard};
 use crate::memory::asid::{Allocator, First, Tag};
 use crate::memory::kernel_memory::KernelMemory;
 use core::mem;
-use core::ops::{Deref, DerefMut};
-use core::sync::atomic::{AtomicU64, Ordering, fence};
+use core::ops::{ControlFlow, Deref, DerefMut};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use graft_abi::Error;
-use graft_paging::{Access, AddressSpace, Fault, Frame, Reach, Resolved, Tlb, Usage, VirtAddr, VirtRange};
+use graft_paging::{
+    Access, AddressSpace, Budget, Change, Entry, Fault, Frame, Kind, Level, Place, Progress, Reach, Resolved, Tlb,
+    Usage, VirtAddr, VirtRange,
+};
 
 /// The tree of one address space.
 pub type Tree = AddressSpace<arch::Format, KernelMemory>;
+/// What trees were cut into, and waits to be freed.
+pub type Debris = graft_paging::Debris<arch::Format, KernelMemory>;
+/// A change of a range that is under way.
+pub type Operation = graft_paging::Operation<KernelMemory>;
+
+/// What a core does at most before it answers interrupts, in instructions, about. The pieces exceed it by no more than what brings
+/// them to 20,000.
+pub const PIECE: Budget = Budget(12_000);
+
+/// What each core has left to be freed. Its own threads free it: the one whose call has left it, or the last one of a process that has ended.
+static LEFT: [Left; MAX_CORES] = [const {
+    Left {
+        any: AtomicBool::new(false),
+        debris: Mutex::new(Debris::none(KernelMemory)),
+        met_absence: AtomicBool::new(false),
+    }
+}; MAX_CORES];
+
+#[repr(align(64))]
+struct Left {
+    any: AtomicBool,
+    debris: Mutex<Debris>,
+    /// A tree that was wanted is away.
+    met_absence: AtomicBool,
+}
+
+/// Whether what was refused on this core last, for want of memory, was refused because a tree is away.
+pub fn met_absence() -> bool {
+    LEFT[arch::core_index()].met_absence.swap(false, Ordering::Relaxed)
+}
+
+/// Leaves debris to this core.
+#[inline(always)]
+pub fn leave(debris: Debris) {
+    if !debris.is_empty() {
+        leave_some(debris);
+    }
+}
+
+#[cold]
+fn leave_some(debris: Debris) {
+    let left = &LEFT[arch::core_index()];
+    left.debris.lock().append(debris);
+    left.any.store(true, Ordering::Relaxed);
+}
+
+/// Whether something has been left to this core.
+#[inline(always)]
+pub fn has_left() -> bool {
+    LEFT[arch::core_index()].any.load(Ordering::Relaxed)
+}
+
+/// Takes over what has been left to this core.
+pub fn take_left() -> Debris {
+    let left = &LEFT[arch::core_index()];
+    left.any.store(false, Ordering::Relaxed);
+    mem::replace(&mut *left.debris.lock(), Debris::none(KernelMemory))
+}
 
 static IDENTIFIERS: Allocator<MAX_CORES> = Allocator::new();
 
@@ -25,23 +87,37 @@ pub fn initialise(limit: Option<u32>) {
 
 /// An address space that cores can run in.
 pub struct Space {
-    /// `None` once the process has ended.
-    tree: Mutex<Option<Tree>>,
+    held: Mutex<Held>,
     tag: Tag,
     /// Physical address of the level-0 table: what a core needs to run, and an onlooker to read the sizes, without the lock. 0 without a tree.
     root: AtomicU64,
 }
 
+/// What the lock is for.
+struct Held {
+    /// `None` once the process has ended, and while a fork in pieces has it.
+    tree: Option<Tree>,
+    /// A fork in pieces has it.
+    away: bool,
+    /// A thread of the process is between two pieces of an operation: faults are answered, nothing else changes the tree.
+    claimed: bool,
+}
+
 impl Space {
     /// A space without a tree: that of a process in the making. It cannot run.
     pub const fn empty() -> Space {
-        Space { tree: Mutex::new(None), tag: Tag::new(), root: AtomicU64::new(0) }
+        Space {
+            held: Mutex::new(Held { tree: None, away: false, claimed: false }),
+            tag: Tag::new(),
+            root: AtomicU64::new(0),
+        }
     }
 
     /// Gives an [`empty`](Self::empty) space its tree.
+    #[inline(always)]
     pub fn install(&self, tree: Tree) {
         self.root.store(tree.root().address(), Ordering::Relaxed);
-        let none = self.tree.lock().replace(tree);
+        let none = self.held.lock().tree.replace(tree);
         debug_assert!(none.is_none(), "the space is empty");
         // Nothing to destroy: a fork need not look whether there is.
         mem::forget(none);
@@ -62,34 +138,77 @@ impl Space {
     /// The tree, locked.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if the process has ended.
+    /// [`Error::NotFound`] if the process has ended. [`Error::OutOfMemory`] while the tree is away, and then [`met_absence`] says so once.
     #[inline(always)]
     pub fn lock(&self) -> Result<Locked<'_>, Error> {
-        let guard = self.tree.lock();
-        if guard.is_none() {
-            return Err(Error::NotFound);
+        let guard = self.held.lock();
+        if guard.tree.is_none() {
+            return Err(Self::refuse(&guard));
         }
         Ok(Locked { guard, tag: &self.tag })
+    }
+
+    #[cold]
+    fn refuse(held: &Held) -> Error {
+        if held.away {
+            LEFT[arch::core_index()].met_absence.store(true, Ordering::Relaxed);
+            return Error::OutOfMemory;
+        }
+        Error::NotFound
+    }
+
+    /// Where the TLB invalidations of its tree go.
+    pub fn tlb(&self) -> Invalidator<'_> {
+        Invalidator(&self.tag)
+    }
+
+    /// Takes the tree away for a fork in pieces, which is one moment for all threads of the process: until it is [returned](Self::give_back),
+    /// a fault waits. `company`: other threads may be running.
+    pub fn take_away(&self, mut tree: Locked<'_>, company: bool) -> Tree {
+        if company {
+            let tlb = tree.tlb();
+            tree.freeze(&tlb);
+        }
+        tree.guard.away = true;
+        tree.guard.tree.take().expect("locked with its tree")
+    }
+
+    /// Gives back a tree that has been away.
+    pub fn give_back(&self, tree: Tree) {
+        let mut held = self.held.lock();
+        held.away = false;
+        held.tree = Some(tree);
+    }
+
+    /// The tree, locked, to change more of it than a fault does. `None` while another thread's operation is under way.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock).
+    #[inline(always)]
+    pub fn lock_to_change(&self) -> Result<Option<Locked<'_>>, Error> {
+        let tree = self.lock()?;
+        Ok((!tree.guard.claimed).then_some(tree))
     }
 
     /// Replaces the tree and destroys the old one. No core may be running in this space.
     pub fn replace(&self, tree: Tree) {
         let root = tree.root().address();
-        let mut guard = self.tree.lock();
+        let mut guard = self.held.lock();
         self.retract_root();
-        if let Some(old) = guard.replace(tree) {
-            // The ASID stays: destroying the old tree rids the TLBs of everything under it.
-            old.destroy(&Invalidator(&self.tag));
+        if let Some(old) = guard.tree.replace(tree) {
+            // The ASID stays: dismantling the old tree rids the TLBs of everything under it.
+            leave(old.dismantle(&Invalidator(&self.tag)));
         }
         self.root.store(root, Ordering::Relaxed);
     }
 
-    /// Destroys the tree. No core may be running in this space.
+    /// Takes the tree away, and frees it if that is quickly done; otherwise leaves it to this core. No core may be running in this space.
+    #[inline(always)]
     pub fn destroy(&self) {
         self.retract_root();
-        let tree = self.tree.lock().take();
+        let tree = self.held.lock().tree.take();
         if let Some(tree) = tree {
-            tree.destroy(&Invalidator(&self.tag));
+            leave(tree.destroy_within(&Invalidator(&self.tag), PIECE));
         }
     }
 }
@@ -101,8 +220,14 @@ impl Space {
     /// # Errors
     /// As [`lock`](Self::lock).
     pub fn lock_to_look(&self) -> Result<Option<Locked<'_>>, Error> {
-        match self.tree.lock_within(PATIENCE) {
-            Some(guard) if guard.is_none() => Err(Error::NotFound),
+        match self.held.lock_within(PATIENCE) {
+            Some(guard) if guard.tree.is_none() => {
+                if guard.away {
+                    Ok(None)
+                } else {
+                    Err(Error::NotFound)
+                }
+            }
             guard => Ok(guard.map(|guard| Locked { guard, tag: &self.tag })),
         }
     }
@@ -130,6 +255,61 @@ impl Space {
 
 /// How often an onlooker looks at a lock that is taken.
 const PATIENCE: u32 = 200;
+/// What the smallest change of a range takes, in instructions, about.
+const EDIT: u32 = 1_000;
+
+/// A piece of a change of a range.
+///
+/// # Errors
+/// As the tree's method of the same name.
+pub fn step(
+    tree: &mut Tree,
+    tlb: &impl Tlb,
+    operation: &mut Operation,
+    budget: Budget,
+    frame: impl Fn(u64) -> Frame,
+) -> Result<Progress, graft_paging::Error> {
+    let change = operation.change();
+    let before = |tree: &Tree, part| prepare(tree, part, change);
+    // SAFETY: a memory object keeps the frames that are mapped of it (`MemoryObject::mapping`), or they are there for good.
+    unsafe { tree.step(tlb, operation, reduced(budget, change), frame, before) }
+}
+
+/// A change of a range, all of it, if that is little: otherwise nothing has changed.
+///
+/// # Errors
+/// As the tree's method of the same name.
+#[inline(always)]
+pub fn change_at_once(
+    tree: &mut Tree,
+    tlb: &impl Tlb,
+    (range, change): (VirtRange, Change),
+    frame: impl Fn(u64) -> Frame,
+) -> Result<Progress, graft_paging::Error> {
+    let before = |tree: &Tree, part| prepare(tree, part, change);
+    // SAFETY: as in `step`.
+    unsafe { tree.change_at_once(tlb, (range, change), reduced(PIECE, change), frame, before) }
+}
+
+/// What is left of a budget for the change itself.
+#[inline(always)]
+fn reduced(budget: Budget, change: Change) -> Budget {
+    match change {
+        // Cache maintenance takes several times what the change does.
+        Change::Protect(graft_paging::Permissions::ReadExecute) => Budget(budget.0 / 3),
+        // So does finding the frames.
+        Change::MapPages { .. } => Budget(budget.0 / 2),
+        _ => budget,
+    }
+}
+
+/// Before a part of a range changes: what the program wrote there before, it may mean to run.
+#[inline(always)]
+fn prepare(tree: &Tree, part: VirtRange, change: Change) {
+    if change == Change::Protect(graft_paging::Permissions::ReadExecute) {
+        make_fetchable(tree, part);
+    }
+}
 
 /// A tree that no core has run in, and that is destroyed with its holder if nobody takes it.
 pub struct Draft(Option<Tree>);
@@ -141,6 +321,32 @@ impl Draft {
     /// [`Error::OutOfMemory`].
     pub fn new() -> Result<Draft, Error> {
         Ok(Draft(Some(Tree::new(KernelMemory).map_err(|_| Error::OutOfMemory)?)))
+    }
+
+    /// Begins a change of a range, or goes on with it.
+    ///
+    /// # Errors
+    /// As the tree's method of the same name.
+    pub fn change(
+        &mut self,
+        operation: &mut Option<Operation>,
+        range: VirtRange,
+        change: Change,
+    ) -> Result<Progress, Error> {
+        let frame = |_| unreachable!("no pages are mapped here");
+        let progress = match operation {
+            None => change_at_once(self, &NeverRan, (range, change), frame),
+            Some(operation) => step(self, &NeverRan, operation, PIECE, frame),
+        };
+        if progress == Ok(Progress::More) && operation.is_none() {
+            *operation = Some(Operation::new(KernelMemory, range, change));
+        }
+        progress.map_err(refusal)
+    }
+
+    /// The same draft in other hands; this one is over.
+    pub fn transfer(&mut self) -> Draft {
+        Draft(self.0.take())
     }
 
     /// Takes it, to run in it.
@@ -168,14 +374,14 @@ impl DerefMut for Draft {
 impl Drop for Draft {
     fn drop(&mut self) {
         if let Some(tree) = self.0.take() {
-            tree.destroy(&NeverRan);
+            leave(tree.dismantle(&NeverRan));
         }
     }
 }
 
 /// A locked tree.
 pub struct Locked<'a> {
-    guard: MutexGuard<'a, Option<Tree>>,
+    guard: MutexGuard<'a, Held>,
     tag: &'a Tag,
 }
 
@@ -200,8 +406,40 @@ impl<'a> Locked<'a> {
         persist(|| self.deref_mut().resolve(&tlb, address, access), |fault| *fault == Fault::Contended)
     }
 
-    /// Changes the tree, copies it or takes it back; a refusal as the call interface says it.
-    #[inline(always)]
+    /// Begins a change of a range. Where that was not all, `later` gets the rest, and the space is claimed until [`go_on`](Self::go_on) says
+    /// that it is done.
+    pub fn begin(
+        mut self,
+        range: VirtRange,
+        change: Change,
+        frame: impl Fn(u64) -> Frame,
+        later: impl FnOnce(Operation),
+    ) -> Result<Progress, Error> {
+        let progress = self.edit(|tree, tlb| change_at_once(tree, tlb, (range, change), &frame))?;
+        if progress == Progress::More {
+            self.guard.claimed = true;
+            later(Operation::new(KernelMemory, range, change));
+        }
+        if self.has_debris() {
+            let mut debris = self.take_debris();
+            drop(self);
+            debris.clear_further(PIECE, EDIT);
+            leave(debris);
+        }
+        Ok(progress)
+    }
+
+    /// Goes on with a change of a range.
+    pub fn go_on(mut self, operation: &mut Operation, frame: impl Fn(u64) -> Frame) -> Result<Progress, Error> {
+        let result = self.edit(|tree, tlb| step(tree, tlb, operation, PIECE, &frame));
+        self.guard.claimed = result == Ok(Progress::More);
+        if self.has_debris() {
+            leave(self.take_debris());
+        }
+        result
+    }
+
+    /// Changes the tree; a refusal as the call interface says it.
     pub fn edit<R>(
         &mut self,
         mut change: impl FnMut(&mut Tree, &Invalidator<'_>) -> Result<R, graft_paging::Error>,
@@ -231,7 +469,7 @@ pub fn attempt<R>(operation: impl FnMut() -> Result<R, graft_paging::Error>) -> 
 
 /// Why the tree refused, as the call interface says it. What is contended has been [tried again](attempt).
 #[cold]
-fn refusal(error: graft_paging::Error) -> Error {
+pub fn refusal(error: graft_paging::Error) -> Error {
     match error {
         graft_paging::Error::Occupied(_) => Error::Occupied,
         graft_paging::Error::NotMapped(_) => Error::NotMapped,
@@ -246,14 +484,14 @@ impl Deref for Locked<'_> {
 
     #[inline(always)]
     fn deref(&self) -> &Tree {
-        self.guard.as_ref().expect("checked when it was locked")
+        self.guard.tree.as_ref().expect("checked when it was locked")
     }
 }
 
 impl DerefMut for Locked<'_> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut Tree {
-        self.guard.as_mut().expect("checked when it was locked")
+        self.guard.tree.as_mut().expect("checked when it was locked")
     }
 }
 
@@ -308,4 +546,27 @@ pub fn change_current(space: &Space, tree: Tree) {
     arch::mmu::deactivate();
     space.replace(tree);
     space.activate(arch::core_index());
+}
+
+/// Makes what was written to the pages of a range visible to instruction fetches, on every core. *Before* they become executable:
+/// afterwards another thread of the program could fetch what its caches hold of the frame's former content.
+///
+/// Where nothing has been written yet, nothing is to be done: a program that executes there gets the page of zeroes, which was
+/// made fetchable at start, and a page that is executable is not writable, so no other frame takes its place.
+pub fn make_fetchable(tree: &Tree, range: VirtRange) {
+    let mut any = false;
+    let _ = tree.visit::<()>(Place { address: range.start(), level: Level::ROOT }, range.end(), Level::LAST, |visit| {
+        if let Entry::Page(page) = visit.entry
+            && page.kind != Kind::Zero
+            && visit.address.get() >= range.start()
+        {
+            // SAFETY: a frame that the tree maps, thus RAM in the direct map.
+            unsafe { clean_for_fetches(direct(page.frame.address())) };
+            any = true;
+        }
+        ControlFlow::Continue(())
+    });
+    if any {
+        invalidate_instructions();
+    }
 }

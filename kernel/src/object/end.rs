@@ -73,6 +73,7 @@ impl End {
 
 /// Tells all who wait how an object ended, and drops this reference to it. When they hear it, it is gone
 /// already: what was waited for and closed has left no frame behind.
+#[inline(always)]
 pub fn tell<T: Ends>(object: Ref<T>, answer: Answer) {
     let core = arch::core_index();
     LEAVING[core].store(object.end().address(), Ordering::Relaxed);

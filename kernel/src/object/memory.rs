@@ -11,10 +11,11 @@
 #![deny(unsafe_code)]
 
 use crate::memory::frames;
-use crate::memory::space::{self, Draft, Locked, NeverRan};
+use crate::memory::space::{self, Draft, NeverRan};
+use crate::object::process::Process;
 use crate::object::{Kind, Object, Ref};
-use graft_abi::{Error, PAGE_SIZE, Permissions};
-use graft_paging::{Access, Foreign, Frame, Inherit, Reservation, VirtAddr, VirtRange};
+use graft_abi::{Error, PAGE_SIZE, Permissions, Rights};
+use graft_paging::{Access, Change, Foreign, Frame, Inherit, Progress, Reservation, VirtAddr, VirtRange};
 
 /// Memory that programs may map.
 pub struct MemoryObject {
@@ -58,20 +59,26 @@ impl MemoryObject {
         length / PAGE_SIZE as u64 + tables <= frames::obtainable()
     }
 
-    /// An object of zeroes, all of it allocated now.
+    /// An object of zeroes, all of it allocated before it is one.
     ///
     /// # Errors
     /// [`Error::BadLength`] for more than an address space holds, [`Error::OutOfMemory`].
-    pub fn zeroed(length: u64) -> Result<Ref<MemoryObject>, Error> {
+    pub fn zeroed(length: u64) -> Result<Making, Error> {
         let range = VirtRange::new(0, length).ok_or(Error::BadLength)?;
         let mut tree = Draft::new()?;
         let reservation = Reservation { permissions: graft_paging::Permissions::ReadWrite, inherit: Inherit::Yes };
         space::attempt(|| tree.reserve(&NeverRan, range, reservation))?;
-        for page in 0..range.pages() {
-            let address = address(page).ok_or(Error::BadLength)?;
-            tree.resolve(&NeverRan, address, Access::Write).map_err(|_| Error::OutOfMemory)?;
-        }
-        Ref::new(|_| MemoryObject { content: Content::Counted(tree), length })
+        Ok(Making { tree, length, pages: 0 })
+    }
+
+    /// The frame of page `number` of an object whose frames come and go with it.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn frame(&self, number: u64) -> Frame {
+        let Content::Counted(pages) = &self.content else { panic!("permanent memory is mapped by its first frame") };
+        let page = address(number).and_then(|address| pages.translate(address));
+        page.expect("all of it was allocated").page.frame
     }
 
     /// Bytes in it.
@@ -84,23 +91,18 @@ impl MemoryObject {
         self.length.next_multiple_of(PAGE_SIZE as u64)
     }
 
-    /// Maps all of it.
+    /// What mapping it with these permissions does to a range.
     ///
     /// # Errors
-    /// [`Error::NotAllowed`] for permissions that nobody can have, [`Error::Occupied`], [`Error::OutOfMemory`];
-    /// nothing has changed then.
-    pub fn map(&self, tree: &mut Locked<'_>, range: VirtRange, permissions: Permissions) -> Result<(), Error> {
+    /// [`Error::NotAllowed`] for permissions that no holder can have.
+    pub fn mapping(&self, permissions: Permissions) -> Result<Change, Error> {
         let wanted = space::permissions(permissions);
         match (&self.content, permissions) {
-            (&Content::Permanent(first), Permissions::Read) => tree.edit(|tree, tlb| {
-                #[expect(unsafe_code, reason = "the allocator does not own these frames")]
-                // SAFETY: `permanent` was promised frames that are there for good, and that may be read.
-                unsafe {
-                    tree.map_frames(tlb, range, first, wanted, Foreign::Normal)
-                }
-            }),
-            (Content::Counted(pages), Permissions::Read | Permissions::ReadWrite) => {
-                tree.edit(|tree, tlb| tree.map_pages_of(tlb, range, wanted, pages, START))
+            (&Content::Permanent(first), Permissions::Read) => {
+                Ok(Change::MapFrames { first, permissions: wanted, foreign: Foreign::Normal })
+            }
+            (Content::Counted(_), Permissions::Read | Permissions::ReadWrite) => {
+                Ok(Change::MapPages { permissions: wanted, kind: graft_paging::Kind::Shared })
             }
             // Executable, it could be written and executed at once: through two mappings.
             _ => Err(Error::NotAllowed),
@@ -108,10 +110,48 @@ impl MemoryObject {
     }
 }
 
-/// Where the object's own tree has its first page.
-const START: VirtAddr = VirtAddr::new(0).expect("the lowest address");
+/// An object of zeroes in the making.
+pub struct Making {
+    tree: Draft,
+    length: u64,
+    /// Allocated so far.
+    pages: u64,
+}
 
-/// Where it has a page.
+/// Pages that are allocated before interrupts are answered.
+const PAGES_AT_ONCE: u64 = 20;
+/// What the maker of a memory object may do with it.
+const RIGHTS: Rights = Rights::READ.or(Rights::WRITE).or(Rights::DUPLICATE);
+
+impl Making {
+    /// Allocates a piece of it.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn step(&mut self) -> Result<Progress, Error> {
+        let all = self.length / PAGE_SIZE as u64;
+        let end = all.min(self.pages + PAGES_AT_ONCE);
+        while self.pages < end {
+            let address = address(self.pages).ok_or(Error::BadLength)?;
+            self.tree.resolve(&NeverRan, address, Access::Write).map_err(|_| Error::OutOfMemory)?;
+            self.pages += 1;
+        }
+        Ok(if end == all { Progress::Done } else { Progress::More })
+    }
+
+    /// Gives the object, which is complete, to a process.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], [`Error::HandlesExhausted`].
+    pub fn finish(&mut self, process: &Process) -> Result<u64, Error> {
+        let (tree, length) = (self.tree.transfer(), self.length);
+        let object = Ref::new(|_| MemoryObject { content: Content::Counted(tree), length })?;
+        let handle = process.handles.lock().insert(object.erase(), RIGHTS)?;
+        Ok(handle.0.into())
+    }
+}
+
+/// Where the object's own tree has a page.
 fn address(page: u64) -> Option<VirtAddr> {
     VirtAddr::new(page * PAGE_SIZE as u64)
 }

@@ -15,6 +15,7 @@ pub mod end;
 pub mod heap;
 pub mod list;
 pub mod memory;
+pub mod pieces;
 pub mod process;
 pub mod snapshot;
 pub mod table;

@@ -6,7 +6,7 @@
 
 use crate::arch::{self, Context};
 use crate::lock::Mutex;
-use crate::memory::space::Space;
+use crate::memory::space::{self, Space};
 use crate::memory::statistics::Statistics;
 use crate::memory::user_copy::Owner;
 use crate::object::end::{self, End, Ends};
@@ -16,13 +16,21 @@ use crate::object::thread::{OfProcess, State, Thread};
 use crate::object::wait::Queue;
 use crate::object::{AnyRef, Kind, Object, Ref};
 use crate::sched;
+use crate::sched::work::{self, Task};
 use core::mem::{MaybeUninit, size_of};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
-use graft_abi::{Error, ExitStatus, Handle, ProcessInfo, ProcessState, Rights, THREADS_MAX, ThreadEnd};
+use graft_abi::{Error, ExitStatus, Handle, ProcessInfo, ProcessState, Rights, THREADS_MAX};
+use graft_paging::Progress;
 
 /// Bytes of a process's name.
 pub const NAME_SIZE: usize = 32;
+
+/// A process's name, padded with zero bytes. Aligned: it is copied with every fork, and behind the byte of a lock it would be copied byte
+/// by byte.
+#[derive(Clone, Copy)]
+#[repr(align(8))]
+pub struct Name(pub [u8; NAME_SIZE]);
 
 /// A process.
 pub struct Process {
@@ -36,13 +44,16 @@ pub struct Process {
     pub handles: Mutex<Table<'static, AnyRef>>,
     /// What it has done so far.
     pub statistics: Statistics,
-    name: Mutex<[u8; NAME_SIZE]>,
+    name: Mutex<Name>,
     threads: Mutex<List<Ref<Thread>, OfProcess>>,
     end: End,
     /// 0, or [`ENDING`] and the packed status with which it ends: what its threads look at before they run.
     ending: AtomicU64,
     all: Link<Process>,
 }
+
+/// Handles that a process that ends gives up before interrupts are answered.
+const HANDLES_AT_ONCE: usize = 64;
 
 const ENDING: u64 = 1 << 63;
 
@@ -144,7 +155,8 @@ impl Process {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
-    pub fn new(parent: u64, name: [u8; NAME_SIZE]) -> Result<Ref<Process>, Error> {
+    #[inline(always)]
+    pub fn new(parent: u64, name: Name) -> Result<Ref<Process>, Error> {
         Ref::new(|rest: &'static mut [MaybeUninit<u64>]| Process {
             identifier: AtomicU64::new(0),
             parent,
@@ -229,13 +241,13 @@ impl Process {
         Ok(object.clone())
     }
 
-    /// Its name, padded with zero bytes.
-    pub fn name(&self) -> [u8; NAME_SIZE] {
+    /// Its name.
+    pub fn name(&self) -> Name {
         *self.name.lock()
     }
 
     /// Takes another program's name.
-    pub fn set_name(&self, name: [u8; NAME_SIZE]) {
+    pub fn set_name(&self, name: Name) {
         *self.name.lock() = name;
     }
 
@@ -285,26 +297,44 @@ impl Process {
             sched::interrupt(blocked);
         }
         drop(threads);
-        let how = value.map_or_else(|| ThreadEnd::WithProcess(process.last_status()), ThreadEnd::Exited);
-        end::tell(thread, how.to_registers());
-        if last {
-            Process::finish(process);
+        if !last {
+            end::tell(thread, work::thread_end(&process, value).to_registers());
+        } else if process.give_back() == Progress::Done {
+            Process::finish(process, thread, value);
+        } else {
+            // In pieces, for which the thread goes on being scheduled.
+            thread.work.give(Some(Task::Finish(value)));
+            sched::make_ready(thread);
         }
     }
 
     /// The status with which it ends. Without a mark its threads have ended one by one: success.
-    fn last_status(&self) -> ExitStatus {
+    pub fn last_status(&self) -> ExitStatus {
         let status = ExitStatus::from_register(self.ending.load(Ordering::Relaxed) & !ENDING);
         status.unwrap_or(ExitStatus::Killed(0))
     }
 
-    /// Gives back everything but the status, and tells that to all who wait.
-    fn finish(process: Ref<Process>) {
-        process.space.destroy();
+    /// Gives back a piece of what a process without threads has: everything but the status.
+    #[inline(always)]
+    pub fn give_back(&self) -> Progress {
+        self.space.destroy();
         // No call can be looking a handle up any more: the lock keeps nothing waiting.
-        let mut handles = process.handles.lock();
-        while handles.remove_last().is_some() {}
-        drop(handles);
+        let mut handles = self.handles.lock();
+        for _ in 0..HANDLES_AT_ONCE {
+            if space::has_left() {
+                return Progress::More;
+            }
+            if handles.remove_last().is_none() {
+                return Progress::Done;
+            }
+        }
+        Progress::More
+    }
+
+    /// Tells all who wait for them how the last thread of a process has ended, and then the process, which has given everything back.
+    #[inline(always)]
+    pub fn finish(process: Ref<Process>, thread: Ref<Thread>, value: Option<u64>) {
+        end::tell(thread, work::thread_end(&process, value).to_registers());
         let status = process.last_status();
         ALIVE.fetch_sub(1, Ordering::Relaxed);
         if process.identifier() == FIRST {
@@ -325,7 +355,7 @@ impl Process {
         let status = self.end.answer();
         let state = match status {
             Some(_) => ProcessState::Ended,
-            None if blocked == threads => ProcessState::Blocked,
+            None if threads != 0 && blocked == threads => ProcessState::Blocked,
             None => ProcessState::Ready,
         };
         let mut info = ProcessInfo {
@@ -337,7 +367,7 @@ impl Process {
             reserved_pages: usage.reserved,
             tables: usage.tables,
             exit_status: status.map_or(0, |[_, status]| status),
-            name: self.name(),
+            name: self.name().0,
             ..ProcessInfo::default()
         };
         self.statistics.report(&mut info);

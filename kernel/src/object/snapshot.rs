@@ -3,11 +3,14 @@
 use crate::arch::{self, Context, floating_point};
 use crate::lock::Mutex;
 use crate::memory::kernel_memory::KernelMemory;
-use crate::memory::space::{Locked, Tree, attempt};
-use crate::object::process::NAME_SIZE;
+use crate::memory::space::{self, Locked, Tree, attempt};
+use crate::object::process::Name;
 use crate::object::{Kind, Object, Ref};
 use graft_abi::Error;
+use graft_paging::{Budget, Progress};
 
+/// A tree with the content of a snapshot, in the making.
+type Forking = graft_paging::Forking<arch::Format, KernelMemory>;
 /// The tables of a snapshot.
 type Tables = graft_paging::Snapshot<arch::Format, KernelMemory>;
 
@@ -20,7 +23,7 @@ pub struct Snapshot {
     /// `None` if the thread had not used any.
     floating_point: Option<floating_point::State>,
     /// The process's name.
-    pub name: [u8; NAME_SIZE],
+    pub name: Name,
 }
 
 static KIND: Kind<Snapshot> = Kind::new("snapshot");
@@ -34,7 +37,7 @@ impl Object for Snapshot {
 impl Drop for Snapshot {
     fn drop(&mut self) {
         if let Some(tables) = self.tables.get_mut().take() {
-            tables.destroy();
+            space::leave(tables.dismantle());
         }
     }
 }
@@ -47,7 +50,7 @@ impl Snapshot {
     pub fn new(
         registers: &Context,
         floating_point: Option<&floating_point::State>,
-        name: [u8; NAME_SIZE],
+        name: Name,
     ) -> Result<Ref<Snapshot>, Error> {
         Ref::new(|_| Snapshot {
             tables: Mutex::new(None),
@@ -80,13 +83,45 @@ impl Snapshot {
         self.with(Tables::fork)
     }
 
+    /// Begins to make a tree with this content, in pieces.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn begin_fork(&self) -> Result<Forking, Error> {
+        self.with(Tables::begin_fork)
+    }
+
+    /// Goes on with it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a snapshot without tables; what the tree answers.
+    pub fn fork_step(
+        &self,
+        forking: &mut Forking,
+        budget: Budget,
+    ) -> Result<Result<Progress, graft_paging::Error>, Error> {
+        Ok(self.tables.lock().as_mut().ok_or(Error::NotFound)?.fork_step(forking, budget))
+    }
+
+    /// How many instructions, about, a [`fork`](Self::fork) takes at most.
+    pub fn fork_cost(&self) -> u64 {
+        self.tables.lock().as_ref().map_or(0, Tables::fork_cost)
+    }
+
+    /// How many instructions, about, bringing a tree back to this content takes, as far as that is below `limit`.
+    pub fn restore_cost(&self, tree: &Locked<'_>, limit: u64) -> u64 {
+        self.tables.lock().as_ref().map_or(0, |tables| tree.restore_cost(tables, limit))
+    }
+
     /// Brings a tree back to this content.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`], and then nothing has changed.
     pub fn restore(&self, tree: &mut Locked<'_>) -> Result<(), Error> {
         let tlb = tree.tlb();
-        self.with(|tables| tree.restore(&tlb, tables))
+        self.with(|tables| tree.restore_leaving(&tlb, tables))?;
+        space::leave(tree.take_debris());
+        Ok(())
     }
 
     fn with<R>(&self, mut operation: impl FnMut(&mut Tables) -> Result<R, graft_paging::Error>) -> Result<R, Error> {

@@ -7,6 +7,7 @@ use crate::object::list::{Link, Linked};
 use crate::object::process::Process;
 use crate::object::wait::{Queue, Wait};
 use crate::object::{Kind, Object, Ref};
+use crate::sched::work::Work;
 use core::cell::{Cell, UnsafeCell};
 use core::mem::{MaybeUninit, size_of};
 use core::ptr::NonNull;
@@ -42,17 +43,22 @@ const RUNNING: u32 = 2;
 /// ```text
 ///   frame   | counts | this structure | Context | floating-point state, from its first use on |
 /// ```
+///
+/// In the order in which it is laid out: what every switch needs lies in two cache lines, and the work, which is large, comes last.
+#[repr(C)]
 pub struct Thread {
-    state: AtomicU32,
-    floating_point: Cell<FloatingPoint>,
-    own: NonNull<Registers>,
-    wait: UnsafeCell<Option<Wait>>,
-    queue: Link<Thread>,
-    siblings: Link<Thread>,
-    sleep: Node<Thread>,
-    end: End,
     /// The process it belongs to.
     pub process: Ref<Process>,
+    own: NonNull<Registers>,
+    state: AtomicU32,
+    floating_point: Cell<FloatingPoint>,
+    queue: Link<Thread>,
+    wait: UnsafeCell<Option<Wait>>,
+    siblings: Link<Thread>,
+    end: End,
+    sleep: Node<Thread>,
+    /// What it has to do in the kernel before it goes on.
+    pub work: Work,
 }
 
 /// What lies behind a thread in its frame.
@@ -153,6 +159,7 @@ impl Thread {
                 siblings: Link::new(),
                 sleep: Node::new(),
                 end: End::new(),
+                work: Work::none(),
                 process,
             }
         })

@@ -10,14 +10,12 @@
 pub mod elf;
 
 use crate::arch::Context;
-use crate::arch::memory::{clean_for_fetches, direct, invalidate_instructions};
-use crate::memory::space::{self, Draft, NeverRan, Tree};
+use crate::memory::space::{self, Draft, NeverRan, Operation, Tree};
 use crate::memory::user_copy;
-use crate::object::process::{NAME_SIZE, Process};
+use crate::object::process::{NAME_SIZE, Name, Process};
 use crate::program::elf::{Image, Program};
-use core::ops::ControlFlow;
-use graft_abi::{ARGUMENTS_MAX, Error, Permissions, STACK_SIZE, STACK_TOP, Text};
-use graft_paging::{Entry, Inherit, Kind, Level, Place, Reservation, VirtRange};
+use graft_abi::{ARGUMENTS_MAX, Error, PAGE_SIZE, Permissions, STACK_SIZE, STACK_TOP, Text};
+use graft_paging::{Change, Inherit, Progress, Reservation, VirtRange};
 
 /// A program that is ready to run: its memory, its first registers, its name.
 pub struct Loaded {
@@ -26,7 +24,7 @@ pub struct Loaded {
     /// The registers of its first thread.
     pub context: Context,
     /// The program's name, padded with zero bytes.
-    pub name: [u8; NAME_SIZE],
+    pub name: Name,
 }
 
 /// A program file, or arguments, in some process's memory.
@@ -52,42 +50,105 @@ impl Image for UserText<'_> {
     }
 }
 
-/// Builds an address space from a program file and its arguments.
+/// Builds an address space from a program file and its arguments, however long that takes.
 ///
 /// # Errors
-/// One of the `Image…` errors, [`Error::BadLength`] or [`Error::BadArgument`] for the arguments,
-/// [`Error::BadAddress`], [`Error::OutOfMemory`]. Nothing is left over then.
+/// As [`Loading`].
 pub fn load(image: &mut impl Image, arguments: &mut impl Image) -> Result<Loaded, Error> {
-    let program = Program::parse(image)?;
-    let mut draft = Draft::new()?;
-    let tree = &mut *draft;
-    for segment in program.segments() {
-        let range = VirtRange::new(segment.start(), segment.end() - segment.start()).ok_or(Error::ImageBadSegment)?;
-        reserve(tree, range)?;
-        user_copy::fill(tree, &NeverRan, segment.address, segment.file_size as usize, |done, bytes| {
-            image.read(segment.file_offset + done as u64, bytes)
-        })?;
-        if segment.permissions == Permissions::ReadExecute {
-            make_fetchable(tree, range);
-        }
-        if segment.permissions != Permissions::ReadWrite {
-            space::attempt(|| tree.protect(&NeverRan, range, space::permissions(segment.permissions)))?;
-        }
-    }
-    let stack = VirtRange::new((STACK_TOP - STACK_SIZE) as u64, STACK_SIZE as u64).ok_or(Error::BadLength)?;
-    reserve(tree, stack)?;
-    let (address, name) = place_arguments(tree, arguments)?;
-    let context = Context::new_user(program.entry, address, [address, arguments.len()]);
-    Ok(Loaded { tree: draft, context, name })
+    let mut loading = Loading::begin(image)?;
+    while loading.step(image)? == Progress::More {}
+    loading.finish(arguments)
 }
 
-fn reserve(tree: &mut Tree, range: VirtRange) -> Result<(), Error> {
-    let reservation = Reservation { permissions: graft_paging::Permissions::ReadWrite, inherit: Inherit::Yes };
-    space::attempt(|| tree.reserve(&NeverRan, range, reservation))
+/// A program that is being loaded, in pieces.
+///
+/// # Errors
+/// All of it: one of the `Image…` errors, [`Error::BadLength`] or [`Error::BadArgument`] for the arguments,
+/// [`Error::BadAddress`], [`Error::OutOfMemory`]. Nothing is left over then.
+pub struct Loading {
+    program: Program,
+    tree: Draft,
+    /// The segment that is under way.
+    segment: usize,
+    stage: Stage,
+}
+
+/// What is done to a segment.
+enum Stage {
+    Reserve(Option<Operation>),
+    /// So many bytes are there.
+    Fill(usize),
+    Protect(Option<Operation>),
+}
+
+/// What a step may take, and what it takes to fill a page: instructions, about.
+const STEP: usize = 12_000;
+const PAGE_COST: usize = 1_700;
+
+impl Loading {
+    /// Checks a program file's headers.
+    pub fn begin(image: &mut impl Image) -> Result<Loading, Error> {
+        let program = Program::parse(image)?;
+        Ok(Loading { program, tree: Draft::new()?, segment: 0, stage: Stage::Reserve(None) })
+    }
+
+    /// Loads a piece of its segments.
+    pub fn step(&mut self, image: &mut impl Image) -> Result<Progress, Error> {
+        let mut cost = 0;
+        while cost < STEP {
+            let Some(segment) = self.program.segments().get(self.segment) else { return Ok(Progress::Done) };
+            let range =
+                VirtRange::new(segment.start(), segment.end() - segment.start()).ok_or(Error::ImageBadSegment)?;
+            match &mut self.stage {
+                Stage::Reserve(operation) => {
+                    cost += PAGE_COST;
+                    let reservation =
+                        Reservation { permissions: graft_paging::Permissions::ReadWrite, inherit: Inherit::Yes };
+                    if self.tree.change(operation, range, Change::Reserve(reservation))? == Progress::Done {
+                        self.stage = Stage::Fill(0);
+                    }
+                }
+                Stage::Fill(filled) => {
+                    let length = segment.file_size as usize;
+                    let some = (length - *filled).min((STEP - cost).div_ceil(PAGE_COST) * PAGE_SIZE);
+                    let (address, offset) = (segment.address + *filled as u64, segment.file_offset + *filled as u64);
+                    user_copy::fill(&mut self.tree, &NeverRan, address, some, |done, bytes| {
+                        image.read(offset + done as u64, bytes)
+                    })?;
+                    cost += some.div_ceil(PAGE_SIZE) * PAGE_COST;
+                    *filled += some;
+                    if *filled == length {
+                        self.stage = Stage::Protect(None);
+                    }
+                }
+                Stage::Protect(operation) => {
+                    cost += STEP / 2;
+                    let permissions = space::permissions(segment.permissions);
+                    if segment.permissions == Permissions::ReadWrite
+                        || self.tree.change(operation, range, Change::Protect(permissions))? == Progress::Done
+                    {
+                        self.segment += 1;
+                        self.stage = Stage::Reserve(None);
+                    }
+                }
+            }
+        }
+        Ok(Progress::More)
+    }
+
+    /// Adds a stack with the arguments, when the segments are there.
+    pub fn finish(&mut self, arguments: &mut impl Image) -> Result<Loaded, Error> {
+        let stack = VirtRange::new((STACK_TOP - STACK_SIZE) as u64, STACK_SIZE as u64).ok_or(Error::BadLength)?;
+        let reservation = Reservation { permissions: graft_paging::Permissions::ReadWrite, inherit: Inherit::Yes };
+        space::attempt(|| self.tree.reserve(&NeverRan, stack, reservation))?;
+        let (address, name) = place_arguments(&mut self.tree, arguments)?;
+        let context = Context::new_user(self.program.entry, address, [address, arguments.len()]);
+        Ok(Loaded { tree: self.tree.transfer(), context, name })
+    }
 }
 
 /// Copies the arguments to the top of the stack. Returns where they are, and the first of them as a name.
-fn place_arguments(tree: &mut Tree, arguments: &mut impl Image) -> Result<(u64, [u8; NAME_SIZE]), Error> {
+fn place_arguments(tree: &mut Tree, arguments: &mut impl Image) -> Result<(u64, Name), Error> {
     let length = arguments.len();
     if length > ARGUMENTS_MAX as u64 {
         return Err(Error::BadLength);
@@ -111,28 +172,5 @@ fn place_arguments(tree: &mut Tree, arguments: &mut impl Image) -> Result<(u64, 
     }
     let end = name.iter().position(|&byte| byte == 0).unwrap_or(NAME_SIZE);
     name[end..].fill(0);
-    Ok((address, name))
-}
-
-/// Makes what was written to the pages of a range visible to instruction fetches, on every core. *Before* they become executable:
-/// afterwards another thread of the program could fetch what its caches hold of the frame's former content.
-///
-/// Where nothing has been written yet, nothing is to be done: a program that executes there gets the page of zeroes, which was
-/// made fetchable at start, and a page that is executable is not writable, so no other frame takes its place.
-pub fn make_fetchable(tree: &Tree, range: VirtRange) {
-    let mut any = false;
-    let _ = tree.visit::<()>(Place { address: range.start(), level: Level::ROOT }, range.end(), Level::LAST, |visit| {
-        if let Entry::Page(page) = visit.entry
-            && page.kind != Kind::Zero
-            && visit.address.get() >= range.start()
-        {
-            // SAFETY: a frame that the tree maps, thus RAM in the direct map.
-            unsafe { clean_for_fetches(direct(page.frame.address())) };
-            any = true;
-        }
-        ControlFlow::Continue(())
-    });
-    if any {
-        invalidate_instructions();
-    }
+    Ok((address, Name(name)))
 }

@@ -9,6 +9,7 @@ use crate::object::list::List;
 use crate::object::process::Process;
 use crate::object::thread::{Queued, State, Thread};
 use crate::object::wait::Queue;
+use crate::sched::work::{self, Step};
 use core::cell::{Cell, RefCell};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
@@ -95,9 +96,8 @@ impl Core {
     pub(super) fn run(&self, index: usize, thread: Ref<Thread>) -> Option<*mut Context> {
         thread.set_state(State::Running(index));
         fence(Ordering::SeqCst);
-        if thread.process.is_ending() {
-            Process::end_thread(thread, None);
-            return None;
+        if thread.process.is_ending() || thread.work.is_pending() {
+            return self.run_otherwise(index, thread);
         }
         thread.process.space.activate(index);
         let now = timer::now();
@@ -107,6 +107,73 @@ impl Core {
         *self.own.current.borrow_mut() = Some(thread);
         self.set_timer();
         Some(context)
+    }
+
+    /// A thread that has something to do in the kernel first, or to end.
+    #[cold]
+    fn run_otherwise(&self, index: usize, thread: Ref<Thread>) -> Option<*mut Context> {
+        if !thread.work.is_pending() {
+            Process::end_thread(thread, None);
+            return None;
+        }
+        let now = timer::now();
+        self.own.began.set(now);
+        self.own.slice_end.set(now + SLICE);
+        *self.own.current.borrow_mut() = Some(thread);
+        self.work(index)
+    }
+
+    /// Does the current thread's work, with interrupts answered between the pieces, until it is done or others have waited long enough.
+    /// Answers with the thread's registers if it goes on.
+    pub(super) fn work(&self, index: usize) -> Option<*mut Context> {
+        loop {
+            let thread = self.own.current.borrow().clone()?;
+            match thread.work.step(&thread) {
+                Step::More => {}
+                Step::Answer(answer) => {
+                    if !matches!(answer, Err(graft_abi::Error::OutOfMemory)) {
+                        thread.work.forget_retries();
+                    }
+                    // SAFETY: the current thread is this core's own.
+                    work::complete_task(unsafe { &mut *thread.context() }, &thread.work, answer);
+                    if !thread.work.is_pending() {
+                        return self.go_on(index, thread);
+                    }
+                }
+                Step::Registers(registers) => {
+                    // SAFETY: as above.
+                    unsafe { *thread.context() = registers };
+                    if !thread.work.is_pending() {
+                        return self.go_on(index, thread);
+                    }
+                }
+                Step::Done => return self.go_on(index, thread),
+                Step::Ended(value) => {
+                    let process = thread.process.clone();
+                    drop(thread);
+                    Process::finish(process, self.leave()?, value);
+                    return None;
+                }
+            }
+            drop(thread);
+            handle_interrupts(self);
+            if self.queued.load(Ordering::Relaxed) != 0 && timer::now() >= self.own.slice_end.get() {
+                make_ready(self.leave()?);
+                return None;
+            }
+        }
+    }
+
+    /// Lets the current thread, whose work is done, go on in its slice.
+    fn go_on(&self, index: usize, thread: Ref<Thread>) -> Option<*mut Context> {
+        if thread.process.is_ending() {
+            drop(thread);
+            Process::end_thread(self.leave()?, None);
+            return None;
+        }
+        thread.process.space.activate(index);
+        self.set_timer();
+        Some(thread.context())
     }
 
     /// Sees to it that the timer fires in time: for the end of the slice if somebody is waiting for it, and

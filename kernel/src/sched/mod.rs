@@ -23,6 +23,7 @@
 
 mod floating_point;
 mod local;
+pub mod work;
 
 pub use floating_point::{
     copy_floating_point, floating_point, give_floating_point, replace_floating_point, use_floating_point,
@@ -119,6 +120,14 @@ pub fn give_way(context: *mut Context) -> *mut Context {
     let Some(thread) = core.leave() else { return context };
     make_ready(thread);
     next()
+}
+
+/// Does the work that the current thread has in the kernel.
+pub fn work() -> *mut Context {
+    let (index, core) = this();
+    // The call's own part was a piece, too.
+    handle_interrupts(core);
+    core.work(index).unwrap_or_else(next)
 }
 
 /// Ends the current thread, with a value of its own or, without one, with its process, which is ending.

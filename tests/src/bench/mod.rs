@@ -11,6 +11,7 @@
 //! Times are counted in instructions and in cache lines, both the same in every run.
 
 mod boots;
+pub mod bounds;
 mod charts;
 pub mod compare;
 pub mod figures;
@@ -28,6 +29,9 @@ use crate::builder::folder::Build;
 use guard::Accepted;
 use plan::{boot, machine, measure, plan, sizes};
 use std::fs;
+
+/// What operations are done to whose bounds are shown.
+const MEBIBYTES_BOUNDED: u64 = 1024;
 
 /// Measures everything, shows it and writes `bench.csv` and the charts; returns what to tell the user.
 pub fn run(build: &Build, jobs: usize) -> Result<String, String> {
@@ -50,8 +54,14 @@ pub fn run(build: &Build, jobs: usize) -> Result<String, String> {
         report += &format!("{}\n", build.path(name).display());
     }
     report += &remark;
-    if let Err(why) = &plugin {
-        report += &format!("cache lines: left out; {why}\n");
+    match &plugin {
+        Err(why) => report += &format!("cache lines, and how long others wait: left out; {why}\n"),
+        Ok(_) => {
+            let log = build.logs().join("bench-bounds.log");
+            let bounds = bounds::measure(build, machine(build), MEBIBYTES_BOUNDED, &log)
+                .map_err(|error| format!("{error}; see {}", log.display()))?;
+            report += &format!("\n{}", bounds::show(&bounds, MEBIBYTES_BOUNDED));
+        }
     }
     Ok(report)
 }

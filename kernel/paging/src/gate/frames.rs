@@ -30,6 +30,12 @@ impl Fresh {
 pub(crate) struct Last(pub(super) Frame);
 
 impl Last {
+    /// One that was kept as a number: in the list of the dead, which nothing else leads to.
+    #[inline(always)]
+    pub(crate) fn recovered(frame: Frame) -> Last {
+        Last(frame)
+    }
+
     #[inline(always)]
     pub(crate) fn frame(&self) -> Frame {
         self.0
@@ -40,11 +46,13 @@ impl Last {
 #[derive(Clone)]
 pub(crate) struct Frames<M>(M);
 
-impl<M: Memory> Frames<M> {
-    pub(crate) fn new(memory: M) -> Self {
+impl<M> Frames<M> {
+    pub(crate) const fn new(memory: M) -> Self {
         Frames(memory)
     }
+}
 
+impl<M: Memory> Frames<M> {
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.0.is_same(&other.0)
     }

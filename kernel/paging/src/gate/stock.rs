@@ -8,20 +8,23 @@ use crate::{Frame, Memory, Purpose};
 ///
 /// A list threaded through the frames themselves, first word of each: any number, no other memory.
 pub(crate) struct Stock {
-    first: Option<Frame>,
+    /// `NONE` behind the last.
+    first: Frame,
     source: Source,
 }
+
+const NONE: Frame = Frame(u64::MAX);
 
 impl Stock {
     /// Sets `count` frames aside, or none.
     #[inline(always)]
     pub(crate) fn allocate(memory: &Frames<impl Memory>, count: usize, source: Source) -> Result<Stock, Shortage> {
-        let mut stock = Stock { first: None, source };
+        let mut stock = Stock { first: NONE, source };
         for _ in 0..count {
             match source.allocate(memory, Purpose::Table) {
                 Ok(Fresh(frame)) => {
-                    memory.store(frame, 0, stock.first.map_or(u64::MAX, |next| next.0));
-                    stock.first = Some(frame);
+                    memory.store(frame, 0, stock.first.0);
+                    stock.first = frame;
                 }
                 Err(shortage) => {
                     stock.give_back(memory);
@@ -37,22 +40,25 @@ impl Stock {
     /// # Panics
     /// If the operation counted too few: a bug in its planning, better than half a tree.
     pub(crate) fn take(&mut self, memory: &Frames<impl Memory>) -> Fresh {
-        let frame = self.first.expect("an operation set too few tables aside");
-        let next = memory.load(frame, 0);
-        self.first = (next != u64::MAX).then_some(Frame(next));
+        assert!(!self.is_empty(), "an operation set too few tables aside");
+        let frame = self.first;
+        self.first = Frame(memory.load(frame, 0));
         Fresh(frame)
     }
 
     /// Whether all have been taken.
     pub(crate) fn is_empty(&self) -> bool {
-        self.first.is_none()
+        self.first == NONE
     }
 
-    /// Gives back what was not needed.
-    pub(crate) fn give_back(mut self, memory: &Frames<impl Memory>) {
-        while self.first.is_some() {
+    /// Gives back what was not needed, and says how much that was.
+    pub(crate) fn give_back(mut self, memory: &Frames<impl Memory>) -> usize {
+        let mut unused = 0;
+        while !self.is_empty() {
             let table = self.take(memory).unused();
             self.source.free(memory, table, Purpose::Table);
+            unused += 1;
         }
+        unused
     }
 }

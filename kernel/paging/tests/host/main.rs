@@ -76,6 +76,7 @@ mod costs;
 mod halves;
 mod inheritance;
 mod memory;
+mod pieces;
 mod races;
 mod sizes;
 mod storm;

@@ -4,11 +4,12 @@
 
 use std::rc::Rc;
 
-use graft_paging::{AArch64, Access, Action, Fault, Foreign, Inherit, Permissions, Share, VirtRange, X86_64};
+use graft_paging::{AArch64, Access, Action, Fault, Foreign, Inherit, Permissions, Promise, Share, VirtRange, X86_64};
 
 use crate::history::{GIB, KIB, MIB, Operation, run, universe};
 use crate::mmu::Architecture;
 use crate::world::World;
+use crate::world::pieces::Piecewise;
 
 pub const DEPTHS: [Share; 4] = [Share::Pages, Share::Level3, Share::Level2, Share::Level1];
 pub const PAGE: u64 = 4 * KIB;
@@ -615,6 +616,16 @@ fn every_allocation_fails_in_turn() {
             Operation::Access(1, 1, 3 * GIB, Access::Write, 1),
             Operation::Access(1, 1, 3 * GIB, Access::Read, 1),
             Operation::KernelAccess(1, HERE, Access::Write, 1),
+            Operation::InPieces(1, HERE + PAGE, 2 * MIB, Piecewise::Unmapping, rw, 1),
+            Operation::InPieces(1, HERE, SIZE, Piecewise::Protecting, Permissions::Read, 1),
+            Operation::InPieces(1, HERE, SIZE, Piecewise::Discarding, rw, 1),
+            Operation::InPieces(1, 512 * GIB + PAGE, 513 * GIB, Piecewise::Reserving, rw, 1),
+            Operation::InPieces(1, 0, 8 * KIB, Piecewise::Mapping, rw, 1),
+            Operation::ExitInPieces(1, 1),
+            Operation::RelocateInPieces(1, HERE, 8 * MIB + PAGE, SIZE, 60_000),
+            Operation::RelocateInPieces(1, HERE, 8 * GIB, SIZE, 1),
+            Operation::ForkInPieces(1, 2, Share::Pages, Promise::BestEffort, 1),
+            Operation::ForkInPieces(1, 2, Share::Level3, Promise::BestEffort, 1),
         ];
         for share in DEPTHS {
             for operation in last {
@@ -639,4 +650,30 @@ fn every_allocation_fails_in_turn() {
     }
     case::<AArch64>();
     case::<X86_64>();
+}
+
+#[test]
+fn a_move_to_the_place_just_behind_makes_no_table_for_what_is_empty() {
+    use crate::history::{Operation, run};
+    run::<graft_paging::AArch64>(&[
+        (Operation::Create(2), 0),
+        (Operation::ForkGuaranteed(2, 1, Share::Level3), 0),
+        (Operation::Reserve(1, 0, 4096, Permissions::ReadWrite, Inherit::Yes), 0),
+        (Operation::Relocate(1, 4096, 549755817984, 549755813888), 0),
+    ])
+    .unwrap();
+}
+
+#[test]
+fn a_guaranteed_fork_that_is_given_up_leaves_nothing_promised_when_its_parent_ends_first() {
+    use crate::history::{Operation, run};
+    run::<graft_paging::AArch64>(&[
+        (Operation::Create(0), 0),
+        (Operation::FailAfter(1), 0),
+        (Operation::Create(2), 0),
+        (Operation::ForkGuaranteed(2, 4, Share::Level3), 0),
+        (Operation::Reserve(2, 1075843072, 549755813888, Permissions::ReadWrite, Inherit::Yes), 0),
+        (Operation::ForkInPieces(2, 4, Share::Level3, graft_paging::Promise::Guaranteed, 1), 20498267443340),
+    ])
+    .unwrap();
 }

@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use graft_paging::{Access, Foreign, Inherit, Permissions, Share, VirtRange};
+use graft_paging::{Access, Foreign, Inherit, Permissions, Promise, Share, VirtRange};
 
 use crate::machine::CORES;
 use crate::mmu::Architecture;
+use crate::world::pieces::Piecewise;
 use crate::world::{SNAPSHOTS, SPACES, Verdict, World};
 
 pub const KIB: u64 = 1 << 10;
@@ -52,6 +53,14 @@ pub enum Operation {
     Fork(usize, usize, Share),
     ForkGuaranteed(usize, usize, Share),
     Exit(usize),
+    /// From, to, depth, whether it promises memory, budget.
+    ForkInPieces(usize, usize, Share, Promise, u32),
+    /// Process, from, to, bytes, budget.
+    RelocateInPieces(usize, u64, u64, u64, u32),
+    /// Process, budget.
+    ExitInPieces(usize, u32),
+    /// Process, address, bytes, what, permissions, budget.
+    InPieces(usize, u64, u64, Piecewise, Permissions, u32),
     /// Process, snapshot.
     Snapshot(usize, usize, Share),
     Restore(usize, usize),
@@ -101,7 +110,7 @@ fn operation(random: &mut Random, addresses: &[u64], guaranteed: bool) -> Operat
     let bytes =
         random.pick(&[4 * KIB, 4 * KIB, 8 * KIB, 2 * MIB, 2 * MIB + 4 * KIB, 4 * MIB, GIB, 512 * GIB, 513 * GIB]);
     let permissions = random.pick(&[ReadWrite, ReadWrite, ReadWrite, Read, ReadExecute, None]);
-    match random.below(100) {
+    match random.below(119) {
         0..=2 => Operation::Create(slot),
         3..=5 => Operation::Switch(random.below(CORES), slot),
         6..=15 => {
@@ -142,6 +151,28 @@ fn operation(random: &mut Random, addresses: &[u64], guaranteed: bool) -> Operat
             Operation::Access(random.below(CORES), slot, address, access, random.next())
         }
         90..=95 => Operation::KernelAccess(slot, address, random.pick(&[Access::Read, Access::Write]), random.next()),
+        100..=109 => {
+            let what = random.pick(&Piecewise::ALL);
+            let bytes = match what {
+                Piecewise::Mapping | Piecewise::MappingForeign => random.pick(&[4 * KIB, 8 * KIB]),
+                _ => bytes,
+            };
+            let permissions = match what {
+                Piecewise::Mapping | Piecewise::MappingForeign => random.pick(&[ReadWrite, Read]),
+                _ => permissions,
+            };
+            Operation::InPieces(slot, address, bytes, what, permissions, random.pick(&[1, 400, 3_000, 20_000]))
+        }
+        112..=115 => {
+            let share = random.pick(&[Share::Pages, Share::Pages, Share::Level3, Share::Level2, Share::Level1]);
+            let promise = if guaranteed { Promise::Guaranteed } else { Promise::BestEffort };
+            Operation::ForkInPieces(slot, random.below(SPACES), share, promise, random.pick(&[1, 1_000, 20_000]))
+        }
+        116..=118 => {
+            let budget = random.pick(&[1, 2_000, 20_000]);
+            Operation::RelocateInPieces(slot, address, random.pick(addresses), bytes, budget)
+        }
+        110..=111 => Operation::ExitInPieces(slot, random.pick(&[1, 300, 3_000, 20_000])),
         96 => Operation::Squeeze(random.pick(&[Some(0), Some(3), Some(20), Option::None, Option::None])),
         _ => Operation::FailAfter(random.below(8) as u32),
     }
@@ -206,6 +237,9 @@ fn step<A: Architecture>(world: &World<A>, operation: &Operation, addresses: &[u
         | Operation::Snapshot(slot, ..)
         | Operation::Restore(slot, ..)
         | Operation::Access(_, slot, ..)
+        | Operation::InPieces(slot, ..)
+        | Operation::RelocateInPieces(slot, ..)
+        | Operation::ForkInPieces(slot, ..)
         | Operation::KernelAccess(slot, ..) => Some(slot),
         _ => None,
     };
@@ -229,6 +263,16 @@ fn step<A: Architecture>(world: &World<A>, operation: &Operation, addresses: &[u
         Operation::Fork(from, to, share) => world.fork(from, to, share),
         Operation::ForkGuaranteed(from, to, share) => world.fork_guaranteed(from, to, share),
         Operation::Exit(slot) => world.exit(slot),
+        Operation::ForkInPieces(from, to, share, promise, budget) => {
+            world.fork_in_pieces(from, to, share, promise, budget)
+        }
+        Operation::RelocateInPieces(slot, from, to, bytes, budget) => {
+            world.relocate_in_pieces(slot, range(from, bytes), range(to, bytes), budget)
+        }
+        Operation::ExitInPieces(slot, budget) => world.exit_in_pieces(slot, budget),
+        Operation::InPieces(slot, start, bytes, what, permissions, budget) => {
+            world.in_pieces(slot, range(start, bytes), what, permissions, budget)
+        }
         Operation::Snapshot(slot, number, share) => world.snapshot(slot, number, share),
         Operation::Restore(slot, number) => world.restore(slot, number),
         Operation::Revive(number, slot) => world.revive(number, slot),
@@ -329,6 +373,13 @@ fn as_source(operation: &Operation) -> String {
         ("Device", "Foreign::Device"),
         ("Pages", "Share::Pages"),
         ("Level", "Share::Level"),
+        ("BestEffort", "Promise::BestEffort"),
+        (" Guaranteed", " Promise::Guaranteed"),
+        ("Reserving", "Piecewise::Reserving"),
+        ("Mapping", "Piecewise::Mapping"),
+        ("Unmapping", "Piecewise::Unmapping"),
+        ("Discarding", "Piecewise::Discarding"),
+        ("Protecting", "Piecewise::Protecting"),
         (", Write,", ", Access::Write,"),
         (", Execute,", ", Access::Execute,"),
     ] {

@@ -144,7 +144,7 @@ impl<A: Architecture> Machine<A> {
     }
 
     /// A point at which another core may be faster.
-    fn interleave(&self, point: Point) {
+    pub fn interleave(&self, point: Point) {
         if self.looking.get() {
             return;
         }
@@ -428,6 +428,10 @@ unsafe impl<A: Architecture> Memory for Shared<A> {
 
     fn commit(&self, frames: u64) -> Result<(), OutOfMemory> {
         self.interleave(Point::Change);
+        if frames != 0 && self.fail_after.get() == Some(0) {
+            self.refused.set(true);
+            return Err(OutOfMemory);
+        }
         if self.available() < frames as usize {
             return Err(OutOfMemory);
         }

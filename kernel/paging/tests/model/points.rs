@@ -3,12 +3,13 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use graft_paging::{AArch64, Access, Inherit, Permissions, Share, X86_64};
+use graft_paging::{AArch64, Access, Inherit, Permissions, Promise, Share, X86_64};
 
 use crate::bugs::{Case, HERE, PAGE, SIZE, range};
 use crate::history::{GIB, MIB, neighbours};
 use crate::machine::{Bystander, Point};
 use crate::mmu::Architecture;
+use crate::world::pieces::Piecewise;
 
 type Action<'a, A> = dyn Fn(&Case<A>) + 'a;
 
@@ -153,12 +154,42 @@ fn whatever_happens<A: Architecture + 'static>(action: fn(&Case<A>)) {
     }
 }
 
+/// Every operation in pieces against one thing that a relative does, between them and in the middle of each.
+fn whatever_happens_between<A: Architecture + 'static>(action: fn(&Case<A>)) {
+    let in_pieces = |case: &Case<A>, what| {
+        case.0.in_pieces(1, range(HERE + 2 * MIB, 2 * MIB), what, Permissions::Read, 60_000).unwrap();
+    };
+    let to = range(4 * GIB + PAGE, 2 * MIB);
+    for share in [Share::Level3, Share::Level1] {
+        for guaranteed in [false, true] {
+            let promise = if guaranteed { Promise::Guaranteed } else { Promise::BestEffort };
+            let operations: [(&str, &Action<A>); 7] = [
+                ("unmap", &|case| in_pieces(case, Piecewise::Unmapping)),
+                ("protect", &|case| in_pieces(case, Piecewise::Protecting)),
+                ("discard", &|case| in_pieces(case, Piecewise::Discarding)),
+                ("move", &|case| case.0.relocate_in_pieces(1, range(HERE + 2 * MIB, 2 * MIB), to, 90_000).unwrap()),
+                ("fork pages", &|case| case.0.fork_in_pieces(1, 3, Share::Pages, promise, 1).unwrap()),
+                ("fork", &|case| case.0.fork_in_pieces(1, 3, Share::Level3, promise, 1).unwrap()),
+                ("exit", &|case| case.0.exit_in_pieces(1, 1).unwrap()),
+            ];
+            // With less of its own, at level 1, a process is gone in one piece.
+            let suitable = operations.len() - usize::from(share == Share::Level1);
+            for (name, operation) in &operations[..suitable] {
+                let what = format!("{name} in pieces, {share:?}, guaranteed: {guaranteed}");
+                at_every_point(&what, || family::<A>(Past::Busy, share, guaranteed), operation, action);
+            }
+        }
+    }
+}
+
 macro_rules! actions {
     ($($name:ident: $action:expr;)*) => { $(
         #[test]
         fn $name() {
             whatever_happens::<AArch64>($action);
             whatever_happens::<X86_64>($action);
+            whatever_happens_between::<AArch64>($action);
+            whatever_happens_between::<X86_64>($action);
         }
     )* };
 }

@@ -1,5 +1,7 @@
 //! Spaces on a machine beside their oracles, and the judge between them.
 
+pub mod pieces;
+
 use graft_paging::{
     Access, Action, AddressSpace, Entry, Error, Fault, Foreign, Frame, Inherit, Kind, Level, Memory, Permissions,
     Place, Purpose, Reservation, Share, Sizes, Snapshot, VirtAddr, VirtRange,
@@ -24,6 +26,8 @@ pub struct Process<A: Architecture> {
     asid: u16,
     root: Frame,
     sharing: Cell<Sharing>,
+    /// An operation is between two pieces.
+    claimed: Cell<bool>,
 }
 
 /// What is known about copies that a process may have to make.
@@ -132,7 +136,7 @@ impl<A: Architecture + 'static> World<A> {
         self.machine.look(|| (A::USER_ENTRIES..512).for_each(set_trap));
         let (root, asid) = (space.root(), self.next_asid.get());
         let (space, oracle) = (RefCell::new(Some(space)), RefCell::new(oracle));
-        let process = Process { space, oracle, asid, root, sharing: Cell::new(sharing) };
+        let process = Process { space, oracle, asid, root, sharing: Cell::new(sharing), claimed: Cell::new(false) };
         *self.processes[slot].borrow_mut() = Some(Rc::new(process));
         self.next_asid.set(asid + 1);
     }
@@ -324,7 +328,7 @@ impl<A: Architecture + 'static> World<A> {
         if self.process(to).is_some() {
             return Ok(());
         }
-        let Some(process) = self.process(from) else { return Ok(()) };
+        let Some(process) = self.process(from).filter(|process| !process.claimed.get()) else { return Ok(()) };
         match self.attempt(&process, |space| space.fork(&self.tlb(&process), share)) {
             None | Some(Err(Error::OutOfMemory)) => {}
             Some(Ok(space)) => self.install_child(&process, to, space, Sharing::BestEffort),
@@ -338,7 +342,7 @@ impl<A: Architecture + 'static> World<A> {
         if self.process(to).is_some() {
             return Ok(());
         }
-        let Some(process) = self.process(from) else { return Ok(()) };
+        let Some(process) = self.process(from).filter(|process| !process.claimed.get()) else { return Ok(()) };
         let (usage, undisturbed) = (process.with(|space| space.usage()), self.chance.borrow().is_none());
         let enough = self.machine.available() as u64 >= usage.resident + usage.tables;
         let failing = self.machine.fail_after.get().is_some();
@@ -722,13 +726,16 @@ impl<A: Architecture + 'static> World<A> {
         Ok(copied)
     }
 
-    /// What a program can see of a process, and what the process costs: must not change when an operation fails.
+    /// What a program can see of a process, and what the process costs: must not change when an operation fails. A page of zeroes is like
+    /// none: in a table that is shared a relative may show it at any moment.
     pub fn fingerprint(&self, slot: usize, addresses: &[u64]) -> Option<(Vec<Option<Frame>>, graft_paging::Usage)> {
         let process = self.process(slot)?;
+        let zero_page = Shared(self.machine.clone()).zero_page();
         let look = |space: &mut AddressSpace<A, Shared<A>>| {
             let frames = addresses
                 .iter()
-                .map(|&address| space.translate(VirtAddr::new(address)?).map(|translation| translation.page.frame));
+                .map(|&address| space.translate(VirtAddr::new(address)?).map(|translation| translation.page.frame))
+                .map(|frame| frame.filter(|frame| *frame != zero_page));
             Some((frames.collect(), space.usage()))
         };
         self.machine.look(|| process.with(look))

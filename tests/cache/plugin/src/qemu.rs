@@ -39,7 +39,7 @@ pub struct Instruction;
 pub struct Flags(c_int);
 
 impl Flags {
-    const NONE: Flags = Flags(0);
+    pub const NONE: Flags = Flags(0);
     pub const READS_REGISTERS: Flags = Flags(1);
 }
 

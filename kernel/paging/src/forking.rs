@@ -1,0 +1,301 @@
+//! Fork in pieces: the child's tree is built table by table, so that no step takes longer than a budget allows.
+//!
+//! The space is the caller's alone from the first step to the last: nothing may change it meanwhile, no fault either. Where other threads may be
+//! running in it, it is [frozen](AddressSpace::freeze) first: what they store then faults and waits, and the fork is one moment for them.
+//!
+//! The unit of work is a table that the fork copies, with up to 512 entries that are shared. The tables above it are made as the child needs them.
+
+use crate::commit::{Commit, Source};
+use crate::exit::Debris;
+use crate::fork::Inheritance;
+use crate::gate::{self, Exclusive, Frames, Stock};
+use crate::memory::Counts;
+#[cfg(feature = "snapshot")]
+use crate::snapshot::Snapshot;
+use crate::{
+    ADDRESS_BITS, AddressSpace, Budget, Entry, Error, Format, Frame, Level, Memory, Progress, Reach, Share, Tlb,
+    VirtAddr, VirtRange,
+};
+
+/// Whether a fork promises memory for the copies that it may cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Promise {
+    /// As [`AddressSpace::fork`].
+    BestEffort,
+    /// As [`AddressSpace::fork_guaranteed`].
+    Guaranteed,
+}
+
+/// A fork that is under way.
+#[must_use = "a fork that is dropped instead of finished or given up leaks its tables"]
+pub struct Forking<F: Format, M: Memory> {
+    child: AddressSpace<F, M>,
+    share: Share,
+    /// Everything below this address is done.
+    cursor: u64,
+    /// Where the child's tables come from.
+    source: Source,
+    /// Frames that were committed for the fork: as many as the space has, each counted as if nothing were shared.
+    committed: u64,
+    /// Pages of the child's that are mapped shared, and never copied.
+    shared_pages: u64,
+}
+
+/// Instructions, about, for an entry of a table that is copied.
+const COPIED: u32 = 19;
+/// For a page, likewise.
+const COPIED_PAGE: u32 = 14;
+/// For an entry that is taken by itself.
+const PLACED: u32 = 400;
+
+impl<F: Format, M: Memory> AddressSpace<F, M> {
+    /// How many instructions, about, a fork takes at most.
+    pub fn fork_cost(&self, share: Share) -> u64 {
+        let counts = self.memory.counts(self.root()).get();
+        let (tables, unshareable) = (counts.tables as u64, counts.unshareable as u64);
+        let (copied, shared) = match share {
+            Share::Pages => (tables, 0),
+            Share::Level3 => (unshareable.min(tables), tables),
+            Share::Level2 | Share::Level1 => (unshareable.min(tables), tables / crate::ENTRIES as u64),
+        };
+        copied * 7_500 + shared * u64::from(COPIED)
+    }
+
+    /// Takes write permission from all of the space, until a store faults: the marks stand in the root alone.
+    pub fn freeze(&mut self, tlb: &impl Tlb) {
+        let memory = &self.memory.clone();
+        let mut root = self.exclusive_root();
+        for index in memory.counts(root.frame()).bounds() {
+            let raw = root.load(memory, index);
+            if F::is_present(raw) && !F::is_read_only_table(raw) {
+                root.store(memory, index, F::write_protect(raw, Level::ROOT));
+            }
+        }
+        tlb.invalidate(VirtRange::ALL, Reach::Tables);
+    }
+
+    /// Begins a fork that goes in pieces. From the first [step](Self::fork_step) on the space has shared something, under a guarantee or not,
+    /// also if the fork is given up: what has been shared by then is referred to until its debris is cleared.
+    ///
+    /// # Errors
+    /// As [`fork_guaranteed`](Self::fork_guaranteed).
+    pub fn begin_fork(&mut self, share: Share, promise: Promise) -> Result<Forking<F, M>, Error> {
+        let paid = match (promise, self.commit) {
+            (Promise::Guaranteed, Commit::BestEffort) => return Err(Error::Unguaranteed),
+            (Promise::BestEffort, Commit::Undecided | Commit::BestEffort) => false,
+            _ => true,
+        };
+        let mut child = Self::within(self.memory.clone())?;
+        child.commit = Commit::BestEffort;
+        let (mut source, mut committed) = (Source::Free, 0);
+        if paid {
+            let usage = self.usage();
+            // All but the root, which is there.
+            committed = usage.resident + usage.tables - 1;
+            if let Err(error) = self.memory.commit(committed) {
+                child.destroy(&NeverRan);
+                return Err(error.into());
+            }
+            source = Source::Committed;
+        }
+        Ok(Forking { child, share, cursor: 0, source, committed, shared_pages: 0 })
+    }
+
+    /// Goes on with a fork until it is done or the budget is used up.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], [`Error::Contended`]: it can be tried again from where it was, or [given up](Forking::give_up).
+    pub fn fork_step(
+        &mut self,
+        tlb: &impl Tlb,
+        forking: &mut Forking<F, M>,
+        budget: Budget,
+    ) -> Result<Progress, Error> {
+        self.commit = match forking.source {
+            Source::Free => Commit::BestEffort,
+            Source::Committed => Commit::Guaranteed,
+        };
+        let memory = &self.memory.clone();
+        let mut inheritance = Inheritance::new(memory, forking.share, forking.source);
+        let (mut cost, mut result) = (0_u32, Ok(Progress::More));
+        while cost < budget.0 {
+            if forking.cursor >> ADDRESS_BITS != 0 {
+                result = Ok(Progress::Done);
+                break;
+            }
+            match forking.inherit(self.root(), &mut inheritance) {
+                Ok(more) => cost += more,
+                Err(shortage) => {
+                    result = Err(shortage);
+                    break;
+                }
+            }
+        }
+        forking.shared_pages += inheritance.shared_pages;
+        // Also after a failure: the next fork trusts the marks.
+        if inheritance.downgraded {
+            tlb.invalidate(VirtRange::ALL, Reach::Tables);
+        }
+        result
+    }
+}
+
+impl<F: Format, M: Memory> Forking<F, M> {
+    /// The child, after a step that was the last.
+    ///
+    /// # Panics
+    /// If there are more to do.
+    pub fn finish(self) -> AddressSpace<F, M> {
+        assert!(self.cursor >> ADDRESS_BITS != 0, "a fork is finished when it is done");
+        self.settled()
+    }
+
+    /// The child as it is, with no more committed than what it shares.
+    fn settled(self) -> AddressSpace<F, M> {
+        let mut child = self.child;
+        if self.source == Source::Committed {
+            // What the child shares stays paid for. The rest is for what it did not get, or has become its tables.
+            let usage = child.usage();
+            child.memory.uncommit(self.committed - (usage.resident - self.shared_pages + usage.tables - 1));
+            child.commit = Commit::Guaranteed;
+        }
+        child
+    }
+
+    /// The child as a [`Snapshot`], likewise.
+    ///
+    /// # Panics
+    /// As [`finish`](Self::finish).
+    #[cfg(feature = "snapshot")]
+    pub fn finish_snapshot(self) -> Snapshot<F, M> {
+        let share = self.share;
+        Snapshot::of(self.finish(), share)
+    }
+
+    /// Gives the fork up. The space that was forked stays as it is.
+    pub fn give_up(self) -> Debris<F, M> {
+        self.settled().dismantle(&NeverRan)
+    }
+
+    /// Takes over what comes next; what that cost, about.
+    fn inherit(&mut self, root: Frame, inheritance: &mut Inheritance<'_, M>) -> Result<u32, Error> {
+        let memory = &self.child.memory.clone();
+        let address = VirtAddr::new(self.cursor).expect("more is left");
+        let (mut table, mut level, mut read_only) = (root, Level::ROOT, false);
+        loop {
+            let (bounds, index) = (memory.counts(table).bounds(), level.index(address));
+            let slot = VirtRange::entry(address, level);
+            let base = slot.start() - index as u64 * level.span();
+            if index < bounds.start || index >= bounds.end {
+                let next = if index < bounds.start { bounds.start } else { crate::ENTRIES };
+                self.cursor = base + next as u64 * level.span();
+                return Ok(PLACED / 8);
+            }
+            let raw = memory.load(table, index);
+            let mut cost = PLACED;
+            match F::decode(raw, level) {
+                Entry::Empty => {
+                    self.cursor = slot.end();
+                    return Ok(PLACED / 8);
+                }
+                Entry::Table(below) => {
+                    let counts = memory.counts(below.frame);
+                    let shareable = !counts.has_unshareable();
+                    if !(shareable && self.share.includes(level.below())) {
+                        let copied_alone =
+                            level.below() == Level::LAST || (shareable && self.share.includes(level.below().below()));
+                        if !copied_alone {
+                            (table, level) = (below.frame, level.below());
+                            read_only |= below.read_only;
+                            continue;
+                        }
+                        let each = if level.below() == Level::LAST { COPIED_PAGE } else { COPIED };
+                        cost += counts.bounds().len() as u32 * each;
+                    }
+                }
+                Entry::Reserved(_) | Entry::Page(_) => {}
+            }
+            self.take(inheritance, (table, level, index), address, read_only)?;
+            self.cursor = slot.end();
+            return Ok(cost);
+        }
+    }
+
+    /// Gives the child its part of one entry.
+    fn take(
+        &mut self,
+        inheritance: &mut Inheritance<'_, M>,
+        (table, level, index): (Frame, Level, usize),
+        address: VirtAddr,
+        read_only: bool,
+    ) -> Result<(), Error> {
+        let memory = &self.child.memory.clone();
+        let mut root = self.child.exclusive_root();
+        let missing = missing::<F>(memory, root.frame(), level, address);
+        let mut stock = Stock::allocate(memory, missing, self.source)?;
+        let raw = match inheritance.entry::<F>(table, level, index, read_only) {
+            Ok(raw) => raw,
+            Err(error) => {
+                stock.give_back(memory);
+                return Err(error.into());
+            }
+        };
+        if raw != 0 {
+            link(memory, &mut root, level, address, raw, &mut stock);
+        }
+        stock.give_back(memory);
+        Ok(())
+    }
+}
+
+/// TLB maintenance for tables that no core has walked from this root.
+pub(crate) struct NeverRan;
+
+#[expect(unsafe_code, reason = "implementing it is a promise")]
+// SAFETY: a walker reads a root only where a core runs in it, and none runs in a snapshot's, nor in a child's before it is finished; so no TLB has anything to forget.
+unsafe impl Tlb for NeverRan {
+    fn publish(&self) {}
+
+    fn invalidate(&self, _range: VirtRange, _reach: Reach) {}
+}
+
+/// Tables that the child lacks on the way to an entry of this level.
+fn missing<F: Format>(memory: &Frames<impl Memory>, root: Frame, level: Level, address: VirtAddr) -> usize {
+    let (mut table, mut at) = (root, Level::ROOT);
+    while at < level {
+        let raw = memory.load(table, at.index(address));
+        if !F::is_present(raw) {
+            return level.number() - at.number();
+        }
+        (table, at) = (F::output(raw), at.below());
+    }
+    0
+}
+
+/// Puts an entry into the child's tree, and makes the tables that lead to it. Answers with what that adds to the counts above.
+fn link<F: Format>(
+    memory: &Frames<impl Memory>,
+    table: &mut Exclusive<F>,
+    level: Level,
+    address: VirtAddr,
+    raw: u64,
+    stock: &mut Stock,
+) -> Counts {
+    let at = table.level();
+    let index = at.index(address);
+    let change = if at == level {
+        table.insert(memory, index, raw);
+        gate::weight::<F>(memory, raw, level)
+    } else if F::is_present(table.load(memory, index)) {
+        let mut below = table.child(memory, index).expect("the child's tables above are its own");
+        link(memory, &mut below, level, address, raw, stock)
+    } else {
+        let mut below = Exclusive::<F>::fresh(memory, stock.take(memory), at.below());
+        let change = link(memory, &mut below, level, address, raw, stock);
+        gate::complete();
+        table.insert(memory, index, below.descriptor());
+        change + Counts { tables: 1, ..Counts::ZERO }
+    };
+    table.account(memory, change);
+    change
+}

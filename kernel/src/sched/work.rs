@@ -1,0 +1,226 @@
+//! Work that a thread has in the kernel and that takes longer than interrupts may wait: it goes in pieces.
+//!
+//! ```text
+//!   call ──▶ first piece ──▶ that was all ──▶ the thread goes on, as ever
+//!                  │
+//!                  └──▶ a task ──▶ piece, interrupts, piece, interrupts ... ──▶ the answer, the thread goes on
+//!                                     │          ▲
+//!                        its slice is over: it goes to the end of the queue, and comes back
+//! ```
+//!
+//! The kernel has one stack for each core and is never interrupted, so a task keeps what it needs to go on in the thread, between the pieces too. Those
+//! leave every structure valid: faults of the process's other threads are answered meanwhile. A process that is ended meanwhile drops the task and
+//! goes on with the debris only, which nothing but the freeing of memory is left of.
+
+#![forbid(unsafe_code)]
+
+use crate::arch::Context;
+use crate::call::{self, Launch, Launched};
+use crate::lock::Mutex;
+use crate::memory::frames;
+use crate::memory::kernel_memory::KernelMemory;
+use crate::memory::space::{self, Debris, Operation, PIECE};
+use crate::object::Ref;
+use crate::object::memory::{Making, MemoryObject};
+use crate::object::pieces::{Forked, Moved};
+use crate::object::process::Process;
+use crate::object::snapshot::Snapshot;
+use crate::object::thread::Thread;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use graft_abi::{Error, ThreadEnd};
+use graft_paging::Progress;
+
+/// How often a call in pieces is made again that was refused for want of memory.
+const RETRIES: u32 = 4;
+
+/// The work of one thread. Only the thread's owner touches it.
+#[repr(C)]
+pub struct Work {
+    any: AtomicBool,
+    /// How often a call has been made again in a row, for want of memory.
+    retries: AtomicU32,
+    state: Mutex<State>,
+}
+
+struct State {
+    task: Option<Task>,
+    debris: Debris,
+}
+
+/// What is to be done besides freeing debris.
+#[expect(clippy::large_enum_variant, reason = "there is no heap to put the large one on")]
+pub enum Task {
+    /// A change of a range of the process's memory; what the call answers in the end.
+    Edit(Operation, Option<Ref<MemoryObject>>, (u64, u64)),
+    /// A memory object.
+    Create(Making),
+    /// A fork, and the child's thread.
+    Fork(Forked, Ref<Thread>),
+    /// A fork that becomes a snapshot.
+    Keep(Forked, Ref<Snapshot>),
+    /// A move; what the call answers in the end.
+    Move(Moved, (u64, u64)),
+    /// A snapshot's content that takes the place of the process's, and what the call answers that took it.
+    Restore(Forked, Ref<Snapshot>, [u64; 2]),
+    /// A program, for this process or a new one.
+    Launch(Launch),
+    /// Nothing more: the call is refused.
+    Refuse(Error),
+    /// The end of the process, whose last thread ends in this way.
+    Finish(Option<u64>),
+}
+
+/// What a piece of work has led to.
+#[expect(clippy::large_enum_variant, reason = "there is no heap to put the large one on")]
+pub enum Step {
+    /// There is more to do.
+    More,
+    /// The call that led to it has this answer in `x0` and `x1`.
+    Answer(Result<(u64, u64), Error>),
+    /// The thread goes on with other registers.
+    Registers(Context),
+    /// It is done.
+    Done,
+    /// The process has given everything back, and ends now. Its last thread has ended in this way.
+    Ended(Option<u64>),
+}
+
+impl Work {
+    /// None.
+    pub const fn none() -> Work {
+        let debris = Debris::none(KernelMemory);
+        Work {
+            any: AtomicBool::new(false),
+            retries: AtomicU32::new(0),
+            state: Mutex::new(State { task: None, debris }),
+        }
+    }
+
+    /// Whether there is any.
+    #[inline(always)]
+    pub fn is_pending(&self) -> bool {
+        self.any.load(Ordering::Relaxed)
+    }
+
+    /// Whether a call that had no memory may be made again.
+    pub fn may_retry(&self) -> bool {
+        let retries = self.retries.load(Ordering::Relaxed);
+        self.retries.store((retries + 1) % (RETRIES + 1), Ordering::Relaxed);
+        retries < RETRIES
+    }
+
+    /// A call has ended in another way.
+    pub fn forget_retries(&self) {
+        self.retries.store(0, Ordering::Relaxed);
+    }
+
+    /// Gives the thread a task, and what has been left to this core.
+    pub fn give(&self, task: Option<Task>) {
+        let mut state = self.state.lock();
+        state.debris.append(space::take_left());
+        state.task = task;
+        self.any.store(true, Ordering::Relaxed);
+    }
+
+    /// Does a piece of it.
+    pub fn step(&self, thread: &Thread) -> Step {
+        let mut state = self.state.lock();
+        state.debris.append(space::take_left());
+        if !state.debris.is_empty() {
+            let cleared = state.debris.clear(PIECE);
+            if cleared == Progress::More || state.task.is_some() {
+                return Step::More;
+            }
+        }
+        let Some(task) = &mut state.task else {
+            self.any.store(false, Ordering::Relaxed);
+            return Step::Done;
+        };
+        let step = if thread.process.is_ending() && !matches!(task, Task::Finish(_)) {
+            state.task = None;
+            Step::More
+        } else {
+            // In its place: a task may be large.
+            let step = task.step(thread);
+            if !matches!(step, Step::More) {
+                state.task = None;
+            }
+            step
+        };
+        let more = state.task.is_some() || space::has_left();
+        self.any.store(more, Ordering::Relaxed);
+        match step {
+            Step::More if !more => Step::Done,
+            step => step,
+        }
+    }
+}
+
+impl Task {
+    fn step(&mut self, thread: &Thread) -> Step {
+        let process = &thread.process;
+        let (progress, answer) = match self {
+            Task::Edit(operation, object, answer) => {
+                let frame = |page| object.as_ref().expect("pages have an object").frame(page);
+                (process.space.lock().and_then(|tree| tree.go_on(operation, frame)), Ok(*answer))
+            }
+            Task::Create(making) => match making.step() {
+                Ok(Progress::Done) => (Ok(Progress::Done), making.finish(process).map(|handle| (handle, 0))),
+                progress => (progress, Ok((0, 0))),
+            },
+            Task::Fork(forked, child) => match forked.step() {
+                Ok(Progress::Done) => {
+                    let tree = forked.finish().expect("it was under way");
+                    (Ok(Progress::Done), call::complete_fork(process, tree, child.clone()))
+                }
+                progress => (progress, Ok((0, 0))),
+            },
+            Task::Keep(forked, snapshot) => match forked.step() {
+                Ok(Progress::Done) => {
+                    snapshot.fill(forked.finish_snapshot().expect("it was under way"));
+                    (Ok(Progress::Done), call::complete_snapshot(process, snapshot.clone()))
+                }
+                progress => (progress, Ok((0, 0))),
+            },
+            Task::Move(moved, answer) => (moved.step(), Ok(*answer)),
+            Task::Restore(forked, snapshot, results) => match forked.step() {
+                Ok(Progress::Done) => {
+                    let tree = forked.finish().expect("it was under way");
+                    return Step::Registers(call::complete_restore(thread, tree, snapshot, *results));
+                }
+                progress => (progress, Ok((0, 0))),
+            },
+            Task::Launch(launch) => match launch.step(thread) {
+                Ok(Launched::More) => return Step::More,
+                Ok(Launched::Spawned(answer)) => (Ok(Progress::Done), Ok(answer)),
+                Ok(Launched::Replaced(registers)) => return Step::Registers(registers),
+                Err(error) => return Step::Answer(Err(error)),
+            },
+            Task::Refuse(error) => return Step::Answer(Err(*error)),
+            Task::Finish(value) => match process.give_back() {
+                Progress::More => return Step::More,
+                Progress::Done => return Step::Ended(*value),
+            },
+        };
+        match progress {
+            Ok(Progress::More) => Step::More,
+            Ok(Progress::Done) => Step::Answer(answer),
+            Err(error) => Step::Answer(Err(error)),
+        }
+    }
+}
+
+/// How a thread ends: with a value of its own, or with its process.
+pub fn thread_end(process: &Process, value: Option<u64>) -> ThreadEnd {
+    value.map_or_else(|| ThreadEnd::WithProcess(process.last_status()), ThreadEnd::Exited)
+}
+
+/// Stores what a call answers whose thread had work to do first.
+pub fn complete_task(registers: &mut Context, work: &Work, answer: Result<(u64, u64), Error>) {
+    match answer {
+        Ok((first, second)) => registers.set_results([first, second]),
+        // Nothing has changed: the call is made again, a few times, with what other cores have given back.
+        Err(Error::OutOfMemory) if space::met_absence() || (work.may_retry() && frames::gather()) => registers.rewind(),
+        Err(error) => registers.set_result(error.to_register()),
+    }
+}

@@ -1,0 +1,343 @@
+//! Tests that no operation on memory, whatever its size, keeps the others waiting: a ready thread of the same core gets its turn after
+//! one slice, and interrupts are answered while it goes on.
+//!
+//! `t-pieces` judges only what it can without a clock: that all operations work, and that no frame is lost. `t-pieces --exact` judges
+//! the waiting, too, and wants a machine with one core that counts instructions (`make run ICOUNT=1 SMP=1`), where a nanosecond is an instruction.
+//! `--size MIB` changes the size of 64 MiB. Two hints mark what a plugin of QEMU's is to measure (`tests/masked`).
+
+#![no_std]
+#![no_main]
+
+use core::time::Duration;
+
+use graft_rt::process::{exec, memory_sizes, sleep};
+use graft_rt::test::{FreeFrames, Report};
+use graft_rt::{
+    Arguments, Error, ExitStatus, Handle, Permissions, Process, Region, Share, claim, claim_eq, memory, println,
+    snapshot, tables, time,
+};
+
+graft_rt::program!(main);
+
+const PAGE: usize = 4096;
+const MIB: usize = 1 << 20;
+const BASE: usize = 0x80_0000_0000;
+const ELSEWHERE: usize = 0x100_0000_0000;
+const TEBIBYTE: usize = 1 << 40;
+/// How long a thread may run while others wait, and what may come on top, in nanoseconds.
+const SLICE: u64 = 10_000_000;
+const MARGIN: u64 = 50_000;
+
+/// What processes tell each other: words of a page that they share.
+#[derive(Clone, Copy)]
+struct Board(usize);
+
+impl Board {
+    /// How long the observer has waited for its turn at most.
+    const LONGEST: usize = 0;
+    /// Not 0 when the observer is to end.
+    const OVER: usize = 1;
+    /// Not 0 when a child is where it was to be.
+    const READY: usize = 2;
+    /// Where the page lies.
+    const ADDRESS: usize = 0x40_0000_0000;
+
+    /// The page, in every process.
+    fn found() -> Board {
+        Board(Self::ADDRESS)
+    }
+
+    fn wait_until_ready(self) {
+        while self.get(Self::READY) == 0 {
+            sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn get(self, word: usize) -> u64 {
+        // SAFETY: a word of the page that `main` has mapped for good.
+        unsafe { (self.0 as *const u64).add(word).read_volatile() }
+    }
+
+    fn set(self, word: usize, value: u64) {
+        // SAFETY: as above.
+        unsafe { (self.0 as *mut u64).add(word).write_volatile(value) };
+    }
+}
+
+/// Sleeps again and again, and notes how much later than asked for it is woken.
+fn observe(board: Board) -> i32 {
+    const NAP: Duration = Duration::from_micros(300);
+    while board.get(Board::OVER) == 0 {
+        let before = time::clock();
+        sleep(NAP);
+        let late = (time::clock() - before).saturating_sub(NAP).as_nanos() as u64;
+        if late > board.get(Board::LONGEST) {
+            board.set(Board::LONGEST, late);
+        }
+    }
+    0
+}
+
+fn begin() {
+    // SAFETY: a hint without meaning.
+    unsafe { core::arch::asm!("hint #64", options(nostack)) };
+}
+
+fn end() {
+    // SAFETY: a hint without meaning.
+    unsafe { core::arch::asm!("hint #65", options(nostack)) };
+}
+
+/// Runs until the slice is nearly over, so that what follows begins where others wait already.
+fn use_up_slice(exact: bool) {
+    sleep(Duration::from_millis(1));
+    let start = time::clock();
+    while exact && time::clock() - start < Duration::from_nanos(SLICE - 500_000) {}
+}
+
+fn touch(address: usize, bytes: usize, step: usize) {
+    for offset in (0..bytes).step_by(step) {
+        // SAFETY: the caller has mapped it to be read and written.
+        unsafe { ((address + offset) as *mut u8).write_volatile(1) };
+    }
+}
+
+fn look(address: usize, bytes: usize) {
+    for offset in (0..bytes).step_by(PAGE) {
+        // SAFETY: the caller has mapped it to be read.
+        unsafe { ((address + offset) as *const u8).read_volatile() };
+    }
+}
+
+fn touched(bytes: usize) -> Result<(), Error> {
+    memory::map(BASE, bytes, Permissions::ReadWrite)?;
+    touch(BASE, bytes, PAGE);
+    Ok(())
+}
+
+/// What is done to one fresh process.
+struct Case {
+    name: &'static str,
+    /// Prepares it; then the marked part.
+    run: fn(usize, &dyn Fn()) -> Result<(), Error>,
+}
+
+macro_rules! cases {
+    ($($name:literal: |$bytes:ident, $marked:ident| $body:block)*) => {
+        &[$(Case { name: $name, run: |$bytes, $marked| { $body; Ok(()) } }),*]
+    };
+}
+
+/// Each in a process of its own. The end of the process is measured, too, as the end of each case.
+const CASES: &[Case] = cases! {
+    "exit of nothing": |_bytes, marked| { marked() }
+    "exit": |bytes, marked| { touched(bytes)?; marked() }
+    "unmap": |bytes, marked| {
+        touched(bytes)?;
+        marked();
+        // SAFETY: nothing lives there.
+        unsafe { memory::unmap(BASE, bytes) }?
+    }
+    "unmap, but a page at each end": |bytes, marked| {
+        touched(bytes)?;
+        marked();
+        // SAFETY: nothing lives there.
+        unsafe { memory::unmap(BASE + PAGE, bytes - 2 * PAGE) }?
+    }
+    "unmap of a child's, l3": |bytes, marked| {
+        touched(bytes)?;
+        let child = Process::fork_into(Share::L3, || 0)?;
+        touch(BASE, bytes, 4 * MIB);
+        marked();
+        // SAFETY: nothing lives there.
+        unsafe { memory::unmap(BASE + PAGE, bytes - PAGE) }?;
+        drop(child)
+    }
+    "map and unmap a tebibyte": |_bytes, marked| {
+        marked();
+        memory::map(BASE + PAGE, TEBIBYTE, Permissions::ReadWrite)?;
+        // SAFETY: nothing lives there.
+        unsafe { memory::unmap(BASE + PAGE, TEBIBYTE) }?
+    }
+    "unmap a tebibyte, a page in each 2 MiB": |bytes, marked| {
+        memory::map(BASE, TEBIBYTE, Permissions::ReadWrite)?;
+        touch(BASE + 512 * MIB, bytes * 8, 2 * MIB);
+        marked();
+        // SAFETY: nothing lives there.
+        unsafe { memory::unmap(BASE + PAGE, TEBIBYTE - PAGE) }?
+    }
+    "protect, read": |bytes, marked| { touched(bytes)?; marked(); memory::protect(BASE, bytes, Permissions::Read)? }
+    "protect, execute": |bytes, marked| {
+        touched(bytes)?;
+        marked();
+        memory::protect(BASE, bytes, Permissions::ReadExecute)?
+    }
+    "protect pages of zeroes, execute": |bytes, marked| {
+        memory::map(BASE, bytes, Permissions::ReadWrite)?;
+        look(BASE, bytes);
+        marked();
+        memory::protect(BASE, bytes, Permissions::ReadExecute)?
+    }
+    "protect, shared l1": |bytes, marked| {
+        touched(bytes)?;
+        let child = Process::fork_into(Share::L1, || { sleep(Duration::from_millis(500)); 0 })?;
+        marked();
+        memory::protect(BASE, bytes, Permissions::Read)?;
+        child.wait()?
+    }
+    "discard": |bytes, marked| {
+        touched(bytes)?;
+        marked();
+        // SAFETY: nothing lives there.
+        unsafe { memory::discard(BASE, bytes) }?
+    }
+    "memory_create": |bytes, marked| { marked(); memory::Shared::new(bytes)? }
+    "map_object": |bytes, marked| {
+        let object = memory::Shared::new(bytes)?;
+        marked();
+        object.map(Permissions::ReadWrite)?
+    }
+    "close of the last handle": |bytes, marked| {
+        let object = memory::Shared::new(bytes)?;
+        marked();
+        drop(object)
+    }
+    "fork and exit l3": |bytes, marked| {
+        touched(bytes)?;
+        marked();
+        Process::fork_into(Share::L3, || 0)?.wait()?
+    }
+    "fork and exit copy": |bytes, marked| {
+        touched(bytes)?;
+        marked();
+        Process::fork_into(Share::Copy, || 0)?.wait()?
+    }
+    "snapshot copy": |bytes, marked| {
+        touched(bytes)?;
+        marked();
+        snapshot::take(Share::Copy)?
+    }
+    "exit of a child that wrote everywhere": |bytes, marked| {
+        touched(bytes)?;
+        let board = Board::found();
+        let child = Process::fork_into(Share::L1, || {
+            touch(BASE, bytes, PAGE);
+            board.set(Board::READY, 1);
+            sleep(Duration::from_millis(30));
+            0
+        })?;
+        board.wait_until_ready();
+        marked();
+        child.wait()?
+    }
+    "first write, l1": |bytes, marked| {
+        touched(bytes)?;
+        let child = Process::fork_into(Share::L1, || { sleep(Duration::from_millis(100)); 0 })?;
+        marked();
+        touch(BASE, PAGE, PAGE);
+        child.wait()?
+    }
+    "kill": |bytes, marked| {
+        let child = Process::fork_into(Share::L3, || {
+            let _ = touched(bytes);
+            Board::found().set(Board::READY, 1);
+            sleep(Duration::from_secs(1 << 20));
+            0
+        })?;
+        Board::found().wait_until_ready();
+        marked();
+        child.kill(1)?;
+        child.wait()?
+    }
+    "kill in the middle of protect": |bytes, marked| {
+        let child = Process::fork_into(Share::L3, || {
+            let _ = memory::map(BASE, 8 * bytes, Permissions::ReadWrite);
+            look(BASE, 8 * bytes);
+            Board::found().set(Board::READY, 1);
+            let _ = memory::protect(BASE, 8 * bytes, Permissions::ReadExecute);
+            0
+        })?;
+        Board::found().wait_until_ready();
+        marked();
+        child.kill(1)?;
+        child.wait()?
+    }
+    "tables": |bytes, marked| {
+        touched(bytes)?;
+        marked();
+        tables::entries(Handle::SELF, BASE, BASE + 16 * MIB, 3)?
+    }
+    "move by a page": |bytes, marked| {
+        touched(bytes)?;
+        marked();
+        // SAFETY: nothing lives there.
+        unsafe { memory::relocate(BASE, bytes, ELSEWHERE + PAGE) }?
+    }
+    "restore l3, all written": |bytes, marked| {
+        touched(bytes)?;
+        if let snapshot::Taken::Now(snapshot) = snapshot::take(Share::L3)? {
+            touch(BASE, bytes, PAGE);
+            marked();
+            Err::<(), Error>(snapshot.restore(1))?
+        }
+    }
+    "exec": |bytes, marked| {
+        touched(bytes)?;
+        let archive = graft_rt::archive::Archive::open().map_err(|_| Error::NotFound)?;
+        let image = archive.file("true").map_err(|_| Error::NotFound)?;
+        marked();
+        Err::<(), Error>(exec(image, &["true"]))?
+    }
+    "spawn": |_bytes, marked| {
+        marked();
+        Process::spawn(&["true"]).map_err(|_| Error::NotFound)?.wait()?
+    }
+    "memory_sizes": |bytes, marked| { touched(bytes)?; marked(); memory_sizes(Handle::SELF)? }
+};
+
+fn main(mut arguments: Arguments) -> Result<i32, Error> {
+    let report = Report::new();
+    let (mut exact, mut bytes) = (false, 64 * MIB);
+    while let Some(argument) = arguments.next() {
+        match argument {
+            "--exact" => exact = true,
+            "--size" => bytes = arguments.next().and_then(|size| size.parse().ok()).unwrap_or(64) * MIB,
+            _ => {}
+        }
+    }
+    let _page: Region = memory::Shared::new(PAGE)?.map_at(Board::ADDRESS, Permissions::ReadWrite)?;
+    let board = Board::found();
+    let frames = FreeFrames::now();
+    let observer = Process::fork_into(Share::default(), || observe(board))?;
+    for case in CASES {
+        let name = case.name;
+        board.set(Board::READY, 0);
+        let child = Process::fork_into(Share::default(), || {
+            let marked = || {
+                use_up_slice(exact);
+                board.set(Board::LONGEST, 0);
+                begin();
+            };
+            match (case.run)(bytes, &marked) {
+                Ok(()) => 0,
+                Err(error) => {
+                    println!("{name}: {error}");
+                    1
+                }
+            }
+        })?;
+        claim_eq!(&report, child.wait(), Ok(ExitStatus::Exited(0)), "{name}");
+        end();
+        sleep(Duration::from_millis(1));
+        let longest = board.get(Board::LONGEST);
+        println!("bound,{name},{longest}");
+        let allowed = SLICE + MARGIN;
+        claim!(&report, !exact || longest <= allowed, "{name}: others waited {longest} ns, not {allowed}");
+        drop(child);
+    }
+    board.set(Board::OVER, 1);
+    observer.wait()?;
+    drop(observer);
+    frames.claim_same(&report, format_args!("after all of it"));
+    Ok(report.finish())
+}
