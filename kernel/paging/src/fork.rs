@@ -17,7 +17,6 @@
 use crate::commit::{Commit, Shortage, Source};
 use crate::exit::free_table;
 use crate::gate::{self, Exclusive, Frames};
-use crate::memory::Counts;
 use crate::{AddressSpace, Entry, Error, Format, Frame, Inherit, Kind, Level, Memory, Purpose, Reach, Tlb, VirtRange};
 
 /// From which level down `fork` shares tables.
@@ -159,15 +158,13 @@ impl<'a, M: Memory> Inheritance<'a, M> {
             return self.select(source, Exclusive::fresh(memory, fresh, level), read_only_above);
         }
         let bounds = counts.bounds();
-        let mut target = Exclusive::to_fill(memory, fresh, level, &bounds);
+        let mut target = Exclusive::to_fill(memory, fresh, level, counts);
         let downgraded = if last {
-            gate::share_entries::<F, true>(memory, source, bounds.clone(), &mut target)
+            gate::share_entries::<F, true>(memory, source, bounds, &mut target)
         } else {
-            gate::share_entries::<F, false>(memory, source, bounds.clone(), &mut target)
+            gate::share_entries::<F, false>(memory, source, bounds, &mut target)
         };
         self.downgraded |= downgraded && !read_only_above;
-        target.set_live(memory, counts.live(), bounds);
-        target.account(memory, counts.get());
         Ok(target)
     }
 
@@ -181,27 +178,23 @@ impl<'a, M: Memory> Inheritance<'a, M> {
         let memory = self.memory;
         let level = target.level();
         let bounds = memory.counts(source).bounds();
-        let (mut live, mut sum, mut result) = (0, Counts::ZERO, Ok(()));
+        let mut live = 0;
         for index in bounds.clone() {
             match self.entry::<F>(source, level, index, read_only_above) {
                 Ok(0) => {}
                 Ok(raw) => {
                     target.put(memory, index, raw);
                     live += 1;
-                    sum += gate::weight::<F>(memory, raw, level);
+                    target.account(memory, gate::weight::<F>(memory, raw, level));
                 }
                 Err(error) => {
-                    result = Err(error);
-                    break;
+                    target.set_live(memory, live, bounds);
+                    free_table(memory, target, &self.source.repaid());
+                    return Err(error);
                 }
             }
         }
         target.set_live(memory, live, bounds);
-        target.account(memory, sum);
-        if let Err(error) = result {
-            free_table(memory, target, &self.source.repaid());
-            return Err(error);
-        }
         Ok(target)
     }
 

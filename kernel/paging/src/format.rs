@@ -18,6 +18,7 @@ use crate::{Entry, Frame, Inherit, Kind, Level, Permissions, Reservation};
 /// - `write_protect(raw, l)` takes write permission from a present descriptor and changes nothing else; it is
 ///   idempotent, and `write_enable` undoes it;
 /// - `both(a, b)` is write-protected exactly if `a` and `b` are, and `both(PROTECTED, a)` exactly if `a` is;
+/// - `is_present(a & b)` exactly if `a` and `b` are present, and so with `is_counted`: loops ask it of many descriptors at once;
 /// - bits that neither the processor nor this trait gives a meaning survive `write_protect`,
 ///   `write_enable`, `retire` and `restore`.
 pub trait Format: 'static {
@@ -164,7 +165,19 @@ pub(crate) mod tests {
         SPARE.iter().find(|(name, _)| *name == F::NAME).map(|(_, bits)| *bits).expect("a format of this crate")
     }
 
+    /// For [`is_present`](Format::is_present) and [`is_counted`](Format::is_counted), of every two descriptors.
+    fn one_bit_tells<F: Format>(what: fn(u64) -> bool) {
+        for level in levels() {
+            let raws: Vec<u64> = entries(level).into_iter().map(|entry| F::encode(entry, level)).collect();
+            for (a, b) in raws.iter().flat_map(|a| raws.iter().map(move |b| (a, b))) {
+                assert_eq!(what(a & b), what(*a) && what(*b), "{} {a:#x} {b:#x} at {level:?}", F::NAME);
+            }
+        }
+    }
+
     fn laws<F: Format>() {
+        one_bit_tells::<F>(F::is_present);
+        one_bit_tells::<F>(F::is_counted);
         for level in levels() {
             let mut seen = Vec::new();
             for entry in entries(level) {

@@ -20,7 +20,7 @@ use core::ops::Range;
 
 use crate::memory::Counts;
 use crate::sync::{Ordering, fence};
-use crate::{ENTRIES, Entry, Format, Frame, Kind, Level, Memory, Reach, Tlb, VirtRange};
+use crate::{ENTRIES, Entry, Format, Frame, Kind, LINE, Level, Memory, Reach, TableCounts, Tlb, VirtRange};
 
 /// A table that only its holder reaches.
 ///
@@ -44,20 +44,24 @@ impl<F: Format> Exclusive<F> {
         Exclusive { frame: frame.0, level, format: PhantomData }
     }
 
-    /// As [`fresh`](Self::fresh), for a table into which every entry within `bounds` is about to be [`put`](Self::put),
-    /// empty ones as well: what is overwritten anyway is not emptied first.
-    pub(crate) fn to_fill(memory: &Frames<impl Memory>, frame: Fresh, level: Level, bounds: &Range<usize>) -> Self {
-        if *bounds != (0..ENTRIES) {
-            return Self::fresh(memory, frame, level);
+    /// As [`fresh`](Self::fresh), for the copy of a table with these counts: every entry within their bounds is about to be
+    /// [`put`](Self::put), empty ones as well, and what is overwritten anyway is not emptied first.
+    pub(crate) fn to_fill(memory: &Frames<impl Memory>, frame: Fresh, level: Level, counts: &TableCounts) -> Self {
+        if counts.bounds() != (0..ENTRIES) {
+            memory.empty(&frame);
         }
-        memory.counts(frame.0).reset();
+        memory.counts(frame.0).copy_from(counts);
         Exclusive { frame: frame.0, level, format: PhantomData }
     }
 
     /// As [`fresh`](Self::fresh), with the same descriptor, present or reserved, in every slot.
     pub(crate) fn filled(memory: &Frames<impl Memory>, frame: Fresh, level: Level, raw: u64) -> Self {
-        for index in 0..ENTRIES {
-            memory.store(frame.0, index, raw);
+        let claims = memory.claims_lines();
+        for first in (0..ENTRIES).step_by(LINE) {
+            if claims {
+                memory.claim_line(frame.0, first);
+            }
+            memory.store_line(frame.0, first, [raw; LINE]);
         }
         let counts = memory.counts(frame.0);
         let one = weight::<F>(memory, raw, level);
@@ -218,10 +222,7 @@ pub(crate) fn for_good<F: Format>(raw: u64, level: Level) -> u64 {
 }
 
 /// Puts the entries of `source` within `range`, empty ones as well, into `target` and shares what they lead to: it gains a reference, and the entries lose
-/// write permission on both sides. Returns whether any of the source's had it.
-///
-/// The hot loop of fork and split, about a dozen instructions an entry: one test decides about the ordinary entry
-/// (`LAST` says whether that is a counted page or a table), and everything else is out of line.
+/// write permission on both sides. Returns whether any of the source's had it. `LAST` says whether both are level-3 tables.
 #[inline(always)]
 pub(crate) fn share_entries<F: Format, const LAST: bool>(
     memory: &Frames<impl Memory>,
@@ -229,35 +230,106 @@ pub(crate) fn share_entries<F: Format, const LAST: bool>(
     range: Range<usize>,
     target: &mut Exclusive<F>,
 ) -> bool {
-    let level = if LAST { Level::LAST } else { Level::ROOT };
-    let target = target.frame;
+    // Most upper tables hold a few entries.
     let mut seen = F::PROTECTED;
-    let mut share = |index: usize| {
+    if range.len() < LINE {
+        share_singly::<F, LAST>(memory, source, range, target.frame, &mut seen);
+    } else {
+        seen = share_lines::<F, LAST>(memory, source, range, target.frame);
+    }
+    F::write_protect(seen, sharing_level::<LAST>()) != seen
+}
+
+/// One that stands for all whose descriptors are alike.
+const fn sharing_level<const LAST: bool>() -> Level {
+    if LAST { Level::LAST } else { Level::ROOT }
+}
+
+/// Whether a reference is counted to what a descriptor leads to.
+#[inline(always)]
+fn is_shared<F: Format, const LAST: bool>(raw: u64) -> bool {
+    if LAST { F::is_counted(raw) } else { F::is_present(raw) }
+}
+
+/// The descriptor that the copy of a table gets for one of the original, which is protected if it is shared. `seen` becomes what has been
+/// writable.
+#[inline(always)]
+fn share_entry<F: Format, const LAST: bool>(
+    memory: &Frames<impl Memory>,
+    source: Frame,
+    index: usize,
+    raw: u64,
+    seen: &mut u64,
+) -> u64 {
+    if !is_shared::<F, LAST>(raw) {
+        // It stays as it is: nothing, a reservation, the page of zeroes, foreign memory.
+        return raw;
+    }
+    retain(memory, F::output(raw));
+    *seen = F::both(*seen, raw);
+    let protected = F::write_protect(raw, sharing_level::<LAST>());
+    // Whether it changes or not: a test costs more than the store. Others who share the source can only be storing the same.
+    memory.store(source, index, protected);
+    protected
+}
+
+/// [`share_entries`] one by one.
+#[inline(always)]
+fn share_singly<F: Format, const LAST: bool>(
+    memory: &Frames<impl Memory>,
+    source: Frame,
+    range: Range<usize>,
+    target: Frame,
+    seen: &mut u64,
+) {
+    for index in range {
         let raw = memory.load(source, index);
-        let is_shared = if LAST { F::is_counted(raw) } else { F::is_present(raw) };
-        if is_shared {
-            retain(memory, F::output(raw));
-            let protected = F::write_protect(raw, level);
-            // Stored whether it changes or not: a test costs more than the store. Others who share the
-            // source can only be storing the same.
-            memory.store(source, index, protected);
-            memory.store(target, index, protected);
-            seen = F::both(seen, raw);
-        } else {
-            // Nothing, a reservation, the page of zeroes, foreign memory: nothing to count and nothing to take away.
-            memory.store(target, index, raw);
+        memory.store(target, index, share_entry::<F, LAST>(memory, source, index, raw, seen));
+    }
+}
+
+/// [`share_entries`] of many: the hot loop of fork and split, about ten instructions an entry. It goes by lines, and one test decides about
+/// eight entries that are all pages, or tables.
+#[inline(never)]
+fn share_lines<F: Format, const LAST: bool>(
+    memory: &Frames<impl Memory>,
+    source: Frame,
+    range: Range<usize>,
+    target: Frame,
+) -> u64 {
+    let level = sharing_level::<LAST>();
+    let claims = memory.claims_lines();
+    let (mut seen, mut first) = (F::PROTECTED, range.start.next_multiple_of(LINE));
+    share_singly::<F, LAST>(memory, source, range.start..first, target, &mut seen);
+    while first + LINE <= range.end {
+        let raws = memory.load_line(source, first);
+        if claims {
+            memory.claim_line(target, first);
         }
-    };
-    let mut index = range.start;
-    while index + 8 <= range.end {
-        (index..index + 8).for_each(&mut share);
-        index += 8;
+        // Only a line of nothing else is stored back as a whole: where a relative has shown the page of zeroes since the load, it must
+        // stay. What is shared here can only have lost its write permission.
+        if is_shared::<F, LAST>(raws.into_iter().fold(!0, |all, raw| all & raw)) {
+            let protected = raws.map(|raw| F::write_protect(raw, level));
+            let both = raws.into_iter().fold(F::PROTECTED, F::both);
+            if F::write_protect(both, level) != both {
+                memory.store_line(source, first, protected);
+            }
+            memory.store_line(target, first, protected);
+            // Last, so that the counts' line does not push out one of the others while they are needed.
+            raws.into_iter().for_each(|raw| retain(memory, F::output(raw)));
+            seen = F::both(seen, both);
+        } else {
+            let mut index = first;
+            let copied = raws.map(|raw| {
+                index += 1;
+                share_entry::<F, LAST>(memory, source, index - 1, raw, &mut seen)
+            });
+            memory.store_line(target, first, copied);
+        }
+        first += LINE;
     }
-    while index < range.end {
-        share(index);
-        index += 1;
-    }
-    F::write_protect(seen, level) != seen
+    share_singly::<F, LAST>(memory, source, first..range.end, target, &mut seen);
+    seen
 }
 
 /// Shows the page of zeroes where a level-3 table, shared or not, has a reservation.

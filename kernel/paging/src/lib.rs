@@ -36,7 +36,7 @@ pub use fork::Share;
 pub use forking::{Forking, Promise};
 pub use format::{AArch64, Format, X86_64};
 pub use map::Foreign;
-pub use memory::{Memory, OutOfMemory, Purpose, Reach, TableCounts, Tlb};
+pub use memory::{LINE, Memory, OutOfMemory, Purpose, Reach, TableCounts, Tlb};
 pub use pieces::{Change, Operation};
 pub use sizes::Sizes;
 #[cfg(feature = "snapshot")]

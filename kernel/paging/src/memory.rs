@@ -14,6 +14,9 @@ pub enum Purpose {
     Page,
 }
 
+/// Descriptors that lie in a cache line of 64 bytes.
+pub const LINE: usize = 8;
+
 /// No frame was left. The operation that says so has changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfMemory;
@@ -34,8 +37,8 @@ impl core::error::Error for OutOfMemory {}
 /// # Safety
 /// The tree's guarantees rest on these:
 /// - [`allocate`](Memory::allocate) hands out frames that nobody else uses, until [`free`](Memory::free);
-/// - [`load`](Memory::load) and [`store`](Memory::store) are single-copy atomic, at least relaxed, and a store is
-///   what the hardware walker reads after [`Tlb::publish`];
+/// - [`load`](Memory::load) and [`store`](Memory::store), and the same of a line for each of its descriptors, are single-copy atomic, at
+///   least relaxed, and a store is what the hardware walker reads after [`Tlb::publish`];
 /// - [`references`](Memory::references) and [`counts`](Memory::counts) return the same, distinct location for a frame every time;
 /// - of the frames in use at most [`TABLES_MAX`](crate::TABLES_MAX) are tables, however they were allocated;
 /// - two values are [the same](Memory::is_same) only if each has all frames of the other, and a clone is the same as its original;
@@ -62,6 +65,45 @@ pub unsafe trait Memory: Clone {
     /// # Safety
     /// As for [`load`](Memory::load); and the table is the caller's alone, or the store is one of the two that a shared table permits.
     unsafe fn store(&self, table: Frame, index: usize, raw: u64);
+
+    /// Reads the [`LINE`] descriptors from `first` on: each as [`load`](Memory::load) does, in any order, and not all at one moment.
+    ///
+    /// A memory that can read several in one instruction makes the copying of tables cheaper with it.
+    ///
+    /// # Safety
+    /// As for [`load`](Memory::load), for each of them; `first` is a multiple of [`LINE`].
+    #[inline(always)]
+    unsafe fn load_line(&self, table: Frame, first: usize) -> [u64; LINE] {
+        // SAFETY: the caller's promise.
+        core::array::from_fn(|place| unsafe { self.load(table, first + place) })
+    }
+
+    /// Writes the [`LINE`] descriptors from `first` on: each as [`store`](Memory::store) does, in any order, and not all at one moment.
+    ///
+    /// # Safety
+    /// As for [`store`](Memory::store), for each of them; `first` is a multiple of [`LINE`].
+    #[inline(always)]
+    unsafe fn store_line(&self, table: Frame, first: usize, raws: [u64; LINE]) {
+        for (place, raw) in raws.into_iter().enumerate() {
+            // SAFETY: the caller's promise.
+            unsafe { self.store(table, first + place, raw) };
+        }
+    }
+
+    /// Whether [`claim_line`](Memory::claim_line) does anything. Asked once for a table.
+    #[inline(always)]
+    fn claims_lines(&self) -> bool {
+        false
+    }
+
+    /// Has the [`LINE`] descriptors from `first` on in the cache without fetching them. They have no defined content until they are written,
+    /// which is next.
+    ///
+    /// # Safety
+    /// Nobody but the caller has the frame; `first` is a multiple of [`LINE`] below [`ENTRIES`](crate::ENTRIES);
+    /// [`claims_lines`](Memory::claims_lines) is true.
+    #[inline(always)]
+    unsafe fn claim_line(&self, _table: Frame, _first: usize) {}
 
     /// The frame's reference count: of the descriptors that lead to it.
     ///
@@ -198,6 +240,14 @@ impl TableCounts {
     pub(crate) fn reset(&self) {
         self.set(Counts::ZERO);
         self.set_live(0, 0..0);
+    }
+
+    /// The same as another table's.
+    #[inline(always)]
+    pub(crate) fn copy_from(&self, other: &TableCounts) {
+        self.set(other.get());
+        self.live.store(other.live(), Ordering::Relaxed);
+        self.bounds.store(other.bounds.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// Where entries can be found: every other one is empty. Loops over tables that hold little stay short.

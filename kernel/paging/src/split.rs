@@ -323,22 +323,21 @@ pub(crate) fn copy_table<F: Format>(
 ) -> Exclusive<F> {
     let counts = memory.counts(original);
     let bounds = counts.bounds();
-    let mut copy = Exclusive::to_fill(memory, fresh, level, &bounds);
+    let mut copy = Exclusive::to_fill(memory, fresh, level, counts);
     debug_assert!(!counts.has_unshareable(), "a table with unshareable entries is never shared");
     let mut share = |range| {
         if level == Level::LAST {
-            gate::share_entries::<F, true>(memory, original, range, &mut copy)
+            gate::share_entries::<F, true>(memory, original, range, &mut copy);
         } else {
-            gate::share_entries::<F, false>(memory, original, range, &mut copy)
+            gate::share_entries::<F, false>(memory, original, range, &mut copy);
         }
     };
-    let skip = substitute.map_or(bounds.end, |(index, _)| index);
-    share(bounds.start..skip);
-    share(skip + 1..bounds.end);
-    if let Some((index, raw)) = substitute {
-        copy.put(memory, index, raw);
-    }
-    copy.set_live(memory, counts.live(), bounds);
-    copy.account(memory, counts.get());
+    let Some((index, raw)) = substitute else {
+        share(bounds);
+        return copy;
+    };
+    share(bounds.start..index);
+    share(index + 1..bounds.end);
+    copy.put(memory, index, raw);
     copy
 }

@@ -18,6 +18,8 @@
 //! | `memory::direct` | where the kernel finds a byte of RAM, at the same address for good |
 //! | `memory::references`, `memory::counts` | two arrays with an element for each frame of RAM, zero at first |
 //! | `memory::zero_page`, `memory::copy_page` | whole pages; user registers are what they were |
+//! | `memory::load_line`, `memory::store_line` | eight descriptors, each as one relaxed atomic access, in any order |
+//! | `memory::claims_lines`, `memory::claim_line` | whether there is something that has a line in the cache before it is written, and need not fetch it; what the line holds is undefined then |
 //! | `memory::synchronise_instructions` | afterwards a fetch finds what was stored, on every core |
 //! | `mmu::activate`, `mmu::deactivate` | which tables this core translates user addresses through, and under which identifier; afterwards none |
 //! | `mmu::asid_bits` | how many identifiers there are. One that is used for another space may hit what a TLB has kept: `memory/asid.rs` sees to that |

@@ -3,7 +3,7 @@
 use crate::arch::{self, memory::direct};
 use crate::memory::frames::{self, Use};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use graft_paging::{Frame, Memory, OutOfMemory, Purpose, TableCounts};
+use graft_paging::{Frame, LINE, Memory, OutOfMemory, Purpose, TableCounts};
 
 /// Frames from the kernel's allocator, reached through the direct map.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +24,12 @@ impl KernelMemory {
         // SAFETY: a table is a frame of the direct map, 512 words that are accessed only as atomics,
         // by us and by the hardware walker.
         unsafe { AtomicU64::from_ptr(direct(table.address()).cast::<u64>().add(index)) }
+    }
+
+    #[inline(always)]
+    fn line(self, table: Frame, first: usize) -> *mut u64 {
+        debug_assert!(first.is_multiple_of(LINE) && first < graft_paging::ENTRIES);
+        direct(table.address()).cast::<u64>().wrapping_add(first)
     }
 }
 
@@ -53,6 +59,29 @@ unsafe impl Memory for KernelMemory {
     #[inline(always)]
     unsafe fn store(&self, table: Frame, index: usize, raw: u64) {
         self.descriptor(table, index).store(raw, Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    unsafe fn load_line(&self, table: Frame, first: usize) -> [u64; LINE] {
+        // SAFETY: a whole line of a table, as `first` is a multiple of eight.
+        unsafe { arch::memory::load_line(self.line(table, first)) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_line(&self, table: Frame, first: usize, raws: [u64; LINE]) {
+        // SAFETY: as above; the caller may store there.
+        unsafe { arch::memory::store_line(self.line(table, first), raws) };
+    }
+
+    #[inline(always)]
+    fn claims_lines(&self) -> bool {
+        arch::memory::claims_lines()
+    }
+
+    #[inline(always)]
+    unsafe fn claim_line(&self, table: Frame, first: usize) {
+        // SAFETY: as above; nobody else has the frame, and the caller has asked.
+        unsafe { arch::memory::claim_line(self.line(table, first)) };
     }
 
     #[inline(always)]

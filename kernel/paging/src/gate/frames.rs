@@ -6,12 +6,12 @@
 //! |---|---|
 //! | `load`, `counts`, references | the frame is the root of a space that is held, or a descriptor of such a tree leads to it: it is in use |
 //! | `store` | the gate alone can ask for it: see [`Exclusive`](super::Exclusive) and the two stores that a frozen table permits |
-//! | `zero`, `copy` | the target is [`Fresh`]: in nobody's tables yet |
+//! | `zero`, `claim_line`, `copy` | the target is [`Fresh`], or was and is linked nowhere: in nobody's tables yet |
 //! | `free` | the frame is [`Last`]: its last reference is gone, or it was fresh |
 #![allow(unsafe_code, reason = "what makes an operation right is in the types of its arguments, or said above")]
 
 use crate::sync::{AtomicU32, Ordering};
-use crate::{Frame, Memory, OutOfMemory, Purpose, TableCounts};
+use crate::{Frame, LINE, Memory, OutOfMemory, Purpose, TableCounts};
 
 /// A frame fresh from the allocator, linked nowhere. Must be used or given back.
 #[must_use]
@@ -108,6 +108,35 @@ impl<M: Memory> Frames<M> {
         debug_assert!(index < crate::ENTRIES);
         // SAFETY: the gate has a proof that it may, or the store is one of those that a frozen table permits.
         unsafe { self.0.store(table, index, raw) };
+    }
+
+    /// The descriptors of one line, each read as [`load`](Self::load) reads it.
+    #[inline(always)]
+    pub(crate) fn load_line(&self, table: Frame, first: usize) -> [u64; LINE] {
+        debug_assert!(first.is_multiple_of(LINE) && first < crate::ENTRIES);
+        // SAFETY: as for `load`; the line lies in the table.
+        unsafe { self.0.load_line(table, first) }
+    }
+
+    /// The descriptors of one line, each written as [`store`](Self::store) writes it.
+    #[inline(always)]
+    pub(super) fn store_line(&self, table: Frame, first: usize, raws: [u64; LINE]) {
+        debug_assert!(first.is_multiple_of(LINE) && first < crate::ENTRIES);
+        // SAFETY: as for `store`; the line lies in the table.
+        unsafe { self.0.store_line(table, first, raws) };
+    }
+
+    #[inline(always)]
+    pub(super) fn claims_lines(&self) -> bool {
+        self.0.claims_lines()
+    }
+
+    /// Has a line in the cache, of a table that is linked nowhere, before it is written: where memory claims lines.
+    #[inline(always)]
+    pub(super) fn claim_line(&self, table: Frame, first: usize) {
+        debug_assert!(first.is_multiple_of(LINE) && first < crate::ENTRIES && self.claims_lines());
+        // SAFETY: the gate alone asks for it, of a frame that was fresh and that it has not linked.
+        unsafe { self.0.claim_line(table, first) };
     }
 
     #[inline(always)]

@@ -8,13 +8,15 @@ use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use graft_paging::{Frame, Memory, OutOfMemory, Purpose, Reach, TableCounts, Tlb, VirtAddr, VirtRange};
+use graft_paging::{Frame, LINE, Memory, OutOfMemory, Purpose, Reach, TableCounts, Tlb, VirtAddr, VirtRange};
 
 use crate::mmu::{Architecture, Rights, Step};
 
 /// Number of the first frame, so that frame numbers and indices cannot be confused.
 const BASE: u64 = 0x8_0000;
 pub const CORES: usize = 4;
+/// What a frame holds before anything is stored there.
+const UNDEFINED: u64 = 0xdead_dead_dead_dead;
 
 /// What a core remembers of a walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -193,7 +195,7 @@ impl<A: Architecture> Machine<A> {
         self.references[number].store(1, Ordering::Relaxed);
         self.links[number].set(None);
         for word in 0..512 {
-            self.words[number * 512 + word].set(0xdead_dead_dead_dead);
+            self.words[number * 512 + word].set(UNDEFINED);
         }
         Some(Frame(BASE + number as u64))
     }
@@ -506,6 +508,14 @@ unsafe impl<A: Architecture> Memory for Shared<A> {
         if self.interesting[index] {
             self.speculate();
         }
+    }
+
+    fn claims_lines(&self) -> bool {
+        true
+    }
+
+    unsafe fn claim_line(&self, table: Frame, first: usize) {
+        (first..first + LINE).for_each(|word| self.word(table, word).set(UNDEFINED));
     }
 
     unsafe fn references(&self, frame: Frame) -> &AtomicU32 {

@@ -207,3 +207,68 @@ actions! {
     a_child_unmaps_at_every_point_of_every_operation: |case| case.0.unmap(2, range(HERE, 2 * MIB + PAGE)).unwrap();
     a_parent_forks_at_every_point_of_every_operation: |case| case.0.fork(0, 4, Share::Level1).unwrap();
 }
+
+/// What stands beside seven pages in a line of eight entries.
+#[derive(Clone, Copy, Debug)]
+enum Odd {
+    /// A page like them.
+    Page,
+    /// A reservation.
+    Untouched,
+    /// The page of zeroes.
+    Read,
+    /// Nothing.
+    Empty,
+    /// Memory that is not counted.
+    Foreign,
+}
+
+/// Entries are copied line by line where all of a line are pages. Whatever else one of them is, and is becoming because a relative reads it or
+/// writes beside it, stays what it is in the original.
+#[test]
+fn a_line_with_one_entry_unlike_the_others_is_copied_at_every_point_of_what_relatives_do() {
+    /// The second line of the first table.
+    const LINE: u64 = HERE + 8 * PAGE;
+
+    fn line<A: Architecture + 'static>(odd: Odd, place: u64, share: Share) -> Case<A> {
+        let pages = (0..8).map(|page| LINE + page * PAGE);
+        let case = Case::<A>::on(64, pages.clone().chain([HERE, HERE + 2 * MIB]).collect());
+        let odd_page = range(LINE + place * PAGE, PAGE);
+        pages.filter(|page| *page != odd_page.start()).for_each(|page| case.write(0, page));
+        match odd {
+            Odd::Page => case.write(0, odd_page.start()),
+            Odd::Untouched => {}
+            Odd::Read => case.0.access(0, 0, odd_page.start(), Access::Read, 0).unwrap(),
+            Odd::Empty | Odd::Foreign => case.0.unmap(0, odd_page).unwrap(),
+        }
+        if let Odd::Foreign = odd {
+            case.0.map_foreign(0, odd_page, Permissions::ReadWrite, graft_paging::Foreign::Normal).unwrap();
+        }
+        case.0.fork(0, 1, share).unwrap();
+        case.0.fork(1, 2, share).unwrap();
+        case
+    }
+
+    fn case<A: Architecture + 'static>() {
+        let operations: [(&str, &Action<A>); 4] = [
+            ("write beside", &|case| case.0.access(1, 1, HERE, Access::Write, 7).unwrap()),
+            ("write in the line", &|case| case.0.access(1, 1, LINE + 4 * PAGE, Access::Write, 7).unwrap()),
+            ("fork pages", &|case| case.0.fork(1, 3, Share::Pages).unwrap()),
+            ("unmap", &|case| case.0.unmap(1, range(LINE + 7 * PAGE, PAGE)).unwrap()),
+        ];
+        let read =
+            |case: &Case<A>| (0..8).for_each(|page| case.0.access(2, 2, LINE + page * PAGE, Access::Read, 0).unwrap());
+        let write = |case: &Case<A>| case.0.access(2, 2, LINE + PAGE, Access::Write, 9).unwrap();
+        for odd in [Odd::Page, Odd::Untouched, Odd::Read, Odd::Empty, Odd::Foreign] {
+            for (place, share) in [(0, Share::Level3), (3, Share::Level1), (7, Share::Level3)] {
+                for (name, operation) in &operations {
+                    let what = format!("{name}, {odd:?} at {place}, {share:?}");
+                    at_every_point(&what, || line::<A>(odd, place, share), operation, read);
+                    at_every_point(&what, || line::<A>(odd, place, share), operation, write);
+                }
+            }
+        }
+    }
+    case::<AArch64>();
+    case::<X86_64>();
+}

@@ -16,7 +16,7 @@ use core::{
     sync::atomic::{AtomicU64, Ordering},
 };
 use graft_boot::IMAGE_BASE;
-use graft_paging::TableCounts;
+use graft_paging::{LINE, TableCounts};
 
 /// Where physical address 0 appears in the direct map.
 pub const DIRECT_BASE: u64 = 0xFFFF_FF80_0000_0000;
@@ -96,6 +96,77 @@ unsafe extern "C" {
     /// Both are whole, aligned pages of ordinary memory, `to` is not used by anybody else, and nobody
     /// writes to `from` meanwhile (or does not mind what of it arrives).
     pub fn copy_page(to: *mut u8, from: *const u8);
+}
+
+/// Reads the eight descriptors in a line of 64 bytes.
+///
+/// A load of two registers is two single-copy atomic loads of 64 bits each (Arm ARM, "Requirements for single-copy atomicity"). It takes
+/// half the instructions of eight atomic loads, which the compiler does not pair.
+///
+/// # Safety
+///
+/// `line` is aligned to 64 bytes, in a table: ordinary memory that cores and walkers access in aligned words.
+#[inline(always)]
+pub unsafe fn load_line(line: *const u64) -> [u64; LINE] {
+    let (a, b, c, d, e, f, g, h);
+    // SAFETY: as promised; nothing is stored.
+    unsafe {
+        asm!(
+            "ldp {a}, {b}, [{line}]", "ldp {c}, {d}, [{line}, #16]", "ldp {e}, {f}, [{line}, #32]", "ldp {g}, {h}, [{line}, #48]",
+            line = in(reg) line,
+            a = out(reg) a, b = out(reg) b, c = out(reg) c, d = out(reg) d,
+            e = out(reg) e, f = out(reg) f, g = lateout(reg) g, h = lateout(reg) h,
+            options(readonly, nostack, preserves_flags)
+        );
+    }
+    [a, b, c, d, e, f, g, h]
+}
+
+/// Writes the eight descriptors in a line of 64 bytes: as [`load_line`], a store of two registers is two single-copy atomic ones.
+///
+/// # Safety
+///
+/// As for [`load_line`], and the caller may replace each of the descriptors.
+#[inline(always)]
+pub unsafe fn store_line(line: *mut u64, [a, b, c, d, e, f, g, h]: [u64; LINE]) {
+    // SAFETY: as promised.
+    unsafe {
+        asm!(
+            "stp {a}, {b}, [{line}]", "stp {c}, {d}, [{line}, #16]", "stp {e}, {f}, [{line}, #32]", "stp {g}, {h}, [{line}, #48]",
+            line = in(reg) line,
+            a = in(reg) a, b = in(reg) b, c = in(reg) c, d = in(reg) d,
+            e = in(reg) e, f = in(reg) f, g = in(reg) g, h = in(reg) h,
+            options(nostack, preserves_flags)
+        );
+    }
+}
+
+/// Whether [`claim_line`] can be used: `DC ZVA` is permitted and zeroes 64 bytes.
+#[inline(always)]
+pub fn claims_lines() -> bool {
+    let other: u64;
+    // DZP, which forbids it, and BS, in words as a power of two, are 4 (Arm ARM, "DCZID_EL0"). All of it in here, so that a loop tests
+    // one register.
+    // SAFETY: reads an identification register.
+    unsafe {
+        asm!(
+            "mrs {other}, dczid_el0", "eor {other}, {other}, #4", "and {other}, {other}, #0x1F",
+            other = out(reg) other,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    other == 0
+}
+
+/// Has a line of 64 bytes in the cache, zeroed, without fetching it.
+///
+/// # Safety
+///
+/// `line` is aligned to 64 bytes, in ordinary memory that nobody else uses, and the processor [claims lines](claims_lines).
+#[inline(always)]
+pub unsafe fn claim_line(line: *mut u64) {
+    // SAFETY: as promised.
+    unsafe { asm!("dc zva, {}", in(reg) line, options(nostack, preserves_flags)) };
 }
 
 unsafe extern "C" {

@@ -1,8 +1,9 @@
 //! Memory: one allocation of the host's, whose first byte is physical address 0.
 
-use graft_paging::TableCounts;
+use graft_paging::{LINE, TableCounts};
 use std::alloc::{Layout, alloc_zeroed};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes in a page.
 pub const PAGE: u64 = 4096;
@@ -70,6 +71,40 @@ pub unsafe fn zero_page(page: *mut u8) {
 pub unsafe fn copy_page(to: *mut u8, from: *const u8) {
     // SAFETY: the caller's promise.
     unsafe { to.copy_from_nonoverlapping(from, PAGE as usize) }
+}
+
+/// Reads the eight descriptors in a line of 64 bytes.
+///
+/// # Safety
+/// `line` is aligned to 64 bytes, in a table, whose words are accessed as atomics.
+pub unsafe fn load_line(line: *const u64) -> [u64; LINE] {
+    // SAFETY: the caller's promise.
+    std::array::from_fn(|place| unsafe { AtomicU64::from_ptr(line.add(place).cast_mut()) }.load(Ordering::Relaxed))
+}
+
+/// Writes the eight descriptors in a line of 64 bytes.
+///
+/// # Safety
+/// As for [`load_line`], and the caller may replace each of the descriptors.
+pub unsafe fn store_line(line: *mut u64, raws: [u64; LINE]) {
+    for (place, raw) in raws.into_iter().enumerate() {
+        // SAFETY: the caller's promise.
+        unsafe { AtomicU64::from_ptr(line.add(place)) }.store(raw, Ordering::Relaxed);
+    }
+}
+
+/// Whether [`claim_line`] can be used: so that it is tested.
+pub fn claims_lines() -> bool {
+    true
+}
+
+/// Leaves in a line of 64 bytes what must not be relied on.
+///
+/// # Safety
+/// `line` is aligned to 64 bytes, in memory that nobody else uses.
+pub unsafe fn claim_line(line: *mut u64) {
+    // SAFETY: the caller's promise.
+    unsafe { store_line(line, [u64::MAX; LINE]) };
 }
 
 /// Writes a page back to where fetches look: nothing is fetched here.

@@ -106,6 +106,13 @@
 (assert (not (and (= (safe (F.both a b)) (and (safe a) (safe b))) (safe (F.protected at)) (= (safe (F.both (F.protected at) a)) (safe a)))))
 (check-sat) (pop)
 
+(push) (echo "what two descriptors have in common is present, or counted, exactly if both are")
+(declare-const a Word) (declare-const b Word)
+(check-sat)
+(assert (not (and (= (F.is_present (bvand a b)) (and (F.is_present a) (F.is_present b)))
+  (= (F.is_counted (bvand a b)) (and (F.is_counted a) (F.is_counted b))))))
+(check-sat) (pop)
+
 (push) (echo "a store goes through a walk exactly if every level lets it, and the tree knows")
 (declare-const d0 Word) (declare-const d1 Word) (declare-const d2 Word) (declare-const d3 Word)
 (assert (and (F.ours d0 #x00) (F.ours d1 #x01) (F.ours d2 #x02) (F.ours d3 #x03) (= (F.decode_permissions d3 #x03) #x02)))
