@@ -113,7 +113,8 @@ impl<T: Object> Ref<T> {
             let rest = core::slice::from_raw_parts_mut(rest.as_ptr(), (PAGE_SIZE - used) / 8);
             let header =
                 Header { references: AtomicU32::new(1), kind: &T::kind().common, next: Cell::new(ptr::null_mut()) };
-            frame.write(Inner { header, object: make(rest) });
+            (&raw mut (*frame.as_ptr()).header).write(header);
+            (&raw mut (*frame.as_ptr()).object).write(make(rest));
         }
         Ok(Ref(frame, PhantomData))
     }
