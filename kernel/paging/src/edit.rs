@@ -231,10 +231,11 @@ enum Below {
 /// Which entries of a table that starts at `base` the range touches, and how.
 pub(crate) fn slots(level: Level, base: u64, range: VirtRange) -> impl Iterator<Item = (usize, VirtRange, Cover)> {
     let first = range.start().saturating_sub(base) / level.span();
-    (first as usize..ENTRIES).map_while(move |index| {
+    let end = range.end().saturating_sub(base).div_ceil(level.span());
+    (first as usize..ENTRIES.min(end as usize)).map(move |index| {
         let slot = VirtRange::slot(base, level, index);
-        let part = slot.intersect(range)?;
-        Some((index, slot, if part == slot { Cover::Whole } else { Cover::Part }))
+        let whole = range.start() <= slot.start() && slot.end() <= range.end();
+        (index, slot, if whole { Cover::Whole } else { Cover::Part })
     })
 }
 

@@ -53,7 +53,7 @@ pub struct Process {
 }
 
 /// Handles that a process that ends gives up before interrupts are answered.
-const HANDLES_AT_ONCE: usize = 64;
+const HANDLES_AT_ONCE: usize = 32;
 
 const ENDING: u64 = 1 << 63;
 
@@ -321,11 +321,8 @@ impl Process {
         // No call can be looking a handle up any more: the lock keeps nothing waiting.
         let mut handles = self.handles.lock();
         for _ in 0..HANDLES_AT_ONCE {
-            if space::has_left() {
-                return Progress::More;
-            }
             if handles.remove_last().is_none() {
-                return Progress::Done;
+                return if space::has_left() { Progress::More } else { Progress::Done };
             }
         }
         Progress::More
