@@ -227,6 +227,12 @@ impl Level {
         self.span() >> PAGE_BITS
     }
 
+    /// The first frame of the leaf of this level that holds `frame`.
+    #[inline(always)]
+    pub(crate) const fn first_frame(self, frame: Frame) -> Frame {
+        Frame(frame.0 & !(self.pages() - 1))
+    }
+
     /// Entries of a table of this level that are the user's.
     #[inline(always)]
     pub(crate) const fn entries<F: Format>(self) -> usize {

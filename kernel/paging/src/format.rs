@@ -6,7 +6,7 @@ mod x86_64;
 pub use aarch64::AArch64;
 pub use x86_64::X86_64;
 
-use crate::{Entry, Frame, Inherit, Kind, Level, Permissions, Reservation};
+use crate::{Entry, Frame, Inherit, KernelEntry, Kind, Level, Permissions, Reservation};
 
 /// A descriptor format: bits only, no policy.
 ///
@@ -21,6 +21,9 @@ use crate::{Entry, Frame, Inherit, Kind, Level, Permissions, Reservation};
 /// - `is_present(a & b)` exactly if `a` and `b` are present, and so with `is_counted`: loops ask it of many descriptors at once;
 /// - bits that neither the processor nor this trait gives a meaning survive `write_protect`,
 ///   `write_enable`, `retire` and `restore`.
+///
+/// And for every entry `e` of the kernel's that can stand at level `l`: `decode_kernel(encode_kernel(e, l), l) == e`, and
+/// `encode_kernel(KernelEntry::Empty, l) == 0`.
 pub trait Format: 'static {
     /// The architecture's name.
     const NAME: &'static str;
@@ -32,6 +35,16 @@ pub trait Format: 'static {
     /// Entries of a root that are the user's, from the first on. The others are the kernel's: the tree neither reads nor counts, shares or frees
     /// what they lead to; see [`set_kernel_entry`](crate::AddressSpace::set_kernel_entry).
     const USER_ENTRIES: usize;
+
+    /// The highest level whose entries can be leaves. Those above [`Level::LAST`] are blocks (Arm), or large pages (Intel).
+    const LARGEST_LEAF: Level;
+
+    /// So many adjacent leaves of one level, whose first is at a multiple of their common size in virtual and in physical
+    /// addresses, can be kept in a TLB as one entry if each of them says so (Arm: the contiguous bit). 1 where there is no such bit.
+    const CONTIGUOUS: usize;
+
+    /// Bits of a physical address that descriptors have room for.
+    const PHYSICAL_BITS: u32;
 
     /// The raw descriptor for an entry of a table of this level.
     fn encode(entry: Entry, level: Level) -> u64;
@@ -73,6 +86,13 @@ pub trait Format: 'static {
 
     /// What a retired descriptor was.
     fn restore(raw: u64) -> u64;
+
+    /// The raw descriptor for an entry of a table of this level in the kernel's own map: out of reach for user mode, the same in
+    /// every address space, and never writable and executable at once. The frame of a leaf is a multiple of its size.
+    fn encode_kernel(entry: KernelEntry, level: Level) -> u64;
+
+    /// What a raw descriptor in a table of this level of the kernel's own map means.
+    fn decode_kernel(raw: u64, level: Level) -> KernelEntry;
 }
 
 /// What software keeps in a page descriptor beside the permissions: three adjacent bits, the highest of
@@ -121,7 +141,7 @@ const fn reservation_of(bits: u64) -> Reservation {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::{Page, Table};
+    use crate::{Leaf, Mapping, Page, Table};
     use std::vec::Vec;
 
     const PERMISSIONS: [Permissions; 4] =
@@ -243,13 +263,41 @@ pub(crate) mod tests {
         }
     }
 
+    /// Every entry of the kernel's map that can stand at a level.
+    fn kernel_entries<F: Format>(level: Level) -> Vec<KernelEntry> {
+        let mut all = Vec::from([KernelEntry::Empty]);
+        for frame in FRAMES {
+            if level != Level::LAST {
+                all.push(KernelEntry::Table(frame));
+            }
+            let mappings = [Mapping::ReadOnly, Mapping::ReadWrite, Mapping::ReadExecute, Mapping::Device];
+            for mapping in mappings.into_iter().filter(|_| level >= F::LARGEST_LEAF) {
+                all.push(KernelEntry::Leaf(Leaf { frame: level.first_frame(frame), mapping }));
+            }
+        }
+        all
+    }
+
+    fn kernel_laws<F: Format>() {
+        for level in levels() {
+            for entry in kernel_entries::<F>(level) {
+                let raw = F::encode_kernel(entry, level);
+                assert_eq!(F::decode_kernel(raw, level), entry, "{} {raw:#x} at {level:?}", F::NAME);
+                assert_eq!(F::is_present(raw), entry != KernelEntry::Empty);
+                assert_eq!(raw == 0, entry == KernelEntry::Empty);
+            }
+        }
+    }
+
     #[test]
     fn aarch64_keeps_the_laws() {
         laws::<AArch64>();
+        kernel_laws::<AArch64>();
     }
 
     #[test]
     fn x86_64_keeps_the_laws() {
         laws::<X86_64>();
+        kernel_laws::<X86_64>();
     }
 }

@@ -4,6 +4,7 @@
 //!        63  62 61  60    59  58..55  54   53      47..12     11 10 9..8 7..6 5 4..2  1 0
 //! table   .  APTable UXN  PXN ignored  .    .   next table     .  .   .    .  .   .   1 1
 //! page    .   .  .   .     .  software UXN PXN    output       nG AF  SH   AP NS Attr 1 1
+//! block   .   .  .   .     .     .     UXN PXN    output       nG AF  SH   AP NS Attr 0 1     levels 1 and 2, the kernel's only
 //! invalid  reservation or retired descriptor: every bit but 0 is ours                  . 0
 //! ```
 //!
@@ -11,10 +12,10 @@
 //! data access permissions"); `AP[2]` (bit 7) from one page. Needs `TCR_EL1.HPD0 = 0`.
 
 use super::{Format, kind_bits, kind_of, reservation_bits, reservation_of};
-use crate::{Entry, Frame, Kind, Level, Page, Permissions, Table};
+use crate::{Entry, Frame, KernelEntry, Kind, Leaf, Level, Mapping, Page, Permissions, Table};
 
 const VALID: u64 = 1 << 0;
-/// Table at levels 0–2, page at level 3; clear would be a block, which the tree does not use.
+/// Table at levels 0–2, page at level 3. Clear it is a block, which the tree does not use, but the kernel's map does.
 const TABLE_OR_PAGE: u64 = 1 << 1;
 const ADDRESS: u64 = 0x0000_ffff_ffff_f000;
 const AP_TABLE_READ_ONLY: u64 = 1 << 62;
@@ -23,6 +24,7 @@ const AP_TABLE_READ_ONLY: u64 = 1 << 62;
 const ATTRIBUTE_NORMAL: u64 = 0 << 2;
 /// `MAIR_EL1` attribute 1: Device-nGnRE.
 const ATTRIBUTE_DEVICE: u64 = 1 << 2;
+const ATTRIBUTE: u64 = 0b111 << 2;
 const AP_USER: u64 = 1 << 6;
 const AP_READ_ONLY: u64 = 1 << 7;
 const INNER_SHAREABLE: u64 = 0b11 << 8;
@@ -49,6 +51,26 @@ impl AArch64 {
     /// What `MAIR_EL1` must hold: attribute 0 Normal write-back read/write-allocate (0xff),
     /// attribute 1 Device-nGnRE (0x04).
     pub const MAIR: u64 = 0x04ff;
+
+    /// [`encode_kernel`](Format::encode_kernel) where a constant is wanted: for the tables of a boot path, which is written in
+    /// assembly.
+    #[inline(always)]
+    pub const fn kernel_descriptor(entry: KernelEntry, level: Level) -> u64 {
+        let Leaf { frame, mapping } = match entry {
+            KernelEntry::Empty => return 0,
+            KernelEntry::Table(table) => return table.address() | TABLE_OR_PAGE | VALID,
+            KernelEntry::Leaf(leaf) => leaf,
+        };
+        let page = if level.number() == Level::LAST.number() { TABLE_OR_PAGE } else { 0 };
+        let mapping = match mapping {
+            Mapping::ReadOnly => AP_READ_ONLY | PRIVILEGED_EXECUTE_NEVER | ATTRIBUTE_NORMAL,
+            Mapping::ReadWrite => PRIVILEGED_EXECUTE_NEVER | ATTRIBUTE_NORMAL,
+            Mapping::ReadExecute => AP_READ_ONLY | ATTRIBUTE_NORMAL,
+            Mapping::Device => PRIVILEGED_EXECUTE_NEVER | ATTRIBUTE_DEVICE,
+        };
+        // The access flag needs hardware's help or a fault, and `nG` clear means that the entry is of every address space.
+        frame.address() | mapping | EXECUTE_NEVER | INNER_SHAREABLE | ACCESS_FLAG | page | VALID
+    }
 }
 
 impl Format for AArch64 {
@@ -56,6 +78,11 @@ impl Format for AArch64 {
     const BREAK_BEFORE_MAKE: bool = true;
     /// The kernel has a root of its own, in `TTBR1_EL1`.
     const USER_ENTRIES: usize = crate::ENTRIES;
+    /// Blocks of 1 GiB. At level 0 the 4 KiB granule has blocks with 52-bit addresses only.
+    const LARGEST_LEAF: Level = Level::ROOT.below();
+    /// Bit 52, for the 4 KiB granule (Arm ARM, "The Contiguous bit").
+    const CONTIGUOUS: usize = 16;
+    const PHYSICAL_BITS: u32 = 48;
 
     #[inline(always)]
     fn encode(entry: Entry, level: Level) -> u64 {
@@ -160,5 +187,32 @@ impl Format for AArch64 {
     #[inline(always)]
     fn restore(raw: u64) -> u64 {
         raw | VALID
+    }
+
+    #[inline(always)]
+    fn encode_kernel(entry: KernelEntry, level: Level) -> u64 {
+        AArch64::kernel_descriptor(entry, level)
+    }
+
+    #[inline(always)]
+    fn decode_kernel(raw: u64, level: Level) -> KernelEntry {
+        let is_table = raw & TABLE_OR_PAGE != 0 && level != Level::LAST;
+        let is_leaf = (raw & TABLE_OR_PAGE != 0) == (level == Level::LAST) && level >= Self::LARGEST_LEAF;
+        if raw & VALID == 0 || !(is_table || is_leaf) {
+            return KernelEntry::Empty;
+        }
+        if is_table {
+            return KernelEntry::Table(Self::output(raw));
+        }
+        let mapping = if raw & ATTRIBUTE == ATTRIBUTE_DEVICE {
+            Mapping::Device
+        } else if raw & PRIVILEGED_EXECUTE_NEVER == 0 {
+            Mapping::ReadExecute
+        } else if raw & AP_READ_ONLY != 0 {
+            Mapping::ReadOnly
+        } else {
+            Mapping::ReadWrite
+        };
+        KernelEntry::Leaf(Leaf { frame: level.first_frame(Self::output(raw)), mapping })
     }
 }

@@ -4,6 +4,7 @@
 //!        63  62..52   51..12    11 10 9  8 7 6 5 4 3 2  1  0
 //! table   XD ignored  next table .  . .  . 0 . A . . US RW 1
 //! page    XD software output     .  . .  G 0 D A C W US RW 1
+//! large   XD ignored  output     .  . .  G 1 D A C W US RW 1     levels 1 and 2, the kernel's only; bit 12 is PAT
 //! invalid  reservation or retired entry: every bit but 0 is ours   0
 //! ```
 //!
@@ -12,7 +13,7 @@
 //! in advance, so that the processor never writes into a shared table on its own.
 
 use super::{Format, kind_bits, kind_of, reservation_bits, reservation_of};
-use crate::{Entry, Frame, Kind, Level, Page, Permissions, Table};
+use crate::{Entry, Frame, KernelEntry, Kind, Leaf, Level, Mapping, Page, Permissions, Table};
 
 const PRESENT: u64 = 1 << 0;
 const WRITE: u64 = 1 << 1;
@@ -21,6 +22,9 @@ const USER: u64 = 1 << 2;
 const UNCACHEABLE: u64 = 1 << 3 | 1 << 4;
 const ACCESSED: u64 = 1 << 5;
 const DIRTY: u64 = 1 << 6;
+/// A large page, at levels 1 and 2. At level 3 the bit is PAT.
+const PAGE_SIZE: u64 = 1 << 7;
+const GLOBAL: u64 = 1 << 8;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 const EXECUTE_DISABLE: u64 = 1 << 63;
 
@@ -43,6 +47,10 @@ impl Format for X86_64 {
     const BREAK_BEFORE_MAKE: bool = false;
     /// One root serves both halves of the canonical addresses.
     const USER_ENTRIES: usize = crate::ENTRIES / 2;
+    /// Pages of 1 GiB, which not every processor has: `CPUID.80000001H:EDX.Page1GB`.
+    const LARGEST_LEAF: Level = Level::ROOT.below();
+    const CONTIGUOUS: usize = 1;
+    const PHYSICAL_BITS: u32 = 52;
 
     #[inline(always)]
     fn encode(entry: Entry, level: Level) -> u64 {
@@ -145,5 +153,42 @@ impl Format for X86_64 {
     #[inline(always)]
     fn restore(raw: u64) -> u64 {
         raw & !RETIRED | PRESENT
+    }
+
+    #[inline(always)]
+    fn encode_kernel(entry: KernelEntry, level: Level) -> u64 {
+        let Leaf { frame, mapping } = match entry {
+            KernelEntry::Empty => return 0,
+            KernelEntry::Table(table) => return table.address() | WRITE | ACCESSED | PRESENT,
+            KernelEntry::Leaf(leaf) => leaf,
+        };
+        let size = if level == Level::LAST { 0 } else { PAGE_SIZE };
+        let mapping = match mapping {
+            Mapping::ReadOnly => EXECUTE_DISABLE,
+            Mapping::ReadWrite => EXECUTE_DISABLE | WRITE,
+            Mapping::ReadExecute => 0,
+            Mapping::Device => EXECUTE_DISABLE | WRITE | UNCACHEABLE,
+        };
+        frame.address() | mapping | GLOBAL | size | DIRTY | ACCESSED | PRESENT
+    }
+
+    #[inline(always)]
+    fn decode_kernel(raw: u64, level: Level) -> KernelEntry {
+        if raw & PRESENT == 0 || (raw & PAGE_SIZE != 0 && level < Self::LARGEST_LEAF) {
+            return KernelEntry::Empty;
+        }
+        if level != Level::LAST && raw & PAGE_SIZE == 0 {
+            return KernelEntry::Table(Self::output(raw));
+        }
+        let mapping = if raw & UNCACHEABLE == UNCACHEABLE {
+            Mapping::Device
+        } else if raw & EXECUTE_DISABLE == 0 {
+            Mapping::ReadExecute
+        } else if raw & WRITE == 0 {
+            Mapping::ReadOnly
+        } else {
+            Mapping::ReadWrite
+        };
+        KernelEntry::Leaf(Leaf { frame: level.first_frame(Self::output(raw)), mapping })
     }
 }

@@ -1,7 +1,8 @@
 //! The bits of every kind of descriptor, written out by number from the manuals.
 
 use graft_paging::{
-    AArch64, Entry, Format, Frame, Inherit, Kind, Level, Page, Permissions, Reservation, Table, X86_64,
+    AArch64, Entry, Format, Frame, Inherit, KernelEntry, Kind, Leaf, Level, Mapping, Page, Permissions, Reservation,
+    Table, X86_64,
 };
 
 const FRAME: Frame = Frame(0x1_2345);
@@ -84,4 +85,40 @@ fn reservations_leave_bit_0_clear() {
             assert_eq!(X86_64::encode(entry, Level::ROOT), 1 << 57 | kept | number << 4);
         }
     }
+}
+
+/// Compares the kernel's descriptors, at levels 1 to 3, with the sum of what their parts demand.
+fn kernel_leaves<F: Format>(common: &[u32], sizes: [&[u32]; 3], mappings: [&[u32]; 4]) {
+    let all = [Mapping::ReadOnly, Mapping::ReadWrite, Mapping::ReadExecute, Mapping::Device];
+    for (level, bits_of_size) in (1..).zip(sizes) {
+        for (mapping, bits_of_mapping) in all.into_iter().zip(mappings) {
+            let level = Level::new(level).unwrap();
+            let entry = KernelEntry::Leaf(Leaf { frame: Frame::containing(5 << 30), mapping });
+            let expected = (5 << 30) + bits(common) + bits(bits_of_size) + bits(bits_of_mapping);
+            assert_eq!(F::encode_kernel(entry, level), expected, "{entry:?} at {level:?}");
+            assert_eq!(F::decode_kernel(expected, level), entry);
+        }
+    }
+    assert_eq!(F::decode_kernel(bits(common) + bits(sizes[0]), Level::ROOT), KernelEntry::Empty, "a leaf of 512 GiB");
+}
+
+/// Arm ARM, "VMSAv8-64 block and page descriptor formats": bit 1 tells a page, at level 3, from a block. AP 7:6 is 0b00 for
+/// reading and writing at EL1 alone, 0b10 for reading; PXN 53, UXN 54; nG 11 is clear.
+#[test]
+fn aarch64_leaves_of_the_kernel_have_the_manuals_bits() {
+    kernel_leaves::<AArch64>(&[0, 8, 9, 10, 54], [&[], &[], &[1]], [&[7, 53], &[53], &[7], &[53, 2]]);
+    let table = AArch64::encode_kernel(KernelEntry::Table(FRAME), Level::ROOT);
+    assert_eq!(table, ADDRESS + bits(&[0, 1]));
+    // Neither a page nor a table.
+    assert_eq!(AArch64::decode_kernel(ADDRESS + 1, Level::LAST), KernelEntry::Empty);
+    assert_eq!((AArch64::CONTIGUOUS, AArch64::PHYSICAL_BITS), (16, 48));
+}
+
+/// Intel SDM volume 3, "Format of a Page-Directory Entry that Maps a 2-MByte Page": PS 7, G 8; U/S 2 is clear.
+#[test]
+fn x86_64_leaves_of_the_kernel_have_the_manuals_bits() {
+    kernel_leaves::<X86_64>(&[0, 5, 6, 8], [&[7], &[7], &[]], [&[63], &[63, 1], &[], &[63, 1, 3, 4]]);
+    let table = X86_64::encode_kernel(KernelEntry::Table(FRAME), Level::ROOT);
+    assert_eq!(table, ADDRESS + bits(&[0, 1, 5]));
+    assert_eq!((X86_64::CONTIGUOUS, X86_64::PHYSICAL_BITS), (1, 52));
 }

@@ -2,6 +2,7 @@
 
 mod bugs;
 mod history;
+mod kernel_map;
 #[path = "../litmus/mod.rs"]
 mod litmus;
 mod machine;

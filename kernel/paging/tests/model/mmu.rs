@@ -26,6 +26,8 @@ pub struct Rights {
 impl Rights {
     pub const ALL: Rights = Rights { read: true, write: true, execute: true };
 
+    pub const NONE: Rights = Rights { read: false, write: false, execute: false };
+
     pub fn and(self, other: Rights) -> Rights {
         Rights {
             read: self.read && other.read,
@@ -35,10 +37,35 @@ impl Rights {
     }
 }
 
+/// What one step of a walk of the kernel's map finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelStep {
+    /// The walk ends in a translation fault.
+    Invalid,
+    /// It goes on in another table, which takes nothing away.
+    Table(Frame),
+    /// It ends in a page or a block.
+    Leaf(KernelLeaf),
+}
+
+/// A page or block, as the processor sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KernelLeaf {
+    /// Physical address.
+    pub output: u64,
+    pub user: Rights,
+    pub kernel: Rights,
+    /// Whether accesses are a device's: in order, unmerged, never speculative.
+    pub is_device: bool,
+}
+
 /// An architecture, as the model needs it.
 pub trait Architecture: graft_paging::Format {
     /// Reads a descriptor of a table of `level` (0 is the root).
     fn step(raw: u64, level: usize) -> Step;
+
+    /// As [`step`](Architecture::step), of the kernel's own map.
+    fn kernel_step(raw: u64, level: usize) -> KernelStep;
 
     /// Whether `new` is `old` without write permission, whatever its level, or the same.
     fn loses_write_only(old: u64, new: u64) -> bool;
@@ -84,6 +111,36 @@ impl Architecture for AArch64 {
         Step::Page(frame, Rights { read: bit(6), write: bit(6) && !bit(7), execute: bit(6) && !bit(54) })
     }
 
+    // Arm ARM, "Stage 1 data accesses using Direct permissions" and "Stage 1 instruction execution using Direct permissions":
+    // AP[2:1] is 00 for reads and writes at EL1, 10 for reads there, x1 for EL0 as well; what EL0 can write, EL1 never executes.
+    fn kernel_step(raw: u64, level: usize) -> KernelStep {
+        let bit = |number: u32| raw >> number & 1 == 1;
+        let is_leaf = bit(1) == (level == 3);
+        // At level 0 there is no block, and at level 3 the encoding without bit 1 is reserved.
+        if !bit(0) || (is_leaf && level == 0) || (!bit(1) && level == 3) {
+            return KernelStep::Invalid;
+        }
+        let output = raw & 0x0000_ffff_ffff_f000;
+        if !is_leaf {
+            assert_eq!(raw >> 59, 0, "a table of the kernel's takes something away: {raw:#x}");
+            return KernelStep::Table(Frame(output / 4096));
+        }
+        assert_eq!(output % (4096 << (9 * (3 - level))), 0, "bits of a block's address are reserved: {raw:#x}");
+        assert!(bit(10), "access flag clear: the first touch would fault: {raw:#x}");
+        assert!(!bit(11), "the kernel's map is of one address space: {raw:#x}");
+        assert!(!bit(51) && !bit(52), "dirty-bit management, or a contiguous bit that is not meant: {raw:#x}");
+        let user = Rights { read: bit(6), write: bit(6) && !bit(7), execute: !bit(54) };
+        let kernel = Rights { read: true, write: !bit(7), execute: !bit(53) && !user.write };
+        let is_device = match raw >> 2 & 7 {
+            // Attribute 0 of MAIR is Normal, and 1 is Device-nGnRE.
+            0 => false,
+            1 => true,
+            other => panic!("memory attribute {other}: {raw:#x}"),
+        };
+        assert!(is_device || raw >> 8 & 3 == 3, "not inner shareable: {raw:#x}");
+        KernelStep::Leaf(KernelLeaf { output, user, kernel, is_device })
+    }
+
     fn loses_write_only(old: u64, new: u64) -> bool {
         old & 1 == 1 && [old, old | 1 << 62, old | 1 << 7].contains(&new)
     }
@@ -119,6 +176,33 @@ impl Architecture for X86_64 {
         assert!(bit(6), "dirty flag clear: the processor would write into a table: {raw:#x}");
         assert!(!bit(8), "a global user page: {raw:#x}");
         Step::Page(frame, rights)
+    }
+
+    // "Determination of Access Rights", with CR0.WP and EFER.NXE set: one clear U/S on the way makes it a supervisor's address.
+    fn kernel_step(raw: u64, level: usize) -> KernelStep {
+        let bit = |number: u32| raw >> number & 1 == 1;
+        if !bit(0) {
+            return KernelStep::Invalid;
+        }
+        assert!(bit(5), "accessed flag clear: the processor would write into a table: {raw:#x}");
+        let output = raw & 0x000f_ffff_ffff_f000;
+        if level < 3 && !bit(7) {
+            assert!(bit(1) && !bit(63), "a table of the kernel's takes something away: {raw:#x}");
+            return KernelStep::Table(Frame(output / 4096));
+        }
+        assert!(level > 0, "bit 7 is reserved at level 0: {raw:#x}");
+        assert_eq!(output % (4096 << (9 * (3 - level))), 0, "bits of a large page's address are reserved: {raw:#x}");
+        assert!(bit(6) && bit(8), "not dirty, or of one address space: {raw:#x}");
+        let user = Rights { read: bit(2), write: bit(2) && bit(1), execute: bit(2) && !bit(63) };
+        let kernel = Rights { read: true, write: bit(1), execute: !bit(63) };
+        // PAT is bit 7 of a page and bit 12 of a large one: clear, so that PCD and PWT choose.
+        assert!(level < 3 || !bit(7), "PAT is set: {raw:#x}");
+        let is_device = match raw >> 3 & 3 {
+            0 => false,
+            3 => true,
+            other => panic!("memory type {other}: {raw:#x}"),
+        };
+        KernelStep::Leaf(KernelLeaf { output, user, kernel, is_device })
     }
 
     fn loses_write_only(old: u64, new: u64) -> bool {

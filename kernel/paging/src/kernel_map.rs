@@ -1,0 +1,412 @@
+//! The kernel's own map: what it sees of memory and of devices, by the largest leaves that fit.
+//!
+//! ```text
+//!  virtual   ...|page|        2 MiB block        |  2 MiB block  |page|page|...      one range, mapped in one call
+//!               ▲    ▲                                           ▲
+//!               │    both addresses are multiples of 2 MiB,      what is left is less than a block
+//!               not a multiple of 2 MiB                          and at least 2 MiB are left
+//! ```
+//!
+//! Nothing here is shared, counted or copied, so it has none of the tree's machinery: an entry is empty, leads to a table or is
+//! a leaf, and goes from empty to one of the others and, for a leaf, back. A present descriptor never changes into
+//! another one, so there is nothing to break before making (Arm ARM, "Using break-before-make when updating translation table
+//! entries"). Tables stay for as long as the map.
+
+use core::fmt;
+use core::marker::PhantomData;
+
+use crate::{
+    AddressSpace, ENTRIES, Format, Frame, Level, Memory, OutOfMemory, PAGE_SIZE, VirtAddr, VirtRange, gate::complete,
+};
+
+/// What the kernel may do with a mapping, and what kind of memory it is. User mode may do nothing with any of them, and
+/// what is writable is never executable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Mapping {
+    /// Ordinary memory to read.
+    ReadOnly,
+    /// Ordinary memory to read and write.
+    ReadWrite,
+    /// Ordinary memory to read and execute.
+    ReadExecute,
+    /// Device registers, to read and write (Arm: Device-nGnRE; x86_64: uncacheable).
+    Device,
+}
+
+/// A page or block of the kernel's: physical memory of the size that an entry of its level covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Leaf {
+    /// Its first frame.
+    pub frame: Frame,
+    /// What the kernel may do with it.
+    pub mapping: Mapping,
+}
+
+/// A descriptor of the kernel's, decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KernelEntry {
+    /// The hardware would not follow it.
+    Empty,
+    /// Leads to a table of the next level.
+    Table(Frame),
+    /// A page or a block.
+    Leaf(Leaf),
+}
+
+/// Where an address of the kernel's leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KernelTranslation {
+    /// The physical address.
+    pub physical: u64,
+    /// What the kernel may do there.
+    pub mapping: Mapping,
+    /// The level of the leaf: it covers [`span`](Level::span) bytes.
+    pub level: Level,
+}
+
+/// Why an operation on a kernel's map was refused. Nothing has changed then. Addresses are the first that are concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KernelMapError {
+    /// The address, physical address or number of bytes is not a multiple of the page size.
+    Unaligned(u64),
+    /// The kernel's half does not have all of the range that begins here.
+    OutOfRange(u64),
+    /// The format has no physical addresses for all of the range that begins here.
+    NoPhysical(u64),
+    /// Something is mapped at this address already.
+    Occupied(u64),
+    /// Nothing is mapped at this address.
+    NotMapped(u64),
+    /// The block that begins at this address lies in the range with a part of it only.
+    PartOfBlock(u64),
+    /// There is no frame for a table.
+    OutOfMemory,
+}
+
+impl From<OutOfMemory> for KernelMapError {
+    fn from(_: OutOfMemory) -> KernelMapError {
+        KernelMapError::OutOfMemory
+    }
+}
+
+impl fmt::Display for KernelMapError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KernelMapError::Unaligned(value) => write!(f, "{value:#x} is not a multiple of the page size"),
+            KernelMapError::OutOfRange(address) => {
+                write!(f, "the kernel's half has not all of the range at {address:#x}")
+            }
+            KernelMapError::NoPhysical(address) => write!(f, "no processor has the physical range at {address:#x}"),
+            KernelMapError::Occupied(address) => write!(f, "something is mapped at {address:#x} already"),
+            KernelMapError::NotMapped(address) => write!(f, "nothing is mapped at {address:#x}"),
+            KernelMapError::PartOfBlock(address) => write!(f, "the range cuts the block at {address:#x}"),
+            KernelMapError::OutOfMemory => f.write_str("out of memory"),
+        }
+    }
+}
+
+impl core::error::Error for KernelMapError {}
+
+/// The tables of a kernel's map, and the processors that walk them.
+///
+/// Less than a [`Memory`]: a kernel makes its map before it has counts for frames, and often from memory that is mapped
+/// by that very map.
+///
+/// # Safety
+/// A [`KernelMap`] stores descriptors that processors follow on the word of these functions:
+/// - [`root`](KernelMemory::root) is always the same table, of this level; the map alone changes it and what it leads to;
+/// - [`allocate`](KernelMemory::allocate) hands out frames that nothing else uses, with [`ENTRIES`] words of 0 that a
+///   walker finds there once it follows a descriptor to it;
+/// - [`load`](KernelMemory::load) and [`store`](KernelMemory::store) are single-copy atomic, at least relaxed, and a
+///   store is what the hardware walker reads after [`publish`](KernelMemory::publish);
+/// - [`largest_leaf`](KernelMemory::largest_leaf) is a level at which the processors allow leaves;
+/// - [`invalidate`](KernelMemory::invalidate) leaves nothing of the range in any TLB.
+#[expect(unsafe_code, reason = "implementing it is a promise")]
+pub unsafe trait KernelMemory {
+    /// The table at which a walk of kernel addresses begins, and its level: level 0, or a lower one where the half that a
+    /// root of its own serves is smaller (Arm: `TCR_EL1.T1SZ`; 25 means that it begins at level 1).
+    fn root(&self) -> (Frame, Level);
+
+    /// The highest level with leaves, as far as the format has them there. Level 1, for blocks of 1 GiB, if it is not given
+    /// (x86_64: `CPUID.80000001H:EDX.Page1GB`).
+    fn largest_leaf(&self) -> Level {
+        Level::ROOT.below()
+    }
+
+    /// Sees to it that the next `tables` calls of [`allocate`](KernelMemory::allocate) succeed.
+    ///
+    /// # Errors
+    /// If there are not as many frames. Nothing has changed then.
+    fn reserve(&mut self, tables: u64) -> Result<(), OutOfMemory>;
+
+    /// A frame for a table, one of those that were reserved; all of its entries are 0.
+    fn allocate(&mut self) -> Frame;
+
+    /// Reads a descriptor.
+    ///
+    /// # Safety
+    /// The frame is the root or was allocated; `index` is below [`ENTRIES`].
+    unsafe fn load(&self, table: Frame, index: usize) -> u64;
+
+    /// Writes a descriptor.
+    ///
+    /// # Safety
+    /// As for [`load`](KernelMemory::load), and the caller is the map.
+    unsafe fn store(&mut self, table: Frame, index: usize, raw: u64);
+
+    /// Makes stores into tables visible to every hardware walker (Arm: `DSB ISHST`, `ISB`).
+    fn publish(&self);
+
+    /// Ends the use of whatever any core has cached of a range of kernel addresses, leaves of any level. Earlier stores
+    /// are visible to walkers first (Arm: `DSB ISHST`, `TLBI VAAE1IS`, `DSB ISH`, `ISB`; x86_64: `INVLPG`, which reaches
+    /// global pages, on every core).
+    fn invalidate(&self, address: u64, bytes: u64);
+}
+
+/// A kernel's map of its half of the addresses. See the [module](self).
+pub struct KernelMap<F, M> {
+    memory: M,
+    format: PhantomData<fn() -> F>,
+}
+
+/// A run of pages, virtual and physical. Virtual addresses count from the first that the root's entry 0 translates.
+#[derive(Clone, Copy)]
+struct Part {
+    range: VirtRange,
+    physical: u64,
+}
+
+impl Part {
+    /// What of it each entry of a table of `level` translates, with the entry's index.
+    fn slots(self, level: Level) -> impl Iterator<Item = (usize, Part)> {
+        let mut next = self.range.start();
+        core::iter::from_fn(move || {
+            let address = VirtAddr::new(next).filter(|_| next < self.range.end())?;
+            let range = VirtRange::entry(address, level).intersect(self.range)?;
+            next = range.end();
+            let physical = self.physical + (range.start() - self.range.start());
+            Some((level.index(address), Part { range, physical }))
+        })
+    }
+
+    /// Whether it is all of an entry of `level`.
+    fn is_whole(self, level: Level) -> bool {
+        self.range.pages() == level.pages()
+    }
+}
+
+impl<F: Format, M: KernelMemory> KernelMap<F, M> {
+    /// The map whose root is the memory's, with whatever is mapped there already.
+    pub const fn new(memory: M) -> Self {
+        KernelMap { memory, format: PhantomData }
+    }
+
+    /// Where the tables come from.
+    pub const fn memory_mut(&mut self) -> &mut M {
+        &mut self.memory
+    }
+
+    /// The first address of the kernel's half; the last is the last there is.
+    pub fn first_address(&self) -> u64 {
+        let (_, level) = self.memory.root();
+        let user = if level == Level::ROOT { F::USER_ENTRIES % ENTRIES } else { 0 };
+        ((ENTRIES - user) as u64 * level.span()).wrapping_neg()
+    }
+
+    /// Maps `bytes` of physical memory at `address`, by the largest leaves that fit.
+    ///
+    /// This gives nothing to safe code: what is found at the address is still to be read through a pointer.
+    ///
+    /// # Errors
+    /// [`KernelMapError`]; nothing is mapped then that was not before, and no table has been made.
+    pub fn map(&mut self, address: u64, physical: u64, bytes: u64, mapping: Mapping) -> Result<(), KernelMapError> {
+        let Some(range) = self.range(address, bytes)? else { return Ok(()) };
+        if !physical.is_multiple_of(PAGE_SIZE) {
+            return Err(KernelMapError::Unaligned(physical));
+        }
+        if physical.checked_add(bytes).is_none_or(|end| end > 1 << F::PHYSICAL_BITS) {
+            return Err(KernelMapError::NoPhysical(physical));
+        }
+        let part = Part { range, physical };
+        let (root, level) = self.memory.root();
+        let tables = self.plan(Some(root), level, part)?;
+        self.memory.reserve(tables)?;
+        self.fill(root, level, part, mapping);
+        self.memory.publish();
+        Ok(())
+    }
+
+    /// Takes mappings away, leaves as whole ones. Their tables stay: what is mapped there next needs none.
+    ///
+    /// # Errors
+    /// [`KernelMapError::NotMapped`] at the first hole, [`KernelMapError::PartOfBlock`] where only a part of a block is in the
+    /// range; nothing has changed then.
+    ///
+    /// # Safety
+    /// Nothing uses these addresses.
+    #[expect(unsafe_code, reason = "pointers may lead there")]
+    pub unsafe fn unmap(&mut self, address: u64, bytes: u64) -> Result<(), KernelMapError> {
+        let Some(range) = self.range(address, bytes)? else { return Ok(()) };
+        let part = Part { range, physical: 0 };
+        let (root, level) = self.memory.root();
+        self.visit_leaves(root, level, part, &mut |_, _, _, _| {})?;
+        self.visit_leaves(root, level, part, &mut |map, table, level, index| {
+            map.store(table, level, index, KernelEntry::Empty);
+        })?;
+        self.memory.invalidate(address, bytes);
+        Ok(())
+    }
+
+    /// Where an address leads, as the processor would find it.
+    pub fn translate(&self, address: u64) -> Option<KernelTranslation> {
+        let page = address & !(PAGE_SIZE - 1);
+        let start = self.range(page, PAGE_SIZE).ok()??.start();
+        let offset = VirtAddr::new(start + address % PAGE_SIZE)?;
+        let (mut table, mut level) = self.memory.root();
+        loop {
+            match self.load(table, level, level.index(offset)) {
+                KernelEntry::Empty => return None,
+                KernelEntry::Table(next) => (table, level) = (next, level.below()),
+                KernelEntry::Leaf(Leaf { frame, mapping }) => {
+                    let physical = frame.address() + offset.get() % level.span();
+                    return Some(KernelTranslation { physical, mapping, level });
+                }
+            }
+        }
+    }
+
+    /// Sees to it that the root's entries for a range lead somewhere, so that no later mapping there changes the root. For
+    /// [roots that have been linked](Self::link_into): what is mapped later appears in each of them.
+    ///
+    /// # Errors
+    /// [`KernelMapError`]; no table has been made then.
+    pub fn prepare(&mut self, address: u64, bytes: u64) -> Result<(), KernelMapError> {
+        let Some(range) = self.range(address, bytes)? else { return Ok(()) };
+        let (root, level) = self.memory.root();
+        let slots = Part { range, physical: 0 }.slots(level);
+        let missing = |map: &Self, index| map.load(root, level, index) == KernelEntry::Empty;
+        self.memory.reserve(slots.filter(|&(index, _)| missing(self, index)).count() as u64)?;
+        for (index, _) in (Part { range, physical: 0 }).slots(level) {
+            if missing(self, index) {
+                let table = self.memory.allocate();
+                complete();
+                self.store(root, level, index, KernelEntry::Table(table));
+            }
+        }
+        self.memory.publish();
+        Ok(())
+    }
+
+    /// Puts the kernel's half into the root of a space, where one root serves both halves; where the kernel has a root of its
+    /// own there is nothing to do. Walkers see it once [`Tlb::publish`](crate::Tlb::publish) has returned.
+    ///
+    /// # Safety
+    /// The map's tables are there for as long as the space.
+    #[expect(unsafe_code, reason = "a processor follows the descriptors")]
+    pub unsafe fn link_into<S: Memory>(&self, space: &mut AddressSpace<F, S>) {
+        let (root, level) = self.memory.root();
+        for index in F::USER_ENTRIES..ENTRIES {
+            let raw = F::encode_kernel(self.load(root, level, index), level);
+            // SAFETY: what the map maps the user cannot reach; the caller promises the rest.
+            unsafe { space.set_kernel_entry(index, raw) };
+        }
+    }
+
+    /// A range of kernel addresses as the walk sees it; `None` if it is empty.
+    fn range(&self, address: u64, bytes: u64) -> Result<Option<VirtRange>, KernelMapError> {
+        if let Some(value) = [address, bytes].into_iter().find(|value| !value.is_multiple_of(PAGE_SIZE)) {
+            return Err(KernelMapError::Unaligned(value));
+        }
+        let first = self.first_address();
+        // Up to the last address there is, whose successor no number of 64 bits has.
+        if address < first || bytes > address.wrapping_neg() {
+            return Err(KernelMapError::OutOfRange(address));
+        }
+        Ok(VirtRange::new(address - self.base(), bytes))
+    }
+
+    /// The address that entry 0 of the root would translate first.
+    fn base(&self) -> u64 {
+        (ENTRIES as u64 * self.memory.root().1.span()).wrapping_neg()
+    }
+
+    /// Whether a leaf of `level` maps all of this.
+    fn fits(&self, level: Level, part: Part) -> bool {
+        let allowed = level >= F::LARGEST_LEAF && level >= self.memory.largest_leaf();
+        allowed && part.is_whole(level) && part.physical.is_multiple_of(level.span())
+    }
+
+    /// How many tables it takes to map `part`, if nothing is mapped there. `table` is `None` where there is no table yet.
+    fn plan(&self, table: Option<Frame>, level: Level, part: Part) -> Result<u64, KernelMapError> {
+        let mut tables = 0;
+        for (index, slot) in part.slots(level) {
+            tables += match table.map_or(KernelEntry::Empty, |table| self.load(table, level, index)) {
+                KernelEntry::Leaf(_) => return Err(KernelMapError::Occupied(self.base() + slot.range.start())),
+                KernelEntry::Table(next) => self.plan(Some(next), level.below(), slot)?,
+                KernelEntry::Empty if self.fits(level, slot) => 0,
+                KernelEntry::Empty => 1 + self.plan(None, level.below(), slot)?,
+            };
+        }
+        Ok(tables)
+    }
+
+    /// Carries out what was planned. A new table is linked once it is full.
+    fn fill(&mut self, table: Frame, level: Level, part: Part, mapping: Mapping) {
+        for (index, slot) in part.slots(level) {
+            let entry = match self.load(table, level, index) {
+                KernelEntry::Leaf(_) => unreachable!("the plan has found nothing here"),
+                KernelEntry::Table(next) => {
+                    self.fill(next, level.below(), slot, mapping);
+                    continue;
+                }
+                KernelEntry::Empty if self.fits(level, slot) => {
+                    KernelEntry::Leaf(Leaf { frame: Frame::containing(slot.physical), mapping })
+                }
+                KernelEntry::Empty => {
+                    let next = self.memory.allocate();
+                    self.fill(next, level.below(), slot, mapping);
+                    complete();
+                    KernelEntry::Table(next)
+                }
+            };
+            self.store(table, level, index, entry);
+        }
+    }
+
+    /// Calls `each` with every leaf of a range: its table, level and index.
+    fn visit_leaves(
+        &mut self,
+        table: Frame,
+        level: Level,
+        part: Part,
+        each: &mut impl FnMut(&mut Self, Frame, Level, usize),
+    ) -> Result<(), KernelMapError> {
+        for (index, slot) in part.slots(level) {
+            match self.load(table, level, index) {
+                KernelEntry::Empty => return Err(KernelMapError::NotMapped(self.base() + slot.range.start())),
+                KernelEntry::Table(next) => self.visit_leaves(next, level.below(), slot, each)?,
+                KernelEntry::Leaf(_) if slot.is_whole(level) => each(self, table, level, index),
+                KernelEntry::Leaf(_) => {
+                    let block = slot.range.start() / level.span() * level.span();
+                    return Err(KernelMapError::PartOfBlock(self.base() + block));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[expect(unsafe_code, reason = "of a table of the map's own")]
+    fn load(&self, table: Frame, level: Level, index: usize) -> KernelEntry {
+        // SAFETY: the root, or a table that a descriptor of the map leads to: `fill` and `prepare` alone make those, of frames
+        // that were allocated. The index is an entry's.
+        F::decode_kernel(unsafe { self.memory.load(table, index) }, level)
+    }
+
+    #[expect(unsafe_code, reason = "as above")]
+    fn store(&mut self, table: Frame, level: Level, index: usize, entry: KernelEntry) {
+        // SAFETY: as for `load`.
+        unsafe { self.memory.store(table, index, F::encode_kernel(entry, level)) };
+    }
+}

@@ -1,0 +1,503 @@
+//! The kernel's own map against the processors' reading of it, and an oracle: a list of what was mapped.
+//!
+//! The processor here keeps every translation that it has ever made until it is told to forget it.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use graft_paging::{
+    AArch64, Format, Frame, KernelMap, KernelMapError, KernelMemory, Level, Mapping, OutOfMemory, X86_64,
+};
+
+use super::mmu::{Architecture, KernelLeaf, KernelStep, Rights};
+
+const PAGE: u64 = 4096;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+/// Physical addresses of tables: none that a test maps.
+const TABLES: u64 = 1 << 35;
+const MAPPINGS: [Mapping; 4] = [Mapping::ReadOnly, Mapping::ReadWrite, Mapping::ReadExecute, Mapping::Device];
+
+/// Tables, and one core that walks them.
+struct Machine {
+    root: Level,
+    largest_leaf: Level,
+    tables: Vec<[u64; 512]>,
+    most: usize,
+    reserved: u64,
+    /// What the core has kept, by virtual page.
+    tlb: RefCell<BTreeMap<u64, KernelLeaf>>,
+}
+
+impl Machine {
+    fn new(root: Level, most: usize) -> Machine {
+        let tlb = RefCell::default();
+        Machine { root, largest_leaf: Level::ROOT.below(), tables: vec![[0; 512]], most, reserved: 0, tlb }
+    }
+}
+
+#[expect(unsafe_code, reason = "implementing it is a promise")]
+// SAFETY: each table is a vector's element for good, and the processor is a loop of this file.
+unsafe impl KernelMemory for Machine {
+    fn root(&self) -> (Frame, Level) {
+        (Frame::containing(TABLES), self.root)
+    }
+
+    fn largest_leaf(&self) -> Level {
+        self.largest_leaf
+    }
+
+    fn reserve(&mut self, tables: u64) -> Result<(), OutOfMemory> {
+        assert_eq!(self.reserved, 0, "more tables were reserved than it took");
+        if self.tables.len() as u64 + tables > self.most as u64 {
+            return Err(OutOfMemory);
+        }
+        self.reserved = tables;
+        Ok(())
+    }
+
+    fn allocate(&mut self) -> Frame {
+        self.reserved = self.reserved.checked_sub(1).expect("a table that was not reserved");
+        self.tables.push([0; 512]);
+        Frame::containing(TABLES + (self.tables.len() as u64 - 1) * PAGE)
+    }
+
+    unsafe fn load(&self, table: Frame, index: usize) -> u64 {
+        self.tables[number(table)][index]
+    }
+
+    unsafe fn store(&mut self, table: Frame, index: usize, raw: u64) {
+        let old = &mut self.tables[number(table)][index];
+        assert!(*old == 0 || raw == 0, "{old:#x} becomes {raw:#x} without a break");
+        *old = raw;
+    }
+
+    fn publish(&self) {}
+
+    fn invalidate(&self, address: u64, bytes: u64) {
+        self.tlb.borrow_mut().retain(|&page, _| page < address || page - address >= bytes);
+    }
+}
+
+fn number(table: Frame) -> usize {
+    ((table.address() - TABLES) / PAGE) as usize
+}
+
+/// One mapped range of the oracle's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Range {
+    address: u64,
+    physical: u64,
+    bytes: u64,
+    mapping: Mapping,
+}
+
+impl Range {
+    /// Of the address space's last range the end is no number of 64 bits.
+    fn last(&self) -> u64 {
+        self.address + (self.bytes - 1)
+    }
+
+    fn continues(&self, other: &Range) -> bool {
+        other.last().checked_add(1) == Some(self.address)
+            && other.physical + other.bytes == self.physical
+            && self.mapping == other.mapping
+    }
+}
+
+/// Adjacent ranges that are one, as one.
+fn merged(mut ranges: Vec<Range>) -> Vec<Range> {
+    ranges.sort_by_key(|range| range.address);
+    let mut all: Vec<Range> = Vec::new();
+    for range in ranges {
+        match all.last_mut() {
+            Some(last) if range.continues(last) => last.bytes += range.bytes,
+            _ => all.push(range),
+        }
+    }
+    all
+}
+
+/// A map, and what should be in it.
+struct World<F: Format> {
+    map: KernelMap<F, Machine>,
+    oracle: Vec<Range>,
+}
+
+impl<F: Architecture> World<F> {
+    fn new(root: Level, most: usize) -> World<F> {
+        World { map: KernelMap::new(Machine::new(root, most)), oracle: Vec::new() }
+    }
+
+    fn tables(&mut self) -> Vec<[u64; 512]> {
+        self.map.memory_mut().tables.clone()
+    }
+
+    /// Maps a range that must be accepted.
+    fn map(&mut self, address: u64, physical: u64, bytes: u64, mapping: Mapping) {
+        self.map.map(address, physical, bytes, mapping).unwrap();
+        self.oracle.push(Range { address, physical, bytes, mapping });
+    }
+
+    /// Asks for a range that must be refused, and sees that nothing has changed.
+    fn refused(&mut self, address: u64, physical: u64, bytes: u64) -> KernelMapError {
+        let before = self.tables();
+        let error = self.map.map(address, physical, bytes, Mapping::ReadWrite).unwrap_err();
+        assert!(self.tables() == before, "{error} has changed tables");
+        error
+    }
+
+    fn unmap(&mut self, address: u64, bytes: u64) -> Result<(), KernelMapError> {
+        let before = self.tables();
+        #[expect(unsafe_code, reason = "no pointer leads there")]
+        // SAFETY: nothing is there but numbers.
+        let result = unsafe { self.map.unmap(address, bytes) };
+        if result.is_err() {
+            assert!(self.tables() == before, "a refusal has changed tables");
+            return result;
+        }
+        let last = address + (bytes - 1);
+        let parts = std::mem::take(&mut self.oracle).into_iter().flat_map(|range| {
+            let below = address.saturating_sub(range.address).min(range.bytes);
+            let above = range.last().saturating_sub(last).min(range.bytes);
+            let rest = range.bytes - above;
+            [
+                Range { bytes: below, ..range },
+                Range { address: range.address + rest, physical: range.physical + rest, bytes: above, ..range },
+            ]
+        });
+        self.oracle = parts.filter(|range| range.bytes > 0).collect();
+        result
+    }
+
+    /// Whether the oracle has nothing in a range.
+    fn is_free(&self, address: u64, bytes: u64) -> bool {
+        self.oracle.iter().all(|range| range.last() < address || address + (bytes - 1) < range.address)
+    }
+
+    fn expected(&self, address: u64) -> Option<(u64, Mapping)> {
+        let range = self.oracle.iter().find(|range| (range.address..=range.last()).contains(&address))?;
+        Some((range.physical + (address - range.address), range.mapping))
+    }
+
+    /// Every leaf that a walk can find, with the number of its level.
+    fn leaves(&mut self) -> Vec<(usize, Range)> {
+        let level = self.map.memory_mut().root.number();
+        let base = (512 * (PAGE << (9 * (3 - level)))).wrapping_neg();
+        let mut all = Vec::new();
+        collect::<F>(&self.map.memory_mut().tables, 0, level, base, &mut all);
+        all
+    }
+
+    /// What the processor finds at an address, with what it has kept.
+    fn access(&mut self, address: u64) -> Option<KernelLeaf> {
+        let machine = self.map.memory_mut();
+        let page = address / PAGE * PAGE;
+        let kept = machine.tlb.borrow().get(&page).copied();
+        let found = kept.or_else(|| walk::<F>(machine, page))?;
+        machine.tlb.borrow_mut().insert(page, found);
+        Some(KernelLeaf { output: found.output + address % PAGE, ..found })
+    }
+
+    /// Everything that is mapped is in the oracle and the other way round; and at these addresses the processor, the crate's
+    /// own walk and the oracle say the same.
+    fn check(&mut self, addresses: impl IntoIterator<Item = u64>) {
+        let leaves = self.leaves().into_iter().map(|(_, range)| range).collect();
+        assert_eq!(merged(leaves), merged(self.oracle.clone()));
+        for address in addresses {
+            let expected = self.expected(address);
+            let seen = self.access(address).map(|leaf| (leaf.output, mapping(leaf)));
+            assert_eq!(seen, expected, "{address:#x}");
+            let found = self.map.translate(address).map(|found| (found.physical, found.mapping));
+            assert_eq!(found, expected, "{address:#x}");
+        }
+    }
+
+    /// The borders of every range, from either side, and its middle.
+    fn borders(&self) -> Vec<u64> {
+        let first = self.map.first_address();
+        let near = |range: &Range| {
+            let middle = range.address + range.bytes / 2 / PAGE * PAGE + 8;
+            [range.address.wrapping_sub(1), range.address, middle, range.last(), range.last().wrapping_add(1)]
+        };
+        self.oracle.iter().flat_map(near).filter(|&address| address >= first).collect()
+    }
+}
+
+/// What a leaf is for the kernel. User mode may do nothing with it, and nothing is writable and executable.
+fn mapping(leaf: KernelLeaf) -> Mapping {
+    assert_eq!(leaf.user, Rights::NONE, "user mode may access the kernel's memory: {leaf:x?}");
+    let read = Rights { read: true, ..Rights::NONE };
+    match (leaf.kernel, leaf.is_device) {
+        (rights, false) if rights == read => Mapping::ReadOnly,
+        (rights, false) if rights == Rights { write: true, ..read } => Mapping::ReadWrite,
+        (rights, false) if rights == Rights { execute: true, ..read } => Mapping::ReadExecute,
+        (rights, true) if rights == Rights { write: true, ..read } => Mapping::Device,
+        _ => panic!("no mapping: {leaf:x?}"),
+    }
+}
+
+fn walk<F: Architecture>(machine: &Machine, address: u64) -> Option<KernelLeaf> {
+    let (mut table, mut level) = (0, machine.root.number());
+    loop {
+        let span = PAGE << (9 * (3 - level));
+        match F::kernel_step(machine.tables[table][(address / span % 512) as usize], level) {
+            KernelStep::Invalid => return None,
+            KernelStep::Table(frame) => (table, level) = (number(frame), level + 1),
+            KernelStep::Leaf(leaf) => return Some(KernelLeaf { output: leaf.output + address % span, ..leaf }),
+        }
+    }
+}
+
+fn collect<F: Architecture>(
+    tables: &[[u64; 512]],
+    table: usize,
+    level: usize,
+    base: u64,
+    all: &mut Vec<(usize, Range)>,
+) {
+    let span = PAGE << (9 * (3 - level));
+    for (index, &raw) in tables[table].iter().enumerate() {
+        let address = base + index as u64 * span;
+        match F::kernel_step(raw, level) {
+            KernelStep::Invalid => assert_eq!(raw, 0, "something that is never followed"),
+            KernelStep::Table(frame) => collect::<F>(tables, number(frame), level + 1, address, all),
+            KernelStep::Leaf(leaf) => {
+                all.push((level, Range { address, physical: leaf.output, bytes: span, mapping: mapping(leaf) }));
+            }
+        }
+    }
+}
+
+/// A test of both formats, each with the root that its kernels have: Graft's own begins at level 1, for a half of 39 bits.
+macro_rules! cases {
+    ($($(#[$doc:meta])* fn $name:ident<$format:ident>($root:ident) $body:block)*) => { $(
+        $(#[$doc])*
+        #[test]
+        fn $name() {
+            fn case<$format: Architecture>($root: Level) $body
+            case::<AArch64>(Level::ROOT.below());
+            case::<AArch64>(Level::ROOT);
+            case::<X86_64>(Level::ROOT);
+        }
+    )* };
+}
+
+/// How many leaves there are at levels 1, 2 and 3.
+fn sizes<F: Architecture>(world: &mut World<F>) -> [usize; 3] {
+    let leaves = world.leaves();
+    [1, 2, 3].map(|level| leaves.iter().filter(|(of, _)| *of == level).count())
+}
+
+cases! {
+    /// Ranges of all sizes, at addresses and of memory with any alignment, some of them taken away again.
+    fn any_set_of_ranges_is_what_a_walk_sees<F>(root) {
+        let rounds = if cfg!(miri) { 2 } else { 60 };
+        for seed in 1..=rounds {
+            let mut state = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed);
+            let mut random = |below: u64| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                (state >> 11) % below
+            };
+            let mut world = World::<F>::new(root, usize::MAX);
+            // A window of four blocks of 1 GiB, so that ranges meet.
+            let window = world.map.first_address() + random(100) * GIB;
+            for _ in 0..40 {
+                let alignment = [PAGE, PAGE, 2 * MIB, GIB][random(4) as usize];
+                // The last has memory lie in some way, so that pages have to map it, and not too many.
+                let (most, offset) = match (alignment, random(3)) {
+                    (PAGE, 0 | 1) => (1500, None),
+                    (GIB, 0 | 1) => (2, None),
+                    (_, 0 | 1) => (600, None),
+                    _ => ((1500 * PAGE / alignment).max(1), Some(random(1 << 18) * PAGE)),
+                };
+                let bytes = (1 + random(most)) * alignment;
+                let bytes = if offset.is_some() { bytes.min(1500 * PAGE) } else { bytes };
+                let address = window + random((4 * GIB - bytes) / alignment + 1) * alignment;
+                // As far from a block as the address, of 1 GiB or of 2 MiB.
+                let offset = offset.unwrap_or([address % GIB, address % (2 * MIB)][random(2) as usize]);
+                let physical = random(30) * GIB + offset;
+                let mapping = MAPPINGS[random(4) as usize];
+                if random(4) == 0 && let Some(&range) = world.oracle.get(random(40) as usize) {
+                    // A part of what is there; it may cut blocks, and then nothing happens.
+                    let skipped = random(range.bytes / PAGE) * PAGE;
+                    let length = (1 + random((range.bytes - skipped) / PAGE)) * PAGE;
+                    let whole = random(2) == 0;
+                    let (skipped, length) = if whole { (0, range.bytes) } else { (skipped, length) };
+                    let result = world.unmap(range.address + skipped, length);
+                    assert!(matches!(result, Ok(()) | Err(KernelMapError::PartOfBlock(_))), "{result:?}");
+                } else if world.is_free(address, bytes) {
+                    world.map(address, physical, bytes, mapping);
+                } else {
+                    assert!(matches!(world.refused(address, physical, bytes), KernelMapError::Occupied(_)));
+                }
+                let around = [window + random(4 * GIB), window + random(4 * GIB), address - 1, address + (bytes - 1)];
+                let borders = world.borders();
+                world.check(borders.into_iter().chain(around.into_iter().filter(|&at| at >= window)));
+            }
+        }
+    }
+
+    /// One page more or less on either side of a block, of 2 MiB and of 1 GiB, and memory that does not lie as the addresses do.
+    fn leaves_are_the_largest_that_fit<F>(root) {
+        let base = World::<F>::new(root, 1).map.first_address() + GIB;
+        let (block, few) = (2 * MIB, PAGE);
+        for (address, physical, bytes, expected) in [
+            (base, 0, PAGE, [0, 0, 1]),
+            (base, 0, block - few, [0, 0, 511]),
+            (base, 0, block, [0, 1, 0]),
+            (base, 0, block + few, [0, 1, 1]),
+            (base - few, block - few, block + few, [0, 1, 1]),
+            (base - few, block - few, block + 2 * few, [0, 1, 2]),
+            (base + few, few, block - few, [0, 0, 511]),
+            (base + few, few, block, [0, 0, 512]),
+            (base, few, 2 * block, [0, 0, 1024]),
+            (base, block, GIB, [0, 512, 0]),
+            (base, 0, GIB - few, [0, 511, 511]),
+            (base, 3 * GIB, GIB, [1, 0, 0]),
+            (base, 3 * GIB, GIB + few, [1, 0, 1]),
+            (base - few, GIB - few, GIB + 2 * few, [1, 0, 2]),
+            (base - block, GIB - block, 2 * GIB + block, [2, 1, 0]),
+        ] {
+            let mut world = World::<F>::new(root, usize::MAX);
+            world.map(address, physical, bytes, Mapping::ReadWrite);
+            assert_eq!(sizes(&mut world), expected, "{address:#x} {physical:#x} {bytes:#x}");
+            let level = world.map.translate(address + bytes / 2).unwrap().level.number();
+            assert!(world.leaves().iter().any(|(of, range)| *of == level && range.bytes <= bytes));
+            let borders = world.borders();
+            world.check(borders);
+        }
+        let mut world = World::<F>::new(root, usize::MAX);
+        world.map.memory_mut().largest_leaf = Level::LAST.above();
+        world.map(base, 0, GIB, Mapping::ReadWrite);
+        assert_eq!(sizes(&mut world), [0, 512, 0], "a processor without blocks of 1 GiB");
+        let mut world = World::<F>::new(root, usize::MAX);
+        world.map.memory_mut().largest_leaf = Level::ROOT;
+        world.map(world.map.first_address(), 0, 512 * GIB, Mapping::ReadWrite);
+        assert_eq!(sizes(&mut world), [512, 0, 0], "no format has leaves of 512 GiB");
+    }
+
+    /// Before, in and behind a page, a block of 2 MiB and one of 1 GiB: an address is said, and nothing has changed.
+    fn an_overlap_is_refused<F>(root) {
+        let mut world = World::<F>::new(root, usize::MAX);
+        let base = world.map.first_address() + 4 * GIB;
+        for (address, bytes) in [(base, GIB), (base - GIB, 2 * MIB), (base - 2 * GIB, PAGE)] {
+            world.map(address, 8 * GIB, bytes, Mapping::ReadOnly);
+            let end = address + bytes;
+            for (start, pages, first) in [
+                (address, bytes / PAGE, address),
+                (address - PAGE, 2, address),
+                (end - PAGE, 2, end - PAGE),
+                (end - PAGE, 1, end - PAGE),
+                (address, 1, address),
+                (address - 2 * MIB, 1 << 18, address),
+            ] {
+                let refused = world.refused(start, start % GIB, pages * PAGE);
+                assert_eq!(refused, KernelMapError::Occupied(first), "{start:#x}, {pages} pages");
+            }
+            world.map(end, 8 * GIB + bytes, PAGE, Mapping::ReadOnly);
+            world.map(address - PAGE, 8 * GIB - PAGE, PAGE, Mapping::ReadOnly);
+        }
+        let borders = world.borders();
+        world.check(borders);
+    }
+
+    /// Whatever number of tables is missing: nothing is mapped, and what is there later is enough.
+    fn without_memory_for_every_table_nothing_is_mapped<F>(root) {
+        let mut needed = World::<F>::new(root, usize::MAX);
+        let address = needed.map.first_address() + 2 * GIB - PAGE;
+        // A page before 1 GiB, and one behind: tables on both sides.
+        let (physical, bytes) = (2 * GIB - PAGE, GIB + 2 * PAGE);
+        needed.map(address, physical, bytes, Mapping::ReadWrite);
+        let tables = needed.tables().len();
+        assert!(tables >= 5);
+        let mut world = World::<F>::new(root, 1);
+        for most in 1..tables {
+            world.map.memory_mut().most = most;
+            assert_eq!(world.refused(address, physical, bytes), KernelMapError::OutOfMemory);
+        }
+        world.map.memory_mut().most = tables;
+        world.map(address, physical, bytes, Mapping::ReadWrite);
+        let borders = world.borders();
+        world.check(borders);
+    }
+
+    /// A guard page; what a hole and a block refuse; and that nothing is left in the TLB, nor lost in the tables.
+    fn what_is_unmapped_faults_at_once<F>(root) {
+        let mut world = World::<F>::new(root, usize::MAX);
+        let base = world.map.first_address() + GIB;
+        world.map(base, 0, 4 * MIB + 8 * PAGE, Mapping::ReadWrite);
+        let stack = base + 4 * MIB;
+        world.check([stack, stack + PAGE, base + PAGE, stack + 8 * PAGE]);
+        world.unmap(stack, PAGE).unwrap();
+        world.check([stack - 1, stack, stack + PAGE]);
+        for (address, pages, error) in [
+            (stack, 1, KernelMapError::NotMapped(stack)),
+            (stack - 2 * MIB, 513, KernelMapError::NotMapped(stack)),
+            (stack + 7 * PAGE, 2, KernelMapError::NotMapped(stack + 8 * PAGE)),
+            (base + PAGE, 511, KernelMapError::PartOfBlock(base)),
+            (base, 513, KernelMapError::PartOfBlock(base + 2 * MIB)),
+            (stack - PAGE, 1, KernelMapError::PartOfBlock(base + 2 * MIB)),
+        ] {
+            assert_eq!(world.unmap(address, pages * PAGE), Err(error), "{address:#x}");
+        }
+        let tables = world.tables().len();
+        world.unmap(base, 4 * MIB).unwrap();
+        world.unmap(stack + PAGE, 7 * PAGE).unwrap();
+        world.check([base, stack, stack + PAGE]);
+        world.map(stack, 0, 8 * PAGE, Mapping::Device);
+        assert_eq!(world.tables().len(), tables, "the table was there already");
+        world.check([stack, stack + PAGE]);
+    }
+
+    /// The first and the last page of the kernel's half, and of physical memory; nothing beyond, and nothing between two pages.
+    fn the_ends_of_the_addresses_are_no_trap<F>(root) {
+        let mut world = World::<F>::new(root, usize::MAX);
+        let first = world.map.first_address();
+        let expected = match (F::NAME, root.number()) {
+            ("AArch64", 0) => 0xffff_0000_0000_0000,
+            ("AArch64", _) => 0xffff_ff80_0000_0000,
+            _ => 0xffff_8000_0000_0000,
+        };
+        assert_eq!(first, expected, "the kernel's half: {first:#x}");
+        let physical = 1_u64 << F::PHYSICAL_BITS;
+        world.map(first, physical - PAGE, PAGE, Mapping::ReadWrite);
+        world.map(0_u64.wrapping_sub(3 * PAGE), 0, 3 * PAGE, Mapping::ReadOnly);
+        world.map(0_u64.wrapping_sub(GIB), GIB, GIB - 3 * PAGE, Mapping::ReadOnly);
+        world.check([first, first + PAGE - 1, u64::MAX, u64::MAX - 2 * PAGE]);
+        for (address, from, bytes, error) in [
+            (first - PAGE, 0, PAGE, KernelMapError::OutOfRange(first - PAGE)),
+            (0, 0, PAGE, KernelMapError::OutOfRange(0)),
+            (first, 0, first.wrapping_neg() + PAGE, KernelMapError::OutOfRange(first)),
+            (u64::MAX - PAGE + 1, 0, 2 * PAGE, KernelMapError::OutOfRange(u64::MAX - PAGE + 1)),
+            (first + PAGE, physical, PAGE, KernelMapError::NoPhysical(physical)),
+            (first + PAGE, physical - PAGE, 2 * PAGE, KernelMapError::NoPhysical(physical - PAGE)),
+            (first + PAGE, u64::MAX - PAGE + 1, 2 * PAGE, KernelMapError::NoPhysical(u64::MAX - PAGE + 1)),
+            (first + PAGE + 8, 0, PAGE, KernelMapError::Unaligned(first + PAGE + 8)),
+            (first + PAGE, 8, PAGE, KernelMapError::Unaligned(8)),
+            (first + PAGE, 0, 100, KernelMapError::Unaligned(100)),
+        ] {
+            assert_eq!(world.refused(address, from, bytes), error, "{address:#x} {from:#x} {bytes:#x}");
+        }
+        assert_eq!(world.map.translate(first - 1), None);
+        assert_eq!(world.map.map(first + PAGE, 0, 0, Mapping::ReadWrite), Ok(()));
+        world.check([first + PAGE]);
+    }
+
+    /// Every mapping, by leaves of every size.
+    fn user_mode_gets_nothing_and_the_kernel_what_was_asked_for<F>(root) {
+        let mut world = World::<F>::new(root, usize::MAX);
+        let mut address = world.map.first_address();
+        for bytes in [GIB, 2 * MIB, PAGE] {
+            for mapping in MAPPINGS {
+                world.map(address, 0, bytes, mapping);
+                // `check` asks the processor for the rights of user mode as well.
+                world.check([address, address + bytes - 1]);
+                address += GIB;
+            }
+        }
+        assert_eq!(sizes(&mut world), [4, 4, 4]);
+    }
+}
