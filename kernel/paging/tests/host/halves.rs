@@ -6,8 +6,8 @@
 use std::ops::ControlFlow;
 
 use graft_paging::{
-    AArch64, Access, AddressSpace, ENTRIES, Entry, Error, Fault, Format, Frame, Kind, Level, Memory, Permissions,
-    Place, Share, Table, VirtRange, X86_64,
+    AArch64, Access, AddressSpace, ENTRIES, Entry, Error, Fault, Format, Frame, KernelMap, KernelMemory, Kind, Level,
+    Mapping, Memory, OutOfMemory, Permissions, Place, Purpose, Share, Table, VirtRange, X86_64,
 };
 
 use crate::memory::{GIB, Host, MEMORY, MIB, MapAnything, Notes, PAGE, at, range, space, write};
@@ -42,7 +42,7 @@ fn every_operation_leaves_the_kernels_half_alone() {
             let (host, tlb) = (Host::new(200), Notes::default());
             let mut parent = space::<X86_64>(&host, &[(GIB, 4 * PAGE), (GIB + 2 * MIB, PAGE), (END - PAGE, PAGE)]);
             set_traps(&mut parent);
-            let frame = host.allocate(graft_paging::Purpose::Page).unwrap();
+            let frame = host.allocate(Purpose::Page).unwrap();
             let shared = range(512 * GIB, PAGE);
             parent.map_own_pages(&tlb, shared, Permissions::ReadWrite, Kind::Shared, |_| frame).unwrap();
             let before = parent.usage();
@@ -130,4 +130,125 @@ fn the_users_entries_are_not_for_the_kernel() {
     let mut space = space::<X86_64>(&Host::new(64), &[]);
     // SAFETY: no processor walks these tables.
     unsafe { space.set_kernel_entry(255, trap()) };
+}
+
+/// The kernel's own map, with this root, in the same memory as the spaces.
+struct Kernel {
+    host: Host,
+    root: Frame,
+    ready: Vec<Frame>,
+}
+
+impl Kernel {
+    fn new(host: &Host) -> Kernel {
+        Kernel { host: host.clone(), root: table(host).unwrap(), ready: Vec::new() }
+    }
+}
+
+fn table(host: &Host) -> Option<Frame> {
+    let table = host.allocate(Purpose::Table)?;
+    // SAFETY: it is fresh.
+    unsafe { host.zero(table) };
+    Some(table)
+}
+
+// SAFETY: the frames are the host's, and no processor walks these tables.
+unsafe impl KernelMemory for Kernel {
+    fn root(&self) -> (Frame, Level) {
+        (self.root, Level::ROOT)
+    }
+
+    fn reserve(&mut self, tables: u64) -> Result<(), OutOfMemory> {
+        let mut fresh = Vec::new();
+        for _ in 0..tables {
+            match table(&self.host) {
+                Some(table) => fresh.push(table),
+                None => {
+                    // SAFETY: nothing leads to them yet.
+                    fresh.into_iter().for_each(|table| unsafe { self.host.free(table, Purpose::Table) });
+                    return Err(OutOfMemory);
+                }
+            }
+        }
+        self.ready.append(&mut fresh);
+        Ok(())
+    }
+
+    fn allocate(&mut self) -> Frame {
+        self.ready.pop().expect("it was reserved")
+    }
+
+    unsafe fn load(&self, table: Frame, index: usize) -> u64 {
+        // SAFETY: the caller's promise.
+        unsafe { self.host.load(table, index) }
+    }
+
+    unsafe fn store(&mut self, table: Frame, index: usize, raw: u64) {
+        // SAFETY: the caller's promise.
+        unsafe { self.host.store(table, index, raw) };
+    }
+
+    fn publish(&self) {}
+
+    fn invalidate(&self, _address: u64, _bytes: u64) {}
+}
+
+/// Where one root serves both, what the kernel maps later is in the root of every space that was linked; a child is linked as any
+/// other space is, and a space that ends takes nothing of the kernel's with it.
+#[test]
+fn what_the_kernel_maps_later_is_in_every_root() {
+    const WINDOW: u64 = 0xffff_ff00_0000_0000;
+    let (host, tlb) = (Host::new(100), Notes::default());
+    let mut map = KernelMap::<X86_64, _>::new(Kernel::new(&host));
+    map.prepare(WINDOW, 1024 * GIB).unwrap();
+    assert_eq!(host.in_use(), 3, "a root, and a table for each of its entries in the window");
+    map.prepare(WINDOW, 1024 * GIB).unwrap();
+    assert_eq!(host.in_use(), 3, "they are there");
+
+    let mut parent = space::<X86_64>(&host, &[(GIB, PAGE)]);
+    // SAFETY: no processor walks these tables.
+    unsafe { map.link_into(&mut parent) };
+    let mut child = parent.fork(&tlb, Share::Level1).unwrap();
+    let seen = |space: &AddressSpace<X86_64, Host>, address| {
+        let (host, root) = (host.clone(), space.root());
+        KernelMap::<X86_64, _>::new(Kernel { host, root, ready: Vec::new() }).translate(address)
+    };
+    let addresses = [WINDOW + GIB, WINDOW + (1024 * GIB - PAGE)];
+    map.map(addresses[0], 5 * GIB, GIB, Mapping::ReadWrite).unwrap();
+    map.map(addresses[1], 7 * PAGE, PAGE, Mapping::Device).unwrap();
+    for address in addresses {
+        assert!(map.translate(address).is_some());
+        assert_eq!(seen(&parent, address), map.translate(address));
+        assert_eq!(seen(&child, address), None, "a fork passes nothing on");
+    }
+    // SAFETY: as above.
+    unsafe { map.link_into(&mut child) };
+    assert_eq!(addresses.map(|address| seen(&child, address)), addresses.map(|address| map.translate(address)));
+    // SAFETY: no pointer leads there.
+    unsafe { map.unmap(addresses[1], PAGE).unwrap() };
+    assert_eq!([&parent, &child].map(|space| seen(space, addresses[1])), [None, None]);
+
+    let kernel = 3 + 2;
+    [child, parent].into_iter().for_each(|space| space.destroy(&tlb));
+    assert_eq!(host.in_use(), kernel);
+    assert_eq!(map.translate(addresses[0]).map(|found| found.physical), Some(5 * GIB));
+
+    // Without memory for one of the two tables none is made.
+    host.limit_tables(kernel + 1);
+    assert!(map.prepare(WINDOW - 1024 * GIB, 1024 * GIB).is_err());
+    assert_eq!(host.in_use(), kernel);
+}
+
+/// Where the kernel has a root of its own, a space has nothing of it.
+#[test]
+fn a_root_that_is_the_users_alone_is_left_alone() {
+    let host = Host::new(16);
+    let mut map = KernelMap::<AArch64, _>::new(Kernel::new(&host));
+    map.map(map.first_address(), 0, GIB, Mapping::ReadWrite).unwrap();
+    let mut space = AddressSpace::<AArch64, Host>::new(host.clone()).unwrap();
+    // SAFETY: no processor walks these tables.
+    unsafe { map.link_into(&mut space) };
+    // SAFETY: a root.
+    assert!((0..ENTRIES).all(|index| unsafe { host.load(space.root(), index) } == 0));
+    space.destroy(&Notes::default());
 }
