@@ -37,9 +37,6 @@ pub const STACK_STRIDE: u64 = 64 << 10;
 /// Bytes of each core's stack that are mapped.
 pub const STACK_SIZE: u64 = 32 << 10;
 
-/// `MAIR_EL1`: index 0 is ordinary memory, write-back and allocating; index 1 is Device-nGnRE.
-pub const MEMORY_ATTRIBUTES: u64 = 0x04FF;
-
 /// Every core's index, which the kernel offers before it starts the core.
 ///
 /// A core finds its index, and with it its stack, by looking its own affinity up. It does so with the MMU on, so that
@@ -51,13 +48,25 @@ pub static CORE_INDICES: Indices<MAX_CORES> = Indices::new();
 mod assembly {
     use super::*;
     use core::arch::global_asm;
+    use graft_paging::{AArch64, Frame, KernelEntry, Leaf, Level, Mapping};
+
+    /// The descriptor of a page at physical address 0.
+    const fn page(mapping: Mapping) -> u64 {
+        AArch64::kernel_descriptor(KernelEntry::Leaf(Leaf { frame: Frame(0), mapping }), Level::LAST)
+    }
 
     global_asm!(include_str!("header.s"));
     global_asm!(include_str!("entry.s"));
-    global_asm!(include_str!("tables.s"));
+    global_asm!(
+        include_str!("tables.s"),
+        TABLE = const AArch64::kernel_descriptor(KernelEntry::Table(Frame(0)), Level::ROOT),
+        TEXT = const page(Mapping::ReadExecute),
+        READ_ONLY = const page(Mapping::ReadOnly),
+        READ_WRITE = const page(Mapping::ReadWrite),
+    );
     global_asm!(
         include_str!("mmu.s"),
-        MAIR = const MEMORY_ATTRIBUTES,
+        MAIR = const AArch64::MAIR,
         AFFINITY_MASK = const AFFINITY_MASK,
         OFFERED = const cores::OFFERED,
         MAX_CORES = const MAX_CORES,

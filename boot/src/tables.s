@@ -3,7 +3,10 @@
 //   TTBR1  root ─[510]─► level 2 ─[0,1]─► level 3, two tables in a row: the image, page by page
 //   TTBR0  level 0 ─► level 1 ─► level 2 ─► level 3 ─► one page: the code that turns the MMU on
 //
-// The kernel goes on with the same TTBR1 root: what it maps later goes into entries that are still
+// In assembly, because it runs where the image was loaded and not where compiled code is linked to run. The descriptors' bits
+// are the format's, from graft-paging.
+//
+// The kernel goes on with the same TTBR1 root (kernel_map.rs): what it maps later goes into entries that are still
 // invalid, so no valid descriptor of the kernel's ever changes and there is nothing to break before
 // making (Arm ARM, "Using break-before-make when updating translation table entries").
 //
@@ -12,12 +15,6 @@
 // line with the old content, found by the cacheable table walk. Hence the bss is invalidated by
 // address to the point of coherency before the first store and once more after the last. The rest of
 // the image is clean to that point by the boot protocol. QEMU has no caches and shows none of this.
-
-.set    TABLE, 0b11                     // valid, table (levels 0 to 2) or page (level 3)
-.set    NORMAL, 0b11 | (3 << 8) | (1 << 10) // page, index 0, inner shareable, accessed
-.set    READ_ONLY, 1 << 7               // AP[2]
-.set    PXN, 1 << 53
-.set    UXN, 1 << 54
 
 .section .bss.tables, "aw", %nobits
 .balign 4096
@@ -51,10 +48,10 @@ build_first_tables:
 
         adrp    x0, KERNEL_ROOT
         adrp    x1, image_level_2
-        orr     x2, x1, #TABLE
+        orr     x2, x1, #{TABLE}
         str     x2, [x0, #(510 * 8)]
         adrp    x0, image_level_3
-        orr     x2, x0, #TABLE
+        orr     x2, x0, #{TABLE}
         str     x2, [x1]
         add     x2, x2, #4096
         str     x2, [x1, #8]
@@ -62,31 +59,31 @@ build_first_tables:
         // x0: next descriptor, x1: next physical address, x2: end of the part, x3: its attributes
         adrp    x1, __image_start
         adrp    x2, __text_end
-        ldr     x3, =(NORMAL | READ_ONLY | UXN)
+        ldr     x3, ={TEXT}
         bl      map_pages
         adrp    x2, __rodata_end
-        ldr     x3, =(NORMAL | READ_ONLY | UXN | PXN)
+        ldr     x3, ={READ_ONLY}
         bl      map_pages
         adrp    x2, __image_end
-        ldr     x3, =(NORMAL | UXN | PXN)
+        ldr     x3, ={READ_WRITE}
         bl      map_pages
 
         adrp    x4, mmu_switch          // the page to map at its physical address
         adrp    x0, identity_level_0
         adrp    x1, identity_level_1
         ubfx    x3, x4, #39, #9
-        orr     x2, x1, #TABLE
+        orr     x2, x1, #{TABLE}
         str     x2, [x0, x3, lsl #3]
         adrp    x0, identity_level_2
         ubfx    x3, x4, #30, #9
-        orr     x2, x0, #TABLE
+        orr     x2, x0, #{TABLE}
         str     x2, [x1, x3, lsl #3]
         adrp    x1, identity_level_3
         ubfx    x3, x4, #21, #9
-        orr     x2, x1, #TABLE
+        orr     x2, x1, #{TABLE}
         str     x2, [x0, x3, lsl #3]
         ubfx    x3, x4, #12, #9
-        ldr     x2, =(NORMAL | READ_ONLY | UXN)
+        ldr     x2, ={TEXT}
         orr     x2, x2, x4
         str     x2, [x1, x3, lsl #3]
 

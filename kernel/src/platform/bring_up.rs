@@ -8,7 +8,7 @@ use super::{
     device_tree::{self, DeviceTree},
     memory_map::{self, MemoryMap},
 };
-use crate::arch::{self, MAX_CORES, StartMethod, interrupts, memory, power, timer};
+use crate::arch::{self, MAX_CORES, StartMethod, interrupts, kernel_map::KernelMapError, memory, power, timer};
 use core::fmt;
 
 /// Why the kernel cannot run here.
@@ -24,6 +24,8 @@ pub enum Refusal {
     NoConsole,
     /// The device tree has no GIC.
     NoInterruptController,
+    /// The device tree has a GIC where none can be.
+    InterruptController(KernelMapError),
     /// Firmware has not set the counter's frequency.
     NoTimer,
     /// Memory is missing, too little or in too many pieces.
@@ -84,6 +86,9 @@ impl fmt::Display for Refusal {
             }
             Refusal::NoConsole => f.write_str("the device tree has no enabled PL011 UART"),
             Refusal::NoInterruptController => f.write_str("the device tree has no GICv2 or GICv3"),
+            Refusal::InterruptController(error) => {
+                write!(f, "the registers of the interrupt controller cannot be mapped: {error}")
+            }
             Refusal::NoTimer => f.write_str("firmware has not said how fast the counter counts"),
             Refusal::Memory(error) => error.fmt(f),
             Refusal::ArchiveElsewhere(PhysRange { start, end }) => {
@@ -119,7 +124,8 @@ pub fn bring_up(device_tree: u64) -> Result<(), Refusal> {
         return Err(Refusal::ArchiveElsewhere(archive));
     }
     let archive = archive.map(|range| archive::settle(range, &mut memory)).transpose().map_err(Refusal::Archive)?;
-    interrupts::prepare(tree.interrupt_controller().ok_or(Refusal::NoInterruptController)?);
+    let controller = tree.interrupt_controller().ok_or(Refusal::NoInterruptController)?;
+    interrupts::prepare(controller).map_err(Refusal::InterruptController)?;
     if let Some(number) = console.interrupt {
         interrupts::enable_console(number);
     }

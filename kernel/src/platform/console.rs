@@ -39,14 +39,14 @@ pub struct Description {
 /// Bits a second, 8 data bits, no parity, one stop bit.
 const BAUD_RATE: u32 = 115_200;
 
-/// Prepares the UART. The first one stays.
+/// Prepares the UART. The first one stays. Where there can be no device, there is still no console.
 #[cfg(target_os = "none")]
 pub fn prepare(description: Description) {
     let mut console = CONSOLE.lock();
     if console.is_some() {
         return;
     }
-    let registers = MAP.lock().map_device(description.address, size_of::<PL011Registers>() as u64);
+    let Ok(registers) = MAP.lock().map_device(description.address, size_of::<PL011Registers>() as u64) else { return };
     let pointer = NonNull::new(registers as *mut PL011Registers).expect("a device window is not null");
     // SAFETY: a device mapping that stays, of a PL011 that nobody else uses.
     let mut uart = Uart::new(unsafe { UniqueMmioPointer::new(pointer) });
@@ -65,7 +65,7 @@ pub fn prepare(description: Description) {
 pub fn is_pl011(address: u64) -> bool {
     const IDENTIFICATION: u64 = 0xFE0;
     const PART_NUMBER: u32 = 0x011;
-    let registers = MAP.lock().map_device(address, PAGE);
+    let Ok(registers) = MAP.lock().map_device(address, PAGE) else { return false };
     // SAFETY: the page is mapped, and if it has no such registers a load does no harm.
     let read = |offset| unsafe { memory::probe((registers + IDENTIFICATION + offset) as *const u32) };
     match (read(0), read(4)) {
@@ -78,7 +78,7 @@ pub fn is_pl011(address: u64) -> bool {
 #[cfg(target_os = "none")]
 pub fn answers(address: u64) -> bool {
     const FLAGS: u64 = 0x18;
-    let registers = MAP.lock().map_device(address, PAGE);
+    let Ok(registers) = MAP.lock().map_device(address, PAGE) else { return false };
     // SAFETY: the page is mapped; the register, if it is one, does not change when it is read.
     unsafe { memory::probe((registers + FLAGS) as *const u32) }.is_some()
 }

@@ -71,7 +71,8 @@ impl DeviceTree {
         }
         let page = address & !(PAGE - 1);
         let header = (DEVICE_TREE_BASE + (address - page)) as *const u32;
-        MAP.lock().map(DEVICE_TREE_BASE, page, PAGE, Mapping::ReadOnly);
+        let map = |offset, bytes| MAP.lock().map(DEVICE_TREE_BASE + offset, page + offset, bytes, Mapping::ReadOnly);
+        map(0, PAGE).map_err(|_| Error::NoAddress(address))?;
         // SAFETY: mapped and aligned. If it is not memory, a load of a word is the least that can be done to it.
         if unsafe { memory::probe(header) }.map(u32::from_be) != Some(MAGIC) {
             return Err(Error::NoMagic(address));
@@ -82,7 +83,7 @@ impl DeviceTree {
             return Err(Error::Size(size));
         }
         let end = (address + size).next_multiple_of(PAGE);
-        MAP.lock().map(DEVICE_TREE_BASE, page, end - page, Mapping::ReadOnly);
+        map(PAGE, end - page - PAGE).map_err(|_| Error::Size(size))?;
         let last_word = (DEVICE_TREE_BASE + (end - page) - 4) as *const u32;
         // SAFETY: mapped and aligned, as above.
         if unsafe { memory::probe(last_word) }.is_none() {

@@ -9,7 +9,7 @@
 use crate::{
     arch::{
         StartMethod,
-        kernel_map::{MAP, Mapping},
+        kernel_map::{KernelMap, KernelMapError, MAP, Mapping},
         memory::{self, COUNTS_BASE, DIRECT_LIMIT, PAGE, REFERENCES_BASE},
     },
     platform::{
@@ -43,6 +43,8 @@ pub enum Error {
     TooLittle(u64),
     /// Memory and reservations make more pieces than the kernel keeps apart.
     TooManyPieces,
+    /// The kernel cannot map it.
+    Map(KernelMapError),
 }
 
 impl fmt::Display for Error {
@@ -51,7 +53,14 @@ impl fmt::Display for Error {
             Error::None => f.write_str("the device tree names no memory"),
             Error::TooLittle(bytes) => write!(f, "too little memory: {} MiB, and 64 are known to suffice", bytes >> 20),
             Error::TooManyPieces => write!(f, "memory is in more than {PIECES} pieces"),
+            Error::Map(error) => write!(f, "memory cannot be mapped: {error}"),
         }
+    }
+}
+
+impl From<KernelMapError> for Error {
+    fn from(error: KernelMapError) -> Self {
+        Error::Map(error)
     }
 }
 
@@ -175,10 +184,15 @@ impl MemoryMap {
         // zeroed before it is linked.
         let block = self.free.take(BLOCK, BLOCK, 0).ok_or(Error::TooLittle(total))?;
         let mut map = MAP.lock();
-        map.map(memory::direct(block.start) as u64, block.start, BLOCK, Mapping::ReadWrite);
+        let map_directly = |map: &mut KernelMap, range: PhysRange| {
+            map.map(memory::direct(range.start) as u64, range.start, range.size(), Mapping::ReadWrite)
+        };
+        map_directly(&mut map, block)?;
         map.supply(block);
-        for piece in self.mapped.as_slice() {
-            map.map(memory::direct(piece.start) as u64, piece.start, piece.size(), Mapping::ReadWrite);
+        for &piece in self.mapped.as_slice() {
+            // The block is mapped already: what lies before it and behind it.
+            map_directly(&mut map, PhysRange { end: piece.end.min(block.start), ..piece })?;
+            map_directly(&mut map, PhysRange { start: piece.start.max(block.end), ..piece })?;
         }
         drop(map);
 
@@ -186,19 +200,19 @@ impl MemoryMap {
             for (base, bytes) in [(REFERENCES_BASE, REFERENCE_BYTES), (COUNTS_BASE, COUNTS_BYTES)] {
                 let start = base + piece.start / PAGE * bytes;
                 let end = base + piece.end / PAGE * bytes;
-                self.map_zeroed(start & !(PAGE - 1), end.next_multiple_of(PAGE)).ok_or(Error::TooLittle(total))?;
+                self.map_zeroed(start & !(PAGE - 1), end.next_multiple_of(PAGE), total)?;
             }
         }
         for core in 0..MAX_CORES as u64 {
             let top = STACKS_BASE + (core + 1) * STACK_STRIDE;
-            self.map_zeroed(top - STACK_SIZE, top).ok_or(Error::TooLittle(total))?;
+            self.map_zeroed(top - STACK_SIZE, top, total)?;
         }
         Ok(())
     }
 
     /// Maps fresh zeroed memory at these kernel addresses, except where a neighbour did already.
-    fn map_zeroed(&mut self, mut start: u64, mut end: u64) -> Option<()> {
-        let mut map = MAP.lock();
+    fn map_zeroed(&mut self, mut start: u64, mut end: u64, total: u64) -> Result<(), Error> {
+        let map = MAP.lock();
         while start < end && map.is_mapped(start) {
             start += PAGE;
         }
@@ -207,18 +221,18 @@ impl MemoryMap {
         }
         drop(map);
         if start == end {
-            return Some(());
+            return Ok(());
         }
         // Blocks of 2 MiB map most of what is larger, if memory begins as far from one as addresses do.
         let bytes = end - start;
         let (alignment, offset) = if bytes < BLOCK { (PAGE, 0) } else { (BLOCK, start % BLOCK) };
-        let fresh = self.free.take(bytes, alignment, offset)?;
+        let fresh = self.free.take(bytes, alignment, offset).ok_or(Error::TooLittle(total))?;
         for page in (fresh.start..fresh.end).step_by(PAGE as usize) {
             // SAFETY: the page was free until now and is in the direct map.
             unsafe { memory::zero_page(memory::direct(page)) };
         }
-        MAP.lock().map(start, fresh.start, bytes, Mapping::ReadWrite);
-        Some(())
+        MAP.lock().map(start, fresh.start, bytes, Mapping::ReadWrite)?;
+        Ok(())
     }
 }
 

@@ -14,7 +14,10 @@
 //! to group 1) the same bit enables group 1, and the stores to `GICD_IGROUPR` are ignored. In each
 //! view the plain `GICC_IAR` and `GICC_EOIR` serve the group in question, as an IRQ (`FIQEn` is 0).
 
-use super::{core_index, kernel_map::MAP};
+use super::{
+    core_index,
+    kernel_map::{KernelMapError, MAP},
+};
 use aarch64_cpu::asm::barrier;
 use core::sync::atomic::{AtomicU8, Ordering};
 use graft_boot::MAX_CORES;
@@ -68,17 +71,17 @@ unsafe impl Send for GicV2 {}
 
 impl GicV2 {
     /// The two blocks: physical address and length.
-    pub(super) fn new(distributor: (u64, u64), cpu_interface: (u64, u64)) -> Self {
+    pub(super) fn new(distributor: (u64, u64), cpu_interface: (u64, u64)) -> Result<Self, KernelMapError> {
         let mut map = MAP.lock();
-        let distributor = map.map_device(distributor.0, distributor.1);
-        let cpu_interface = map.map_device(cpu_interface.0, cpu_interface.1);
+        let distributor = map.map_device(distributor.0, distributor.1)?;
+        let cpu_interface = map.map_device(cpu_interface.0, cpu_interface.1)?;
         // SAFETY: both are device mappings that stay, of the registers that the device tree names.
         unsafe {
-            GicV2 {
+            Ok(GicV2 {
                 distributor: &*(distributor as *const Distributor),
                 cpu_interface: &*(cpu_interface as *const CpuInterface),
                 target: [const { AtomicU8::new(0) }; MAX_CORES],
-            }
+            })
         }
     }
 

@@ -6,7 +6,10 @@
 //! at EL3 with nobody to set up the secure side, a GICv3 machine is not supported: its secure
 //! interrupts would have to be group 0, which arrives as FIQ.
 
-use super::{cores::core_identifier, kernel_map::MAP};
+use super::{
+    cores::core_identifier,
+    kernel_map::{KernelMapError, MAP},
+};
 use aarch64_cpu::asm::barrier;
 use arm_gic::UniqueMmioPointer;
 use arm_gic::{
@@ -31,19 +34,19 @@ unsafe impl Send for GicV3 {}
 
 impl GicV3 {
     /// The two blocks: physical address and length.
-    pub(super) fn new(distributor: (u64, u64), redistributors: (u64, u64)) -> Self {
+    pub(super) fn new(distributor: (u64, u64), redistributors: (u64, u64)) -> Result<Self, KernelMapError> {
         let mut map = MAP.lock();
-        let distributor = map.map_device(distributor.0, distributor.1);
-        let redistributors = map.map_device(redistributors.0, redistributors.1);
+        let distributor = map.map_device(distributor.0, distributor.1)?;
+        let redistributors = map.map_device(redistributors.0, redistributors.1)?;
         let pointer = NonNull::new(distributor as *mut Gicd).expect("a device window is not null");
         // SAFETY: a device mapping that stays, of the registers that the device tree names, used only here.
         let registers = unsafe { UniqueMmioPointer::new(pointer) };
-        GicV3 {
+        Ok(GicV3 {
             distributor: Mutex::new(GicDistributor::new(registers)),
             redistributors: Mutex::new(
                 NonNull::new(redistributors as *mut GicrSgi).expect("a device window is not null"),
             ),
-        }
+        })
     }
 
     /// Shared interrupts: all off.

@@ -2,7 +2,7 @@
 //!
 //! Each core has its timer and one software interrupt to wake it; devices interrupt the first core.
 
-use super::{MAX_CORES, core_index, cores, gicv2::GicV2, gicv3::GicV3};
+use super::{MAX_CORES, core_index, cores, gicv2::GicV2, gicv3::GicV3, kernel_map::KernelMapError};
 use core::sync::atomic::{AtomicU32, Ordering};
 use spin::Once;
 
@@ -66,16 +66,21 @@ pub struct Interrupt {
 }
 
 /// Prepares the controller and, as [`prepare_core`] does, the first core's part of it.
-pub fn prepare(description: Description) {
-    let controller = CONTROLLER.call_once(|| match description {
-        Description::V2 { distributor, cpu_interface } => Controller::V2(GicV2::new(distributor, cpu_interface)),
-        Description::V3 { distributor, redistributors } => Controller::V3(GicV3::new(distributor, redistributors)),
-    });
+///
+/// # Errors
+///
+/// Its registers cannot be mapped where the device tree says that they are.
+pub fn prepare(description: Description) -> Result<(), KernelMapError> {
+    let controller = CONTROLLER.try_call_once(|| match description {
+        Description::V2 { distributor, cpu_interface } => GicV2::new(distributor, cpu_interface).map(Controller::V2),
+        Description::V3 { distributor, redistributors } => GicV3::new(distributor, redistributors).map(Controller::V3),
+    })?;
     match controller {
         Controller::V2(gic) => gic.prepare_distributor(),
         Controller::V3(gic) => gic.prepare_distributor(),
     }
     prepare_core();
+    Ok(())
 }
 
 /// Prepares this core's part: timer and wake-up enabled.

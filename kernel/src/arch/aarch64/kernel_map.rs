@@ -1,50 +1,19 @@
-//! The kernel's own translation tables: what is added to the root that `boot/` made.
+//! The kernel's own translation tables: the root that `boot/` made, where tables come from, and windows for devices.
 //!
-//! Only entries that are invalid get a value, and a value never changes: no break-before-make, no
-//! TLB invalidation. Done by the first core before the others run.
+//! What is mapped in which leaves is the business of `graft_paging::KernelMap`. Done by the first core before the others run.
 
-use super::memory::{self, PAGE};
+use super::{
+    memory::{self, PAGE},
+    tlb,
+};
 use crate::arch::PhysRange;
-use aarch64_cpu::asm::barrier;
-use core::{cell::UnsafeCell, mem};
-use graft_boot::IMAGE_BASE;
+use core::{cell::UnsafeCell, mem, sync::atomic::AtomicU64, sync::atomic::Ordering::Relaxed};
+use graft_boot::{IMAGE_BASE, STACKS_BASE};
+use graft_paging::{AArch64, ENTRIES, Frame, KernelMemory, Level, OutOfMemory};
+pub use graft_paging::{KernelMapError, Mapping};
 use spin::Mutex;
 
-/// What may be done with a kernel mapping. Never executable: only the image's text is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Mapping {
-    /// Ordinary memory.
-    ReadWrite,
-    /// Ordinary memory that nobody stores to.
-    ReadOnly,
-    /// Device registers: Device-nGnRE.
-    Device,
-}
-
-impl Mapping {
-    /// Descriptor bits of a block; a page has bit 1 set as well.
-    const fn attributes(self) -> u64 {
-        const VALID: u64 = 1;
-        const DEVICE: u64 = 1 << 2; // AttrIndx, see `graft_boot::MEMORY_ATTRIBUTES`
-        const READ_ONLY: u64 = 1 << 7; // AP[2]
-        const INNER_SHAREABLE: u64 = 3 << 8;
-        const ACCESSED: u64 = 1 << 10;
-        const NEVER_EXECUTE: u64 = 1 << 53 | 1 << 54; // PXN, UXN
-        let common = VALID | ACCESSED | NEVER_EXECUTE;
-        match self {
-            Mapping::ReadWrite => common | INNER_SHAREABLE,
-            Mapping::ReadOnly => common | INNER_SHAREABLE | READ_ONLY,
-            Mapping::Device => common | DEVICE,
-        }
-    }
-}
-
-const VALID: u64 = 0b01;
-const TABLE: u64 = 0b11;
-const TABLE_OR_PAGE: u64 = 0b10;
-const ADDRESS: u64 = 0x0000_FFFF_FFFF_F000;
-const ENTRIES: usize = 512;
-const BLOCK: u64 = 2 << 20;
+const BLOCK: u64 = Level::LAST.above().span();
 
 /// Tables that exist before any RAM is known: windows for the device tree, the first devices and the
 /// first piece of RAM.
@@ -64,17 +33,17 @@ unsafe extern "C" {
 
 /// Adds to the kernel's half of the address space.
 pub struct KernelMap {
-    early_used: usize,
-    /// RAM for more tables, already in the direct map.
-    spare: PhysRange,
+    map: graft_paging::KernelMap<AArch64, Tables>,
     next_device: u64,
 }
 
-const NONE: PhysRange = PhysRange { start: 0, end: 0 };
-
 /// The one instance.
-pub static MAP: Mutex<KernelMap> =
-    Mutex::new(KernelMap { early_used: 0, spare: NONE, next_device: memory::DEVICES_BASE });
+pub static MAP: Mutex<KernelMap> = Mutex::new(KernelMap {
+    map: graft_paging::KernelMap::new(Tables { early_used: 0, spare: NONE }),
+    next_device: memory::DEVICES_BASE,
+});
+
+const NONE: PhysRange = PhysRange { start: 0, end: 0 };
 
 /// Takes the lock away from whoever holds it, for a panic.
 ///
@@ -87,122 +56,113 @@ pub unsafe fn seize() {
 }
 
 impl KernelMap {
-    /// Maps `bytes` of physical memory at `address`. All three are multiples of the page size. What is
-    /// mapped in the same way already stays.
+    /// Maps `bytes` of physical memory at `address`. All three are multiples of the page size.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// Something else is mapped there, or no memory is left for tables: the caller saw to both.
-    pub fn map(&mut self, address: u64, physical: u64, bytes: u64, mapping: Mapping) {
-        assert_eq!((address | physical | bytes) % PAGE, 0, "kernel mapping is not a number of pages");
-        let mut done = 0;
-        while done < bytes {
-            done += self.map_one(address + done, physical + done, bytes - done, mapping);
-        }
-        // The walks of this core, and of those that start later, see the new descriptors.
-        barrier::dsb(barrier::ISHST);
-        barrier::isb(barrier::SY);
+    /// [`KernelMapError`]; nothing is mapped then that was not before.
+    pub fn map(&mut self, address: u64, physical: u64, bytes: u64, mapping: Mapping) -> Result<(), KernelMapError> {
+        self.map.map(address, physical, bytes, mapping)
     }
 
     /// Whether something is mapped at `address`.
-    pub fn is_mapped(&mut self, address: u64) -> bool {
-        let mut table = &raw const KERNEL_ROOT as *mut u64;
-        for level in 1..=3 {
-            // SAFETY: `table` is a table of the kernel's, the lock on `MAP` is held.
-            let entry = unsafe { table.add(index(address, level)).read_volatile() };
-            if entry & VALID == 0 {
-                return false;
-            }
-            if level == 3 || entry & TABLE_OR_PAGE == 0 {
-                return true;
-            }
-            table = table_at(entry & ADDRESS);
-        }
-        false
+    pub fn is_mapped(&self, address: u64) -> bool {
+        self.map.translate(address).is_some()
     }
 
     /// Gives RAM, already in the direct map, for tables.
     pub fn supply(&mut self, spare: PhysRange) {
-        self.spare = spare;
+        self.map.memory_mut().spare = spare;
     }
 
     /// Takes back what is left of it.
     pub fn reclaim(&mut self) -> PhysRange {
-        mem::replace(&mut self.spare, NONE)
+        mem::replace(&mut self.map.memory_mut().spare, NONE)
     }
 
     /// Maps the pages that hold device registers; returns where the first register is.
-    pub fn map_device(&mut self, physical: u64, bytes: u64) -> u64 {
+    ///
+    /// # Errors
+    ///
+    /// [`KernelMapError`]: the processor has no such address, or there is no room for so many registers.
+    pub fn map_device(&mut self, physical: u64, bytes: u64) -> Result<u64, KernelMapError> {
         let first = physical & !(PAGE - 1);
-        let end = (physical + bytes).next_multiple_of(PAGE);
-        let window = if end - first < BLOCK {
+        let end = physical.checked_add(bytes).and_then(|end| end.checked_next_multiple_of(PAGE));
+        let length = end.ok_or(KernelMapError::NoPhysical(physical))? - first;
+        let window = if length < BLOCK {
             self.next_device
         } else {
             // Congruent to the physical address, so that most of it is mapped in blocks of 2 MiB.
             self.next_device.next_multiple_of(BLOCK) + first % BLOCK
         };
-        self.map(window, first, end - first, Mapping::Device);
         // One page stays free between devices: a wrong offset faults.
-        self.next_device = window + (end - first) + PAGE;
-        window + (physical - first)
+        let next = length.checked_add(PAGE).and_then(|length| window.checked_add(length));
+        let next = next.filter(|&next| next <= STACKS_BASE).ok_or(KernelMapError::OutOfRange(window))?;
+        self.map(window, first, length, Mapping::Device)?;
+        self.next_device = next;
+        Ok(window + (physical - first))
+    }
+}
+
+/// Where tables come from: the image at first, then RAM.
+struct Tables {
+    early_used: usize,
+    /// RAM for more tables, already in the direct map.
+    spare: PhysRange,
+}
+
+// SAFETY: `boot/` has put the root into TTBR1_EL1 and says in TCR_EL1 (T1SZ) that the walk begins at level 1, and never looks at it
+// again; the early tables are zero and handed out once, and so is the spare RAM, page by page. All of this is ordinary cached
+// memory, as TCR_EL1 says of walks, and accessed through atomics. Blocks of 1 GiB and 2 MiB are every processor's.
+unsafe impl KernelMemory for Tables {
+    fn root(&self) -> (Frame, Level) {
+        let root = memory::image_to_physical(&raw const KERNEL_ROOT as u64);
+        (Frame::containing(root), Level::ROOT.below())
     }
 
-    /// Maps the largest block or page that fits at `address`; returns its size.
-    fn map_one(&mut self, address: u64, physical: u64, left: u64, mapping: Mapping) -> u64 {
-        let mut table = &raw const KERNEL_ROOT as *mut u64;
-        for level in 1..=3 {
-            let size = PAGE << (9 * (3 - level));
-            // SAFETY: `table` is a table of the kernel's, and the index is below 512.
-            let slot = unsafe { table.add(index(address, level)) };
-            // SAFETY: the lock on `MAP` is held; other than by walks nobody else reads it.
-            let entry = unsafe { slot.read_volatile() };
-            let fits = left >= size && (address | physical).is_multiple_of(size);
-            if fits && (entry & VALID == 0 || level == 3 || entry & TABLE_OR_PAGE == 0) {
-                let page = if level == 3 { TABLE_OR_PAGE } else { 0 };
-                let leaf = physical | mapping.attributes() | page;
-                assert!(entry == 0 || entry == leaf, "kernel address {address:#x} is mapped already");
-                // SAFETY: the entry was invalid or has this value.
-                unsafe { slot.write_volatile(leaf) };
-                return size;
-            }
-            if entry & VALID == 0 {
-                let next = self.new_table();
-                // SAFETY: the entry was invalid; the new table is all invalid.
-                unsafe { slot.write_volatile(next | TABLE) };
-                table = table_at(next);
-            } else {
-                assert!(entry & TABLE_OR_PAGE != 0, "kernel address {address:#x} is mapped already");
-                table = table_at(entry & ADDRESS);
-            }
-        }
-        unreachable!("a page fits at level 3")
+    fn reserve(&mut self, tables: u64) -> Result<(), OutOfMemory> {
+        let left = (EARLY_TABLES - self.early_used) as u64 + self.spare.size() / PAGE;
+        if tables <= left { Ok(()) } else { Err(OutOfMemory) }
     }
 
-    /// The physical address of a table whose entries are all invalid, before any walk can find it.
-    fn new_table(&mut self) -> u64 {
+    fn allocate(&mut self) -> Frame {
         if self.early_used < EARLY_TABLES {
             let table = EARLY.0.get() as u64 + self.early_used as u64 * PAGE;
             self.early_used += 1;
-            return memory::image_to_physical(table);
+            return Frame::containing(memory::image_to_physical(table));
         }
-        assert!(self.spare.size() > 0, "no memory for kernel tables");
+        assert!(self.spare.size() > 0, "more tables than were reserved");
         let table = self.spare.start;
         self.spare.start += PAGE;
         // SAFETY: the page was given for this purpose and is in the direct map.
         unsafe { memory::zero_page(memory::direct(table)) };
-        // The zeroes are visible before the descriptor that leads to them.
-        barrier::dmb(barrier::ISHST);
-        table
+        Frame::containing(table)
+    }
+
+    unsafe fn load(&self, table: Frame, index: usize) -> u64 {
+        // SAFETY: a word of one of the kernel's tables, which are there for good and accessed by atomics only.
+        unsafe { AtomicU64::from_ptr(table_at(table).add(index)) }.load(Relaxed)
+    }
+
+    unsafe fn store(&mut self, table: Frame, index: usize, raw: u64) {
+        // SAFETY: as above.
+        unsafe { AtomicU64::from_ptr(table_at(table).add(index)) }.store(raw, Relaxed);
+    }
+
+    /// The walks of this core, and of those that start later, see the new descriptors.
+    fn publish(&self) {
+        tlb::publish();
+    }
+
+    /// All of them, because the kernel keeps what it maps: taking something away is rare, and may be slow.
+    fn invalidate(&self, _address: u64, _bytes: u64) {
+        tlb::invalidate_all();
     }
 }
 
-const fn index(address: u64, level: u32) -> usize {
-    (address >> (12 + 9 * (3 - level))) as usize % ENTRIES
-}
-
-/// Where the kernel sees the table at this physical address: in its image or in the direct map.
-fn table_at(physical: u64) -> *mut u64 {
-    let image = memory::image();
+/// Where the kernel sees a table: in its image or in the direct map.
+fn table_at(table: Frame) -> *mut u64 {
+    let (physical, image) = (table.address(), memory::image());
     if (image.start..image.end).contains(&physical) {
         (physical - image.start + IMAGE_BASE) as *mut u64
     } else {

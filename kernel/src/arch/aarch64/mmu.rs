@@ -6,9 +6,6 @@ use aarch64_cpu::{
     registers::{ID_AA64MMFR0_EL1, Readable, TTBR0_EL1, Writeable},
 };
 
-// What `boot/` writes to MAIR_EL1 is what the tree's descriptors are made for.
-const _: () = assert!(graft_boot::MEMORY_ATTRIBUTES == graft_paging::AArch64::MAIR);
-
 unsafe extern "C" {
     static EMPTY_ROOT: u8;
 }

@@ -35,7 +35,7 @@ fn connect_console() {
     const INPUT: u32 = 0b000;
     const ALT0: u32 = 0b100;
     const PULL_UP: u32 = 0b01;
-    let registers = MAP.lock().map_device(GPIO, GPIO_BYTES);
+    let Ok(registers) = MAP.lock().map_device(GPIO, GPIO_BYTES) else { return };
     let modify = |register: u64, clear: u32, set: u32| {
         let pointer = (registers + register) as *mut u32;
         // SAFETY: a device mapping of the GPIO block, which nothing else uses.
@@ -50,7 +50,7 @@ fn connect_console() {
 fn say_elsewhere(line: fmt::Arguments) {
     const ENABLES: u64 = 0x04;
     const MINI_UART: u32 = 1;
-    let registers = MAP.lock().map_device(AUXILIARIES, AUXILIARIES_BYTES);
+    let Ok(registers) = MAP.lock().map_device(AUXILIARIES, AUXILIARIES_BYTES) else { return };
     // SAFETY: the page is mapped, and reading which auxiliaries are on does no harm.
     let enables = unsafe { probe((registers + ENABLES) as *const u32) };
     if enables.is_some_and(|enables| enables & MINI_UART != 0) {
