@@ -6,7 +6,7 @@
 use super::blob::{Broken, check};
 use crate::{
     arch::{
-        StartMethod,
+        Format, StartMethod,
         interrupts::Description,
         kernel_map::{MAP, Mapping},
         memory::{self, DEVICE_TREE_BASE, DIRECT_LIMIT, PAGE},
@@ -20,6 +20,7 @@ use dtoolkit::{
     fdt::{Fdt, FdtNode},
     standard::NodeStandard,
 };
+use graft_paging::Format as _;
 
 /// Largest blob that is read, as in the arm64 boot protocol.
 const LARGEST: u64 = 2 << 20;
@@ -244,8 +245,8 @@ fn find(node: FdtNode<'static>, bus: Bus, compatible: &[&str], depth: u32) -> Op
     None
 }
 
-/// Beyond what descriptors of 48 bits can name there is no device.
-const ADDRESS_LIMIT: u64 = 1 << 48;
+/// Beyond what descriptors can name there is no device.
+const ADDRESS_LIMIT: u64 = 1 << Format::PHYSICAL_BITS;
 /// No device that the kernel uses has more registers than the redistributors of a GICv3, in bytes.
 const LARGEST_BLOCK: u64 = 64 << 20;
 

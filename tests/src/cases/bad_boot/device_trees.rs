@@ -51,6 +51,15 @@ pub(super) fn cases(build: &Build) -> Vec<Case> {
     ));
     cases.push(spoiled(
         build,
+        "a tree with registers beyond the last physical address",
+        |path| {
+            let registers = ["ffff", "fffff000", "0", "10000", "0", "8010000", "0", "10000"];
+            edit(path, &["-t", "x"], &[&["/intc@8000000", "reg"][..], &registers[..]].concat())
+        },
+        "interrupt controller cannot be mapped",
+    ));
+    cases.push(spoiled(
+        build,
         "a tree of an unknown board",
         |path| edit(path, &["-t", "s"], &["/", "compatible", "acme,rocket"]),
         "unknown board",
