@@ -9,8 +9,8 @@ use crate::gate::Frames;
 use crate::memory::Counts;
 use crate::sync::AtomicU32;
 use crate::{
-    AddressSpace, Entry, Format, Frame, Inherit, Kind, Level, Memory, Page, Permissions, Purpose, Reservation, Table,
-    TableCounts, VirtAddr, commit, gate,
+    AddressSpace, Entry, Format, Frame, Inherit, KernelEntry, Kind, Leaf, Level, Mapping, Memory, Page, Permissions,
+    Purpose, Reservation, Table, TableCounts, VirtAddr, commit, gate,
 };
 
 fn level(number: u8) -> Level {
@@ -39,6 +39,15 @@ fn kind(number: u8) -> Kind {
         3 => Kind::Zero,
         4 => Kind::Foreign,
         _ => Kind::Device,
+    }
+}
+
+fn mapping(number: u8) -> Mapping {
+    match number & 3 {
+        0 => Mapping::ReadOnly,
+        1 => Mapping::ReadWrite,
+        2 => Mapping::ReadExecute,
+        _ => Mapping::Device,
     }
 }
 
@@ -240,6 +249,38 @@ macro_rules! format {
             #[inline(never)]
             pub extern "C" fn both(a: u64, b: u64) -> u64 {
                 F::both(a, b)
+            }
+            #[inline(never)]
+            pub extern "C" fn encode_kernel_table(frame: u64, at: u8) -> u64 {
+                F::encode_kernel(KernelEntry::Table(Frame(frame)), level(at))
+            }
+            #[inline(never)]
+            pub extern "C" fn encode_kernel_leaf(frame: u64, as_what: u8, at: u8) -> u64 {
+                let leaf = Leaf { frame: Frame(frame), mapping: mapping(as_what) };
+                F::encode_kernel(KernelEntry::Leaf(leaf), level(at))
+            }
+            #[inline(never)]
+            pub extern "C" fn decode_kernel_variant(raw: u64, at: u8) -> u8 {
+                match F::decode_kernel(raw, level(at)) {
+                    KernelEntry::Empty => 0,
+                    KernelEntry::Table(_) => 1,
+                    KernelEntry::Leaf(_) => 2,
+                }
+            }
+            #[inline(never)]
+            pub extern "C" fn decode_kernel_frame(raw: u64, at: u8) -> u64 {
+                match F::decode_kernel(raw, level(at)) {
+                    KernelEntry::Empty => 0,
+                    KernelEntry::Table(frame) => frame.0,
+                    KernelEntry::Leaf(leaf) => leaf.frame.0,
+                }
+            }
+            #[inline(never)]
+            pub extern "C" fn decode_kernel_mapping(raw: u64, at: u8) -> u8 {
+                match F::decode_kernel(raw, level(at)) {
+                    KernelEntry::Empty | KernelEntry::Table(_) => 255,
+                    KernelEntry::Leaf(leaf) => leaf.mapping as u8,
+                }
             }
             /// Where a walk through these four descriptors ends, as the tree sees it: 0 nowhere, 1 in a page, 2 in a page that a store reaches
             /// without a fault.

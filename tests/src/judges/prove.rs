@@ -12,7 +12,7 @@
 
 mod translate;
 
-use graft_paging::{AArch64, Entry, Format, Level, X86_64};
+use graft_paging::{AArch64, Entry, Format, KernelEntry, Level, X86_64};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -277,6 +277,14 @@ fn format_samples<F: Format>(name: &str, raw: u64, equations: &mut Vec<String>) 
         };
         equal("decode_variant", byte(variant));
         equal("decode_writable", writable.to_string());
+        let (variant, frame, mapping) = match F::decode_kernel(raw, level) {
+            KernelEntry::Empty => (0, 0, 255),
+            KernelEntry::Table(frame) => (1, frame.0, 255),
+            KernelEntry::Leaf(leaf) => (2, leaf.frame.0, leaf.mapping as u8),
+        };
+        equal("decode_kernel_variant", byte(variant));
+        equal("decode_kernel_frame", word(frame));
+        equal("decode_kernel_mapping", byte(mapping));
         equal("write_protect", word(F::write_protect(raw, level)));
         equal("write_enable", word(F::write_enable(raw, level)));
         match entry {

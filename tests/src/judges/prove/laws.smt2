@@ -131,6 +131,43 @@
 (assert (distinct (F.walk d0 d1 d2 d3) #x00))
 (check-sat) (pop)
 
+; The kernel's own map, whose leaves are pages and blocks.
+
+(push) (echo "a leaf of the kernel's is what was asked for, for the processor and for the map, and nothing for the user")
+(declare-const frame Word) (declare-const mapping Byte) (declare-const at Byte)
+(define-fun raw () Word (F.encode_kernel_leaf frame mapping at))
+(define-fun address () Word (bvshl frame #x000000000000000c))
+(assert (and (level at) (distinct at #x00) (bvult mapping #x04) (= (F.k-address address at) address) (bvult frame #x0010000000000000)))
+(check-sat)
+(assert (not (and (F.k-leaf raw at) (F.k-ours raw at) (= (F.k-address raw at) address) (= (bvand raw F.output-bits) (F.k-address raw at))
+  (= (F.k-stores raw) (or (= mapping #x01) (= mapping #x03))) (= (F.k-fetches raw) (= mapping #x02)) (= (F.k-device raw) (= mapping #x03))
+  (F.is_present raw) (= (F.decode_kernel_variant raw at) #x02) (= (F.decode_kernel_frame raw at) frame)
+  (= (F.decode_kernel_mapping raw at) mapping))))
+(check-sat) (pop)
+
+(push) (echo "a table of the kernel's leads where it says, and takes nothing away")
+(declare-const frame Word) (declare-const at Byte)
+(define-fun raw () Word (F.encode_kernel_table frame at))
+(define-fun address () Word (bvshl frame #x000000000000000c))
+(assert (and (bvult at #x03) (= (bvand address F.output-bits) address) (bvult frame #x0010000000000000)))
+(check-sat)
+(assert (not (and (F.k-table raw at) (F.k-open raw) (F.is_present raw) (= (F.decode_kernel_variant raw at) #x01) (= (F.decode_kernel_frame raw at) frame))))
+(check-sat) (pop)
+
+(push) (echo "the map takes a descriptor of the kernel's for what the processor takes it for")
+(declare-const raw Word) (declare-const at Byte)
+(define-fun variant () Byte (F.decode_kernel_variant raw at))
+(define-fun frame () Word (bvshl (F.decode_kernel_frame raw at) #x000000000000000c))
+(assert (level at))
+(check-sat)
+(assert (not (and (bvult variant #x03) (bvult (F.decode_kernel_frame raw at) #x0010000000000000)
+  (= (F.k-leaf raw at) (= variant #x02)) (= (F.k-table raw at) (= variant #x01))
+  (=> (= variant #x00) (= frame #x0000000000000000)) (=> (= variant #x01) (= frame (bvand raw F.output-bits)))
+  (=> (= variant #x02) (= frame (F.k-address raw at)))
+  (= (F.decode_kernel_mapping raw at)
+    (ite (distinct variant #x02) #xff (ite (F.k-device raw) #x03 (ite (F.k-fetches raw) #x02 (ite (F.k-stores raw) #x01 #x00))))))))
+(check-sat) (pop)
+
 ; The charge: every frame counts for (references - 1) x (1 + tables below + private pages below); kernel/paging/src/commit.rs.
 ; Counts are of 32 bits: the premise says that none overflows.
 
