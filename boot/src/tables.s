@@ -3,8 +3,8 @@
 //   TTBR1  root ─[510]─► level 2 ─[0,1]─► level 3, two tables in a row: the image, page by page
 //   TTBR0  level 0 ─► level 1 ─► level 2 ─► level 3 ─► one page: the code that turns the MMU on
 //
-// In assembly, because it runs where the image was loaded and not where compiled code is linked to run. The descriptors' bits
-// are the format's, from graft-paging.
+// In assembly, because it runs where the image was loaded and not where compiled code is linked to run. The
+// descriptors' bits are the format's, from graft-paging.
 //
 // The kernel goes on with the same TTBR1 root (kernel_map.rs): what it maps later goes into entries that are still
 // invalid, so no valid descriptor of the kernel's ever changes and there is nothing to break before

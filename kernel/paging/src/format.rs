@@ -22,8 +22,8 @@ use crate::{Entry, Frame, Inherit, KernelEntry, Kind, Level, Permissions, Reserv
 /// - bits that neither the processor nor this trait gives a meaning survive `write_protect`,
 ///   `write_enable`, `retire` and `restore`.
 ///
-/// And for every entry `e` of the kernel's that can stand at level `l`: `decode_kernel(encode_kernel(e, l), l) == e`, and
-/// `encode_kernel(KernelEntry::Empty, l) == 0`.
+/// And for every entry `e` of the kernel's that can stand at level `l`: `decode_kernel(encode_kernel(e, l), l) == e`,
+/// and `encode_kernel(KernelEntry::Empty, l) == 0`.
 pub trait Format: 'static {
     /// The architecture's name.
     const NAME: &'static str;
@@ -36,11 +36,11 @@ pub trait Format: 'static {
     /// what they lead to; see [`set_kernel_entry`](crate::AddressSpace::set_kernel_entry).
     const USER_ENTRIES: usize;
 
-    /// The highest level whose entries can be leaves. Those above [`Level::LAST`] are blocks (Arm), or large pages (Intel).
+    /// The highest level whose entries can be leaves. Leaves above [`Level::LAST`] are blocks (Arm), large pages (Intel).
     const LARGEST_LEAF: Level;
 
-    /// So many adjacent leaves of one level, whose first is at a multiple of their common size in virtual and in physical
-    /// addresses, can be kept in a TLB as one entry if each of them says so (Arm: the contiguous bit). 1 where there is no such bit.
+    /// A TLB can keep so many adjacent leaves of one level as one entry, if each of them says so (Arm: the contiguous
+    /// bit) and the first is at a multiple of their common size, virtually and physically. 1 where there is no such bit.
     const CONTIGUOUS: usize;
 
     /// Bits of a physical address that descriptors have room for.
@@ -87,8 +87,9 @@ pub trait Format: 'static {
     /// What a retired descriptor was.
     fn restore(raw: u64) -> u64;
 
-    /// The raw descriptor for an entry of a table of this level in the kernel's own map: out of reach for user mode, the same in
-    /// every address space, and never writable and executable at once. The frame of a leaf is a multiple of its size.
+    /// The raw descriptor for an entry of a table of this level in the kernel's own map: out of reach for user mode, the
+    /// same in every address space, and never writable and executable at once. The frame of a leaf is a multiple of its
+    /// size.
     fn encode_kernel(entry: KernelEntry, level: Level) -> u64;
 
     /// What a raw descriptor in a table of this level of the kernel's own map means.

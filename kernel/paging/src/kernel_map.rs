@@ -7,10 +7,10 @@
 //!               not a multiple of 2 MiB                          and at least 2 MiB are left
 //! ```
 //!
-//! Nothing here is shared, counted or copied, so it has none of the tree's machinery: an entry is empty, leads to a table or is
-//! a leaf, and goes from empty to one of the others and, for a leaf, back. A present descriptor never changes into
-//! another one, so there is nothing to break before making (Arm ARM, "Using break-before-make when updating translation table
-//! entries"). Tables stay for as long as the map.
+//! Nothing here is shared, counted or copied, so it has none of the tree's machinery: an entry is empty, leads to a
+//! table or is a leaf, and goes from empty to one of the others and, for a leaf, back. A present descriptor never
+//! changes into another one, so there is nothing to break before making (Arm ARM, "Using break-before-make when
+//! updating translation table entries"). Tables stay for as long as the map.
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -65,7 +65,8 @@ pub struct KernelTranslation {
     pub level: Level,
 }
 
-/// Why an operation on a kernel's map was refused. Nothing has changed then. Addresses are the first that are concerned.
+/// Why an operation on a kernel's map was refused. Nothing has changed then. Addresses are the first that are
+/// concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KernelMapError {
@@ -125,12 +126,12 @@ impl core::error::Error for KernelMapError {}
 /// - [`invalidate`](KernelMemory::invalidate) leaves nothing of the range in any TLB.
 #[expect(unsafe_code, reason = "implementing it is a promise")]
 pub unsafe trait KernelMemory {
-    /// The table at which a walk of kernel addresses begins, and its level: level 0, or a lower one where the half that a
-    /// root of its own serves is smaller (Arm: `TCR_EL1.T1SZ`; 25 means that it begins at level 1).
+    /// The table at which a walk of kernel addresses begins, and its level: level 0, or a lower one where the half
+    /// that a root of its own serves is smaller (Arm: `TCR_EL1.T1SZ`; 25 means that it begins at level 1).
     fn root(&self) -> (Frame, Level);
 
-    /// The highest level with leaves, as far as the format has them there. Level 1, for blocks of 1 GiB, if it is not given
-    /// (x86_64: `CPUID.80000001H:EDX.Page1GB`).
+    /// The highest level with leaves, as far as the format has them there. Level 1, for blocks of 1 GiB, if it is not
+    /// given (x86_64: `CPUID.80000001H:EDX.Page1GB`).
     fn largest_leaf(&self) -> Level {
         Level::ROOT.below()
     }
@@ -159,9 +160,9 @@ pub unsafe trait KernelMemory {
     /// Makes stores into tables visible to every hardware walker (Arm: `DSB ISHST`, `ISB`).
     fn publish(&self);
 
-    /// Ends the use of whatever any core has cached of a range of kernel addresses, leaves of any level. Earlier stores
-    /// are visible to walkers first (Arm: `DSB ISHST`, `TLBI VAAE1IS`, `DSB ISH`, `ISB`; x86_64: `INVLPG`, which reaches
-    /// global pages, on every core).
+    /// Ends the use of whatever any core has cached of a range of kernel addresses, leaves of any level. Earlier
+    /// stores are visible to walkers first (Arm: `DSB ISHST`, `TLBI VAAE1IS`, `DSB ISH`, `ISB`; x86_64: `INVLPG`,
+    /// which reaches global pages, on every core).
     fn invalidate(&self, address: u64, bytes: u64);
 }
 
@@ -241,8 +242,8 @@ impl<F: Format, M: KernelMemory> KernelMap<F, M> {
     /// Takes mappings away, leaves as whole ones. Their tables stay: what is mapped there next needs none.
     ///
     /// # Errors
-    /// [`KernelMapError::NotMapped`] at the first hole, [`KernelMapError::PartOfBlock`] where only a part of a block is in the
-    /// range; nothing has changed then.
+    /// [`KernelMapError::NotMapped`] at the first hole, [`KernelMapError::PartOfBlock`] where only a part of a block is
+    /// in the range; nothing has changed then.
     ///
     /// # Safety
     /// Nothing uses these addresses.
@@ -277,8 +278,8 @@ impl<F: Format, M: KernelMemory> KernelMap<F, M> {
         }
     }
 
-    /// Sees to it that the root's entries for a range lead somewhere, so that no later mapping there changes the root. For
-    /// [roots that have been linked](Self::link_into): what is mapped later appears in each of them.
+    /// Sees to it that the root's entries for a range lead somewhere, so that no later mapping there changes the root.
+    /// For [roots that have been linked](Self::link_into): what is mapped later appears in each of them.
     ///
     /// # Errors
     /// [`KernelMapError`]; no table has been made then.
@@ -299,8 +300,8 @@ impl<F: Format, M: KernelMemory> KernelMap<F, M> {
         Ok(())
     }
 
-    /// Puts the kernel's half into the root of a space, where one root serves both halves; where the kernel has a root of its
-    /// own there is nothing to do. Walkers see it once [`Tlb::publish`](crate::Tlb::publish) has returned.
+    /// Puts the kernel's half into the root of a space, where one root serves both halves; where the kernel has a root
+    /// of its own there is nothing to do. Walkers see it once [`Tlb::publish`](crate::Tlb::publish) has returned.
     ///
     /// # Safety
     /// The map's tables are there for as long as the space.
@@ -338,7 +339,8 @@ impl<F: Format, M: KernelMemory> KernelMap<F, M> {
         allowed && part.is_whole(level) && part.physical.is_multiple_of(level.span())
     }
 
-    /// How many tables it takes to map `part`, if nothing is mapped there. `table` is `None` where there is no table yet.
+    /// How many tables it takes to map `part`, if nothing is mapped there. `table` is `None` where there is no table
+    /// yet.
     fn plan(&self, table: Option<Frame>, level: Level, part: Part) -> Result<u64, KernelMapError> {
         let mut tables = 0;
         for (index, slot) in part.slots(level) {
@@ -399,8 +401,8 @@ impl<F: Format, M: KernelMemory> KernelMap<F, M> {
 
     #[expect(unsafe_code, reason = "of a table of the map's own")]
     fn load(&self, table: Frame, level: Level, index: usize) -> KernelEntry {
-        // SAFETY: the root, or a table that a descriptor of the map leads to: `fill` and `prepare` alone make those, of frames
-        // that were allocated. The index is an entry's.
+        // SAFETY: the root, or a table that a descriptor of the map leads to: `fill` and `prepare` alone make those,
+        // of frames that were allocated. The index is an entry's.
         F::decode_kernel(unsafe { self.memory.load(table, index) }, level)
     }
 

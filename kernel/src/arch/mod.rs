@@ -31,7 +31,7 @@
 //! | `power::exit` | ends the machine with a code |
 //!
 //! For boards alone: `prepare_first_core`, `run_on_own_stack`, `start_core` and its neighbours bring the cores here;
-//! `kernel_map` maps RAM and devices for the kernel, `memory::probe` reads a word that may not be there; `FaultFrame`,
+//! `kernel_map` maps RAM and devices for the kernel (its tables are `graft_paging::KernelMap`'s), `memory::probe` reads a word that may not be there; `FaultFrame`,
 //! `frame_pointer`, `backtrace` and `symbol` are for a report of the kernel's own fault, `stop_others` and `stop` for what follows it,
 //! `write_to_debugger` for when there is no console.
 

@@ -4,7 +4,7 @@
 //!        63  62 61  60    59  58..55  54   53      47..12     11 10 9..8 7..6 5 4..2  1 0
 //! table   .  APTable UXN  PXN ignored  .    .   next table     .  .   .    .  .   .   1 1
 //! page    .   .  .   .     .  software UXN PXN    output       nG AF  SH   AP NS Attr 1 1
-//! block   .   .  .   .     .     .     UXN PXN    output       nG AF  SH   AP NS Attr 0 1     levels 1 and 2, the kernel's only
+//! block   .   .  .   .     .     .     UXN PXN    output       nG AF  SH   AP NS Attr 0 1   the kernel's, levels 1, 2
 //! invalid  reservation or retired descriptor: every bit but 0 is ours                  . 0
 //! ```
 //!
@@ -52,8 +52,7 @@ impl AArch64 {
     /// attribute 1 Device-nGnRE (0x04).
     pub const MAIR: u64 = 0x04ff;
 
-    /// [`encode_kernel`](Format::encode_kernel) where a constant is wanted: for the tables of a boot path, which is written in
-    /// assembly.
+    /// [`encode_kernel`](Format::encode_kernel) as a constant: for a boot path that makes its tables in assembly.
     #[inline(always)]
     pub const fn kernel_descriptor(entry: KernelEntry, level: Level) -> u64 {
         let Leaf { frame, mapping } = match entry {
@@ -68,7 +67,7 @@ impl AArch64 {
             Mapping::ReadExecute => AP_READ_ONLY | ATTRIBUTE_NORMAL,
             Mapping::Device => PRIVILEGED_EXECUTE_NEVER | ATTRIBUTE_DEVICE,
         };
-        // The access flag needs hardware's help or a fault, and `nG` clear means that the entry is of every address space.
+        // `nG` is clear: the entry is of every address space.
         frame.address() | mapping | EXECUTE_NEVER | INNER_SHAREABLE | ACCESS_FLAG | page | VALID
     }
 }

@@ -1,4 +1,4 @@
-//! Memory as the crate uses it. All the unsafe code that there is.
+//! Memory as the tree uses it. All the unsafe code that there is, but for the kernel's own map.
 //!
 //! The operations of [`Memory`] on frames are unsafe, because a frame's number does not say what the frame is. In the crate other things do:
 //!

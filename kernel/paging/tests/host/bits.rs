@@ -102,8 +102,8 @@ fn kernel_leaves<F: Format>(common: &[u32], sizes: [&[u32]; 3], mappings: [&[u32
     assert_eq!(F::decode_kernel(bits(common) + bits(sizes[0]), Level::ROOT), KernelEntry::Empty, "a leaf of 512 GiB");
 }
 
-/// Arm ARM, "VMSAv8-64 block and page descriptor formats": bit 1 tells a page, at level 3, from a block. AP 7:6 is 0b00 for
-/// reading and writing at EL1 alone, 0b10 for reading; PXN 53, UXN 54; nG 11 is clear.
+/// Arm ARM, "VMSAv8-64 block and page descriptor formats": bit 1 tells a page, at level 3, from a block. AP 7:6 is 0b00
+/// for reading and writing at EL1 alone, 0b10 for reading; PXN 53, UXN 54; nG 11 is clear.
 #[test]
 fn aarch64_leaves_of_the_kernel_have_the_manuals_bits() {
     kernel_leaves::<AArch64>(&[0, 8, 9, 10, 54], [&[], &[], &[1]], [&[7, 53], &[53], &[7], &[53, 2]]);

@@ -193,8 +193,8 @@ unsafe impl KernelMemory for Kernel {
     fn invalidate(&self, _address: u64, _bytes: u64) {}
 }
 
-/// Where one root serves both, what the kernel maps later is in the root of every space that was linked; a child is linked as any
-/// other space is, and a space that ends takes nothing of the kernel's with it.
+/// Where one root serves both, what the kernel maps later is in the root of every space that was linked; a child is
+/// linked as any other space is, and a space that ends takes nothing of the kernel's with it.
 #[test]
 fn what_the_kernel_maps_later_is_in_every_root() {
     const WINDOW: u64 = 0xffff_ff00_0000_0000;

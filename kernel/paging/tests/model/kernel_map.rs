@@ -199,8 +199,8 @@ impl<F: Architecture> World<F> {
         Some(KernelLeaf { output: found.output + address % PAGE, ..found })
     }
 
-    /// Everything that is mapped is in the oracle and the other way round; and at these addresses the processor, the crate's
-    /// own walk and the oracle say the same.
+    /// Everything that is mapped is in the oracle and the other way round; and at these addresses the processor, the
+    /// crate's own walk and the oracle say the same.
     fn check(&mut self, addresses: impl IntoIterator<Item = u64>) {
         let leaves = self.leaves().into_iter().map(|(_, range)| range).collect();
         assert_eq!(merged(leaves), merged(self.oracle.clone()));
@@ -269,7 +269,8 @@ fn collect<F: Architecture>(
     }
 }
 
-/// A test of both formats, each with the root that its kernels have: Graft's own begins at level 1, for a half of 39 bits.
+/// A test of both formats, each with the root that its kernels have: Graft's own begins at level 1, for a half of 39
+/// bits.
 macro_rules! cases {
     ($($(#[$doc:meta])* fn $name:ident<$format:ident>($root:ident) $body:block)*) => { $(
         $(#[$doc])*
@@ -340,7 +341,8 @@ cases! {
         }
     }
 
-    /// One page more or less on either side of a block, of 2 MiB and of 1 GiB, and memory that does not lie as the addresses do.
+    /// One page more or less on either side of a block, of 2 MiB and of 1 GiB, and memory that does not lie as the
+    /// addresses do.
     fn leaves_are_the_largest_that_fit<F>(root) {
         let base = World::<F>::new(root, 1).map.first_address() + GIB;
         let (block, few) = (2 * MIB, PAGE);
@@ -452,7 +454,8 @@ cases! {
         world.check([stack, stack + PAGE]);
     }
 
-    /// The first and the last page of the kernel's half, and of physical memory; nothing beyond, and nothing between two pages.
+    /// The first and the last page of the kernel's half, and of physical memory; nothing beyond, and nothing between
+    /// two pages.
     fn the_ends_of_the_addresses_are_no_trap<F>(root) {
         let mut world = World::<F>::new(root, usize::MAX);
         let first = world.map.first_address();

@@ -111,8 +111,9 @@ impl Architecture for AArch64 {
         Step::Page(frame, Rights { read: bit(6), write: bit(6) && !bit(7), execute: bit(6) && !bit(54) })
     }
 
-    // Arm ARM, "Stage 1 data accesses using Direct permissions" and "Stage 1 instruction execution using Direct permissions":
-    // AP[2:1] is 00 for reads and writes at EL1, 10 for reads there, x1 for EL0 as well; what EL0 can write, EL1 never executes.
+    // Arm ARM, "Stage 1 data accesses using Direct permissions" and "Stage 1 instruction execution using Direct
+    // permissions": AP[2:1] is 00 for reads and writes at EL1, 10 for reads there, x1 for EL0 as well; what EL0 can
+    // write, EL1 never executes.
     fn kernel_step(raw: u64, level: usize) -> KernelStep {
         let bit = |number: u32| raw >> number & 1 == 1;
         let is_leaf = bit(1) == (level == 3);
@@ -178,7 +179,7 @@ impl Architecture for X86_64 {
         Step::Page(frame, rights)
     }
 
-    // "Determination of Access Rights", with CR0.WP and EFER.NXE set: one clear U/S on the way makes it a supervisor's address.
+    // "Determination of Access Rights", with CR0.WP and EFER.NXE set: one clear U/S on the way makes it a supervisor's.
     fn kernel_step(raw: u64, level: usize) -> KernelStep {
         let bit = |number: u32| raw >> number & 1 == 1;
         if !bit(0) {

@@ -1,6 +1,7 @@
 //! The kernel's own translation tables: the root that `boot/` made, where tables come from, and windows for devices.
 //!
-//! What is mapped in which leaves is the business of `graft_paging::KernelMap`. Done by the first core before the others run.
+//! What is mapped in which leaves is the business of `graft_paging::KernelMap`. Done by the first core before the
+//! others run.
 
 use super::{
     memory::{self, PAGE},
@@ -111,9 +112,10 @@ struct Tables {
     spare: PhysRange,
 }
 
-// SAFETY: `boot/` has put the root into TTBR1_EL1 and says in TCR_EL1 (T1SZ) that the walk begins at level 1, and never looks at it
-// again; the early tables are zero and handed out once, and so is the spare RAM, page by page. All of this is ordinary cached
-// memory, as TCR_EL1 says of walks, and accessed through atomics. Blocks of 1 GiB and 2 MiB are every processor's.
+// SAFETY: `boot/` has put the root into TTBR1_EL1 and says in TCR_EL1 (T1SZ) that the walk begins at level 1, and
+// never looks at it again; the early tables are zero and handed out once, and so is the spare RAM, page by page. All
+// of this is ordinary cached memory, as TCR_EL1 says of walks, and accessed through atomics. Blocks of 1 GiB and 2 MiB
+// are every processor's.
 unsafe impl KernelMemory for Tables {
     fn root(&self) -> (Frame, Level) {
         let root = memory::image_to_physical(&raw const KERNEL_ROOT as u64);
