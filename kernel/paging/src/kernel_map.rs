@@ -166,7 +166,10 @@ pub unsafe trait KernelMemory {
     fn invalidate(&self, address: u64, bytes: u64);
 }
 
-/// A kernel's map of its half of the addresses. See the [module](self).
+/// A kernel's map of its half of the addresses.
+///
+/// An entry is empty, leads to a table or is a leaf. A present one never changes into another one, so there is nothing to
+/// break before making; a leaf can be taken away. Tables stay for as long as the map.
 pub struct KernelMap<F, M> {
     memory: M,
     format: PhantomData<fn() -> F>,
