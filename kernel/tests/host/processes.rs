@@ -249,7 +249,8 @@ fn a_child_has_its_parents_handles() {
             (user.x[20], user.x[21]) = (user.load(RESULT)?, user.load(RESULT + 48)?);
             Ok(())
         });
-        child.expect(21, |user| user.x[20] != 0 && user.x[21] == CORES as u64);
+        // A core may still be on its way.
+        child.expect(21, |user| user.x[20] != 0 && (1..=CORES as u64).contains(&user.x[21]));
         child.exit(0);
     });
     program.keep(19);
