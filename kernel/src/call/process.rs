@@ -47,16 +47,8 @@ pub(super) fn fork(
     }
     let promise = if guaranteed { Promise::Guaranteed } else { Promise::BestEffort };
     let copy = |child: &Thread| sched::copy_floating_point(thread, child);
-    make_child(thread, parent.name(), registers, copy, |child| {
-        pieces::fork(parent, share, promise, |forked| begin(thread, forked, child))
-    })
-}
-
-/// Gives a thread the rest of a fork to do.
-#[cold]
-#[inline(never)]
-pub(super) fn begin(thread: &Thread, forked: Forked, child: &Ref<Thread>) {
-    thread.work.give(Some(Task::Fork(forked, child.clone())));
+    let tree = || pieces::fork(parent, share, promise);
+    make_child(thread, parent.name(), registers, copy, tree, || Forked::begin(parent, share, promise))
 }
 
 /// The caller's own process. Another's threads may be running at this moment: only the caller's registers are known.
@@ -77,14 +69,15 @@ pub(super) fn share_of(number: u64) -> Result<graft_paging::Share, Error> {
 }
 
 /// Makes a child with the caller's handles, one thread with these registers and what `floating_point` gives it, and a tree from `tree`, which
-/// may find that it is not the moment. The call's results are the child's handle and identifier.
+/// may find that it takes long, so that `begin` begins it, or is not the moment. The call's results are the child's handle and identifier.
 #[inline(always)]
 pub(super) fn make_child(
     thread: &Thread,
     name: Name,
     registers: &Context,
     floating_point: impl FnOnce(&Thread),
-    tree: impl FnOnce(&Ref<Thread>) -> Result<Fork, Error>,
+    tree: impl FnOnce() -> Result<Fork, Error>,
+    begin: impl FnOnce() -> Result<Option<Forked>, Error>,
 ) -> Result<Outcome, Error> {
     let parent = &thread.process;
     // Locked to the end: the room that there is now is there when the child is complete.
@@ -92,14 +85,27 @@ pub(super) fn make_child(
     if !handles.has_room() {
         return Err(Error::HandlesExhausted);
     }
+    // Before the records are made: the lines of its tables would push them out of the cache.
+    let tree = match tree()? {
+        Fork::Made(tree) => Some(tree),
+        Fork::Long => None,
+        Fork::Busy => return Ok(Outcome::Busy),
+    };
     let child = Process::new(parent.identifier(), name)?;
     child.handles.lock().copy_from(&handles)?;
     let child_thread = Thread::new(child.clone(), registers, |_| {})?;
     floating_point(&child_thread);
-    match tree(&child_thread)? {
-        Fork::Made(tree) => child.space.install(tree),
-        Fork::Begun => return Ok(Outcome::Begun),
-        Fork::Busy => return Ok(Outcome::Busy),
+    match tree {
+        Some(tree) => child.space.install(tree.take()),
+        None => {
+            return Ok(match begin()? {
+                Some(forked) => {
+                    thread.work.give(Some(Task::Fork(forked, child_thread)));
+                    Outcome::Begun
+                }
+                None => Outcome::Busy,
+            });
+        }
     }
     // Complete: it can be seen from here on, and nothing can fail any more.
     let identifier = Process::start(child_thread, |registers, identifier| registers.set_results([0, identifier]));

@@ -3,9 +3,9 @@
 #![forbid(unsafe_code)]
 
 use super::Outcome;
-use super::process::{begin, make_child, own, share_of};
+use super::process::{make_child, own, share_of};
 use crate::arch::Context;
-use crate::memory::space::{self, Tree};
+use crate::memory::space::{self, Draft, Tree};
 use crate::object::Ref;
 use crate::object::pieces::{self, Fork, Forked, Kept};
 use crate::object::process::Process;
@@ -110,12 +110,12 @@ pub(super) fn fork(thread: &Thread, snapshot: &Ref<Snapshot>) -> Result<Outcome,
         snapshot.name,
         snapshot.registers(),
         |child| sched::give_floating_point(child, snapshot.floating_point()),
-        |child| {
+        || {
             if snapshot.fork_cost() > pieces::FORK {
-                begin(thread, Forked::of(snapshot)?, child);
-                return Ok(Fork::Begun);
+                return Ok(Fork::Long);
             }
-            snapshot.fork().map(Fork::Made)
+            snapshot.fork().map(|tree| Fork::Made(Draft::of(tree)))
         },
+        || Forked::of(snapshot).map(Some),
     )
 }

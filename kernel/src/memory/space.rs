@@ -323,6 +323,12 @@ impl Draft {
         Ok(Draft(Some(Tree::new(KernelMemory).map_err(|_| Error::OutOfMemory)?)))
     }
 
+    /// A tree that is there.
+    #[inline(always)]
+    pub fn of(tree: Tree) -> Draft {
+        Draft(Some(tree))
+    }
+
     /// Begins a change of a range, or goes on with it.
     ///
     /// # Errors

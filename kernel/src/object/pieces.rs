@@ -7,7 +7,7 @@
 
 use crate::arch;
 use crate::memory::kernel_memory::KernelMemory;
-use crate::memory::space::{Locked, Operation, PIECE, Tree, change_at_once, leave, refusal, step};
+use crate::memory::space::{Draft, Locked, Operation, PIECE, Tree, change_at_once, leave, refusal, step};
 use crate::object::Ref;
 use crate::object::process::Process;
 use crate::object::snapshot::Snapshot;
@@ -94,9 +94,9 @@ pub struct Forked {
 /// What a fork leads to at once.
 pub enum Fork {
     /// The child's tree.
-    Made(Tree),
-    /// It takes longer, and goes on in pieces.
-    Begun,
+    Made(Draft),
+    /// It takes longer, and is to be [begun](Forked::begin).
+    Long,
     /// Another thread's operation is under way.
     Busy,
 }
@@ -107,9 +107,22 @@ pub const FORK: u64 = 14_000;
 const FORK_PIECE: Budget = Budget(8_000);
 
 impl Forked {
-    /// Begins a fork of a process, if that takes long.
+    /// Begins a fork of a process that takes long. `None` while another thread's operation is under way.
+    ///
+    /// # Errors
+    /// As [`fork`].
+    pub fn begin(parent: &Ref<Process>, share: Share, promise: Promise) -> Result<Option<Forked>, Error> {
+        let Some(tree) = parent.space.lock_to_change()? else { return Ok(None) };
+        Self::begin_locked(parent, tree, share, promise).map(Some)
+    }
+
     #[cold]
-    fn begin(parent: &Ref<Process>, mut tree: Locked<'_>, share: Share, promise: Promise) -> Result<Forked, Error> {
+    fn begin_locked(
+        parent: &Ref<Process>,
+        mut tree: Locked<'_>,
+        share: Share,
+        promise: Promise,
+    ) -> Result<Forked, Error> {
         let forking = tree.begin_fork(share, promise).map_err(refusal)?;
         let tree = parent.space.take_away(tree, parent.has_other_threads());
         Ok(Forked { origin: Origin::Process(parent.clone(), Some(tree)), forking: Some(forking) })
@@ -161,22 +174,21 @@ impl Drop for Forked {
     }
 }
 
-/// Forks a process's memory, or begins to: then `later` gets the rest.
+/// Forks a process's memory, if that does not take long.
 ///
 /// # Errors
 /// [`Error::OutOfMemory`], [`Error::NotAllowed`] for a promise that cannot be made any more.
 #[inline(always)]
-pub fn fork(parent: &Ref<Process>, share: Share, promise: Promise, later: impl FnOnce(Forked)) -> Result<Fork, Error> {
+pub fn fork(parent: &Ref<Process>, share: Share, promise: Promise) -> Result<Fork, Error> {
     let Some(mut tree) = parent.space.lock_to_change()? else { return Ok(Fork::Busy) };
     if tree.fork_cost(share) > FORK {
-        later(Forked::begin(parent, tree, share, promise)?);
-        return Ok(Fork::Begun);
+        return Ok(Fork::Long);
     }
     let child = tree.edit(|tree, tlb| match promise {
         Promise::Guaranteed => tree.fork_guaranteed(tlb, share),
         Promise::BestEffort => tree.fork(tlb, share),
     });
-    child.map(Fork::Made)
+    child.map(|tree| Fork::Made(Draft::of(tree)))
 }
 
 /// A snapshot that is there, or a fork that becomes one.
@@ -196,7 +208,7 @@ pub enum Kept {
 pub fn keep(process: &Ref<Process>, share: Share, later: impl FnOnce(Forked)) -> Result<Kept, Error> {
     let Some(mut tree) = process.space.lock_to_change()? else { return Ok(Kept::Busy) };
     if tree.fork_cost(share) > FORK {
-        later(Forked::begin(process, tree, share, Promise::BestEffort)?);
+        later(Forked::begin_locked(process, tree, share, Promise::BestEffort)?);
         return Ok(Kept::Begun);
     }
     tree.edit(|tree, tlb| tree.snapshot(tlb, share)).map(Kept::Made)
