@@ -64,7 +64,8 @@ impl Archive {
     /// Maps the archive and checks that it is one.
     pub fn open() -> Result<Archive, FileError> {
         let (address, bytes) = crate::memory::map_object(Handle::ARCHIVE, 0, Permissions::Read)?;
-        // SAFETY: the kernel has mapped the object here, `bytes` long and readable, until `drop`; nobody can write it.
+        // SAFETY: the kernel has mapped the object here, `bytes` long and readable, until `drop`; no process can write
+        // it.
         let content = unsafe { core::slice::from_raw_parts(address as *const u8, bytes) };
         match graft_archive::Archive::new(content) {
             Ok(content) => Ok(Archive { address, bytes, content }),
@@ -110,7 +111,7 @@ impl Drop for Archive {
     }
 }
 
-/// Takes the archive out of this program's memory, with every borrow of it ended.
+/// Unmaps the archive, after every borrow of it has ended.
 fn unmap(address: usize, bytes: usize) {
     let pages = bytes.next_multiple_of(graft_abi::PAGE_SIZE);
     // SAFETY: `open` mapped it, and no borrow of its content is left.

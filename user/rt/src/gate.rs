@@ -10,7 +10,7 @@ use graft_abi::{Error, Handle, ProcessState, Share};
 
 use crate::process::{self, Process};
 
-/// A gate whose owner is gone ends by itself after this time, so that it never stays for good.
+/// A gate whose owner is gone ends by itself after this time, so that its process does not stay for good.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A closed gate. Dropping it opens it.
@@ -29,7 +29,7 @@ impl Gate {
         Ok(Gate { sleeper })
     }
 
-    /// Opens the gate for good: everybody who waits, and who will, goes on.
+    /// Opens the gate for good: the processes that wait at it go on, and later ones pass.
     pub fn open(&self) {
         // It may have ended already: then it is open.
         let _ = self.sleeper.kill(0);
@@ -40,7 +40,7 @@ impl Gate {
         let _ = self.sleeper.wait();
     }
 
-    /// Whether somebody has opened it.
+    /// Whether it has been opened.
     pub fn is_open(&self) -> bool {
         self.sleeper.info().is_ok_and(|info| info.state == ProcessState::Ended as u32)
     }

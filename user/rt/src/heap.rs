@@ -33,7 +33,8 @@ static HEAP: Shared = Shared(Mutex::new(Growing { heap: Heap::new(), next: HEAP_
 /// The heap of all threads.
 struct Shared(Mutex<Growing, GiveWay>);
 
-/// What a thread does while another one has the heap: that one may be waiting for this processor.
+/// What a thread does while another one holds the heap's lock: it yields, as the holder may be waiting for this
+/// processor.
 struct GiveWay;
 
 impl RelaxStrategy for GiveWay {
@@ -76,7 +77,8 @@ impl Growing {
         let block = layout.size().max(layout.align()).checked_next_power_of_two()?;
         let bytes = block.max(CHUNK);
         let (address, bytes) = self.below_mappings(bytes).or_else(|| anywhere(bytes))?;
-        // SAFETY: the kernel has just given this range to the program and nobody else knows it.
+        // SAFETY: the kernel has just mapped this range for the program, and nothing else in the program has its
+        // address.
         unsafe { self.heap.add_to_heap(address, address + bytes) };
         self.heap.alloc(layout).ok()
     }

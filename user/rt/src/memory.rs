@@ -17,8 +17,8 @@ pub enum Inherit {
     No,
 }
 
-/// Reserves demand-zero memory, which a forked child gets too, and returns its address. With address 0 the kernel chooses.
-/// Address and length are multiples of the page size.
+/// Reserves demand-zero memory, which a forked child gets too, and returns its address. With address 0 the kernel
+/// chooses. Address and length are multiples of the page size.
 pub fn map(address: usize, bytes: usize, permissions: Permissions) -> Result<usize, Error> {
     reserve(address, bytes, permissions, Inherit::Yes)
 }
@@ -41,7 +41,7 @@ pub fn map_object(object: Handle, address: usize, permissions: Permissions) -> R
     Ok((answer.x0 as usize, answer.x1 as usize))
 }
 
-/// Removes whatever is mapped in the range.
+/// Unmaps everything in the range.
 ///
 /// # Safety
 ///
@@ -58,7 +58,7 @@ pub fn protect(address: usize, bytes: usize, permissions: Permissions) -> Result
     unsafe { call(Call::Protect, [address as u64, bytes as u64, permissions as u64]) }.map(drop)
 }
 
-/// Gives up the content of private memory in the range and keeps the memory: what is read next is zero.
+/// Gives up the content of private memory in the range and keeps the memory: the next read finds zeroes.
 ///
 /// # Safety
 ///
@@ -68,7 +68,8 @@ pub unsafe fn discard(address: usize, bytes: usize) -> Result<(), Error> {
     unsafe { call(Call::Discard, [address as u64, bytes as u64]) }.map(drop)
 }
 
-/// Moves whatever is mapped in the range to `to`, a free place, and returns the new address. With `to` 0 the kernel chooses.
+/// Moves everything that is mapped in the range to `to`, a free place, and returns the new address. With `to` 0 the
+/// kernel chooses.
 ///
 /// # Safety
 ///
@@ -79,7 +80,7 @@ pub unsafe fn relocate(from: usize, bytes: usize, to: usize) -> Result<usize, Er
     Ok(answer.x0 as usize)
 }
 
-/// A memory object of the program's own making, or one that it was handed: memory that is one and the same for every process
+/// A memory object that the program has made or whose handle it was passed: the same memory for every process
 /// that maps it. Dropping this gives the handle up; mappings stay.
 #[derive(Debug)]
 pub struct Shared {
@@ -149,8 +150,8 @@ impl Region {
         Region::with(address, bytes, Inherit::Yes)
     }
 
-    /// As [`Region::at`], and a forked child gets the memory or does not. A child that does not must forget the region: other
-    /// memory may be there.
+    /// As [`Region::at`]; the caller decides whether a forked child gets the memory. A child that does not must forget
+    /// the region: other memory may be there.
     pub fn with(address: usize, bytes: usize, inherit: Inherit) -> Result<Region, Error> {
         Ok(Region { address: reserve(address, bytes, Permissions::ReadWrite, inherit)?, bytes })
     }
@@ -159,7 +160,7 @@ impl Region {
     ///
     /// # Safety
     ///
-    /// They belong to nobody else, and no Rust object lives there while the region does.
+    /// Nothing else in the program uses these addresses, and no Rust object lives there while the region does.
     pub const unsafe fn from_raw(address: usize, bytes: usize) -> Region {
         Region { address, bytes }
     }
@@ -233,7 +234,7 @@ impl Region {
         unsafe { unmap(address, bytes) }
     }
 
-    /// Gives up the content of a part of the region, given by byte offsets: what is read next is zero.
+    /// Gives up the content of a part of the region, given by byte offsets: the next read finds zeroes.
     pub fn discard(&self, range: Range<usize>) -> Result<(), Error> {
         let (address, bytes) = self.checked(&range);
         // SAFETY: the addresses are the region's own, and no reference into it exists.
@@ -259,7 +260,7 @@ impl Region {
 
 impl Drop for Region {
     fn drop(&mut self) {
-        // SAFETY: the addresses are the region's own, and nobody can name them after this.
+        // SAFETY: the addresses are the region's own, and no value names them after this.
         let _ = unsafe { unmap(self.address, self.bytes) };
     }
 }

@@ -1,4 +1,4 @@
-//! The last words of a program that met its own bug.
+//! What a program prints when it panics.
 
 use core::panic::PanicInfo;
 

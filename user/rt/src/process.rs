@@ -71,13 +71,14 @@ pub enum Fork {
 }
 
 /// Makes a copy of the calling process, with this much of its tables shared. Of its threads the child has
-/// the caller alone; what a lock of another one's guards stays locked there, except for the heap.
+/// the caller alone; a lock that another thread holds stays locked there, except for the heap's.
 pub fn fork(share: Share) -> Result<Fork, Error> {
     fork_with(share, 0)
 }
 
-/// As [`fork`], with a guarantee: every copy that the fork may cause will find memory. Refused with [`Error::OutOfMemory`]
-/// if there is too little, with [`Error::NotAllowed`] if this process has been part of a fork without one.
+/// As [`fork`], with a guarantee: every copy that the fork may cause will find memory. Refused with
+/// [`Error::OutOfMemory`] if there is too little, with [`Error::NotAllowed`] if this process has been part of a fork
+/// without one.
 pub fn fork_guaranteed(share: Share) -> Result<Fork, Error> {
     fork_with(share, FORK_GUARANTEED)
 }

@@ -25,8 +25,8 @@ pub enum Taken {
 /// Keeps this process's memory and registers as they are. Returns once for each time they are brought back.
 ///
 /// What this process has outside its memory stays as it is: handles above all. A value that owns one and was made
-/// after the snapshot is forgotten, not dropped. So are other threads: as after a [`fork`](crate::process::fork), what a lock of
-/// theirs guards stays locked, except for the heap.
+/// after the snapshot is forgotten, not dropped. So are other threads: as after a [`fork`](crate::process::fork), a
+/// lock that one of them held stays locked, except for the heap's.
 pub fn take(share: Share) -> Result<Taken, Error> {
     // Held at the moment that the snapshot keeps, and let go of after each return.
     #[cfg(target_os = "none")]

@@ -73,7 +73,7 @@ impl Iterator for Arguments {
 
 /// What `main` may return: something that becomes an exit code.
 pub trait Termination {
-    /// Tells the user what is to be told and returns the exit code.
+    /// Prints the error, if `main` has returned one, and returns the exit code.
     fn report(self) -> i32;
 }
 

@@ -34,7 +34,7 @@ pub fn entries(process: Handle, start: usize, end: usize, deepest: u32) -> Resul
     Ok(all)
 }
 
-/// What is mapped or reserved in a range of the caller's own memory: its descriptors, those that lead to tables aside.
+/// What is mapped or reserved in a range of the caller's own memory: its descriptors, except those that lead to tables.
 pub fn mapped(range: Range<usize>) -> Result<impl Iterator<Item = EntryRecord>, Error> {
     let records = entries(Handle::SELF, range.start, range.end, graft_abi::ENTRY_ANY_LEVEL)?;
     Ok(records.into_iter().filter(|record| record.kind != EntryKind::Table as u8))

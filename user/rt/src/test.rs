@@ -20,12 +20,12 @@ use crate::system;
 #[cfg(target_os = "none")]
 pub use bare::Bare;
 
-/// What has been claimed and whether it held.
+/// The claims of a test and whether they held.
 #[derive(Debug, Default)]
 pub struct Report {
     held: AtomicU32,
     failed: AtomicU32,
-    /// As many had failed when the last group was done.
+    /// How many claims had failed when the last group was done.
     failed_before: AtomicU32,
 }
 
@@ -54,7 +54,7 @@ impl Report {
         self.counts() == (0, 0)
     }
 
-    /// Prints that a group of claims is done, and whether all since the group before held.
+    /// Prints that a group of claims is done, and whether all claims since the group before held.
     pub fn done(&self, what: fmt::Arguments<'_>) {
         crate::println!("{}: {what}", if self.close_group() { "ok" } else { "with failures" });
     }
@@ -98,8 +98,9 @@ macro_rules! claim_eq {
     }};
 }
 
-/// How long a test waits for others before it says that they never came: in turns, not in time. In each turn it gives way
-/// for a moment and then works for a moment. A host that is busy slows the others and these turns alike, but no clock.
+/// How long a test waits for other threads and processes before it reports that they never came: in turns, not in time.
+/// In each turn it yields for a moment and then works for a moment. A busy host slows the others and these turns
+/// alike, but no clock.
 #[derive(Debug)]
 pub struct Patience(u32);
 
@@ -142,8 +143,8 @@ fn work(steps: u32) {
     (0..steps).for_each(|step| _ = core::hint::black_box(step));
 }
 
-/// Steps of [`work`] in which another core, were it to give frames back, would have come to do so, however the host divides
-/// its time among the cores: several of its time slices.
+/// Steps of [`work`] in which another core that has frames to give back does so, however the host divides
+/// its time among the cores: several of the host's time slices.
 const REST: u32 = 4_000_000;
 
 /// How many frames are free or this program's own, to be compared with a later moment: what the
@@ -152,8 +153,8 @@ const REST: u32 = 4_000_000;
 pub struct FreeFrames(u64);
 
 impl FreeFrames {
-    /// As many as there are now, when the number has come to rest: another core may be finishing
-    /// what happened just before.
+    /// The number at this moment, once it no longer changes: another core may still be finishing
+    /// earlier work.
     pub fn now() -> FreeFrames {
         let has_others = system::info().is_ok_and(|info| info.cores > 1);
         // The first count may take a page of the stack between its two looks.

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! A thread has a stack of its own, which is given back when the last handle to the thread goes. So dropping
-//! a handle waits for the thread: nobody gives back a stack that is in use. A thread that panics ends its
+//! a handle waits for the thread: a stack in use is never given back. A thread that panics ends its
 //! process, as everywhere in this library.
 //!
 //! A forked child has the thread that forked and no other. Handles to the others name threads of the parent
@@ -38,7 +38,7 @@ type Work<'a> = Box<dyn FnOnce() + Send + 'a>;
 /// Dropping it waits, too, and forgets the result.
 #[derive(Debug)]
 pub struct JoinHandle<T> {
-    // Dropped first, so that nobody has a result to store any more when `result` goes.
+    // Dropped first, so that the thread has stored its result before `result` goes.
     running: Arc<Running>,
     result: Arc<SpinMutex<Option<T>>>,
 }
@@ -130,10 +130,10 @@ impl<'scope> Scope<'scope, '_> {
             return;
         }
         loop {
-            // Whoever is in the list may add to it before it ends.
+            // A thread in the list may add others to it before it ends.
             let Some(thread) = self.threads.lock().pop() else { return };
-            // Not to go on without: it may use what ends with the scope.
-            thread.wait().expect("nobody else closes the handles of a scope's threads");
+            // The scope must not end without it: the thread may use what ends with the scope.
+            thread.wait().expect("only the scope closes the handles of its threads");
         }
     }
 }
@@ -147,7 +147,7 @@ impl<T> JoinHandle<T> {
     /// [`Error::NotFound`] if the thread has ended in another way than by returning.
     pub fn join(self) -> Result<T, Error> {
         self.running.wait()?;
-        // Nobody else has this lock any more.
+        // The thread, the only other user of this lock, has ended.
         self.result.try_lock().and_then(|mut result| result.take()).ok_or(Error::NotFound)
     }
 
@@ -172,7 +172,7 @@ impl Drop for Running {
         let _ = process::close(self.handle);
         let here = (&raw const ended).addr();
         let stack = self.stack.address()..self.stack.address() + self.stack.bytes();
-        // In a forked child nobody uses it, unless the thread that forked is the one that it belongs to.
+        // In a forked child no thread uses it, unless it is the stack of the thread that forked.
         if ended || (process::identify() != self.process && !stack.contains(&here)) {
             // SAFETY: this is the end of the structure.
             unsafe { ManuallyDrop::drop(&mut self.stack) };
@@ -224,7 +224,7 @@ extern "C" fn begin(work: usize) -> ! {
     // (`start`'s contract).
     let work = unsafe { Box::from_raw(core::ptr::with_exposed_provenance_mut::<Work<'_>>(work)) };
     work();
-    // SAFETY: nothing is left on this stack, and nobody joins the thread through the value.
+    // SAFETY: nothing is left on this stack, and no thread uses the value 0 that this one ends with.
     let refusal = unsafe { call(Call::ThreadExit, [0]) };
     unreachable!("thread_exit returned {refusal:?}")
 }

@@ -27,7 +27,7 @@ pub fn counter() -> u64 {
 #[cfg(target_arch = "aarch64")]
 pub fn frequency() -> u64 {
     let frequency: u64;
-    // SAFETY: reads a register that firmware has set and nobody changes.
+    // SAFETY: reads a register that firmware has set and that does not change afterwards.
     unsafe { core::arch::asm!("mrs {}, cntfrq_el0", out(reg) frequency, options(nomem, nostack, preserves_flags)) };
     frequency
 }

@@ -1,6 +1,6 @@
-//! Coverage: how often an execution went which way, as the target itself counts it.
+//! Coverage: how often an execution took each edge, as the target itself counts it.
 
-/// The ways through the target that are counted.
+/// The edges of the target's control flow that are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Edge {

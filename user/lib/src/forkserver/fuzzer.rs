@@ -7,7 +7,7 @@ use crate::forkserver::input::Input;
 
 /// Most inputs that are kept.
 const CORPUS_MAX: usize = 64;
-/// Bytes at which programs do something else.
+/// Byte values at which programs often change their behaviour.
 const INTERESTING: [u8; 10] = [0, 1, 2, 4, 16, 32, 64, 127, 128, 255];
 
 /// The input to begin with: a picture of a line.
@@ -126,7 +126,7 @@ mod tests {
     use crate::forkserver::target::run;
     use crate::forkserver::target::tests::Watched;
 
-    /// Runs until the bug shows. Returns after how many executions, and the search.
+    /// Runs until the bug shows. Returns the number of executions, and the search.
     fn search(seed: u64, limit: u64) -> (Option<u64>, Fuzzer) {
         let table = Table::new(4).unwrap();
         let mut fuzzer = Fuzzer::new(seed);

@@ -1,4 +1,4 @@
-//! An input: at most so many bytes, in a place of its own.
+//! An input: at most [`INPUT_MAX`] bytes, stored in place.
 
 use core::fmt;
 

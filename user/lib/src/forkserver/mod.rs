@@ -7,7 +7,7 @@
 //! ```
 //!
 //! No process is made here, hence everything is tested on the host, the search for the bug included: there
-//! the canvas notices what on Graft is a fault. The program that uses it is `forkserver`.
+//! the canvas notices the store that would be a fault on Graft. The program that uses it is `forkserver`.
 
 pub mod coverage;
 pub mod fuzzer;

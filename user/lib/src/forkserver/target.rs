@@ -1,4 +1,4 @@
-//! The target: a reader of a picture format of nested chunks, with a bug as real ones are.
+//! The target: a reader of a picture format of nested chunks, with a realistic bug.
 //!
 //! ```text
 //!   file  = "LINE" chunk*
@@ -9,9 +9,9 @@
 //!           L  x y length colour            a line downwards, in groups only
 //! ```
 //!
-//! The bug is in the check of the canvas's size: the bytes of a row are computed in 8 bits, as if they were few because the
-//! width is. A row of 64 pixels of 4 bytes counts as 0 bytes and passes at any height. A line on such a canvas goes
-//! on beyond its memory.
+//! The bug is in the check of the canvas's size: the bytes of a row are computed in 8 bits, because the width has 8.
+//! A row of 64 pixels of 4 bytes counts as 0 bytes and passes at any height. A line on such a canvas runs
+//! past the end of its memory.
 
 use crate::forkserver::coverage::{Coverage, Edge};
 use crate::forkserver::table::Table;

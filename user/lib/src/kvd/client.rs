@@ -2,7 +2,7 @@
 //!
 //! Keys are chosen as in Gray et al., "Quickly Generating Billion-Record Synthetic Databases"
 //! (SIGMOD 1994), the self-similar distribution: 80 % of the requests go to 20 % of the keys, of
-//! these again 80 % to 20 %, and so on. What is popular does not lie side by side.
+//! these again 80 % to 20 %, and so on. Popular keys do not lie side by side.
 
 use graft_rt::test::Numbers;
 

@@ -12,7 +12,7 @@ use crate::kvd::store::zeroes;
 const PRECISION: u32 = 7;
 const BUCKETS: usize = ((u64::BITS - PRECISION + 1) as usize) << PRECISION;
 
-/// How often which values came.
+/// How often each value came.
 #[derive(Clone, Debug)]
 pub struct Histogram {
     counts: Vec<u64>,
@@ -43,7 +43,7 @@ impl Histogram {
         self.most
     }
 
-    /// A value that so many in a thousand do not exceed: the largest of its bucket.
+    /// A value that `per_mille` in a thousand do not exceed: the largest of its bucket.
     pub fn per_mille(&self, per_mille: u64) -> u64 {
         let wanted = (self.count * per_mille).div_ceil(1000);
         let mut below = 0;

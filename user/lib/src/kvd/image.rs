@@ -105,8 +105,8 @@ pub fn write(store: &Store, image: &mut [u8]) -> Result<usize, ImageError> {
     Ok(room - put(&sum.to_le_bytes())?)
 }
 
-/// Compares every byte of an image with what it must be for a store that the model describes, and every byte after its end with
-/// zero. Returns its length.
+/// Compares every byte of an image with what it must be for a store that the model describes, and every byte after its
+/// end with zero. Returns its length.
 pub fn check(image: &[u8], model: &Model) -> Result<usize, ImageError> {
     let mut reader = Reader { image, at: 0 };
     if reader.array()? != *MAGIC || u64::from_le_bytes(reader.array()?) != model.keys() as u64 {

@@ -1,4 +1,4 @@
-//! What the store must hold: for each key, how often it was set. All else follows from that.
+//! What the store must hold: for each key, how often it was set. Everything else follows from that.
 
 use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
@@ -64,7 +64,7 @@ impl Model {
         self.versions.fill(0);
     }
 
-    /// What this many requests of a fresh client lead to.
+    /// The versions after this many requests of a fresh client.
     pub fn replay(mut client: Client, requests: u64) -> Result<Model, TryReserveError> {
         let mut model = Model::new(client.keys())?;
         for _ in 0..requests {

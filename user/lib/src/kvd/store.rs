@@ -1,4 +1,4 @@
-//! The store: a hash table of byte strings in memory that is taken once.
+//! The store: a hash table of byte strings in memory that is allocated once.
 //!
 //! ```text
 //!              hash of the key

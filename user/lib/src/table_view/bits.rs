@@ -21,7 +21,7 @@ pub const fn ap_table(descriptor: u64) -> u64 {
     descriptor >> 61 & 0b11
 }
 
-/// Whether a table descriptor takes write permission from everything below it: `APTable[1]`.
+/// Whether a table descriptor write-protects everything below it: `APTable[1]`.
 pub const fn takes_write(descriptor: u64) -> bool {
     ap_table(descriptor) & 0b10 != 0
 }

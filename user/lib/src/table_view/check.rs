@@ -16,15 +16,15 @@ use crate::table_view::tree::{Table, Tree};
 /// What is wrong, and with which descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Violation {
-    /// The kernel says that a store through the descriptor works or not, the bits say the contrary.
+    /// The kernel and the bits disagree on whether a store through the descriptor works.
     WritableNow(EntryRecord),
-    /// A table has several references and a descriptor to it does not take write permission away.
+    /// A table has several references, and a descriptor to it does not write-protect what is below.
     OpenWayIn(EntryRecord),
     /// A page has several references and may be written.
     SharedAndWritable(EntryRecord),
     /// A page may be written and executed.
     WritableAndExecutable(EntryRecord),
-    /// So many descriptors lead there, and the kernel counts another number.
+    /// The kernel's reference count differs from the number of descriptors that lead there.
     References {
         /// One of the descriptors.
         record: EntryRecord,
@@ -96,10 +96,10 @@ fn check_table(table: &Table, writable_above: bool) -> Result<(), Violation> {
     Ok(())
 }
 
-/// Checks the reference counts of processes that share with each other and with nobody else.
+/// Checks the reference counts of processes that share with each other and with no other process.
 ///
-/// A table or page has as many references as there are descriptors that lead to it; one in a table
-/// that several processes share is one.
+/// A table or page has as many references as there are descriptors that lead to it; a descriptor in a table
+/// that several processes share counts once.
 pub fn check_references(trees: &[&Tree]) -> Result<(), Violation> {
     let mut descriptors: Vec<EntryRecord> = Vec::new();
     for table in trees.iter().flat_map(|tree| tree.tables()) {

@@ -16,7 +16,7 @@ pub enum Meaning {
     Right,
     /// Belongs to both.
     Both,
-    /// Takes write permission away.
+    /// Write-protects what is below.
     ReadOnly,
     /// Has changed.
     Changed,

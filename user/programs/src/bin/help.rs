@@ -14,7 +14,7 @@ use graft_rt::{Arguments, print, println};
 
 graft_rt::program!(main);
 
-/// Columns of a terminal that lists are made for.
+/// Columns of the terminal that lists are laid out for.
 const WIDTH: usize = 96;
 
 /// Programs that come with Graft; shown if the archive has them.

@@ -13,7 +13,7 @@ use graft_rt::{Arguments, ExitStatus, Process, eprintln, println};
 
 graft_rt::program!(main);
 
-/// What a shell answers when there is no such program.
+/// The status of a shell when there is no such program.
 const NOT_FOUND: i32 = 127;
 
 fn main(arguments: Arguments) -> i32 {
@@ -35,8 +35,8 @@ fn main(arguments: Arguments) -> i32 {
     }
 }
 
-/// Starts the shell and waits for its end. The archive stays mapped as long: nothing of this
-/// process changes while others count frames.
+/// Starts the shell and waits for its end. The archive stays mapped until then, so that this
+/// process's memory does not change while other programs count frames.
 fn run(arguments: &[&str]) -> Result<ExitStatus, FileError> {
     let archive = Archive::open()?;
     let shell = Process::spawn_image(archive.file("sh")?, arguments, &STANDARD_HANDLES)?;

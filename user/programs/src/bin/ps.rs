@@ -1,7 +1,8 @@
 //! Lists the processes with their memory: `ps`.
 //!
-//! RESIDENT counts pages that others share as if they were the process's alone; PRIVATE only pages and tables that no other
-//! process reaches; PROPORT'L the process's part of all that it reaches: these add up to what is in use.
+//! RESIDENT counts shared pages as if they were the process's alone; PRIVATE counts only pages and tables that no other
+//! process reaches; PROPORT'L is the process's part of all that it reaches: over all processes, it adds up to what is
+//! in use.
 
 #![no_std]
 #![no_main]

@@ -1,11 +1,13 @@
-//! Forks and writes on one, two and four cores at once, and tells what that costs: `scale [--rounds N] [--csv]`.
+//! Measures what forks and writes cost on one, two and four cores at once: `scale [--rounds N] [--csv]`.
 //!
-//! A round of a worker: fork a child that writes to some pages and ends; write to the same pages; wait. Workers are apart (each with
-//! memory of its own) or relatives (all share the tables and pages of one parent to begin with, and split them at once).
+//! A round of a worker: fork a child that writes to some pages and ends; write to the same pages; wait. Workers are
+//! apart (each with memory of its own) or relatives (all share the tables and pages of one parent to begin with, and
+//! split them at once).
 //!
-//! With instructions counted (`ICOUNT=1`), QEMU plays the cores in turns on one clock. So what passes on it while all of them work, divided by the
-//! rounds of all, is the number of instructions a round takes on the cores together: it grows where cores hinder each other. How often a
-//! core finds a lock taken is counted by the kernel; it means most when the cores run at the same time, without `ICOUNT`.
+//! With instructions counted (`ICOUNT=1`), QEMU runs the cores in turns on one clock. The clock's advance while all of
+//! them work, divided by the rounds of all, is the number of instructions that a round takes on the cores together: it
+//! grows where cores hinder each other. The kernel counts how often a core finds a lock taken; that figure means most
+//! when the cores run at the same time, without `ICOUNT`.
 //!
 //! With `--csv` a row is `scale,KIND,WORKERS,METRIC,UNIT,VALUE`.
 
@@ -73,7 +75,7 @@ fn main(mut arguments: Arguments) -> Result<i32, String> {
             _ => return Ok(wrong(argument)),
         }
     }
-    // An emulator that plays the cores in turns has given some of them none yet.
+    // An emulator that runs the cores in turns may not have run some of them yet.
     sleep(SETTLE);
     let cores = look()?.cores;
     if !csv {
@@ -127,7 +129,7 @@ fn measure(kind: Kind, workers: u64, rounds: u64) -> Result<Cost, String> {
         };
         all.push(Process::fork_into(Share::default(), work).map_err(failed)?);
     }
-    // So that each of them has come to the gate.
+    // Lets each of them reach the gate.
     sleep(SETTLE);
     let before = look()?;
     let begin = time::clock();

@@ -52,7 +52,7 @@ fn main(arguments: Arguments) -> Result<i32, String> {
     Ok(0)
 }
 
-/// What there is to know of a process's memory.
+/// What the kernel reports of a process's memory.
 struct Looked {
     info: ProcessInfo,
     sizes: MemorySizes,

@@ -18,8 +18,8 @@ pub struct Test<'a> {
 /// A part: what it claims, and the claims.
 pub type Part = (&'static str, fn(Test<'_>) -> Result<(), Error>);
 
-/// Runs every part at the depth that the first argument names, without one at each. Each part must leave as many frames
-/// free as it found. Returns the program's exit code.
+/// Runs every part at the depth that the first argument names, or at each depth if there is no argument. Each part must
+/// leave as many frames free as it found. Returns the program's exit code.
 pub fn run(report: &Report, arguments: Arguments, parts: &[Part]) -> Result<i32, Error> {
     let chosen = match arguments.get(1) {
         None => None,
@@ -42,8 +42,8 @@ pub fn run(report: &Report, arguments: Arguments, parts: &[Part]) -> Result<i32,
     Ok(report.finish())
 }
 
-/// Where memory begins that is to span tables: one table below a level-2 boundary, and below another level-0 descriptor than what
-/// the kernel places, so that level-1 tables are shared whatever is mapped there.
+/// Where memory begins that is to span tables: one table below a level-2 boundary, and under another level-0 descriptor
+/// than the mappings that the kernel places, so that level-1 tables are shared, whatever those mappings are.
 pub const EDGE: usize = (1 << 40) + (2 << 30) - (2 << 20);
 
 /// The number of pages that one level-3 table maps.

@@ -91,7 +91,7 @@ pub(crate) fn null_call() -> Span {
 
 /// Counts of unmapping a region, which is mapped again, without a page, afterwards.
 pub(crate) fn unmap(region: &Region) -> Result<Span, Error> {
-    // SAFETY: nobody has a reference into the region, and it is mapped again at once.
+    // SAFETY: no reference into the region exists, and it is mapped again at once.
     let call = unsafe { timed(Call::Unmap, [region.address() as u64, region.bytes() as u64]) };
     call.x0?;
     region.remap(0..region.bytes())?;
@@ -99,7 +99,7 @@ pub(crate) fn unmap(region: &Region) -> Result<Span, Error> {
 }
 
 /// Counts from one process to another and back, by a yield of each. There must be one core:
-/// on a second, neither would have to give way.
+/// with a second core, neither process would have to give way.
 pub(crate) fn yield_and_back() -> Result<Span, Error> {
     let other = Process::fork_into(Share::default(), || {
         loop {

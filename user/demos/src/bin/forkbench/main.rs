@@ -1,13 +1,15 @@
-//! Measures fork, the writes after it, and calls to compare with: `forkbench --mem SIZE --share copy|l3|l2|l1 [--reps N] [--csv] [--spans]`.
+//! Measures fork, the writes after it, and calls to compare with:
+//! `forkbench --mem SIZE --share copy|l3|l2|l1 [--reps N] [--csv] [--spans]`.
 //!
 //! Every figure is taken N times from the same state: SIZE bytes of memory, each page written
-//! since the last fork. Times are of the machine's counter and thus of the whole way from the
-//! program into the kernel and back; frames are those that the allocator has fewer. A switch between
+//! since the last fork. Times are read from the machine's counter and cover the whole way from the
+//! program into the kernel and back; frames are the decrease in the allocator's free count. A switch between
 //! processes (`context_switch`) is measured on machines with one core.
 //!
-//! With `--csv` a row is `forkbench,SHARE,BYTES,METRIC,UNIT,MIN,MEDIAN,MAX,N`. With `--spans` there is another for each time
-//! that was taken, by which something beside the machine finds it again: `span,forkbench,SHARE,BYTES,METRIC,COUNTS,BY`. It
-//! took COUNTS between two readings of the counter, and had ended when the counter was BY; no other figure ended in between.
+//! With `--csv` a row is `forkbench,SHARE,BYTES,METRIC,UNIT,MIN,MEDIAN,MAX,N`. With `--spans` there is another row for
+//! each time that was taken, by which an observer outside the machine finds it again:
+//! `span,forkbench,SHARE,BYTES,METRIC,COUNTS,BY`. The span took COUNTS between two readings of the counter, and had
+//! ended when the counter was BY; no other span ended in between.
 
 #![no_std]
 #![no_main]

@@ -9,7 +9,7 @@ use graft_rt::{Share, size};
 /// How the program is called.
 pub(crate) const USAGE: &str = "usage: forkbench --mem SIZE --share copy|l3|l2|l1 [--reps N] [--csv] [--spans]";
 
-/// Most repetitions: more only cost time.
+/// Most repetitions: more would only cost time.
 const REPETITIONS_MAX: usize = 10_000;
 
 /// The command line.

@@ -100,7 +100,7 @@ fn refused(what: &str, error: impl Display) -> String {
     format!("cannot {what}: {error}")
 }
 
-/// Refuses what would end in the middle for lack of memory.
+/// Refuses a run that would end in the middle for lack of memory.
 fn check_memory(options: &Options) -> Result<(), String> {
     let free = system::free_frames().map_err(|error| refused("ask for free memory", error))?;
     let pages = (options.bytes / PAGE_SIZE) as u64;

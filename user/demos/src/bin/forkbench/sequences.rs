@@ -68,7 +68,7 @@ pub(crate) fn life(share: Share) -> Result<Life, Error> {
         );
     }
     graft_rt::process::close(forked(handle)?)?;
-    // The child knew only the low half of the count: so does the difference.
+    // The child could return only the low half of the count, so the difference is one of low halves.
     let exit = u64::from((end as u32).wrapping_sub(child_end as u32));
     Ok(Life { fork_exit_wait: Span::between(begin, end), exit: Span { counts: exit, by: end } })
 }
@@ -147,7 +147,7 @@ pub(crate) fn child(share: Share, work: ChildWork, memory: &Region) -> Result<Ch
             "isb",
             "mrs     x11, cntvct_el0",
             "b       6f",
-            // The call preserves x27; x9 it does not.
+            // The call preserves x27, but not x9.
             "7:",
             "mov     x0, x25",
             "mov     x1, x27",
@@ -192,7 +192,7 @@ pub(crate) fn child(share: Share, work: ChildWork, memory: &Region) -> Result<Ch
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ParentTimes {
     /// From before the fork until the parent goes on. If the processor is given to the child first,
-    /// that goes to sleep at once: nothing but the fork is in this figure, whatever an exit costs.
+    /// the child goes to sleep at once: the figure holds the fork alone and no part of an exit.
     pub(crate) fork: Span,
     /// The first write after the fork, to `first`.
     pub(crate) first_write: Span,

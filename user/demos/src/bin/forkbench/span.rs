@@ -5,8 +5,8 @@
 pub(crate) struct Span {
     /// Counts from its first reading to its last.
     pub(crate) counts: u64,
-    /// A reading that was taken at its end, or later but before the next stretch ended. A child tells its parent how long
-    /// something took, but not when it ended.
+    /// A reading that was taken at its end, or later but before the next stretch ended. A child tells its parent how
+    /// long something took, but not when it ended.
     pub(crate) by: u64,
 }
 

@@ -7,16 +7,17 @@
 //!   restore   build the table ─▶ snapshot ─▶ run ─▶ restore ─▶ run ─▶ restore ─▶ …
 //! ```
 //!
-//! The target reads a picture format and needs a table of all colours, which takes long to build. Inputs are made by a fuzzer
-//! from the coverage of those before, the same ones in every run and by every way. Inputs and coverage are in
-//! memory that all processes share, and so does the fuzzer's own state, which a restore must not take back.
+//! The target reads a picture format and needs a table of all colours, which takes long to build. Inputs are made by a
+//! fuzzer from the coverage of those before, the same ones in every run and by every way. Inputs and coverage are in
+//! memory that all processes share, and so is the fuzzer's own state, which a restore must not take back.
 //!
-//! The planted bug stores behind the picture's memory, where pages are reserved that nobody may touch: a fault. Once it is
-//! found, the input must lead to the same fault from the warm state and in a fresh process. Then, and only then,
-//! the program succeeds.
+//! The planted bug stores behind the picture's memory, to reserved pages that permit no access: a fault. Once it is
+//! found, the input must lead to the same fault from the warm state and in a fresh process. Only then
+//! does the program succeed.
 //!
-//! With `--csv` a row is `forkserver,WAY,SHARE,BYTES,METRIC,UNIT,VALUE`, BYTES being the table's, SHARE `none` for `spawn`;
-//! metrics are `execution` (the mean, the fuzzer's own work included), `executions`, `kept` inputs and `edges` seen.
+//! With `--csv` a row is `forkserver,WAY,SHARE,BYTES,METRIC,UNIT,VALUE`, BYTES being the table's, SHARE `none` for
+//! `spawn`; metrics are `execution` (the mean, the fuzzer's own work included), `executions`, `kept` inputs and `edges`
+//! seen.
 
 #![no_std]
 #![no_main]

@@ -19,7 +19,7 @@ usage: forkserver [--by all|spawn|fork|restore] [--share all|copy|l3|l2|l1] [--r
   --seed N        another seed makes other inputs (3)
   --csv           rows instead of a table";
 
-/// Runs by spawn where they are there to compare: each builds the table.
+/// Most runs by spawn when they serve only for comparison: each builds the table.
 const SPAWNS: u64 = 8;
 
 /// The command line.

@@ -1,4 +1,4 @@
-//! What the searches have come to, as a table for a person or as rows for a program.
+//! The results of the searches, as a table for a person or as rows for a program.
 
 use graft_lib::forkserver::table::Table;
 use graft_rt::size::{Grouped, Size};
@@ -73,7 +73,7 @@ fn each(outcome: &Outcome) -> u64 {
     nanoseconds(outcome.progress.time) / completed.max(1)
 }
 
-/// Prints the crash that was found and has come again.
+/// Prints the crash that was found and reproduced.
 pub(crate) fn crash(options: &Options, progress: &Progress, fault: FaultKind, repetitions: usize) {
     if options.csv {
         return;

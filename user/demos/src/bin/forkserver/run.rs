@@ -48,12 +48,12 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     Ok(())
 }
 
-/// The search that came first to a crash, and the crash.
+/// The first search that ended in a crash, and the crash.
 fn first_crash(outcomes: &[Outcome]) -> Option<(&Outcome, FaultKind)> {
     outcomes.iter().find_map(|outcome| Some((outcome, outcome.crash?)))
 }
 
-/// Refuses what would end in the middle for lack of memory.
+/// Refuses a run that would end in the middle for lack of memory.
 fn check_memory(options: &Options) -> Result<(), String> {
     let free = system::free_frames().map_err(|error| format!("cannot ask for free memory: {error}"))?;
     // This process's table and a fresh one's.
@@ -65,7 +65,7 @@ fn check_memory(options: &Options) -> Result<(), String> {
     Ok(())
 }
 
-/// Runs the input that the stage was left with once more: the fault must come again.
+/// Runs the input that was left on the stage once more: it must cause the same fault.
 fn prove(warm: &mut Warm, bits: u32, stage: &Stage, fault: FaultKind) -> Result<(), String> {
     for way in [Way::Fork(Share::default()); REPETITIONS].into_iter().chain([Way::Spawn]) {
         let status = ways::run_once(warm, bits, stage, way)?;

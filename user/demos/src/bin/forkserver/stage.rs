@@ -1,4 +1,5 @@
-//! What processes have in common: the fuzzer, its input, and the coverage, in memory that fork shares and restore leaves alone.
+//! What processes have in common: the fuzzer, its input, and the coverage, in memory that fork shares and restore
+//! leaves alone.
 
 use graft_lib::forkserver::coverage::Coverage;
 use graft_lib::forkserver::fuzzer::Fuzzer;
@@ -23,7 +24,7 @@ struct Content {
     end: u64,
 }
 
-/// What a search has come to.
+/// The result of a search.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Progress {
     pub(crate) executions: u64,
@@ -60,7 +61,7 @@ impl Stage {
 
     fn with<R>(&self, work: impl FnOnce(&mut Content) -> R) -> R {
         // SAFETY: the region begins on a page, is readable and writable, large enough, and holds a Content: zeroes at
-        // first, which are one. Processes take turns: whoever has started another one waits for its end outside
+        // first, which are one. Processes take turns: a process that has started another waits for its end outside
         // of this function. No `work` comes back here.
         work(unsafe { &mut *(self.region.address() as *mut Content) })
     }
@@ -89,7 +90,7 @@ impl Stage {
         });
     }
 
-    /// What the search has come to.
+    /// The result of the search so far.
     pub(crate) fn progress(&self) -> Progress {
         self.with(|content| Progress {
             executions: content.fuzzer.executions(),

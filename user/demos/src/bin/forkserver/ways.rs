@@ -55,7 +55,7 @@ pub(crate) struct Warm {
     canvas: Guarded,
 }
 
-/// The picture's memory, and behind it pages that nobody may touch.
+/// The picture's memory, and behind it pages that permit no access.
 struct Guarded {
     region: Region,
 }
@@ -122,7 +122,8 @@ fn run_forked(stage: &Stage, warm: &mut Warm, share: Share) -> Result<ExitStatus
     child.and_then(|child| child.wait()).map_err(|error| format!("cannot fork: {error}"))
 }
 
-/// Runs one input after the other in one process, and goes back to a snapshot between them. Returns only when all are done.
+/// Runs one input after the other in one process, and goes back to a snapshot between them. Returns only when all are
+/// done.
 fn run_restored(stage: &Stage, warm: &mut Warm, share: Share, runs: u64) -> Result<(), Error> {
     let snapshot = match snapshot::take(share)? {
         Taken::Now(snapshot) => snapshot,
@@ -140,7 +141,7 @@ fn run_restored(stage: &Stage, warm: &mut Warm, share: Share, runs: u64) -> Resu
     Err(snapshot.restore(1))
 }
 
-/// What a search by one way has come to.
+/// The result of a search by one way.
 pub(crate) struct Outcome {
     pub(crate) way: Way,
     pub(crate) progress: Progress,
@@ -148,7 +149,7 @@ pub(crate) struct Outcome {
     pub(crate) crash: Option<FaultKind>,
 }
 
-/// Runs inputs until one ends in a fault. With it the stage is left.
+/// Runs inputs until one ends in a fault, and leaves that one on the stage.
 pub(crate) fn search(warm: &mut Warm, bits: u32, stage: &Stage, way: Way, runs: u64) -> Result<Outcome, String> {
     let crash = loop {
         let status = match way {
@@ -188,7 +189,8 @@ pub(crate) fn run_once(warm: &mut Warm, bits: u32, stage: &Stage, way: Way) -> R
     }
 }
 
-/// The fault of a target that met one. Any other end than that or success says that the harness is wrong, not the target.
+/// The fault of a target that met one. Any other end than that or success says that the harness is wrong, not the
+/// target.
 pub(crate) fn judge(status: ExitStatus) -> Result<Option<FaultKind>, String> {
     match status {
         ExitStatus::Exited(0) => Ok(None),

@@ -11,14 +11,14 @@
 //! After the snapshot every byte of the image is compared with the state at the fork, found by
 //! replaying the requests that came before it. One byte that differs makes the program fail.
 //!
-//! A latency is the time from a request's arrival to its reply. Requests arrive steadily, as often as makes the server busy half
-//! of the time, and queue while it is not free; the one that comes first after a fork has waited for that.
-//! What is measured is the server's own time. On one core parent and child take turns, which the server gives up between two
-//! requests: the child's turns are no part of a latency, as if it had a core of its own.
+//! A latency is the time from a request's arrival to its reply. Requests arrive at a steady rate that keeps the server
+//! busy half of the time, and queue while it is busy; the first request after a fork has waited for the fork.
+//! The measured time is the server's own. On one core parent and child take turns, and the server ends its turn between
+//! two requests: the child's turns are no part of a latency, as if the child had a core of its own.
 //!
 //! With `--csv` a row is `kvd,SHARE,BYTES,METRIC,UNIT,VALUE`; the metrics are `PHASE_PERCENTILE` and
-//! `PHASE_requests` for the phases `before`, `during` and `after`, then `fork`, `save` and `image`, and what happened in the parent
-//! from the fork to the end: `page_copies`, `table_splits`, `reuses`.
+//! `PHASE_requests` for the phases `before`, `during` and `after`, then `fork`, `save` and `image`, and what happened
+//! in the parent from the fork to the end: `page_copies`, `table_splits`, `reuses`.
 
 #![no_std]
 #![no_main]

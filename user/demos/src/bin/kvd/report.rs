@@ -1,4 +1,4 @@
-//! What a run has shown, as tables for a person or as rows for a program.
+//! The results of a run, as tables for a person or as rows for a program.
 
 use alloc::format;
 
@@ -31,7 +31,7 @@ pub(crate) fn begin(options: &Options, period: u64) {
     );
 }
 
-/// Prints one depth's latencies, or all there is of it as rows.
+/// Prints one depth's latencies, or all of its figures as rows.
 pub(crate) fn outcome(options: &Options, outcome: &Outcome) {
     if options.csv {
         return rows(options, outcome);
@@ -63,7 +63,7 @@ fn rows(options: &Options, outcome: &Outcome) {
     row("reuses", "faults", outcome.reuses);
 }
 
-/// Prints what is left to say of all depths.
+/// Prints the figures that compare all depths.
 pub(crate) fn end(options: &Options, outcomes: &[Outcome]) {
     if options.csv {
         return;

@@ -18,14 +18,14 @@ use crate::report;
 use crate::server::Server;
 use crate::snapshot::{Image, has_ended};
 
-/// How long the server keeps the processor while the child waits for it: less than the kernel's time slice of 10 ms, so that
-/// the turn ends between two requests.
+/// How long the server keeps the processor while the child waits for it: less than the kernel's time slice of 10 ms, so
+/// that the turn ends between two requests.
 const TURN_MILLISECONDS: u64 = 9;
 
 /// Frames for translation tables, for the model and for other programs, beside a part of the store's.
 const RESERVE: u64 = 2048;
 
-/// What a run at one depth has shown.
+/// The results of a run at one depth.
 pub(crate) struct Outcome {
     pub(crate) share: Share,
     /// Latencies before, during and after the snapshot, in counts.
@@ -65,10 +65,10 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     Ok(())
 }
 
-/// Refuses what would end in the middle for lack of memory.
+/// Refuses a run that would end in the middle for lack of memory.
 fn check_memory(options: &Options) -> Result<(), String> {
     let free = system::free_frames().map_err(|error| format!("cannot ask for free memory: {error}"))?;
-    // While a child lives the parent may come to copy the whole store.
+    // While a child lives, the parent may have to copy the whole store.
     let bytes = 2 * Store::bytes(options.keys) + Image::bytes(options.keys);
     let needed = bytes.div_ceil(PAGE_SIZE) as u64 * 65 / 64 + RESERVE;
     if needed > free {
@@ -92,7 +92,7 @@ fn snapshot(options: &Options, server: &mut Server, share: Share, period: u64) -
 
     let requests = server.requests();
     let faults = process::own_info();
-    // A thread that comes from its sleep has a whole time slice before it.
+    // A thread that wakes from its sleep starts a whole time slice.
     process::sleep(Duration::from_nanos(1));
     let turn = time::frequency() * TURN_MILLISECONDS / 1000;
     let mut turn_begin = time::counter();

@@ -45,11 +45,12 @@ impl Image {
         image::write(store, bytes).map(drop).map_err(|error| error.to_string())
     }
 
-    /// Compares the image with the state that the model describes. Returns its length in bytes. The child must have ended.
+    /// Compares the image with the state that the model describes. Returns its length in bytes. The child must have
+    /// ended.
     pub(crate) fn check(&self, model: &Model) -> Result<usize, String> {
         let region: Region = self.memory.map(Permissions::Read).map_err(|error| error.to_string())?;
-        // SAFETY: the region owns its addresses, is readable and outlives the slice; nobody else is left
-        // who has the object mapped.
+        // SAFETY: the region owns its addresses, is readable and outlives the slice; no other process is left
+        // that has the object mapped.
         let bytes = unsafe { core::slice::from_raw_parts(region.address() as *const u8, region.bytes()) };
         image::check(bytes, model).map_err(|error| error.to_string())
     }

@@ -273,7 +273,7 @@ fn leaf_bits(raw: u64) -> Text {
     Text::new().with(meaning, format!("AP={:02b} ", bits::ap(raw))).with(Meaning::Plain, never).with(meaning, word)
 }
 
-/// A mark for what its own bits let be written and something above does not.
+/// A mark for a page that its own bits make writable and a table descriptor above write-protects.
 fn from_above(entry: &Entry, mark: &str) -> Text {
     if entry.record.writable_now == 0 { Text::new().with(Meaning::ReadOnly, mark) } else { Text::new() }
 }

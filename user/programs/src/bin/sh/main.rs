@@ -16,7 +16,7 @@ use graft_rt::{Arguments, eprintln};
 
 graft_rt::program!(main);
 
-/// What a shell answers to a line that is none, or to arguments that it does not know.
+/// The status of a shell for a line with a syntax error, or for unknown arguments.
 const USAGE: i32 = 2;
 
 fn main(arguments: Arguments) -> Result<i32, FileError> {
