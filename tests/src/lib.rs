@@ -6,7 +6,7 @@
 //!         └▶ judges
 //! ```
 //!
-//! An arrow is an import; none leads back up, and whatever stands to the right may be used from the left.
+//! An arrow is an import; none leads back up, and a module may use any module to its right.
 #![deny(unsafe_code)]
 #![deny(missing_docs)]
 

@@ -1,4 +1,4 @@
-//! Text for whoever watches.
+//! Text on the console, for the host that reads it.
 
 use core::fmt;
 

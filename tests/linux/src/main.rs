@@ -2,8 +2,8 @@
 //!
 //! Every figure is taken as forkbench takes it: the same counter, read around the same instructions, and each page
 //! written since it was mapped. A row is `NAME,RELEASE,BYTES,METRIC,UNIT,MIN,MEDIAN,MAX,N`, after one
-//! `span,NAME,RELEASE,BYTES,METRIC,COUNTS,BY` for each time that was taken, as forkbench's `--spans` has them. The last line is
-//! [`LAST_LINE`]; whoever does not see it has not seen all figures.
+//! `span,NAME,RELEASE,BYTES,METRIC,COUNTS,BY` for each time that was taken, as forkbench's `--spans` has them. The last
+//! line is [`LAST_LINE`]; a reader that does not find it has not got all figures.
 
 #![no_std]
 #![no_main]
@@ -36,7 +36,7 @@ const MEBIBYTE: usize = 1 << 20;
 /// The largest size that is measured.
 const MOST: usize = 2 << 30;
 
-/// Does all there is to do and powers off.
+/// Takes all figures and powers off.
 fn main(name: &str) -> ! {
     match measure_all(name) {
         Ok(()) => say(format_args!("{LAST_LINE}")),

@@ -32,7 +32,7 @@ impl Memory {
     }
 
     fn map(address: usize, bytes: usize, kind: usize) -> Result<Memory, Refused> {
-        // SAFETY: the addresses in `sequences` are nobody else's.
+        // SAFETY: nothing else uses the addresses in `sequences`.
         unsafe { call(Call::Mmap, [address, bytes, READ_WRITE, kind | FIXED_ANONYMOUS, usize::MAX, 0])? };
         Ok(Memory { address, bytes })
     }
@@ -67,7 +67,7 @@ impl Memory {
     /// Unmaps all of it, measured. Dropping it then finds nothing and does no harm.
     #[inline(always)]
     pub(crate) fn unmap(&self) -> Timed {
-        // SAFETY: what else is done with this memory would end the process, not find something else.
+        // SAFETY: a later access to this memory would end the process; nothing else is mapped there.
         unsafe { timed(Call::Munmap, [self.address, self.bytes]) }
     }
 

@@ -79,7 +79,8 @@ fn fork() -> Timed {
     unsafe { timed(Call::Clone, [FORK]) }
 }
 
-/// Waits for a child's end. Linux would have to store a status to memory that is shared with nobody yet.
+/// Waits for a child's end. It asks for no status: Linux would have to store that to memory, where the store could
+/// fault.
 #[inline(always)]
 fn wait(child: usize) -> Result<(), Refused> {
     // SAFETY: without an address for the status, touches no memory.

@@ -1,16 +1,17 @@
 //! A plugin for QEMU's TCG that measures for how many instructions the kernel keeps interrupts waiting.
 //!
-//! Graft's kernel runs with interrupts masked from a trap until it resumes a thread. In between it may ask the interrupt controller what is
-//! pending and answer that, so a *stretch* begins with a trap or with such a question, and ends with the next question, with
-//! the return to EL0, or where the core sleeps until an interrupt comes. The plugin counts the instructions of each.
+//! Graft's kernel runs with interrupts masked from a trap until it resumes a thread. In between it may ask the
+//! interrupt controller what is pending and answer that, so a *stretch* begins with a trap or with such a question, and
+//! ends with the next question, with the return to EL0, or where the core sleeps until an interrupt comes. The plugin
+//! counts the instructions of each.
 //!
 //! ```text
 //! qemu-system-aarch64 -M virt -cpu cortex-a72 -smp 1 -icount shift=0,sleep=off -plugin libgraft_masked_plugin.so,out=FILE …
 //! ```
 //!
-//! A program marks the begin and the end of what it wants to know with two hints that do nothing else: `hint #64` and `hint #65`. At each end
-//! the plugin writes a row, `LONGEST,ADDRESS`: the longest stretch between the two, or that reaches into them, and where it ended. The last row,
-//! `all,LONGEST,ADDRESS`, is about the whole run.
+//! A program marks the begin and the end of what it wants to know with two hints that do nothing else: `hint #64` and
+//! `hint #65`. At each end the plugin writes a row, `LONGEST,ADDRESS`: the longest stretch between the two, or that
+//! reaches into them, and where it ended. The last row, `all,LONGEST,ADDRESS`, is about the whole run.
 //!
 //! One core, and an interrupt controller of version 2: a question is a load from `GICC_IAR`.
 #![deny(missing_docs)]

@@ -32,7 +32,7 @@ pub(super) fn all(boots: &[Boot<'_>], jobs: usize) -> Result<Vec<Figure>, String
     thread::scope(|scope| {
         for _ in 0..jobs.max(1) {
             scope.spawn(|| {
-                // The last are the longest: with them at the end, one would be waited for alone.
+                // The last boots are the longest: begun last, one of them would run alone at the end.
                 while let Some(index) = boots.len().checked_sub(1 + begun.fetch_add(1, Ordering::Relaxed)) {
                     let boot = &boots[index];
                     bar.set_message(boot.name.clone());
@@ -41,13 +41,13 @@ pub(super) fn all(boots: &[Boot<'_>], jobs: usize) -> Result<Vec<Figure>, String
                         // Nothing more to begin: the whole run has failed.
                         begun.store(boots.len(), Ordering::Relaxed);
                     }
-                    results.lock().expect("nobody panics with it").push((index, measured));
+                    results.lock().expect("no thread panics with it").push((index, measured));
                 }
             });
         }
     });
     bar.finish_and_clear();
-    let mut results = results.into_inner().expect("nobody panics with it");
+    let mut results = results.into_inner().expect("no thread panics with it");
     results.sort_unstable_by_key(|(index, _)| *index);
     Ok(results.into_iter().map(|(_, measured)| measured).collect::<Result<Vec<_>, String>>()?.concat())
 }

@@ -1,5 +1,5 @@
-//! How long each operation keeps interrupts and other threads waiting: `t-pieces` on a counting machine, beside a plugin that counts how many
-//! instructions the kernel executes before it answers interrupts again.
+//! How long each operation keeps interrupts and other threads waiting: `t-pieces` on a counting machine, beside a
+//! plugin that counts how many instructions the kernel executes before it answers interrupts again.
 
 use super::plan::counting;
 use crate::builder::folder::Build;

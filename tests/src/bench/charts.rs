@@ -19,7 +19,7 @@ const INSTRUCTIONS: &str = "Instructions (-icount shift=0) hide cycles: a barrie
 const LINES: &str = "A model of a Cortex-A72: L1D 32 KiB, L2 1 MiB, all emptied at the start; without prefetch. \
                      docs/performance.md.";
 
-/// What is compared in the chart of operations, and how it is called there.
+/// The operations in the chart of operations, and their names there.
 const OPERATIONS: [(&str, &str); 6] = [
     ("fork", "fork"),
     ("fork_exit_wait", "fork, exit and wait"),

@@ -1,4 +1,4 @@
-//! The regression guard: has an operation become dearer than `tests/instructions.csv` says?
+//! The regression guard: does an operation take more instructions than `tests/instructions.csv` says?
 //!
 //! The file's rows say what is measured, so a row more is a measurement more: write it with any count and run
 //! `make bench-accept`. Comments and order stay as they are.
@@ -11,7 +11,7 @@ use std::fs;
 
 /// The file with the accepted counts.
 pub const FILE: &str = "tests/instructions.csv";
-/// How far a count may move, in percent, before somebody has to look.
+/// How far a count may move, in percent, before the guard reports it.
 const TOLERANCE: u64 = 5;
 
 /// The accepted counts.

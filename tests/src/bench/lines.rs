@@ -117,8 +117,8 @@ pub(super) fn parse(text: &str) -> Result<Vec<Span>, String> {
     Err("the last row is missing: the machine did not end by itself".into())
 }
 
-/// The plugin's span of each of the guest's times: the last one of that length that ended by then, but after the time before
-/// it had ended.
+/// The plugin's span of each of the guest's times: the last one of that length that ended by then, but after the time
+/// before it had ended.
 pub(super) fn matched<'a>(times: &[Time], spans: &'a [Span]) -> Result<Vec<&'a Span>, String> {
     let mut ends: Vec<u64> = times.iter().map(|time| time.by).collect();
     ends.sort_unstable();

@@ -56,8 +56,8 @@ impl Series {
     }
 }
 
-/// Measures Linux in both ways and us, and returns what to tell the user. Writes `bench-linux.csv`, unless Linux was given
-/// `more` boot arguments: the file's rows could not tell.
+/// Measures Linux in both ways and us, and returns what to tell the user. Writes `bench-linux.csv`, unless Linux was
+/// given `more` boot arguments: the file's rows could not tell.
 pub fn run(build: &Build, program: &Path, more: &str, jobs: usize) -> Result<String, String> {
     let kernel = build.linux();
     let bytes = fs::read(&kernel).map_err(|error| format!("cannot read {}: {error}", kernel.display()))?;

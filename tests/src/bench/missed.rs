@@ -1,5 +1,5 @@
-//! Where the cache lines of forkbench's figures are missed: the plugin tells which instructions missed how many, and this
-//! adds them up by function.
+//! Where the cache lines of forkbench's figures are missed: the plugin tells which instructions missed how many, and
+//! this adds them up by function.
 
 use super::lines;
 use crate::binary::symbols;
@@ -22,8 +22,8 @@ const PROGRAM: &str = "(the program)";
 /// Where programs are; everything above is the kernel.
 const KERNEL: u64 = 1 << 63;
 
-/// Lines that something missed in L1D and in L2, and the pages of memory in which they are; of a function, the pages of that
-/// one of its instructions that goes to most.
+/// Lines that something missed in L1D and in L2, and the pages of memory in which they are; of a function, the pages of
+/// that one of its instructions that goes to most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Lines {
     l1d: u64,

@@ -1,8 +1,8 @@
 //! Where the instructions of forkbench's figures go: QEMU tells the address of each, and this adds them up by function.
 //!
-//! A figure is the distance between two readings of the counter in the program (`mrs Xt, CNTVCT_EL0`), and with instructions counted a
-//! nanosecond is an instruction. So of all stretches of the trace between two readings, the one that is as long as the figure is the
-//! figure's, and the addresses in it say what it was spent on.
+//! A figure is the distance between two readings of the counter in the program (`mrs Xt, CNTVCT_EL0`), and with
+//! instructions counted a nanosecond is an instruction. So of all stretches of the trace between two readings, the one
+//! that is as long as the figure is the figure's, and the addresses in it say what it was spent on.
 
 use crate::bench::figures::{self, Figure};
 use crate::binary::symbols;
@@ -86,7 +86,7 @@ fn trace(
             output.read_to_string(&mut text).map(|_| text)
         });
         let ended = child.wait().map_err(failed)?;
-        // If the emulator never opened the pipe, the reader still waits for somebody to do so.
+        // If the emulator never opened the pipe, the reader still waits for a writer.
         drop(File::options().read(true).write(true).open(pipe).map_err(failed)?);
         let _ = fs::remove_file(pipe);
         let text = text.join().expect("it only reads").map_err(failed)?;
@@ -147,7 +147,8 @@ fn named(counts: &[u64], names: &[(u64, String)]) -> Functions {
 
 /// The stretch, or run of stretches, that is as long as a figure: the last one, when everything was warm.
 ///
-/// An instruction that faults is told twice and counted once, so that a trace may be a little longer; the closest one is it.
+/// An instruction that faults is told twice and counted once, so that a trace may be a little longer; the closest one
+/// is it.
 fn matching(stretches: &[Functions], length: u64) -> Option<Functions> {
     (length..=length + FAULTS).find_map(|length| exactly(stretches, length))
 }

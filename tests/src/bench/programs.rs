@@ -1,4 +1,5 @@
-//! The two programs that need a fast fork, measured: how long kvd's requests wait, and what forkserver's executions take.
+//! The two programs that need a fast fork, measured: how long kvd's requests wait, and what forkserver's executions
+//! take.
 
 use super::boots::Boot;
 use super::plan::{LIMIT, machine};

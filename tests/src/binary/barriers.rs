@@ -1,4 +1,5 @@
-//! What an emulator does not miss: the barriers around TLB and cache maintenance, looked for on every path through the linked kernel.
+//! Barriers around TLB and cache maintenance, looked for on every path through the linked kernel: an emulator works
+//! without them.
 //!
 //! ```text
 //!   TLBI …IS          DSB ISHST before it, and no store between;   DSB ISH and ISB after it    Arm ARM, "TLB maintenance instructions"
@@ -144,7 +145,8 @@ struct Code {
 }
 
 impl Code {
-    /// Where execution may begin: at the names that the file has, and where only a computed branch can lead, the table of a `match`.
+    /// Where execution may begin: at the names that the file has, and where only a computed branch can lead, the table
+    /// of a `match`.
     fn new(words: BTreeMap<u64, Instruction>, named: impl IntoIterator<Item = u64>) -> Code {
         let mut code = Code { words, entries: Vec::new() };
         let followed: BTreeSet<u64> = code.words.keys().flat_map(|&address| code.next(address)).collect();
@@ -167,7 +169,8 @@ impl Code {
         .flatten()
     }
 
-    /// Before each instruction, whether barriers have come since the last store on every path: for stores, and for everything.
+    /// Before each instruction, whether barriers have come since the last store on every path: for stores, and for
+    /// everything.
     fn barriers_before(&self) -> BTreeMap<u64, (bool, bool)> {
         let mut before: BTreeMap<u64, (bool, bool)> =
             self.entries.iter().map(|&entry| (entry, (false, false))).collect();
@@ -193,7 +196,7 @@ impl Code {
         before
     }
 
-    /// Whether the barriers come after the maintenance at this address, whatever way execution takes.
+    /// Whether the barriers come after the maintenance at this address on every path of execution.
     fn barriers_after(&self, address: u64, maintenance: Maintenance) -> bool {
         let (domain, isb) = maintenance.after();
         let mut seen = BTreeSet::new();
@@ -324,7 +327,7 @@ mod tests {
         assert!(!accepted(&[CBZ_X0_ON_2, DSB_ISHST, TLBI_VAE1IS_X8, DSB_ISH, ISB, RET]), "a way around");
         assert!(!accepted(&[DSB_ISHST, TLBI_VAE1IS_X8, CBZ_X0_ON_2, DSB_ISH, ISB, RET]), "a way around");
         assert!(!accepted(&[DSB_ISHST, TLBI_VAE1IS_X8, STR_X1_X0, B_BACK_2]), "the second time round, and no end");
-        assert!(!accepted(&[DSB_ISHST, RET, TLBI_VAE1IS_X8, DSB_ISH, ISB, RET]), "nobody knows from where");
+        assert!(!accepted(&[DSB_ISHST, RET, TLBI_VAE1IS_X8, DSB_ISH, ISB, RET]), "the path to it is unknown");
         assert!(!accepted(&[RET, DSB_ISHST, TLBI_VAE1IS_X8, B_NE_BACK_1, RET]), "reached by a computed branch");
     }
 }

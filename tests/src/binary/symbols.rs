@@ -43,7 +43,8 @@ pub fn functions(file: &[u8], kinds: &[SymbolKind]) -> Result<Vec<(u64, String)>
         .symbols()
         .filter(|symbol| kinds.contains(&symbol.kind()))
         .filter_map(|symbol| Some((symbol.address(), readable(symbol.name().ok()?))))
-        // Marks of what is code and what is data (ELF for the Arm 64-bit Architecture, "Mapping symbols"), and local labels.
+        // Marks of what is code and what is data (ELF for the Arm 64-bit Architecture, "Mapping symbols"), and local
+        // labels.
         .filter(|(_, name)| !name.starts_with(['$', '.']))
         .collect();
     functions.sort();

@@ -37,7 +37,7 @@ pub fn extra(folder: &Path) -> Result<Vec<Entry>, String> {
 }
 
 fn collect(folder: &Path, prefix: &str, entries: &mut Vec<Entry>) -> Result<(), String> {
-    /// Nobody nests folders as deep as a link that leads back up does.
+    /// More levels than people nest: deeper than this, a link leads back up.
     const DEEPEST: usize = 32;
     if prefix.matches('/').count() > DEEPEST {
         return Err(format!("{} is nested too deep; does a link lead back up?", folder.display()));

@@ -61,7 +61,7 @@ fn exclusive(build: &Build, _: &Path) -> Outcome {
     Ok(Report::pass())
 }
 
-/// An emulator does not miss them.
+/// An emulator works without them, so they are looked for in the linked kernel.
 fn barriers(build: &Build, _: &Path) -> Outcome {
     use Maintenance::{AllSpaces, Data, Instructions, LeafOfPage, Page, Range, Space};
     let found = barriers::check(&read(&build.kernel_elf())?)?;
@@ -85,7 +85,7 @@ fn pictures(build: &Build, log: &Path) -> Outcome {
     Ok(Report::pass())
 }
 
-/// Somebody else's program: `echo` under another name, from a folder of its own.
+/// A user's own program: `echo` under another name, from a folder of its own.
 fn extra_program(build: &Build, log: &Path) -> Outcome {
     let scratch = Scratch::new();
     let folder = scratch.path().join("extra");

@@ -1,5 +1,5 @@
-//! Runs that count instructions: the same figures every time, fork as fast as it promises to be, and nothing dearer
-//! than it was.
+//! Runs that count instructions: the figures are the same every time, fork is as fast as promised, and no operation
+//! takes more than it did.
 
 use crate::bench::figures::{self, Figure};
 use crate::bench::guard::Accepted;

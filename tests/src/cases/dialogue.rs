@@ -29,9 +29,9 @@ pub(super) fn cases(build: &Build) -> Vec<Case> {
         cases.push(Case::new(format!("typing at the shell · {machine}"), move |log| typing(&machine, log)));
     }
     cases.push(harness("a wrong exit status", virt(build).with_line("false"), Expected::success(), LIMIT));
-    let silence = Expected::success().saying("a word that nobody says");
+    let silence = Expected::success().saying("a word that is never printed");
     cases.push(harness("a missing word", virt(build).with_line("true"), silence, LIMIT));
-    // A shell that waits for a line that nobody types looks like a kernel that hangs.
+    // A shell that waits for a line, with no user to type one, looks like a kernel that hangs.
     cases.push(harness("a hang", virt(build), Expected::success(), Duration::from_secs(5)));
     cases
 }

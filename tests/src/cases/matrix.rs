@@ -9,7 +9,7 @@ use crate::harness::verdict::{Expected, Status};
 use std::fs;
 use std::time::Duration;
 
-/// A test program may look hard; all of them in one run, harder.
+/// Time limits: for one test program, and for a run of all of them.
 const PROGRAM_LIMIT: Duration = Duration::from_secs(180);
 const ALL_PROGRAMS_LIMIT: Duration = Duration::from_secs(400);
 

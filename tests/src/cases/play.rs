@@ -21,7 +21,7 @@ pub(super) fn raspi4b(build: &Build) -> Machine {
     virt(build).raspi4b(Some(&build.pi_tree()))
 }
 
-/// Plays a machine without anybody at its console.
+/// Runs a machine without input on its console.
 pub(super) fn play(machine: &Machine, log: &Path, limit: Duration) -> Outcome<Ended> {
     Ok(session::run(machine.command(Console::Pipe), log, limit)?)
 }

@@ -4,7 +4,7 @@ use crate::harness::runner::{Outcome, Report};
 use crate::harness::session::Ended;
 use crate::harness::verdict::{Expected, Status};
 
-/// Most lines that the kernel may write when it cannot start: who it is, and the reason.
+/// Most lines that the kernel may write when it cannot start: its name and version, and the reason.
 const MOST_LINES: usize = 2;
 
 /// Judges a boot that cannot work: status 1, few lines, and `word` in one of them.

@@ -7,10 +7,10 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a run may take that nobody sits in front of, unless the user says otherwise.
+/// How long a run without a user at the terminal may take, unless another limit is set.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// What came of it.
+/// How the run ended.
 pub enum Outcome {
     /// The emulator's own exit status: the guest's, or 1 where the emulator could not start it.
     Status(u8),

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-/// Long enough for everything to be compiled on a machine that gives this a twentieth of itself. What cargo starts is other
-/// processes than the one that is watched.
+/// Long enough for everything to be compiled on a machine that gives this a twentieth of itself. What cargo starts is
+/// other processes than the one that is watched.
 const LIMIT: Duration = Duration::from_secs(10 * 60 * 60);
 
 /// A case for each of them.

@@ -22,7 +22,7 @@ pub enum Console {
     Terminal,
     /// To the terminal, but Ctrl-C ends QEMU.
     Interruptible,
-    /// To whoever holds QEMU's standard input and output, with nothing else in between.
+    /// To the process that holds QEMU's standard input and output, with nothing else in between.
     Pipe,
     /// Into this file.
     File(PathBuf),

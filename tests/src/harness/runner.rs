@@ -36,7 +36,7 @@ impl Report {
     }
 }
 
-/// What a case comes to; the error is the reason why it failed.
+/// The result of a case; the error is the reason why it failed.
 pub type Outcome<T = Report> = Result<T, Box<dyn Error>>;
 
 /// What a case does; it gets the path of its log.

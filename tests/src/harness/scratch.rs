@@ -1,4 +1,4 @@
-//! A folder of one's own that goes away again.
+//! A temporary folder, removed when it is dropped.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -18,7 +18,7 @@ pub struct Expected {
     says: Vec<String>,
 }
 
-/// What no run may ever say, whatever its status: how the kernel's reports on itself begin.
+/// What no run may print, whatever its status: the beginnings of the kernel's reports on its own faults.
 const PANICS: [&str; 2] = ["kernel panic on core", "kernel fault on core"];
 
 impl Expected {

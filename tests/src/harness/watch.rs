@@ -1,7 +1,7 @@
 //! How long a process has run, without the time that it spent waiting for a processor.
 //!
-//! A limit on the clock on the wall would judge the host: a machine that takes a second takes twenty where others work as
-//! well. What a process does when it has a processor, and how long it sleeps, is its own.
+//! A limit on wall-clock time would judge the host: a run of one second takes twenty on a busy host. The time that a
+//! process computes or sleeps is its own; the time that it waits for a processor is not.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -27,7 +27,7 @@ impl Watch {
         Watch { process, looked: Instant::now(), waits: waits(process), own: Duration::ZERO }
     }
 
-    /// The process's own time so far. Where the system does not say who waits, all of it is.
+    /// The process's own time so far. Where the system does not report waiting times, all time counts as its own.
     pub fn own(&mut self) -> Duration {
         let passed = self.looked.elapsed();
         if passed >= PERIOD {

@@ -1,4 +1,5 @@
-//! Judges from outside: what a solver says of the descriptors, and a break-before-make checker of traces.
+//! Judges from outside the kernel: a solver that proves laws of the descriptors, and a break-before-make checker of
+//! traces.
 
 pub mod prove;
 pub mod tables;

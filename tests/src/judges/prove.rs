@@ -6,9 +6,9 @@
 //!      hardware.smt2 (the manuals' bits) ──────────── laws.smt2, once for each format ──────────────┴─▶ z3: unsat
 //! ```
 //!
-//! The subject is what the compiler made of the code, so that no copy can drift from it. What remains to be trusted is the translation of about
-//! twenty instructions: `samples` lets z3 compute what the running code computes, on many words, and `run` changes each
-//! constant of the translated functions in turn and wants a law to fail.
+//! The subject is what the compiler made of the code, so that no copy can drift from it. What remains to be trusted is
+//! the translation of about twenty instructions: `samples` lets z3 compute what the running code computes, on many
+//! words, and `run` changes each constant of the translated functions in turn and wants a law to fail.
 
 mod translate;
 
@@ -170,8 +170,8 @@ impl Arguments {
     }
 }
 
-/// Changes every constant of every function, one at a time: it loses its lowest bit, or gets one. How many of these changes change what the
-/// function computes, and those among them that no law notices.
+/// Changes every constant of every function, one at a time: it loses its lowest bit, or gets one. How many of these
+/// changes change what the function computes, and those among them that no law notices.
 fn planted(functions: &[Translated], laws: &[Law], solver: &Solver<'_>) -> Result<(usize, Vec<String>), String> {
     let mut text = String::from(HARDWARE);
     let mut mutants = Vec::new();

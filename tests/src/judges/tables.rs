@@ -1,7 +1,7 @@
 //! `make trace-tables`: traces of what the tree does to translation tables, and what the checker says of them.
 //!
-//! Histories of spaces run on a memory that writes down every store into a table, every barrier and invalidation, as the kernel would execute
-//! them, and every frame that goes. Each trace is judged as it is made.
+//! Histories of spaces run on a memory that writes down every store into a table, every barrier and invalidation, as
+//! the kernel would execute them, and every frame that goes. Each trace is judged as it is made.
 
 mod record;
 
@@ -24,8 +24,8 @@ const SPACES: usize = 4;
 enum Plan {
     /// Spaces that fork and share.
     Family,
-    /// One space, nothing shared, and tables stay: what the public checker has rules for. It takes a permission in a table's descriptor for
-    /// a change that needs a break, and wants what hangs below a table cleaned before the table.
+    /// One space, nothing shared, and tables stay: what the public checker has rules for. It takes a permission in a
+    /// table's descriptor for a change that needs a break, and wants what hangs below a table cleaned before the table.
     Single,
 }
 

@@ -17,8 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Readings that a measured stretch spans at most, its first one not counted.
 const SPANNED: usize = 4;
-/// Instructions that programs execute within a measured stretch at most: a stretch is a few calls or faults, and what is
-/// executed in programs between them is little. After more, the program does something else.
+/// Instructions that programs execute within a measured stretch at most: a stretch is a few calls or faults, and what
+/// is executed in programs between them is little. After more, the program does something else.
 const AT_EL0: u64 = 20_000;
 /// Bits of an address within a page.
 const PAGE_SHIFT: u32 = 12;

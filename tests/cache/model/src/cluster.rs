@@ -21,8 +21,8 @@ pub struct Counts {
     pub tlb: u64,
     /// Lines that walks read and did not find in L2.
     pub l2w: u64,
-    /// Lines that `DC ZVA` zeroed and that were not in the core's L1 data cache: they are made there, nothing is fetched and
-    /// nothing waits, so they are no misses.
+    /// Lines that `DC ZVA` zeroed and that were not in the core's L1 data cache: they are made there, nothing is
+    /// fetched and nothing waits, so they are no misses.
     pub zeroed: u64,
 }
 
@@ -115,8 +115,8 @@ impl Cluster {
         self.counts
     }
 
-    /// How many accesses succeeded for which the tables have no translation: then the model knows something less than the
-    /// processor that it follows.
+    /// How many accesses succeeded although the tables have no translation for them: then the model lacks something
+    /// that the emulated processor knows.
     pub fn unwalked(&self) -> u64 {
         self.unwalked
     }
@@ -190,8 +190,8 @@ impl Cluster {
         self.cores[core].last = [None; 2];
     }
 
-    /// 1 if a line was not in L2, which it is now. L2 contains what the L1 data caches contain (TRM 7.1), so a line that
-    /// makes room leaves these, too.
+    /// 1 if a line was not in L2, which it is now. L2 contains what the L1 data caches contain (TRM 7.1), so a line
+    /// that makes room leaves these, too.
     fn l2_miss(&mut self, line: u64) -> u64 {
         let Touched::Miss { evicted } = self.l2.touch(line) else { return 0 };
         if let Some(evicted) = evicted {
@@ -274,8 +274,8 @@ mod tests {
     use std::cell::RefCell;
     use std::collections::BTreeMap;
 
-    /// Tables of three levels (39 bits) at 0x10000: pages 0 to 3 of the lower half lead to 0x80000 and on, and the block
-    /// behind them to 0x200000.
+    /// Tables of three levels (39 bits) at 0x10000: pages 0 to 3 of the lower half lead to 0x80000 and on, and the
+    /// block behind them to 0x200000.
     struct Tables {
         descriptors: BTreeMap<u64, u64>,
         read: RefCell<Vec<u64>>,
@@ -338,8 +338,8 @@ mod tests {
             let counts = cluster.counts() - before;
             (counts.l1d, counts.l2d)
         };
-        // Lines of one set of L2 lie 64 KiB apart and share a set of L1D. The first stays in L1D, as it is used again and
-        // again, but in L2 sixteen others are newer.
+        // Lines of one set of L2 lie 64 KiB apart and share a set of L1D. The first stays in L1D, as it is used again
+        // and again, but in L2 sixteen others are newer.
         let mut addresses = vec![0x20_0000];
         for way in 1..=16 {
             addresses.extend([0x20_0000 + way * 0x1_0000, 0x20_0000]);

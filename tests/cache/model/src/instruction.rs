@@ -42,7 +42,7 @@ pub enum Operand {
     Address {
         /// `VAL`, `VAAL`: of the last level only.
         last_level: bool,
-        /// `VAA`: whatever the identifier.
+        /// `VAA`: of any identifier.
         any_asid: bool,
     },
 }

@@ -24,7 +24,7 @@ pub struct Page {
     pub shift: u32,
     /// The physical address, shifted like the virtual one; of a table, its address.
     pub frame: u64,
-    /// Whose it is.
+    /// The address spaces that it belongs to.
     pub asid: Asid,
 }
 
@@ -39,7 +39,7 @@ pub enum Scope {
     Address {
         /// Any address of the page.
         address: u64,
-        /// `None`: whatever the address space.
+        /// `None`: any address space.
         asid: Option<u16>,
         /// Whether only translations of the last level go, and tables stay known.
         last_level: bool,
@@ -62,8 +62,8 @@ impl Tlb {
         Tlb::new(256, 4, &[12, 21, 30])
     }
 
-    /// The cache of tables that walks have found. The manual names it (TRM 5.1, "intermediate table walk caches") without a
-    /// size; this one is as large as the Cortex-A53's: 64 entries of four ways (Arm DDI 0500, 5.1).
+    /// The cache of tables that walks have found. The manual names it (TRM 5.1, "intermediate table walk caches")
+    /// without a size; this one is as large as the Cortex-A53's: 64 entries of four ways (Arm DDI 0500, 5.1).
     pub fn of_tables() -> Tlb {
         Tlb::new(16, 4, &[21, 30, 39])
     }
@@ -182,7 +182,7 @@ mod tests {
         assert_eq!(left(Scope::Space(1)), [false, true, false, true]);
         assert_eq!(left(at(0x1000, Some(1))), [false, true, true, true]);
         assert_eq!(left(at(0x1000, None)), [false, false, true, true]);
-        assert_eq!(left(at(0x3000, Some(1))), [true, true, true, false], "a global one is everybody's");
+        assert_eq!(left(at(0x3000, Some(1))), [true, true, true, false], "a global one belongs to every space");
     }
 
     #[test]

@@ -1,23 +1,24 @@
-//! A plugin for QEMU's TCG that plays the caches and the TLB of a Cortex-A72 beside the guest and counts what it misses
-//! between readings of its counter.
+//! A plugin for QEMU's TCG that models the caches and the TLB of a Cortex-A72 beside the guest and counts what it
+//! misses between readings of its counter.
 //!
 //! ```text
 //!   QEMU ──▶ plugin: each block, each load and store ──▶ graft_cache_model ──▶ out=FILE, a row for each span
 //! ```
 //!
-//! It needs version 4 of the plugin interface, which QEMU has since 9.2; an older QEMU refuses it in one line. Tested with
-//! QEMU 10.0. The guest has to be an AArch64 system at EL1, counted with `-icount` so that its cores take turns, and its
-//! memory a `memory-backend-memfd`: that is where the plugin reads the translation tables.
+//! It needs version 4 of the plugin interface, which QEMU has since 9.2; an older QEMU refuses it in one line. Tested
+//! with QEMU 10.0. The guest has to be an AArch64 system at EL1, counted with `-icount` so that its cores take turns,
+//! and its memory a `memory-backend-memfd`: that is where the plugin reads the translation tables.
 //!
 //! ```text
 //! qemu-system-aarch64 -M virt,memory-backend=ram -object memory-backend-memfd,id=ram,size=3G -m 3G -icount shift=0,sleep=off \
 //!     -plugin target/release/libgraft_cache_plugin.so,out=spans.csv …
 //! ```
 //!
-//! A row is `BEGIN,END` (values of the counter, as a program read them), then seven counts with the caches emptied at the
-//! begin and seven with the caches as they were: [`Counts::NAMES`]. With `missed=FILE` that file gets
-//! `BEGIN,END,INSTRUCTION` with the lines that its loads and stores missed in L1D and in L2, cold, and the pages they are in. The last row is `end,` and how many accesses the
-//! translation tables did not explain: 0, or the counts are not to be trusted.
+//! A row is `BEGIN,END` (values of the counter, as a program read them), then seven counts with the caches emptied at
+//! the begin and seven with the caches as they were: [`Counts::NAMES`]. With `missed=FILE` that file gets
+//! `BEGIN,END,INSTRUCTION` with the lines that its loads and stores missed in L1D and in L2, cold, and the pages they
+//! are in. The last row is `end,` and how many accesses the translation tables did not explain: 0, or the counts are
+//! not to be trusted.
 #![deny(missing_docs)]
 
 mod guest;
@@ -39,7 +40,7 @@ pub static qemu_plugin_version: c_int = 4;
 /// Everything; one core of the guest acts at a time.
 static PLUGIN: Mutex<Option<Plugin>> = Mutex::new(None);
 
-/// What is said when one does not.
+/// The message for a file that does not.
 const TAKES_ROWS: &str = "the file takes rows";
 
 struct Plugin {

@@ -31,7 +31,7 @@ fn main(_arguments: Arguments) -> Result<i32, Error> {
     for share in Share::ALL {
         let frames = FreeFrames::now();
         let before = system::info()?;
-        // More links than there is memory for, and yet an end to it.
+        // More links than there is memory for, but not without end.
         let links = before.total_frames / LEAST_FRAMES;
         let first = Process::fork_into(share, || chain(share, links))?;
         touch_stack_and_heap();
@@ -46,7 +46,7 @@ fn main(_arguments: Arguments) -> Result<i32, Error> {
 }
 
 /// Waits until no more than `count` processes are left. A process that found no memory right after it had
-/// forked has left an orphan behind, which goes on with the chain. A chain without an end would go on for ever, and this.
+/// forked has left an orphan behind, which goes on with the chain. If a chain had no end, this would wait for ever.
 fn wait_for_others(count: u64) -> Result<(), Error> {
     while system::info()?.processes > count {
         sleep(Duration::from_millis(10));
@@ -67,7 +67,7 @@ fn tree(share: Share, generations: u32) -> i32 {
     i32::from(!children.iter().all(ended))
 }
 
-/// Each makes one child, until that is refused or somebody finds no memory. Then all end, the last first.
+/// Each process makes one child, until a fork is refused or a process finds no memory. Then all end, the last first.
 fn chain(share: Share, links: u64) -> i32 {
     for _ in 0..links {
         match process::fork(share) {
@@ -84,7 +84,7 @@ fn chain(share: Share, links: u64) -> i32 {
     0
 }
 
-/// Whether it ended itself in order, or for lack of memory.
+/// Whether the process ended itself in order, or was ended for lack of memory.
 fn is_end_of_bomb(status: ExitStatus) -> bool {
     status.is_success() || status == ExitStatus::Faulted(FaultKind::OutOfMemory)
 }

@@ -1,5 +1,5 @@
-//! Tests that no program holds up others: not those that look at it while its memory is busy, nor those that print when it does, nor those
-//! that need a page while it asks for more than there is.
+//! Tests that no program holds up others: neither those that look at it while its memory is busy, nor those that print
+//! while it prints, nor those that need a page while it asks for more memory than there is.
 
 #![no_std]
 #![no_main]
@@ -22,7 +22,8 @@ graft_rt::program!(main);
 
 /// Memory whose permissions are changed all at once.
 const BUSY: usize = 128 << 20;
-/// What must be possible while they change, in one round of [`ROUNDS`]: with time for much less, the machine had no time for this test.
+/// How often the act must succeed while they change, in one round of [`ROUNDS`]. A machine that manages much less in
+/// every round had no time for this test.
 const ENOUGH: u32 = 20;
 const ROUNDS: u32 = 100;
 
@@ -31,7 +32,7 @@ fn main(_arguments: Arguments) -> Result<i32, Error> {
     let frames = FreeFrames::now();
     hopeless(&report)?;
     sleepers(&report)?;
-    // By now all cores that there are have come.
+    // By now all cores of the machine have started.
     if system::info()?.cores >= 4 {
         beside_a_change(&report, "looks at a process whose memory changes", Talk::Silent, |child| _ = child.info())?;
         beside_a_change(&report, "lines printed beside a thread that prints out of such memory", Talk::Prints, |_| {
@@ -102,7 +103,8 @@ fn beside_a_change(report: &Report, what: &str, talk: Talk, act: impl Fn(&Proces
     Ok(())
 }
 
-/// Requests that would fit but for their tables, or but for what is committed, take nothing from others on the way to their refusal.
+/// Requests that would fit but for their tables, or but for the committed frames, take nothing from other processes
+/// before they are refused.
 fn hopeless(report: &Report) -> Result<(), Error> {
     let free = system::free_frames()? as usize;
     // The processes here need fewer frames than are left out; the tables of such an object are more.
@@ -138,7 +140,8 @@ fn hopeless(report: &Report) -> Result<(), Error> {
     Ok(())
 }
 
-/// A process with as many threads as there can be, all of them asleep, ends with all of them, and so does one that is in the midst of it.
+/// A process with as many threads as there can be, all of them asleep, ends with all of them, and so does one that is
+/// still making them.
 fn sleepers(report: &Report) -> Result<(), Error> {
     for round in 0..4 {
         let page = Shared::new(PAGE_SIZE)?.map(Permissions::ReadWrite)?;

@@ -1,6 +1,7 @@
-//! Tests guaranteed forks: every copy that they cause finds memory when not a frame is left for anything else.
+//! Tests guaranteed forks: every copy that they cause finds memory even when no frame is left for anything else.
 //!
-//! A process is under a guarantee from its first fork on or never, so each part runs in a copy of this program that has not forked yet.
+//! A process is under a guarantee from its first fork on or never, so each part runs in a copy of this program that has
+//! not forked yet.
 
 #![no_std]
 #![no_main]
@@ -128,7 +129,7 @@ fn keep(report: &Report, share: Share) -> Result<(), Error> {
     Ok(())
 }
 
-/// A guarantee that there is no memory for is refused, and what was asked for goes on as before.
+/// A guarantee that there is no memory for is refused, and the process that asked goes on as before.
 fn refuse(report: &Report, share: Share) -> Result<(), Error> {
     let memory = memory()?;
     begin(share)?;
@@ -155,7 +156,8 @@ fn refuse(report: &Report, share: Share) -> Result<(), Error> {
     Ok(())
 }
 
-/// Six relatives write to the same pages at once: whoever comes second finds the frame in use for a moment, not for good.
+/// Six relatives write to the same pages at once: a relative that comes second finds the promised frame in use for a
+/// moment, not for good.
 fn family(report: &Report, share: Share) -> Result<(), Error> {
     let memory = memory()?;
     begin(share)?;
@@ -181,7 +183,8 @@ fn family(report: &Report, share: Share) -> Result<(), Error> {
     Ok(())
 }
 
-/// Memory that is touched for the first time is not promised to anybody: who takes too much is ended, and no relative suffers.
+/// The guarantee does not cover memory that is touched for the first time: a process that takes too much of it is
+/// ended, and its relatives are not affected.
 fn fresh(report: &Report, share: Share) -> Result<(), Error> {
     let memory = memory()?;
     begin(share)?;
@@ -207,7 +210,7 @@ fn fresh(report: &Report, share: Share) -> Result<(), Error> {
 fn rewrite_again(memory: &Region, round: u8) -> i32 {
     let child = Process::fork_into(Share::default(), || rewrite(memory, round | 1));
     match child.and_then(|child| child.wait()) {
-        // The fork may be refused: then nothing was promised.
+        // The fork may be refused: then there is no guarantee to test.
         Ok(ExitStatus::Exited(0)) | Err(Error::OutOfMemory) => 0,
         _ => 1,
     }

@@ -1,5 +1,5 @@
-//! Tests that nothing half made can be seen: while one process makes calls that make a process in part and then fail, another looks at all
-//! processes, and finds none of the first one's.
+//! Tests that a process is never visible half made: while one program makes calls that make a process in part and then
+//! fail, another looks at all processes, and finds no child of the first.
 
 #![no_std]
 #![no_main]
@@ -44,7 +44,8 @@ fn main(_arguments: Arguments) -> Result<i32, FileError> {
     Ok(report.finish())
 }
 
-/// Claims that a child which makes this call again and again, and is told each time that it has failed, is never seen to be a parent.
+/// Claims that a child which makes this call again and again, and is told each time that it has failed, is never seen
+/// to be a parent.
 fn never_seen(report: &Report, what: &str, mut fails: impl FnMut() -> bool) -> Result<(), Error> {
     let child = Process::fork_into(Share::L3, || i32::from(!(0..CALLS).all(|_| fails())))?;
     let (mut looks, mut seen) = (0_u64, 0);

@@ -19,7 +19,7 @@ fn main(arguments: Arguments) -> Result<i32, Error> {
     let memory = Region::new(MEMORY)?;
     memory.fill(|page| page as u8);
     for share in Share::ALL {
-        // What is made once, such as tables of the program's own, is made by now.
+        // By now everything that is made only once, such as tables of the program's own, has been made.
         round(&memory, share, 0)?;
         let frames = FreeFrames::now();
         for number in 1..=forks {

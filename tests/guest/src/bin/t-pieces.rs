@@ -1,9 +1,10 @@
-//! Tests that no operation on memory, whatever its size, keeps the others waiting: a ready thread of the same core gets its turn after
-//! one slice, and interrupts are answered while it goes on.
+//! Tests that no operation on memory, whatever its size, keeps other threads waiting: a ready thread of the same core
+//! gets its turn after one slice, and interrupts are answered while the operation goes on.
 //!
-//! `t-pieces` judges only what it can without a clock: that all operations work, and that no frame is lost. `t-pieces --exact` judges
-//! the waiting, too, and wants a machine with one core that counts instructions (`make run ICOUNT=1 SMP=1`), where a nanosecond is an instruction.
-//! `--size MIB` changes the size of 64 MiB. Two hints mark what a plugin of QEMU's is to measure (`tests/masked`).
+//! `t-pieces` judges only what it can without a clock: that all operations work, and that no frame is lost.
+//! `t-pieces --exact` judges the waiting, too, and wants a machine with one core that counts instructions
+//! (`make run ICOUNT=1 SMP=1`), where a nanosecond is an instruction. `--size MIB` changes the size of 64 MiB. Two
+//! hints mark what a plugin of QEMU's is to measure (`tests/masked`).
 
 #![no_std]
 #![no_main]
@@ -35,9 +36,9 @@ struct Board(usize);
 impl Board {
     /// How long the observer has waited for its turn at most.
     const LONGEST: usize = 0;
-    /// Not 0 when the observer is to end.
+    /// Not 0 once the observer is to end.
     const OVER: usize = 1;
-    /// Not 0 when a child is where it was to be.
+    /// Not 0 once a child has got to the agreed point.
     const READY: usize = 2;
     /// Where the page lies.
     const ADDRESS: usize = 0x40_0000_0000;
@@ -88,7 +89,7 @@ fn end() {
     unsafe { core::arch::asm!("hint #65", options(nostack)) };
 }
 
-/// Runs until the slice is nearly over, so that what follows begins where others wait already.
+/// Runs until the slice is nearly over, so that the operation begins while other threads wait already.
 fn use_up_slice(exact: bool) {
     sleep(Duration::from_millis(1));
     let start = time::clock();

@@ -1,4 +1,4 @@
-//! Tests that programs that never give way do not stop the others, and share the processors fairly.
+//! Tests that programs that never yield do not stop the others, and share the processors fairly.
 
 #![no_std]
 #![no_main]
@@ -24,7 +24,8 @@ fn main(_arguments: Arguments) -> Result<i32, Error> {
     let frames = FreeFrames::now();
     // Two more than there are processors: on each, one has to be interrupted.
     let programs = cores + 2;
-    // A host that halts a processor lets the program that runs there pay for it. The longer it all goes on, the less that is.
+    // When the host halts a processor, the program that runs there loses time. The longer the test goes on, the less
+    // that weighs.
     let mut times = Vec::new();
     for long in MILLISECONDS.map(Duration::from_millis) {
         times = spin(&report, programs, long)?;

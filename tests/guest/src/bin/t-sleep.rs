@@ -17,8 +17,8 @@ use graft_rt::{Arguments, Error, ExitStatus, Permissions, Process, Share, claim,
 
 graft_rt::program!(main);
 
-/// How often something is tried that a busy host can spoil: it halts processors while the clock goes on. Each try takes twice
-/// the time of the one before.
+/// How often something is tried that a busy host can spoil: it halts processors while the clock goes on. Each try takes
+/// twice the time of the one before.
 const TRIES: u32 = 8;
 
 fn main(_arguments: Arguments) -> Result<i32, Error> {

@@ -1,7 +1,9 @@
-//! Forks, writes, unmaps, protects and exits in several processes at once, and checks every byte that it minds: `t-stress [SECONDS]`.
+//! Forks, writes, unmaps, protects and exits in several processes at once, and checks every byte that it minds:
+//! `t-stress [SECONDS]`.
 //!
-//! Each worker keeps a note of what each of its pages holds. A child inherits the note with the memory, checks the one by the other,
-//! changes both as it likes, and its own children do the same. Whatever one process does shows in no other's notes.
+//! Each worker keeps a note of what each of its pages holds. A child inherits the note with the memory, checks the one
+//! by the other, changes both at random, and its own children do the same. No change that one process makes shows in
+//! the memory of another.
 
 #![no_std]
 #![no_main]
@@ -147,7 +149,7 @@ impl State {
         Ok(())
     }
 
-    /// Takes write permission away and gives it back.
+    /// Makes a range read-only and writable again.
     fn protect(&mut self) -> Result<(), &'static str> {
         let pages = self.some_pages();
         let bytes = pages.start * PAGE_SIZE..pages.end * PAGE_SIZE;
@@ -177,7 +179,7 @@ impl State {
                 *forks += 1;
                 Some(child)
             }
-            // The machine is small: without.
+            // On a small machine the fork may be refused: the round goes on without a child.
             Err(_) => None,
         }
     }

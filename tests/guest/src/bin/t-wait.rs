@@ -82,7 +82,7 @@ fn kills(report: &Report) -> Result<(), Error> {
     for (what, victim) in &victims {
         claim_eq!(report, victim.kill(7), Ok(()), "kill of one that {what}");
         claim_end(report, victim, ExitStatus::Killed(7), format_args!("one that {what}"));
-        // Dead is dead: the first status stays.
+        // A second kill changes nothing: the first status stays.
         let _ = victim.kill(9);
         claim_end(report, victim, ExitStatus::Killed(7), format_args!("one that {what}, killed again"));
     }
@@ -132,7 +132,7 @@ fn waiters(report: &Report) -> Result<(), Error> {
     claim_eq!(report, process::wait(Handle::SELF), Err(Error::NotAllowed), "waiting for oneself");
     claim_eq!(report, process::wait(Handle::NONE), Err(Error::BadHandle), "waiting for nothing");
     claim_eq!(report, process::wait(Handle::CONSOLE), Err(Error::WrongObject), "waiting for the console");
-    report.done(format_args!("several wait for one, nobody for what has no end"));
+    report.done(format_args!("several wait for one, and a wait for an object without an end is refused"));
     Ok(())
 }
 
@@ -187,7 +187,7 @@ fn table(report: &Report) -> Result<(), Error> {
     Ok(())
 }
 
-/// A child that ends before its own children: they go on, and nobody needs to wait for them.
+/// A child that ends before its own children: they go on, and no process needs to wait for them.
 fn orphans(report: &Report) -> Result<(), Error> {
     let gate = Gate::new()?;
     let middle = child(|| {

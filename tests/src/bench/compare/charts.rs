@@ -5,7 +5,8 @@ use super::processor::Machine;
 use super::rows::{CORES, Row, SHARES};
 use crate::plots::chart::{Axis, BarChart, Bars, Colour, Line, LineChart, Look, Marker, PlotError, Scale, Stroke};
 
-/// One thing that was counted, as a chart names it, and where its rows are. Histories of one's own are in the table and in the CSV.
+/// One thing that was counted, as a chart names it, and where its rows are. Histories of one's own are in the table and
+/// in the CSV.
 #[derive(Clone, Copy)]
 struct Shown {
     name: &'static str,
@@ -50,7 +51,7 @@ pub fn all(rows: &[Row]) -> Result<Vec<(&'static str, String)>, String> {
     drawn.collect()
 }
 
-/// A count; where nothing was counted a logarithm has no place for it.
+/// A count; `None` for zero, which has no logarithm.
 fn count(rows: &[Row], shown: Shown, share: &str, machine: Machine, cores: usize, events: &[Event]) -> Option<f64> {
     let Shown { history, size, what, .. } = shown;
     let row = rows.iter().find(|row| {
@@ -83,7 +84,7 @@ fn by_depth(rows: &[Row], groups: &[Shown], event: Event, title: &str, unit: &st
     }
 }
 
-/// Who runs where, for the charts in which that matters.
+/// Which threads run on which cores, for the charts in which that matters.
 const RUNS: &str = "The parent has a thread on every core until the child, which has one, takes a core over.";
 
 const INVALIDATIONS: [Event; 4] = [Event::OneLeaf, Event::OnePage, Event::Range, Event::Space];

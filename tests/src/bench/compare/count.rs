@@ -2,8 +2,8 @@
 
 use std::ops::{AddAssign, Index, IndexMut};
 
-/// What an operation of the tree makes the memory and the processors do. First what the tree does by itself, the same for every machine and
-/// number of cores, then what depends on those.
+/// What an operation of the tree makes the memory and the processors do. First what the tree does by itself, the same
+/// for every machine and number of cores, then what depends on those.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Event {
     /// A word of a table is read by the tree. Not what the hardware's walk reads.
@@ -26,7 +26,7 @@ pub enum Event {
     Fault,
     /// A table is split to answer one.
     Split,
-    /// A descriptor that walks can reach comes to lead to another frame.
+    /// A descriptor that walks can reach is made to point to another frame.
     Redirected,
     /// It is invalid in between: break-before-make.
     Break,
@@ -73,7 +73,7 @@ impl Event {
         (Event::Late, "late_invalidations"),
     ];
 
-    /// Whether the tree does it, whatever the machine.
+    /// Whether the tree does it, on any machine.
     pub fn is_the_trees(self) -> bool {
         self < Event::Break
     }

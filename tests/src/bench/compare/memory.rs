@@ -1,6 +1,7 @@
 //! Memory that counts what the tree does to it.
 //!
-//! A page is one word here, its *stamp*: histories write one word of a page, and a gigabyte of them fits into a few megabytes.
+//! A page is one word here, its *stamp*: histories write one word of a page, and a gigabyte of them fits into a few
+//! megabytes.
 
 use super::count::{Counts, Event};
 use graft_paging::{ENTRIES, Format, Frame, Memory, PAGE_SIZE, Purpose, TableCounts};
@@ -22,7 +23,7 @@ struct State {
     words: RefCell<Vec<u64>>,
     /// The content, while it is a page.
     stamp: Cell<u64>,
-    /// Whether walks can come by.
+    /// Whether walks can reach it.
     linked: Cell<bool>,
 }
 
@@ -111,15 +112,17 @@ impl<F: Format> Metered<F> {
         self.state(page).stamp.set(stamp);
     }
 
-    /// What the tree did to the reference count that it asked for last. The tree asks anew for every access to a count, and
-    /// nobody else runs: a count that has changed was changed by one read-modify-write, and one that has not was read.
+    /// What the tree did to the reference count that it asked for last. The tree asks anew for every access to a count,
+    /// and there is no other thread: a count that has changed was changed by one read-modify-write, and one that has
+    /// not was read.
     fn settle(&self) {
         let Some((frame, before)) = self.0.asked.take() else { return };
         let changed = self.state(frame).references.load(Relaxed) != before;
         self.add(if changed { Event::Atomic } else { Event::Check }, 1);
     }
 
-    /// Says that walks can come by a table from now on: the root of a space, or one that a descriptor leads to. They come by what is below it, too.
+    /// Notes that walks can reach a table from now on: the root of a space, or one that a descriptor leads to. They
+    /// reach what is below it, too.
     pub fn link(&self, table: Frame) {
         let state = self.state(table);
         if !state.linked.replace(true) {
@@ -141,8 +144,8 @@ impl<F: Format> Metered<F> {
 }
 
 #[expect(unsafe_code, reason = "implementing Memory is a promise")]
-// SAFETY: `allocate` hands out numbers that are in use by nobody, each once until it is freed; all of it belongs to one thread, so loads and stores
-// cannot tear; references and counts are distinct fields of boxed slices that never move.
+// SAFETY: `allocate` hands out numbers that are not in use, each once until it is freed; all of it belongs to one
+// thread, so loads and stores cannot tear; references and counts are distinct fields of boxed slices that never move.
 unsafe impl<F: Format> Memory for Metered<F> {
     fn allocate(&self, purpose: Purpose) -> Option<Frame> {
         self.settle();

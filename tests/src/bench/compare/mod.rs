@@ -6,8 +6,9 @@
 //!                                           └──▶ what every program must find
 //! ```
 //!
-//! Nothing is estimated: what is counted are the calls that the tree makes. What is not modelled: caches and TLBs as such, so no misses, and no
-//! fault of a core that runs into another core's operation. `docs/x86_64.md` explains the differences.
+//! Nothing is estimated: what is counted are the calls that the tree makes. What is not modelled: caches and TLBs as
+//! such, so no misses, and no fault of a core that runs into another core's operation. `docs/x86_64.md` explains the
+//! differences.
 
 pub mod charts;
 pub mod count;
@@ -22,7 +23,8 @@ use crate::builder::folder::Build;
 use rows::run;
 use std::path::Path;
 
-/// Replays the histories of a folder, shows what they cost and writes `compare.csv` and the charts; returns what to tell the user.
+/// Replays the histories of a folder, shows what they cost and writes `compare.csv` and the charts; returns what to
+/// tell the user.
 ///
 /// # Errors
 /// If a history makes no sense or cannot be replayed, if the formats disagree, or a file cannot be written.
@@ -112,7 +114,8 @@ write parent 1G+3M 64K
         }
         for (what, more) in [("fork", 0), ("split", 1)] {
             for row in of(&rows, what).filter(|row| row.machine == Machine::X86_64) {
-                // When the child runs, one core less runs the parent, whose writes take 16 page copies, or one split and 15 page copies.
+                // When the child runs, one core less runs the parent, whose writes take 16 page copies, or one split
+                // and 15 page copies.
                 let times = if what == "fork" { 1 } else { 16 };
                 let others = (row.cores as u64).saturating_sub(1 + more);
                 assert_eq!(row.counts[Event::Interrupt], others * times, "{row:?}");

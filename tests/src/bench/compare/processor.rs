@@ -40,8 +40,8 @@ impl Machine {
 
     /// The instructions that end the use of a range on one core (x86_64) or on all (AArch64): which and how many.
     ///
-    /// On AArch64 those that the kernel executes, on x86_64 what Linux does: more than 33 pages cost more one by one than the whole space does
-    /// (`tlb_single_page_flush_ceiling` in `arch/x86/mm/tlb.c`).
+    /// On AArch64 those that the kernel executes, on x86_64 what Linux does: more than 33 pages cost more one by one
+    /// than the whole space does (`tlb_single_page_flush_ceiling` in `arch/x86/mm/tlb.c`).
     fn invalidate(self, range: VirtRange, reach: Reach) -> Vec<(Event, u64)> {
         const FEW: u64 = 33;
         if self == Machine::X86_64 {
@@ -118,7 +118,7 @@ impl Cores {
         tag.heard[core] = Some(tag.invalidations);
     }
 
-    /// Lets no core run the space any more, as at its end.
+    /// Stops every core from running the space, as at its end.
     pub fn leave(&mut self, space: usize) {
         self.running.iter_mut().filter(|running| **running == Some(space)).for_each(|core| *core = None);
     }

@@ -16,7 +16,8 @@ pub type Counted = Vec<(String, Counts)>;
 /// Replays a history.
 ///
 /// # Errors
-/// The history asks for the impossible, or, worse, a program found something else than it had written: says what, and in which line.
+/// The history asks for the impossible, or, worse, a program found something else than it had written: says what, and
+/// in which line.
 pub fn replay(history: &History, machine: Machine, share: Share, cores: usize) -> Result<Counted, String> {
     match machine {
         Machine::AArch64 | Machine::AArch64Range => World::<AArch64>::new(history, machine, share, cores).run(history),

@@ -1,4 +1,4 @@
-//! Device trees that are missing, broken, or of boards that nobody knows.
+//! Device trees that are missing, broken, or of unknown boards.
 
 use crate::builder::folder::Build;
 use crate::cases::placed::{self, TREE, edit, own_tree};

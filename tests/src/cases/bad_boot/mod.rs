@@ -59,7 +59,7 @@ pub(super) fn cases(build: &Build) -> Vec<Case> {
         }));
     }
     for (what, spoil, word) in ARCHIVES {
-        // Little memory, so that what is too much is soon too much.
+        // Little memory, so that an archive is soon too large for it.
         let (machine, build) = (Machine { memory: "64M".into(), ..virt(build) }, build.clone());
         cases.push(Case::new(format!("{what} · {machine}"), move |log| {
             let good = fs::read(build.archive())?;

@@ -19,11 +19,11 @@
 ; The one bit that takes a store away and nothing else.
 (define-fun aarch64.store-bit ((at Byte)) Word (ite (last at) #x0000000000000080 #x4000000000000000))
 (define-fun aarch64.output-bits () Word #x0000fffffffff000)
-; How a page must be mapped beside its permissions: AttrIndx 4:2 (0 Normal, 1 Device; MAIR_EL1), SH 9:8 inner shareable, AF 10, nG 11, nobody
-; but the program executes it (PXN 53), hardware leaves it alone (DBM 51).
+; How a page must be mapped beside its permissions: AttrIndx 4:2 (0 Normal, 1 Device; MAIR_EL1), SH 9:8 inner shareable, AF 10, nG 11, PXN 53
+; (the kernel never executes it), DBM 51 clear (hardware does not change it).
 (define-fun aarch64.mapped ((d Word) (device Bool)) Bool
   (and (= ((_ extract 4 2) d) (ite device #b001 #b000)) (= ((_ extract 11 8) d) #xf) (bit d #x0000000000000035) (not (bit d #x0000000000000033))))
-; Executed by nobody, the kernel included.
+; Executed neither by the program nor by the kernel.
 (define-fun aarch64.inert ((d Word)) Bool (and (bit d #x0000000000000035) (bit d #x0000000000000036)))
 ; A descriptor of the tree's own making: software's bits in order, and below a table nothing taken away but stores.
 (define-fun aarch64.ours ((d Word) (at Byte)) Bool

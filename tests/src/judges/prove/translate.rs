@@ -1,4 +1,5 @@
-//! LLVM's intermediate representation of small functions without memory or loops, as functions of SMT-LIB's bit vectors.
+//! LLVM's intermediate representation of small functions without memory or loops, as functions of SMT-LIB's bit
+//! vectors.
 //!
 //! Everything that is not known here is an error, so that nothing is left out of a proof in silence.
 
@@ -9,7 +10,8 @@ use std::fmt::Write as _;
 pub struct Translated {
     /// Its path without the crate, with dots: `aarch64.write_protect`.
     pub name: String,
-    /// Its definition, and a predicate `NAME.unreachable` that holds for arguments with which it does what the compiler has excluded.
+    /// Its definition, and a predicate `NAME.unreachable` that holds for arguments with which it does what the compiler
+    /// has excluded.
     pub definition: String,
     /// The bits of each parameter.
     pub parameters: Vec<u32>,
@@ -32,7 +34,8 @@ pub fn functions(text: &str, module: &str) -> Result<Vec<Translated>, String> {
         let body: Vec<&str> = lines.by_ref().take_while(|line| *line != "}").collect();
         if let Some((_, rest)) = path.split_once(&format!("::{module}::")) {
             let name = rest.replace("::", ".");
-            // Closures and helpers that stayed functions of their own would be calls, which are refused where they are made.
+            // Closures and helpers that stayed functions of their own would be calls, which are refused where they are
+            // made.
             if name.split('.').count() == 2 {
                 found.push(function(&name, &tokens, &body).map_err(|error| format!("{name}: {error}"))?);
             }

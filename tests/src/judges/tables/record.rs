@@ -36,7 +36,7 @@ struct State {
     log: RefCell<Vec<(Thread, Event, &'static str)>>,
     checker: RefCell<Checker>,
     violation: RefCell<Option<(usize, Violation)>>,
-    /// Who acts, and what in.
+    /// The acting thread, and its operation.
     actor: Cell<(Thread, &'static str)>,
     planted: Option<Planted>,
 }
@@ -46,7 +46,7 @@ struct State {
 pub struct Recorder(Rc<State>);
 
 impl Recorder {
-    /// Memory that nobody uses yet.
+    /// Memory of which no frame is in use.
     pub fn new(planted: Option<Planted>) -> Recorder {
         Recorder(Rc::new(State {
             words: (0..FRAMES * ENTRIES).map(|_| Cell::new(0)).collect(),
@@ -84,7 +84,7 @@ impl Recorder {
         self.note(Event::Run { root: root.address(), asid });
     }
 
-    /// Ends a space; nobody runs in it any more.
+    /// Ends a space; no thread runs in it any more.
     pub fn end(&self, space: AddressSpace<AArch64, Recorder>, asid: u16, thread: Thread) {
         self.act(thread, "exit");
         self.note(Event::Release(space.root().address()));
@@ -121,8 +121,8 @@ impl Recorder {
 }
 
 #[expect(unsafe_code, reason = "implementing Memory is a promise")]
-// SAFETY: `allocate` hands out numbers of a free list, each once until it is freed; all of it belongs to one thread, so loads and stores
-// cannot tear; references and counts are distinct elements of boxed slices that never move.
+// SAFETY: `allocate` hands out numbers of a free list, each once until it is freed; all of it belongs to one thread, so
+// loads and stores cannot tear; references and counts are distinct elements of boxed slices that never move.
 unsafe impl Memory for Recorder {
     fn allocate(&self, purpose: Purpose) -> Option<Frame> {
         let number = self.0.free.borrow_mut().pop()?;

@@ -50,7 +50,7 @@ pub(super) struct Ruler {
 
 /// Most labels of an axis of bytes, whose labels are long.
 const LABELS_MAX: f64 = 8.0;
-/// Less than anybody sees.
+/// A difference too small to be seen.
 const NEARLY: f64 = 1e-9;
 
 impl Axis {

@@ -59,7 +59,7 @@ pub fn parse(output: &str) -> Result<Dump, String> {
                 step.processes.push((identifier, Tree { root: None }));
             }
             Some(("entry", _)) => records.push(dump::parse(line).ok_or_else(wrong)?),
-            // The kernel's greeting, and whatever else a console shows.
+            // The kernel's greeting and other lines on the console.
             _ => {}
         }
     }

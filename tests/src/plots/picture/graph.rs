@@ -9,7 +9,7 @@ use graft_lib::table_view::tree::{Entry, Table, Tree, span};
 /// The row of pages; that of a table is its level.
 pub(super) const PAGES: usize = 4;
 
-/// Whose something is.
+/// The process or processes that reach it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     Left,
@@ -54,9 +54,9 @@ pub(super) struct Cell {
     pub(super) index: u64,
     /// Its bits in the manual's words.
     pub(super) bits: String,
-    /// Whether it takes write permission away.
+    /// Whether it write-protects what it leads to.
     pub(super) is_read_only: bool,
-    /// Whether it would let a store through that a table above does not.
+    /// Whether its own bits permit a store that a table descriptor above forbids.
     pub(super) is_held_back: bool,
     pub(super) has_changed: bool,
     /// The frame that it leads to.

@@ -26,7 +26,8 @@ impl Vocabulary {
         }
     }
 
-    /// What the public checker has to be told of a new table beside its initialisation: whose it is, or, of a root, which lock is its.
+    /// What the public checker has to be told of a new table beside its initialisation: whose it is, or, of a root,
+    /// which lock is its.
     pub fn owner(self, number: usize, thread: Thread, frame: u64, root: u64, source: &str) -> Option<String> {
         let (kind, value) = if frame == root { ("set_root_lock", root + 1) } else { ("set_owner_root", root) };
         let hint = format!("(kind {kind}) (location {frame:#x}) (value {value:#x})");
@@ -34,7 +35,8 @@ impl Vocabulary {
         (self == Vocabulary::El2).then_some(line)
     }
 
-    /// An event as a line without its end, with the operation that it was a part of; `None` for what the vocabulary has no word for.
+    /// An event as a line without its end, with the operation that it was a part of; `None` for what the vocabulary has
+    /// no word for.
     pub fn line(self, number: usize, thread: Thread, event: Event, source: &str) -> Option<String> {
         let (head, rest) = match event {
             Event::Init(frame) => ("mem-init", format!("(address {frame:#x}) (size {FRAME:#x})")),

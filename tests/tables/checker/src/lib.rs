@@ -9,12 +9,14 @@
 //!      └────────────── valid, or what it led to is freed ───────────────────▶ violation
 //! ```
 //!
-//! The rules are those of the Arm ARM, "Using break-before-make when updating translation table entries" and "TLB maintenance instructions", as
-//! the public checker `casemate` (github.com/rems-project/casemate) has them: a descriptor that was valid is *unclean* until the thread that
-//! invalidated it has waited for the store, invalidated the TLBs, and waited for that. Where the two differ:
+//! The rules are those of the Arm ARM, "Using break-before-make when updating translation table entries" and "TLB
+//! maintenance instructions", as the public checker `casemate` (github.com/rems-project/casemate) has them: a
+//! descriptor that was valid is *unclean* until the thread that invalidated it has waited for the store, invalidated
+//! the TLBs, and waited for that. Where the two differ:
 //!
 //! - tables have several owners here: a descriptor is clean when it is clean for every address space that reaches it;
-//! - valid over valid is judged by what changes, not by whether a table is concerned: permissions may change without a break;
+//! - valid over valid is judged by what changes, not by whether a table is concerned: permissions may change without a
+//!   break;
 //! - frames of pages are watched too: nothing that an unclean descriptor leads to may be freed;
 //! - an ASID may not be given to another root before everything of it has gone.
 #![forbid(unsafe_code)]
@@ -36,14 +38,15 @@ pub const FRAME: u64 = 4096;
 const OUTPUT: u64 = 0x0000_ffff_ffff_f000;
 /// Valid, and a table or page rather than a block: bits 1 and 0.
 const KIND: u64 = 0b11;
-/// What may change in a valid descriptor without a break: permissions, which are hierarchical ones in a table's (APTable, UXNTable, PXNTable: 62–59),
-/// direct ones in a page's (AP 7–6, PXN 53, UXN 54); the access flag (10); what software keeps (58–55).
+/// What may change in a valid descriptor without a break: permissions, which are hierarchical ones in a table's
+/// (APTable, UXNTable, PXNTable: 62–59), direct ones in a page's (AP 7–6, PXN 53, UXN 54); the access flag (10); what
+/// software keeps (58–55).
 const PERMISSIONS: u64 = 0b1111 << 59 | 0b1111 << 55 | 0b11 << 53 | 1 << 10 | 0b11 << 6;
 
 /// A core or a thread that acts as one.
 pub type Thread = usize;
 
-/// What somebody did.
+/// An event: what the acting thread did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A frame, by its address, is memory for tables from now on, and all zero.
@@ -74,7 +77,7 @@ pub enum Event {
         /// Address space identifier.
         asid: u16,
     },
-    /// Nobody will run in the space of this root any more.
+    /// No thread will run in the space of this root any more.
     Release(u64),
     /// The thread has the space of this root for itself.
     Lock(u64),
@@ -122,13 +125,13 @@ pub enum Violation {
     },
     /// A root was freed that a space still has, or had until an invalidation that is not complete.
     FreedRoot(u64),
-    /// A store into memory, or a table in memory, that nobody has initialised.
+    /// A store into memory, or a table in memory, that has not been initialised.
     NotInitialised(u64),
     /// An ASID got another root before everything of it was invalidated.
     AsidReused(u16),
     /// A root runs under a second ASID.
     TwoAsids(u64),
-    /// A table of one space changed while another thread, or nobody, had that space for itself.
+    /// A thread changed a table of one space without having that space for itself.
     NotLocked(u64),
 }
 
@@ -148,7 +151,7 @@ impl fmt::Display for Violation {
                 write!(f, "frame {frame:#x} is freed, and TLBs may know it from the descriptor at {descriptor:#x}")
             }
             Violation::FreedRoot(frame) => write!(f, "the root {frame:#x} is freed, and TLBs may know it"),
-            Violation::NotInitialised(address) => write!(f, "nobody has initialised {address:#x}"),
+            Violation::NotInitialised(address) => write!(f, "{address:#x} has not been initialised"),
             Violation::AsidReused(asid) => write!(f, "ASID {asid} has a new root, and TLBs may know the old one"),
             Violation::TwoAsids(root) => write!(f, "the root {root:#x} runs under two ASIDs"),
             Violation::NotLocked(address) => write!(f, "the table with {address:#x} changes without its space's lock"),
@@ -158,14 +161,14 @@ impl fmt::Display for Violation {
 
 impl std::error::Error for Violation {}
 
-/// How far the cleaning of something has come.
+/// How far the cleaning of a descriptor has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Progress {
     /// Nothing was done yet.
     Stored,
-    /// The store was waited for.
+    /// A barrier has waited for the store.
     Visible,
-    /// The TLBs were told.
+    /// The invalidation was broadcast.
     Told,
 }
 
@@ -177,7 +180,7 @@ struct Unclean {
     left: BTreeMap<(u16, u64), Progress>,
 }
 
-/// A root that nobody will run with any more.
+/// A root that no thread will run with any more.
 struct Released {
     thread: Thread,
     root: u64,
@@ -200,7 +203,7 @@ pub struct Checker {
     unclean: BTreeMap<u64, Unclean>,
     roots: BTreeMap<u16, u64>,
     released: BTreeMap<u16, Released>,
-    /// Who has which space for itself; spaces that were never locked are not judged.
+    /// The thread that has each space for itself; spaces that were never locked are not judged.
     locks: BTreeMap<u64, Option<Thread>>,
 }
 
@@ -313,7 +316,7 @@ impl Checker {
             }
             (true, false) => {
                 let left: BTreeMap<_, _> = places.into_iter().map(|place| (place, Progress::Stored)).collect();
-                // A tree in which nobody has run yet is in no TLB.
+                // A tree in which no thread has run yet is in no TLB.
                 match left.is_empty() {
                     true => self.unlink(address, old, level),
                     false => {
@@ -384,7 +387,7 @@ impl Checker {
         }
     }
 
-    /// A table is none any more.
+    /// A frame is no table any more.
     fn abandon(&mut self, table: u64) {
         let Some(Table { level, .. }) = self.tables.remove(&table) else { return };
         let words = self.memory.get(&table).map(|words| **words).unwrap_or([0; ENTRIES]);

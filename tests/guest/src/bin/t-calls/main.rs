@@ -1,4 +1,4 @@
-//! Tests system calls with wrong and wild arguments: an error each, and the program goes on.
+//! Tests system calls with wrong and wild arguments: each returns an error, and the program goes on.
 
 #![no_std]
 #![no_main]

@@ -1,4 +1,5 @@
-//! What a call leaves in the registers that it need not preserve: what the program itself has put there, never the kernel's.
+//! What a call leaves in the registers that it need not preserve: values that the program itself has put there, never
+//! values of the kernel.
 
 use core::arch::asm;
 
@@ -78,7 +79,7 @@ fn after(call: u64, fresh: usize) -> [u64; 16] {
     found
 }
 
-/// Calls that answer at once, that are refused, that give way and that sleep.
+/// Calls that return at once, that are refused, that yield and that sleep.
 pub(crate) fn hold_nothing_of_the_kernels(report: &Report) -> Result<(), Error> {
     let calls = [
         Call::Identify as u64,

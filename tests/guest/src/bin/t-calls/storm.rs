@@ -18,7 +18,7 @@ const fn is_left_out(number: u64) -> bool {
     )
 }
 
-/// Lets the children loose, some at a time.
+/// Starts the children, some at a time.
 pub(crate) fn run(report: &Report) -> Result<(), Error> {
     let mut survivors = 0;
     for seed in 0..CHILDREN {
@@ -50,23 +50,24 @@ fn storm(seed: u64) -> i32 {
             continue;
         }
         let mut arguments = core::array::from_fn(|_| wild(&mut numbers, near));
-        // What a child of ours forks would storm on as well, and what it kills is itself.
+        // A fork of this child would go on with the storm as well, and a kill would end the child itself.
         let forks_or_kills = matches!(Call::from_number(number), Some(Call::Fork | Call::Kill));
         if forks_or_kills && arguments[0] == u64::from(Handle::SELF.0) {
             continue;
         }
-        // Nor does a program without its text live to make another call; some may try.
+        // A program that has unmapped its text makes no further call; a few children may try that.
         let removes =
             matches!(Call::from_number(number), Some(Call::Unmap | Call::Protect | Call::Discard | Call::Move));
         if removes && arguments[0] < MAP_BASE as u64 && numbers.below(500) != 0 {
             continue;
         }
-        // Nor is the machine's memory for one child; sizes that no machine has are refused.
+        // One child must not take all of the machine's memory; sizes that no machine has are refused anyway.
         let takes_memory = number == Call::MemoryCreate as u64;
         if takes_memory && (64 * PAGE_SIZE as u64..1 << 42).contains(&arguments[0]) {
             continue;
         }
-        // A thread that begins nowhere ends the process: most of those that would begin, end at once instead.
+        // A thread with a wild entry point ends the process: most of them get an entry point that ends the thread
+        // instead.
         let begins = Call::from_number(number) == Some(Call::ThreadCreate) && arguments[0].is_multiple_of(4);
         if begins && (USER_START as u64..USER_END as u64).contains(&arguments[0]) && numbers.below(500) != 0 {
             arguments[0] = Bare::End.entry();

@@ -1,4 +1,4 @@
-//! Calls with one thing wrong, and the error that this must be.
+//! Calls with one thing wrong, and the error that each must return.
 
 use graft_rt::abi::{
     ARGUMENTS_MAX, Call, EntryRecord, PAGE_SIZE, ProcessInfo, STACK_TOP, SpawnRequest, SystemInfo, TablesRequest, Text,
@@ -28,7 +28,7 @@ fn answer(call: Call, arguments: &[u64]) -> Result<u64, Error> {
     unsafe { raw(call as u64, all) }.result().map(|answer| answer.x0)
 }
 
-/// Numbers that are no call's.
+/// Numbers that no call has.
 pub(crate) fn numbers(report: &Report) {
     let wild = [u64::MAX, i64::MAX as u64, 1 << 32, 1 << 63, 0x1_0000_0009];
     for number in (0..2000).chain(wild).filter(|&number| Call::from_number(number).is_none()) {

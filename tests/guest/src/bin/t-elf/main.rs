@@ -1,4 +1,4 @@
-//! Tests that no broken program file starts or harms: a good one from the archive, broken in turn.
+//! Tests that no broken program file starts or does harm: a good one from the archive is broken in many ways.
 
 #![no_std]
 #![no_main]
@@ -145,8 +145,8 @@ fn requests(report: &Report, good: &ProgramFile) {
     report.done(format_args!("a bad request is refused"));
 }
 
-/// Bytes of the headers, and now and then of the text, at random: the program may run or not, it
-/// may do what it likes, and nothing else may happen.
+/// Changes bytes of the headers, and now and then of the text, at random: the program may run or not and do anything
+/// that a program may do, but it must not affect other processes.
 fn random(report: &Report, good: &ProgramFile) {
     let mut numbers = Numbers::new(2);
     let mut started = Vec::new();
@@ -168,7 +168,7 @@ fn random(report: &Report, good: &ProgramFile) {
     }
     finish(&mut started);
     claim!(report, refused > 100, "of 600 programs broken at random {refused} were refused");
-    report.done(format_args!("600 programs broken at random, {refused} of them refused, harmed nobody"));
+    report.done(format_args!("600 programs broken at random, {refused} of them refused, did no harm"));
 }
 
 /// Gives programs that may run for ever a moment, then ends them.

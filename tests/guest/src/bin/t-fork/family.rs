@@ -1,4 +1,4 @@
-//! Families: grandchildren, siblings, and who ends first.
+//! Families: grandchildren and siblings, which end in different orders.
 
 use alloc::vec::Vec;
 
@@ -11,7 +11,7 @@ use graft_rt::{Error, ExitStatus, Process, claim, claim_eq, system};
 
 use crate::{mark, memory};
 
-/// The child of a process, with a handle for looking.
+/// The child of a process, with a handle that may only inspect.
 fn child_of(parent: &Process) -> Result<Option<Process>, Error> {
     for process in system::processes() {
         let process = process?;
@@ -22,7 +22,7 @@ fn child_of(parent: &Process) -> Result<Option<Process>, Error> {
     Ok(None)
 }
 
-/// Waits for the end of a process that one may only look at.
+/// Waits for the end of a process whose handle may only inspect.
 fn look_until_ended(process: &Process) -> Result<Option<ExitStatus>, Error> {
     loop {
         let info = process.info()?;
@@ -74,7 +74,7 @@ pub(crate) fn middle_ends_first(test: Test<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Each forks the next, writes, and looks at what all before it have written.
+/// Each process forks the next, writes, and looks at what all before it have written.
 pub(crate) fn chain(test: Test<'_>) -> Result<(), Error> {
     let memory = memory()?;
     let link = |depth: usize| {
@@ -117,7 +117,7 @@ pub(crate) fn second(test: Test<'_>) -> Result<(), Error> {
     let one = Process::fork_into(test.share, keeper(1))?;
     memory.write(byte(0), 2);
     let two = Process::fork_into(test.share, keeper(2))?;
-    // No write between: the third finds everything read-only already.
+    // No write in between: the third fork finds everything read-only already.
     let three = Process::fork_into(test.share, keeper(2))?;
     memory.fill(|_| 3);
     gate.open();

@@ -26,7 +26,7 @@ const EDGE: usize = (0x2 << 32) - (4 << 20);
 
 const PARTS: [Part; 19] = [
     ("parent and child write without seeing each other's writes", writes::isolated),
-    ("the last owner writes on, and nobody who reads is left", writes::last_owner),
+    ("the last owner writes on after the readers have ended", writes::last_owner),
     ("the parent writes between ten forks, each child sees its own moment", writes::moments),
     ("the parent splits, the child ends untouched, the memory is used again", writes::reused),
     ("writes by both to one page, in both orders", writes::same_page),

@@ -38,7 +38,7 @@ pub(crate) fn child_unmaps(test: Test<'_>) -> Result<(), Error> {
             if !unmap(&memory, range) || !marks_outside(&memory, range) {
                 return 1;
             }
-            // Gone is gone, for the child.
+            // The child must fault on a page that it has unmapped.
             memory.read(byte(range.0));
             2
         })?;

@@ -35,7 +35,7 @@ pub(crate) fn isolated(test: Test<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Two children share with the parent; all write in turn as the others end.
+/// Two children share with the parent; each writes in turn while the others end.
 pub(crate) fn last_owner(test: Test<'_>) -> Result<(), Error> {
     let memory = memory()?;
     let (gate, written) = (Gate::new()?, Gate::new()?);

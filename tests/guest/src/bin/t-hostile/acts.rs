@@ -231,7 +231,7 @@ fn unaligned() {
     let Some(page) = page() else { return };
     // Across 16 bytes: within them, processors with FEAT_LSE2 allow it.
     let address = page.address() + 12;
-    // SAFETY: none. Such an exclusive load faults whatever SCTLR_EL1.A says.
+    // SAFETY: none. Such an exclusive load faults with any value of SCTLR_EL1.A.
     unsafe { asm!("ldxr {0}, [{0}]", inout(reg) address => _, options(nostack)) };
 }
 

@@ -1,5 +1,5 @@
 //! Does what no program may do: `t-hostile ACT`. Without ACT, does all of it in children and tests
-//! that each is ended for the right reason and that nobody else notices.
+//! that each is ended for the right reason and that no other process is affected.
 
 #![no_std]
 #![no_main]
@@ -60,7 +60,7 @@ fn everything() -> Result<i32, FileError> {
     Ok(report.finish())
 }
 
-/// A bomb of threads hurts nobody else, and all of it goes with its process, however that ends.
+/// A bomb of threads affects no other process, and all of its threads end with its process, however that ends.
 fn threads(report: &Report) -> Result<(), Error> {
     let ends: [(ExitStatus, fn()); 3] = [
         (ExitStatus::Exited(1), || ()),

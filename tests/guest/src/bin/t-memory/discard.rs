@@ -40,7 +40,7 @@ pub(crate) fn alone(test: Test<'_>) -> Result<(), Error> {
     read_only(test)
 }
 
-/// What may not be written may be discarded, and stays what may not be written.
+/// Read-only memory may be discarded, and stays read-only.
 fn read_only(test: Test<'_>) -> Result<(), Error> {
     let memory = Region::at(EDGE, byte(2))?;
     memory.fill(mark);
@@ -94,7 +94,7 @@ pub(crate) fn both_sides(test: Test<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Private memory before and after something that is not.
+/// Private memory before and after memory that is not private.
 pub(crate) fn refused(test: Test<'_>) -> Result<(), Error> {
     let object = Shared::new(PAGE_SIZE)?;
     let (_, archive_bytes) = map_and_unmap_archive()?;

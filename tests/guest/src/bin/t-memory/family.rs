@@ -1,4 +1,4 @@
-//! Who sees a memory object, and for how long it is there.
+//! Which processes see a memory object, and how long it exists.
 
 use graft_rt::abi::PAGE_SIZE;
 use graft_rt::memory::Shared;
@@ -107,7 +107,7 @@ pub(crate) fn lifetime(test: Test<'_>) -> Result<(), Error> {
     drop(second);
     frames.claim_same(test.report, format_args!("without mapping and handle"));
 
-    // Who made it ends first.
+    // The process that made it ends first.
     let object = Shared::new(byte(PAGES))?;
     let child = Process::fork_into(test.share, || {
         let Ok(own) = Shared::new(byte(PAGES)) else { return 1 };
@@ -124,7 +124,7 @@ pub(crate) fn lifetime(test: Test<'_>) -> Result<(), Error> {
     drop((object, child));
     frames.claim_same(test.report, format_args!("after a child with objects"));
 
-    // What cannot be had is not begun.
+    // An object that cannot be made takes no frame at all.
     for bytes in [byte(system::info()?.total_frames as usize + 1), 1 << 47] {
         let refusal = Shared::new(bytes).map(drop);
         claim_eq!(test.report, refusal, Err(Error::OutOfMemory), "an object of {bytes:#x} bytes");
@@ -177,7 +177,7 @@ pub(crate) fn handed_over(report: &Report, image: &[u8]) -> Result<(), Error> {
         let expected = if way == "writes" { 0x62 } else { 0 };
         claim_eq!(report, shared.read(PAGE_SIZE + 1), expected, "what the spawned program that {way} has written");
     }
-    // Without the right to be passed on, it is not.
+    // A handle without the right to be passed on is not passed on.
     let stuck = object.duplicate(Rights::READ.or(Rights::WRITE))?;
     let refusal =
         Process::spawn_image(image, &["t-memory", HEIR, "reads"], &[console, archive, system, stuck.handle()]);

@@ -1,4 +1,5 @@
-//! Tests discarding, moving, sharing and keeping memory from children, at every depth of sharing: `t-memory [copy|l3|l2|l1]`.
+//! Tests discarding, moving, sharing and keeping memory from children, at every depth of sharing:
+//! `t-memory [copy|l3|l2|l1]`.
 
 #![no_std]
 #![no_main]

@@ -112,8 +112,8 @@ pub(crate) fn side_by_side(test: Test<'_>) -> Result<(), Error> {
         mixed.inherited(&steps)
     })?;
 
-    // What is shared with whom, and do the raw bits say so? Looking takes several calls: both are at rest when two looks show the same. The
-    // child may only just begin, and the first look changes what it looks at: the heap grows.
+    // What is shared with whom, and do the raw bits say so? Looking takes several calls: both are at rest when two
+    // looks show the same. The child may only just begin, and the first look changes what it looks at: the heap grows.
     let look =
         || -> Result<_, Error> { Ok((tables::all_entries(Handle::SELF)?, tables::all_entries(child.handle())?)) };
     let mut seen = look()?;
@@ -174,7 +174,7 @@ pub(crate) fn side_by_side(test: Test<'_>) -> Result<(), Error> {
     forbidden(test, &mixed)
 }
 
-/// What no child may do to what it got.
+/// Changes that no child may make to inherited memory.
 fn forbidden(test: Test<'_>, mixed: &Mixed) -> Result<(), Error> {
     let cases: [(&str, &Region, FaultKind); 3] = [
         ("a mapping to read", &mixed.shared[1], FaultKind::WriteDenied),

@@ -13,8 +13,8 @@ use graft_rt::{Error, ExitStatus, FaultKind, Permissions, Process, Region, claim
 
 use crate::place;
 
-/// New places for memory from [`EDGE`] on: where all tables can stay as they are, where level-3 tables can, where only pages
-/// can, nearby and below another level-0 descriptor.
+/// New places for memory from [`EDGE`] on: where all tables can stay as they are, where level-3 tables can, where only
+/// pages can, nearby and below another level-0 descriptor.
 const PLACES: [usize; 5] =
     [EDGE + (5 << 30), EDGE + (6 << 20), EDGE + (6 << 20) + 3 * PAGE_SIZE, EDGE + (1 << 39), EDGE - (5 << 20)];
 
@@ -53,7 +53,7 @@ pub(crate) fn alone(test: Test<'_>) -> Result<(), Error> {
 }
 
 pub(crate) fn both_sides(test: Test<'_>) -> Result<(), Error> {
-    // What the one who moves does, and whether all was well.
+    // The moving process's part, and whether all claims held.
     let act = |memory: Region, to: usize| {
         let old = place(&memory);
         let Ok(moved) = memory.move_to(to) else { return false };

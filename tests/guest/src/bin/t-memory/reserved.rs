@@ -63,7 +63,8 @@ pub(crate) fn not_inherited(test: Test<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Reads as zero, has permissions, moves no frame but its own; and when it goes, its tables are shared again.
+/// Such memory reads as zero, obeys permissions and takes no frames but its own; once it is gone, forks share its
+/// tables again.
 pub(crate) fn kept(test: Test<'_>) -> Result<(), Error> {
     let beside = Region::at(EDGE, byte(8))?;
     beside.fill(mark);
@@ -146,7 +147,7 @@ pub(crate) fn tebibyte(test: Test<'_>) -> Result<(), Error> {
     let kinds = mapped(memory.address() + middle..memory.address() + middle + byte(2))?.map(|record| record.kind);
     claim!(report, kinds.eq([EntryKind::ZeroPage as u8; 2]), "what has been read shows the page of zeroes");
 
-    // The whole of it changes hands as quickly as it came.
+    // The whole range moves as quickly as it was reserved.
     memory.write(middle, 0x82);
     memory.protect(0..TEBIBYTE, Permissions::Read)?;
     memory.protect(0..TEBIBYTE, Permissions::ReadWrite)?;

@@ -46,7 +46,7 @@ pub(crate) fn restricted(test: Test<'_>) -> Result<(), Error> {
         claim_eq!(report, stuck.duplicate(rights).map(drop), Err(Error::NoRight), "a copy without the right to");
     }
 
-    // Mapped to read: no protect makes more of it, in no process, in a table that is shared or not.
+    // Mapped to read: no `protect` adds the right to write, in any process, whether the table is shared or not.
     let reading = object.duplicate(Rights::READ)?;
     let seen = reading.map_at(EDGE + byte(4), Permissions::Read)?;
     claim_eq!(report, seen.read(0), 0x11, "the object through a mapping to read");
@@ -70,7 +70,7 @@ pub(crate) fn restricted(test: Test<'_>) -> Result<(), Error> {
     let child = Process::fork_into(test.share, || i32::from(!gains_nothing()))?;
     claim_success(report, &child, format_args!("a child whose mapping to read gains nothing"));
 
-    // Mapped to write and made read-only: it has been given up, and mapping again brings it back.
+    // Mapped to write and then made read-only: the right to write is gone, and only mapping again brings it back.
     shared.protect(byte(1)..byte(2), Permissions::ReadWrite)?;
     let executable = shared.protect(0..byte(1), Permissions::ReadExecute);
     claim_eq!(report, executable, Err(Error::NotAllowed), "executing what can be written");
@@ -79,7 +79,7 @@ pub(crate) fn restricted(test: Test<'_>) -> Result<(), Error> {
     claim_eq!(report, regained, Err(Error::NotAllowed), "making writable again what was made read-only");
     let executable = shared.protect(0..byte(1), Permissions::ReadExecute);
     claim_eq!(report, executable, Err(Error::NotAllowed), "executing what was made read-only");
-    // Half of a range refused is all of it refused.
+    // A range of which a half is refused is refused as a whole.
     let both = shared.protect(0..byte(2), Permissions::ReadWrite);
     claim_eq!(report, both, Err(Error::NotAllowed), "making a range writable half of which is read-only");
     shared.write(byte(1), 0x12);

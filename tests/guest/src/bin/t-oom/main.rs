@@ -1,4 +1,4 @@
-//! Tests what happens when memory runs out: only who asks for it suffers, and all of it comes back.
+//! Tests what happens when memory runs out: only the process that asks for it is ended, and all of it comes back.
 
 #![no_std]
 #![no_main]
@@ -63,7 +63,7 @@ fn greedy(report: &Report) -> Result<(), Error> {
     Ok(())
 }
 
-/// Several at once: all are ended or all but the last, and the parent is not.
+/// Several at once: all of them, or all but the last, are ended, but not the parent.
 fn crowd(report: &Report) -> Result<(), Error> {
     let memory = Region::new(too_much()?)?;
     let frames = FreeFrames::now();
@@ -94,7 +94,7 @@ fn object(report: &Report) -> Result<(), Error> {
     Ok(())
 }
 
-/// What a child answers when it was refused what it asked for.
+/// A child's exit code when its request was refused.
 const REFUSED: i32 = 3;
 
 /// A process that takes memory and holds it.
@@ -205,7 +205,7 @@ fn verdict(status: Result<ExitStatus, Error>, unchanged: bool) -> i32 {
     }
 }
 
-/// The heap says no instead of ending the program.
+/// The heap returns an error instead of ending the program.
 fn heap(report: &Report) {
     let mut bytes: Vec<u8> = Vec::new();
     claim!(report, bytes.try_reserve_exact(1 << 50).is_err(), "the heap has no room for 1 PiB");

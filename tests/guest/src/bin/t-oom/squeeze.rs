@@ -1,4 +1,4 @@
-//! With n frames left, for every small n.
+//! Calls made with n frames left, for every small n.
 
 use core::time::Duration;
 

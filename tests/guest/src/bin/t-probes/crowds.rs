@@ -55,8 +55,8 @@ pub(crate) fn thousands(test: Test<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Short lives beside the crowd of [`preempted`]: each of them is waited for among processes that never give way, so all
-/// have several time slices meanwhile.
+/// Short lives beside the crowd of [`preempted`]: each of them is waited for among processes that never give way, so
+/// all have several time slices meanwhile.
 const SHORT_LIVES: usize = 6;
 /// How often a short life looks at its memory.
 const LOOKS: u32 = 4;

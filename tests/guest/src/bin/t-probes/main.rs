@@ -45,7 +45,7 @@ const PARTS: [Part; 10] = [
     ("reservations keep theirs", bits::reservations),
     ("thousands of mappings, each with its own permissions", crowds::thousands),
     ("many that are preempted at any moment see their own memory only", crowds::preempted),
-    ("whoever is killed, whatever it is doing, is gone and nothing else", crowds::killed),
+    ("a process that is killed, whatever it is doing, is gone and nothing else", crowds::killed),
     ("a process that ends itself, or is ended by its child", crowds::self_inflicted),
     ("no page of any process is writable and executable", text::nowhere),
     ("text that becomes writable stops being text, and on one side only", text::exclusive),

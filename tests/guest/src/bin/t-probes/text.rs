@@ -71,12 +71,13 @@ impl Code {
     }
 
     fn call(&self) -> u32 {
-        // SAFETY: where the page may be executed it holds a function of this type; elsewhere the processor ends the program.
+        // SAFETY: where the page may be executed it holds a function of this type; elsewhere the processor ends the
+        // program.
         let function = unsafe { core::mem::transmute::<usize, extern "C" fn() -> u32>(self.0.address()) };
         function()
     }
 
-    /// Makes it another function, through the time in which it is none.
+    /// Replaces the function by another; in between the page holds data.
     fn change(&self, number: u16) -> bool {
         let open = self.permit(Permissions::ReadWrite).is_ok();
         self.write(number);

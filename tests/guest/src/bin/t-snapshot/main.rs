@@ -1,4 +1,5 @@
-//! Tests snapshots, at every depth of sharing: memory and registers come back, and processes begin where they were taken.
+//! Tests snapshots, at every depth of sharing: memory and registers come back, and processes begin where they were
+//! taken.
 
 #![no_std]
 #![no_main]
@@ -35,7 +36,7 @@ fn main(_arguments: Arguments) -> Result<i32, Error> {
             ("registers come back", registers::come_back),
         ] {
             let frames = FreeFrames::now();
-            // In a child, so that this process's own account is not what goes back in time.
+            // In a child, so that this process's own report does not go back in time.
             let child = Process::fork_into(share, || {
                 let inner = Report::new();
                 match part(&inner, share) {
@@ -69,7 +70,7 @@ fn comes_back(report: &Report, share: Share) -> Result<(), Error> {
     let (round, snapshot) = match snapshot::take(share)? {
         Taken::Now(snapshot) => (0, snapshot),
         Taken::Again(snapshot, round) => (round, snapshot),
-        Taken::Child => unreachable!("nobody makes one"),
+        Taken::Child => unreachable!("no process is made of it"),
     };
     claim_eq!(report, region.first_difference(|page| page as u8), None, "round {round}: the memory");
     claim_eq!(report, core::hint::black_box(local), 7, "round {round}: a variable");
@@ -93,7 +94,7 @@ fn shape(report: &Report, share: Share) -> Result<(), Error> {
     let (round, snapshot) = match snapshot::take(share)? {
         Taken::Now(snapshot) => (0, snapshot),
         Taken::Again(snapshot, round) => (round, snapshot),
-        Taken::Child => unreachable!("nobody makes one"),
+        Taken::Child => unreachable!("no process is made of it"),
     };
     claim_eq!(report, region.first_difference(|page| page as u8), None, "round {round}: the memory");
     region.write(0, 0);
@@ -112,12 +113,12 @@ fn shape(report: &Report, share: Share) -> Result<(), Error> {
     Ok(())
 }
 
-/// The parent changes, its children begin before that.
+/// The parent changes its memory; children made of the snapshot begin with the memory before that.
 fn children(report: &Report, share: Share) -> Result<(), Error> {
     let region = filled()?;
     let snapshot = match snapshot::take(share)? {
         Taken::Now(snapshot) => snapshot,
-        Taken::Again(..) => unreachable!("nobody goes back"),
+        Taken::Again(..) => unreachable!("nothing restores it"),
         Taken::Child => {
             let same = region.first_difference(|page| page as u8).is_none();
             region.fill(|page| !page as u8);
@@ -147,7 +148,7 @@ fn nested(report: &Report, share: Share) -> Result<(), Error> {
             drop(first);
             return Ok(());
         }
-        Taken::Child => unreachable!("nobody makes one"),
+        Taken::Child => unreachable!("no process is made of it"),
     };
     region.fill(|_| 5);
     let second = match snapshot::take(Share::default())? {
@@ -158,7 +159,7 @@ fn nested(report: &Report, share: Share) -> Result<(), Error> {
             claim_eq!(report, Some(first.restore(1)), None, "the way back to the first");
             return Ok(());
         }
-        Taken::Child => unreachable!("nobody makes one"),
+        Taken::Child => unreachable!("no process is made of it"),
     };
     region.fill(|_| 6);
     claim_eq!(report, Some(second.restore(1)), None, "the way back to the second");

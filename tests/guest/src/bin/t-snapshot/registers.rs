@@ -9,7 +9,8 @@ use graft_rt::{Error, Handle, Share, claim_eq};
 /// Takes a snapshot with marks in registers, changes them all, goes back once, and looks at what is there.
 pub(crate) fn come_back(report: &Report, share: Share) -> Result<(), Error> {
     let (handle, value, general, vector, control, pointer): (u64, u64, u64, u64, u64, u64);
-    // SAFETY: the block changes registers that are declared, and memory not at all; it comes out once, after the restore.
+    // SAFETY: the block changes registers that are declared, and memory not at all; it comes out once, after the
+    // restore.
     unsafe {
         asm!(
             ".arch_extension fp",

@@ -12,7 +12,7 @@ pub(crate) fn calls(report: &Report) -> Result<(), Error> {
         process::sleep(core::time::Duration::from_secs(600));
         0
     })?;
-    let Taken::Now(snapshot) = snapshot::take(Share::default())? else { unreachable!("nobody goes back") };
+    let Taken::Now(snapshot) = snapshot::take(Share::default())? else { unreachable!("nothing restores it") };
     let weak = process::duplicate(snapshot.handle(), Rights::DUPLICATE)?;
     let [mine, weak, other_handle, console] =
         [snapshot.handle(), weak, other.handle(), Handle::CONSOLE].map(|handle| u64::from(handle.0));
@@ -48,6 +48,7 @@ pub(crate) fn calls(report: &Report) -> Result<(), Error> {
 
 #[allow(unsafe_code)]
 fn refused(call: Call, [x0, x1, x2]: [u64; 3]) -> Option<Error> {
-    // SAFETY: refused, the call changes nothing; carried out, it makes a snapshot or a process that is lost, and the claim fails.
+    // SAFETY: refused, the call changes nothing; carried out, it makes a snapshot or a process that is lost, and the
+    // claim fails.
     unsafe { call::raw(call as u64, [x0, x1, x2, 0, 0, 0]) }.result().err()
 }

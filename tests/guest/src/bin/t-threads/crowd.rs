@@ -1,7 +1,7 @@
 //! More address spaces alive than there are identifiers for them with eight bits, several threads in each.
 //!
 //! With the boot argument `graft.asid-bits=8` a core goes through several generations of identifiers. Every process has
-//! other content at the same address: who meets the translations of another sees it.
+//! other content at the same address: a process that uses the translations of another finds the wrong content.
 
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};

@@ -153,8 +153,8 @@ pub(crate) fn kills_at_the_door(report: &Report) -> Result<(), Error> {
     Ok(())
 }
 
-/// Kills that meet a joining thread in every moment of falling asleep. What it joins belongs to another process and does
-/// not end: nobody else comes to wake it.
+/// Kills that meet a joining thread in every moment of falling asleep. The thread that it joins belongs to another
+/// process and does not end, so nothing but the kill wakes it.
 pub(crate) fn joiners(report: &Report) -> Result<(), Error> {
     let gate = Gate::new()?;
     let goes_on = thread::spawn({

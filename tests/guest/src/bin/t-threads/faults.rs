@@ -15,7 +15,7 @@ const TABLE: usize = 2 << 20;
 /// Where memory begins that spans tables: 4 MiB below a level-2 boundary.
 const EDGE: usize = (2 << 32) - (4 << 20);
 
-/// What the faults of some moments came to.
+/// How the faults of several rounds were answered.
 #[derive(Debug, PartialEq, Eq)]
 struct Answers {
     table_splits: u64,
@@ -33,7 +33,8 @@ fn answers(before: &ProcessInfo, after: &ProcessInfo) -> Answers {
     }
 }
 
-/// Has two threads write at `places(round)` at the same moment, for so many rounds, and returns what all of it came to.
+/// Has two threads write at `places(round)` at the same moment, for so many rounds, and returns how their faults were
+/// answered.
 fn together(memory: &Region, rounds: usize, places: impl Fn(usize) -> [usize; 2] + Sync) -> Result<Answers, Error> {
     let meeting = Meeting::of(3);
     let lost = AtomicU32::new(0);
@@ -65,7 +66,7 @@ fn together(memory: &Region, rounds: usize, places: impl Fn(usize) -> [usize; 2]
     if lost.into_inner() == 0 { found } else { Err(Error::NotMapped) }
 }
 
-/// What the same writes come to without anybody beside.
+/// The faults of the same writes without a second thread.
 fn alone(memory: &Region, rounds: usize, places: impl Fn(usize) -> [usize; 2]) -> Answers {
     let before = own_info();
     for round in 0..rounds {
@@ -105,7 +106,8 @@ pub(crate) fn fresh(report: &Report) -> Result<(), Error> {
     Ok(())
 }
 
-/// Both write while a child shares all: as many copies as when one writes after the other, and the child sees nothing.
+/// Both write while a child shares everything: the kernel makes as many copies as when one writes after the other, and
+/// the child sees none of the writes.
 fn shared(
     report: &Report,
     memory: &Region,

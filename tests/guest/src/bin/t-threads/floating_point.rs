@@ -1,4 +1,4 @@
-//! Registers for floating point: each thread's are its own, whoever else uses the processor.
+//! Registers for floating point: each thread has its own, whichever other threads use the processor.
 
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -26,10 +26,10 @@ fn values(seed: u64) -> FloatingPoint {
     }
 }
 
-/// Ways to have others come in between: by giving way, by sleeping, by using up the time.
+/// Ways to let other threads run in between: yielding, sleeping, using up the time slice.
 const WAYS: [(Call, u64, u64); 3] = [(Call::Yield, 60, 300), (Call::Sleep, 12, 2000), (Call::Clock, 2, 12_000_000)];
 
-/// Holds values in each way. Returns how often others came out.
+/// Holds values in each way. Returns how often they came back changed.
 fn hold(seed: u64) -> u32 {
     let mut wrong = 0;
     for (way, &(call, rounds, turns)) in WAYS.iter().cycle().skip(seed as usize % 3).take(3).enumerate() {
@@ -69,8 +69,8 @@ pub(crate) fn many(report: &Report) -> Result<(), Error> {
     Ok(())
 }
 
-/// Two threads hold values; others, which never touch the registers, drive them from core to core. What a core still
-/// has of a thread that was elsewhere meanwhile is old.
+/// Two threads hold values; others, which never touch the registers, drive them from core to core. A core must not
+/// reuse the values of a thread that has run on another core since.
 pub(crate) fn few(report: &Report) -> Result<(), Error> {
     let (stop, wrong) = (AtomicBool::new(false), AtomicU32::new(0));
     thread::scope(|scope| {
@@ -126,7 +126,7 @@ pub(crate) fn begins(report: &Report) -> Result<(), Error> {
             own.step(1);
             if answer == 0 {
                 let mut found = Beginning::UNKNOWN;
-                // A thread of the child's has not inherited anything.
+                // A new thread of the child inherits no values.
                 let looked = raw::look(&mut found, STACK_TOP as u64, 0).is_ok();
                 let right = after == own && looked && found.floating_point == FloatingPoint::ZERO;
                 process::exit(i32::from(!right))

@@ -47,7 +47,7 @@ fn child(memory: &Region) -> i32 {
     if moments() != before {
         return 3;
     }
-    // What it writes itself stays its own.
+    // The child's writes stay its own.
     (0..WRITERS).for_each(|writer| (0..PAGES).for_each(|page| memory.write(byte(writer, page), 0xff)));
     i32::from(moments() != [Some((0xff, PAGES)); 3]) * 4
 }
@@ -60,7 +60,7 @@ pub(crate) fn moments(report: &Report) -> Result<(), Error> {
         let writer = |writer: usize| {
             let mut round = 0_u8;
             while !stop.load(Ordering::Relaxed) {
-                // The own pages hold what was written to them last, whatever was forked meanwhile.
+                // A writer's own pages hold what it wrote last, whether or not another thread has forked meanwhile.
                 let before = round;
                 round = round.wrapping_add(1);
                 for page in 0..PAGES {

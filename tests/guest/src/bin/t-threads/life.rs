@@ -122,7 +122,7 @@ pub(crate) fn joins(report: &Report) -> Result<(), Error> {
     claim_success(report, &outside, format_args!("a process that joins another one's thread"));
     claim_eq!(report, waits.join(), Ok(()), "the thread that they all joined");
 
-    // Who inherits a handle to a thread of its parent's hears how the parent ended.
+    // A child that inherits a handle to a thread of its parent learns how the parent ended.
     let gate = Gate::new()?;
     let killed = Process::fork_into(Share::default(), || {
         let Ok(sleeper) = Bare::Sleep.create(1 << 40) else { return 1 };
@@ -206,7 +206,7 @@ pub(crate) fn refusals(report: &Report) -> Result<(), Error> {
         claim_eq!(report, thread::join(handle), Err(Error::BadHandle), "joining with a handle that was given up");
     }
 
-    // Beginnings that are accepted and cannot be.
+    // Entry points that the kernel accepts and that cannot be executed.
     let page = Region::new(graft_rt::abi::PAGE_SIZE)?;
     page.protect(0..page.bytes(), Permissions::Read)?;
     let (page, stack) = (page.address() as u64, STACK_TOP as u64);

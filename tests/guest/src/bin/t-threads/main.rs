@@ -37,7 +37,7 @@ const PARTS: [Part; 25] = [
     ("who cannot be joined", life::refusals),
     ("the last thread takes the process along", ends::last),
     ("exit ends those that run elsewhere", ends::exits),
-    ("kill ends all, whatever they do", ends::kills),
+    ("kill ends all threads, whatever they do", ends::kills),
     ("kill at any moment of threads that come and go", ends::kills_at_the_door),
     ("kill of who joins a thread that goes on", ends::joiners),
     ("a fault of one ends all", ends::faults),
@@ -89,7 +89,7 @@ impl Meeting {
             if self.arrivals.load(Ordering::SeqCst) >= complete {
                 break;
             }
-            // With a core for each, giving way would only make them late.
+            // With a core for each, yielding would only make them late.
             if looks % 200 == 199 {
                 yield_now();
             }

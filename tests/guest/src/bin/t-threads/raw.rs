@@ -188,8 +188,8 @@ pub(crate) fn look(found: &mut Beginning, stack_top: u64, thread_pointer: u64) -
     Ok(end.to_registers()[1])
 }
 
-/// Loads these values and makes a call `rounds` times, each after so many turns of a loop; after each call the values make
-/// a [`step`](FloatingPoint::step). Returns what is in the registers then and what the last call has answered.
+/// Loads these values and makes a call `rounds` times, each after so many turns of a loop; after each call the values
+/// make a [`step`](FloatingPoint::step). Returns what is in the registers then and what the last call has answered.
 pub(crate) fn hold(
     values: &FloatingPoint,
     call: Call,
@@ -205,7 +205,7 @@ pub(crate) fn hold(
     (found, answer)
 }
 
-/// Ends the calling thread, whose stack holds nothing that anybody needs.
+/// Ends the calling thread, whose stack holds nothing that is still needed.
 pub(crate) fn exit_thread(value: u64) -> ! {
     // SAFETY: the call does not return.
     let refusal = unsafe { call(Call::ThreadExit, [value, 0, 0, 0, 0, 0]) };
