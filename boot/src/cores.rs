@@ -12,8 +12,8 @@
 //! that arrives after the withdrawal finds no offer and parks; a first core that comes too late with its withdrawal
 //! knows that the other core has the index and will be there in a few instructions.
 //!
-//! The arriving core has no stack before it has an index, so its side is in `mmu.s`; [`Indices::claim`] says the same in
-//! Rust, for the tests.
+//! The arriving core has no stack before it has an index, so its side is in `mmu.s`; [`Indices::claim`] says the same
+//! in Rust, for the tests.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -30,7 +30,7 @@ const NO_CORE: u64 = u64::MAX;
 #[repr(transparent)]
 pub struct Indices<const N: usize>([AtomicU64; N]);
 
-/// What has become of an offer that the first core wanted back.
+/// The outcome of withdrawing an offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Withdrawal {
     /// The index is free again; the core that it was for cannot get it any more.
@@ -45,7 +45,7 @@ impl<const N: usize> Indices<N> {
         Indices([const { AtomicU64::new(NO_CORE) }; N])
     }
 
-    /// Gives `index` to the core that calls this, the first one, which nothing contests.
+    /// Gives `index` to the calling core, the first one, which has no competitor for it.
     pub fn enter(&self, index: usize, affinity: u64) {
         self.0[index].store(affinity & AFFINITY_MASK, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-// From whatever exception level the loader left us at to EL1, on the first core and on all others.
+// From the exception level at which the loader left the core to EL1, on the first core and on all others.
 //
 // The Pi's firmware and QEMU's raspi4b enter at EL2, QEMU's virt at EL1 or EL2; EL3 is what is left
 // when there is no firmware at all.
@@ -143,8 +143,8 @@ e2h_stays_set:
 from_el3:
         ldr     x0, =SCTLR_OFF
         msr     sctlr_el1, x0           // at EL3 the name means the register of EL1
-        // Without firmware nobody has moved the interrupts to the non-secure group, and only the
-        // secure state could. So we stay secure, where all of them are group 0, which the GICv2
+        // Without firmware the interrupts have not been moved to the non-secure group, which only the
+        // secure state can do. So the core stays secure, where all of them are group 0, which the GICv2
         // driver's plain registers then mean. RW, ST, APK and API: EL1 is AArch64, owns its timer and
         // its pointer-authentication keys.
         mov     x0, #0x30

@@ -1,4 +1,4 @@
-// The arm64 Image header: what a boot loader reads to know this for a kernel.
+// The arm64 Image header, by which a boot loader recognises a kernel.
 //
 // Layout: Linux, Documentation/arch/arm64/booting.rst, "Call the kernel image". QEMU, the Pi's
 // firmware and U-Boot all read it. It asks to be put at a multiple of 2 MiB; the code behind it needs

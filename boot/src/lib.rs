@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Everything up to the jump is position independent: addresses come from `adr` and `adrp`, never
-//! from a literal, so the same bytes run at whatever page-aligned address a loader picked. Nothing
+//! from a literal, so the same bytes run at any page-aligned address that a loader picks. Nothing
 //! before the jump takes a lock or uses an atomic: with the MMU off all memory is Device-nGnRnE and
 //! exclusives have no monitor to work with (Arm ARM, "Synchronization and semaphores").
 
@@ -30,7 +30,7 @@ pub const IMAGE_BASE: u64 = 0xFFFF_FFFF_8000_0000;
 /// First address of the window that holds the kernel stacks, one per core.
 ///
 /// Each core has [`STACK_STRIDE`] bytes of it; only the upper [`STACK_SIZE`] of these are mapped. What
-/// lies below is the guard: a stack that overflows meets a translation fault, not its neighbour.
+/// lies below is the guard: a stack that overflows causes a translation fault and does not reach its neighbour.
 pub const STACKS_BASE: u64 = 0xFFFF_FFF0_0000_0000;
 /// Bytes from one core's stack to the next.
 pub const STACK_STRIDE: u64 = 64 << 10;

@@ -3,8 +3,8 @@
 .set    TCR, (16 << 0) | (1 << 8) | (1 << 10) | (3 << 12) | (25 << 16) | (1 << 24) | (1 << 26) | (3 << 28) | (2 << 30)
 
 // SCTLR_EL1: what is RES1 in Armv8.0; M, C, I; stack alignment checked at both levels (SA, SA0); EL0 may
-// zero and clean cache lines, read CTR_EL0 and wait (DZE, UCI, UCT, nTWI, nTWE); WXN: what is writable
-// is never executable, whatever a descriptor says.
+// zero and clean cache lines, read CTR_EL0 and wait (DZE, UCI, UCT, nTWI, nTWE); WXN: writable memory
+// is never executable, whatever its descriptor says.
 .set    SCTLR, 0x30D00800 | 0x1005 | 0x18 | (1 << 14) | (1 << 15) | (1 << 16) | (1 << 18) | (1 << 19) | (1 << 26)
 
 .section .text.boot, "ax"
@@ -38,8 +38,8 @@ enable_mmu:
 
         // Writes to system registers are seen by what follows a context synchronisation event, not sooner
         // (Arm ARM, "Synchronization requirements for AArch64 System registers"): TCR, MAIR and both TTBRs
-        // must be in place before any walk can start. And nothing of what this core's TLBs and instruction
-        // caches may hold was ours.
+        // must be in place before any walk can start. What this core's TLBs and instruction caches may
+        // hold comes from before the kernel, so it is invalidated.
         isb
         tlbi    vmalle1
         ic      iallu
@@ -93,7 +93,7 @@ secondary_high:
         add     x0, x0, #1
         cmp     x0, #{MAX_CORES}
         b.lo    1b
-        b       park                    // nothing is offered to it, or nothing any more
+        b       park                    // no index is offered to it, or the offer was withdrawn
 2:      ldr     x2, ={STACKS_BASE}
         mov     x3, #{STACK_STRIDE}
         madd    x2, x0, x3, x2
