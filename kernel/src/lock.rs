@@ -1,7 +1,7 @@
-//! The kernel's spin lock: one that counts how often it had to be waited for.
+//! The kernel's spin lock: one that counts how often a core had to wait for it.
 //!
-//! Guards and what makes them safe are `lock_api`'s; the word that they are about is this file's. It is a whole word, not a byte: the value
-//! behind a byte is moved piece by piece around the padding, and a fork makes a dozen of them.
+//! Guards and what makes them safe are `lock_api`'s; the word that they are about is this file's. It is a whole word,
+//! not a byte: the value behind a byte is moved piece by piece around the padding, and a fork makes a dozen of them.
 
 use crate::arch::{self, MAX_CORES};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -63,12 +63,12 @@ pub fn waited() -> (u64, u64) {
 pub struct Mutex<T>(lock_api::Mutex<Word, T>);
 
 impl<T> Mutex<T> {
-    /// A lock that nobody holds.
+    /// A lock that no core holds.
     pub const fn new(value: T) -> Mutex<T> {
         Mutex(lock_api::Mutex::new(value))
     }
 
-    /// Waits until nobody else holds it.
+    /// Waits until no other core holds it.
     #[inline(always)]
     pub fn lock(&self) -> MutexGuard<'_, T> {
         match self.0.try_lock() {
@@ -77,7 +77,7 @@ impl<T> Mutex<T> {
         }
     }
 
-    /// Waits until nobody else holds it, but looks no more than this often.
+    /// Waits until no other core holds it, but looks no more than this often.
     pub fn lock_within(&self, looks: u32) -> Option<MutexGuard<'_, T>> {
         (0..looks).find_map(|_| {
             let guard = self.0.try_lock();
@@ -104,7 +104,7 @@ impl<T> Mutex<T> {
         }
     }
 
-    /// The value, which nobody else can reach.
+    /// The value, which no other core can reach.
     pub fn get_mut(&mut self) -> &mut T {
         self.0.get_mut()
     }

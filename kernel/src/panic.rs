@@ -17,7 +17,7 @@ const EXIT_REFUSED: i32 = 1;
 
 const NOBODY: usize = usize::MAX;
 
-/// The core that reports. Others that fail meanwhile keep quiet.
+/// The core that reports. Others that fail meanwhile stop.
 static REPORTER: AtomicUsize = AtomicUsize::new(NOBODY);
 
 #[panic_handler]

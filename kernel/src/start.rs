@@ -17,7 +17,7 @@ use graft_paging::Frame;
 /// The program that the machine runs.
 const FIRST_PROGRAM: &str = "init";
 
-/// What the console is handed out with.
+/// The rights of the first program's handle to the console.
 const CONSOLE_RIGHTS: Rights = Rights::READ.or(Rights::WRITE).or(Rights::DUPLICATE);
 const ARCHIVE_RIGHTS: Rights = Rights::READ.or(Rights::DUPLICATE);
 const SYSTEM_RIGHTS: Rights = Rights::INSPECT.or(Rights::DUPLICATE);
@@ -48,9 +48,9 @@ pub fn start_secondary() -> ! {
     sched::enter()
 }
 
-/// The process of the first program. The archive becomes a memory object, for all programs that want the others.
+/// The process of the first program. The archive becomes a memory object, from which programs start others.
 fn first_program(mut image: &[u8], archive: PhysRange) -> Result<Ref<Thread>, Error> {
-    // SAFETY: nothing else gets the archive's pages, and `settle` has zeroed what of the last one is not its own.
+    // SAFETY: nothing else gets the archive's pages, and `settle` has zeroed the rest of the last one.
     let archive = unsafe { MemoryObject::permanent(Frame::containing(archive.start), archive.size()) }?;
     let loaded = program::load(&mut image, &mut FirstArguments)?;
     let process = Process::new(0, loaded.name)?;
@@ -89,7 +89,7 @@ impl Image for FirstArguments {
     }
 }
 
-/// Ends what cannot begin.
+/// Ends a start that cannot succeed.
 fn give_up(reason: core::fmt::Arguments<'_>) -> ! {
     println!("graft: cannot start: {reason}");
     power::exit(1)

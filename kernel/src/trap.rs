@@ -30,8 +30,9 @@ unsafe fn answer_call(context: *mut Context) -> *mut Context {
     }
 }
 
-/// How often an operation is tried again that was refused for want of memory, after all cores have brought back what they keep. Others may
-/// be quicker to take it, but they do not keep a thread in the kernel for as long as they allocate.
+/// How often an operation that was refused for want of memory is tried again, after all cores have brought back their
+/// magazines. Other threads may take those frames first, but must not keep this one in the kernel for as long as they
+/// go on allocating.
 const RETRIES: u32 = 4;
 
 /// Makes a call again that was refused for want of memory: it has changed nothing.
@@ -139,7 +140,8 @@ fn repair_again(thread: &Thread, pc: u64, failure: Failure, (address, mut fault)
     end(thread, pc, kind_of_fault(failure, fault), Some(failure.address))
 }
 
-/// Failures to which no tree has an answer; but a tree that is away comes back: a fork is one moment for the thread, which tries again.
+/// Failures to which no tree has an answer; but a tree that is away comes back: a fork is one moment for the thread,
+/// which tries again.
 #[cold]
 fn end_by_failure(thread: &Thread, pc: u64, failure: Failure) -> Next {
     if failure.cause == Cause::Descriptor {
@@ -175,15 +177,15 @@ fn kind_of_fault(failure: Failure, fault: Fault) -> FaultKind {
 /// Ends the thread's process with a report on the console.
 #[cold]
 fn end(thread: &Thread, pc: u64, kind: FaultKind, address: Option<u64>) -> Next {
-    // Whoever is ending already has been told why. Nobody hears of this end before its report: the process
-    // waits for this thread.
+    // A process that is ending already has its reason. No waiter learns of this end before its report: the
+    // process waits for this thread.
     if thread.process.terminate(ExitStatus::Faulted(kind), thread) {
         println!("{}", Report { process: &thread.process, kind, address, pc });
     }
     Next::End
 }
 
-/// Who did what, where.
+/// Which process did what, and where.
 struct Report<'a> {
     process: &'a Process,
     kind: FaultKind,

@@ -1,4 +1,5 @@
-//! Chains of objects, each of which holds the last reference to the next: when the first goes, all go, and the stack does not grow with the chain.
+//! Chains of objects, each of which holds the last reference to the next: when the first goes, all go, and the stack
+//! does not grow with the chain.
 
 use graft_abi::Rights;
 use graft_kernel::arch::memory::SIZE;

@@ -1,5 +1,5 @@
-//! The two device-tree parsers of `docs/dependencies.md` on the same trees, good and spoiled: which of them a kernel can
-//! read what a loader has left with. The output is the page's evidence:
+//! The two device-tree parsers of `docs/dependencies.md` on the same trees, good and spoiled: which of them is fit to
+//! read what a loader has left. The output is the page's evidence:
 //!
 //! ```sh
 //! cargo test -p graft-kernel --test parsers -- --nocapture
@@ -87,8 +87,8 @@ fn with_fdt(tree: &[u8]) -> Option<[usize; 3]> {
     Some(sum)
 }
 
-/// The device trees that there are, by name. Looked for once: the tests of this program run side by side, and the emulator
-/// writes a file for each.
+/// The device trees that there are, by name. Looked for once: the tests of this program run side by side, and the
+/// emulator writes a file for each.
 fn good_trees() -> Vec<(String, Vec<u8>)> {
     static FOUND: OnceLock<Vec<(String, Vec<u8>)>> = OnceLock::new();
     FOUND.get_or_init(find_good_trees).clone()
@@ -117,8 +117,8 @@ fn find_good_trees() -> Vec<(String, Vec<u8>)> {
     trees
 }
 
-/// Spoiled copies of a tree: one byte of header, structure or strings changed; cut off, with the length in the header as it
-/// was and as it is; and what `make test` boots with.
+/// Spoiled copies of a tree: one byte of header, structure or strings changed; cut off, with the length in the header
+/// as it was and as it is; and what `make test` boots with.
 fn bad_trees(good: &[u8]) -> Vec<Vec<u8>> {
     let word = |offset: usize| u32::from_be_bytes(good[offset..offset + 4].try_into().unwrap()) as usize;
     let used = (word(8) + word(36)).max(word(12) + word(32));

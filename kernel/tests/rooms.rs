@@ -1,6 +1,7 @@
 //! The house of the kernel, checked: rooms import downward only, and what an architecture decides stays in `arch/`.
 //!
-//! `make check` runs this. It reads the sources as text: a `use` of another crate of the workspace is cargo's to refuse.
+//! `make check` runs this. It reads the sources as text: a `use` of another crate of the workspace is cargo's to
+//! refuse.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -63,7 +64,7 @@ fn floor(room: &str) -> Option<usize> {
     ROOMS.iter().position(|&name| name == room)
 }
 
-/// The text without its comments: what they say binds nobody.
+/// The text without its comments, to which the rules do not apply.
 fn code(text: &str) -> String {
     let strip = |line: &str| line.find("//").map_or(line, |comment| &line[..comment]).to_string();
     text.lines().map(strip).collect::<Vec<_>>().join("\n")

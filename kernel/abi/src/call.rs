@@ -28,7 +28,7 @@ calls! {
     Exit = 0,
     /// `fork(process, share, flags)`: a copy of the process, the caller's own with
     /// [`Handle::SELF`](crate::Handle::SELF). Of its threads the child has the caller alone, with all
-    /// of its registers; the memory is that of one moment, whatever the others write meanwhile. Returns
+    /// of its registers; the memory is that of one moment, whatever other threads write meanwhile. Returns
     /// the child's handle and, in `x1`, its identifier; the child itself sees `x0 = 0` and its own
     /// identifier in `x1`.
     ///
@@ -36,9 +36,10 @@ calls! {
     /// caller's handles. It returns from the call that took the snapshot, with `x0 = 0` and its identifier in `x1`; the
     /// depth of sharing is the snapshot's.
     ///
-    /// `flags` is 0 or [`FORK_GUARANTEED`](crate::FORK_GUARANTEED): every copy that the fork may cause will find memory, or the fork is
-    /// refused with [`Error::OutOfMemory`](crate::Error::OutOfMemory). Parent, child and all their further children
-    /// stay under the guarantee. [`Error::NotAllowed`](crate::Error::NotAllowed) if the caller has been part of a fork without one.
+    /// `flags` is 0 or [`FORK_GUARANTEED`](crate::FORK_GUARANTEED): every copy that the fork may cause will find
+    /// memory, or the fork is refused with [`Error::OutOfMemory`](crate::Error::OutOfMemory). Parent, child and all
+    /// their further children stay under the guarantee. [`Error::NotAllowed`](crate::Error::NotAllowed) if the caller
+    /// has been part of a fork without one.
     Fork = 1,
     /// `spawn(&SpawnRequest)`: a new process from an ELF image in the caller's memory. Returns its
     /// handle and, in `x1`, its identifier.
@@ -67,15 +68,15 @@ calls! {
     ///
     /// [`Error::Unaligned`](crate::Error::Unaligned) unless `entry` is a multiple of 4 and `stack_top`
     /// one of 16; [`Error::BadAddress`](crate::Error::BadAddress) unless `entry` and the 16 bytes below
-    /// `stack_top` are user memory. What is mapped there is not looked at: a thread that cannot run
-    /// faults, and that ends its process. [`Error::ThreadsExhausted`](crate::Error::ThreadsExhausted)
+    /// `stack_top` are user memory. The mapping there is not checked: a thread that cannot run
+    /// faults, and the fault ends its process. [`Error::ThreadsExhausted`](crate::Error::ThreadsExhausted)
     /// beyond [`THREADS_MAX`](crate::THREADS_MAX); then, and when there is no handle or no memory
     /// for it, no thread has been made.
     ThreadCreate = 10,
     /// `thread_exit(value)`: ends the calling thread and no other. Does not return. With its last
     /// thread the process ends, as if by `exit(0)`. Its memory, its stack too, stays the process's.
     ThreadExit = 11,
-    /// `thread_join(thread)`: blocks until the thread has ended and runs nowhere any more. Answers a
+    /// `thread_join(thread)`: blocks until the thread has ended and runs on no core any more. Returns a
     /// [`ThreadEnd`](crate::ThreadEnd): `x0 = 0` and its value in `x1`, or, for a thread that ended
     /// with its process, `x0 = 1` and the process's packed [`ExitStatus`](crate::ExitStatus) in `x1`.
     /// May be called again and by several, from another process too. A thread that joins itself gets
@@ -84,8 +85,8 @@ calls! {
     /// `snapshot(process, share, flags)`: keeps the caller's memory and the calling thread's registers as they are.
     /// Returns a handle, and 0 in `x1`. `process` is the caller's own; `flags` must be 0.
     Snapshot = 13,
-    /// `restore(process, snapshot, value)`: brings memory and registers back to a snapshot. The call that took it returns once
-    /// more, with `snapshot` in `x0` and `value`, which must not be 0, in `x1`. Handles stay as they are.
+    /// `restore(process, snapshot, value)`: brings memory and registers back to a snapshot. The call that took it
+    /// returns once more, with `snapshot` in `x0` and `value`, which must not be 0, in `x1`. Handles stay as they are.
     /// `process` is the caller's own, and has no other thread. Returns only on failure, and then nothing has changed.
     Restore = 14,
 
@@ -94,15 +95,15 @@ calls! {
     /// [`MAP_NO_INHERIT`](crate::MAP_NO_INHERIT), with which memory is never executable
     /// ([`Error::NotAllowed`](crate::Error::NotAllowed)). Returns the address.
     Map = 16,
-    /// `unmap(address, bytes)`: removes whatever is mapped in the range; holes are no error.
+    /// `unmap(address, bytes)`: removes everything that is mapped in the range; holes are no error.
     Unmap = 17,
     /// `protect(address, bytes, permissions)`: changes what is mapped in the range; a hole is an
     /// error and then nothing has changed. Not allowed ([`Error::NotAllowed`](crate::Error::NotAllowed)) are
-    /// write permission where a memory object is mapped without (it is gained by mapping the object anew), and execution
-    /// where others may write or a child gets nothing.
+    /// write permission where a memory object is mapped without (it is gained by mapping the object anew), and
+    /// execution of memory that other processes may write or that a child does not get.
     Protect = 18,
     /// `map_object(memory, address, permissions)`: maps a memory object whole, one and the same memory
-    /// for everybody who does: to read with [`Rights::READ`](crate::Rights::READ), to read and write with
+    /// for every process that maps it: to read with [`Rights::READ`](crate::Rights::READ), to read and write with
     /// [`Rights::WRITE`](crate::Rights::WRITE) as well. A forked child has the mapping too. Returns the
     /// address and, in `x1`, the object's length in bytes.
     MapObject = 19,
@@ -110,13 +111,13 @@ calls! {
     /// touch finds zeroes. Holes are no error; memory that is not private is, namely
     /// [`Error::NotAllowed`](crate::Error::NotAllowed), and then nothing has changed.
     Discard = 20,
-    /// `move(from, bytes, to)`: moves whatever is mapped in the range to `to`, where nothing may be
+    /// `move(from, bytes, to)`: moves everything that is mapped in the range to `to`, where nothing may be
     /// mapped; holes move as holes. Address 0 lets the kernel choose. Ranges that overlap are
     /// [`Error::Occupied`](crate::Error::Occupied). Returns the new address; after an error nothing has changed.
     Move = 21,
     /// `memory_create(bytes)`: a memory object of zeroes, a multiple of the page size. All of its memory
-    /// is allocated at once, and lives for as long as a handle or a mapping does. Returns a handle with the rights to read,
-    /// write and duplicate.
+    /// is allocated at once, and lives for as long as a handle or a mapping does. Returns a handle with the rights to
+    /// read, write and duplicate.
     MemoryCreate = 22,
 
     /// `console_write(console, buffer, bytes)`: returns the number of bytes written.
@@ -134,7 +135,7 @@ calls! {
     /// `tables(process, &mut TablesRequest)`: descriptors of a process's translation tables.
     /// Returns the number of records stored.
     Tables = 49,
-    /// `memory_sizes(process, &mut MemorySizes)`: adds up the next part of a process's memory by whose it is.
+    /// `memory_sizes(process, &mut MemorySizes)`: adds up the next part of a process's memory, private and shared.
     MemorySizes = 52,
     /// `system_info(system, &mut SystemInfo)`.
     SystemInfo = 50,

@@ -1,4 +1,4 @@
-//! Error codes: what a call answers when it refuses.
+//! Error codes: what a refused call returns.
 
 use core::fmt;
 

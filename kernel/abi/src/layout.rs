@@ -110,7 +110,7 @@ pub enum ProcessState {
     Ready = 0,
     /// It waits for something.
     Blocked = 1,
-    /// It has ended; its status is kept while somebody holds a handle.
+    /// It has ended; its status is kept while a process holds a handle to it.
     Ended = 2,
 }
 
@@ -150,7 +150,7 @@ pub struct ProcessInfo {
     pub table_splits: u64,
     /// Write faults answered by making a copy of a page.
     pub page_copies: u64,
-    /// Write faults answered by taking over what nobody else shared any more.
+    /// Write faults answered by taking over a page or table that was no longer shared.
     pub reuses: u64,
     /// Faults answered with a fresh demand-zero page.
     pub demand_zero: u64,
@@ -192,16 +192,17 @@ pub struct SystemInfo {
     pub machine: [u8; 32],
 }
 
-/// As `flags` of `fork`: every split and every page copy that the fork can ever cause must find memory; refuse it otherwise.
+/// As `flags` of `fork`: every split and every page copy that the fork can ever cause must find memory; refuse it
+/// otherwise.
 pub const FORK_GUARANTEED: u64 = 1 << 0;
 
-/// Argument of `memory_sizes`: how much of a process's memory is its own. What several processes share belongs to each of
-/// them in part, so that the proportional sizes of all add up to what is in use.
+/// Argument of `memory_sizes`: how much of a process's memory is its own. What several processes share belongs to each
+/// of them in part, so that the proportional sizes of all add up to what is in use.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct MemorySizes {
-    /// In: 0 to begin with. Out: where the next call goes on; at or past [`USER_END`](crate::USER_END) when it is complete.
-    /// Give the value back as it is.
+    /// In: 0 to begin with. Out: where the next call goes on; at or past [`USER_END`](crate::USER_END) when it is
+    /// complete. Give the value back as it is.
     pub cursor: u64,
     /// Pages that no other process reaches are added here, in pages.
     pub private_pages: u64,
@@ -211,7 +212,8 @@ pub struct MemorySizes {
     pub private_tables: u64,
     /// Tables that others reach, too, in frames.
     pub shared_tables: u64,
-    /// The process's own part of all of these, in units of one frame divided by 2^[`PART_BITS`](MemorySizes::PART_BITS).
+    /// The process's own part of all of these, in units of one frame divided by
+    /// 2^[`PART_BITS`](MemorySizes::PART_BITS).
     pub parts: u64,
 }
 

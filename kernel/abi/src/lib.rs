@@ -50,8 +50,8 @@ pub const USER_END: usize = 1 << 48;
 
 /// One past the highest byte of a new process's stack.
 ///
-/// Program and stack lie close together in the first GiB: one level-2 table leads to both, with few empty descriptors between
-/// them, so that a fork has one table less to copy and little to pass over.
+/// Program and stack lie close together in the first GiB: one level-2 table leads to both, with few empty descriptors
+/// between them, so that a fork has one table less to copy and little to pass over.
 pub const STACK_TOP: usize = 0x400_0000;
 
 /// Bytes reserved for a new process's stack. They are demand-zero: only what is touched is backed.

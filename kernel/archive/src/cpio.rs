@@ -1,5 +1,5 @@
-//! cpio in the formats `newc` and `crc`: a header of hexadecimal numbers, the name, the content, each from a multiple of
-//! four bytes on.
+//! cpio in the formats `newc` and `crc`: a header of hexadecimal numbers, the name, the content, each from a multiple
+//! of four bytes on.
 //!
 //! Linux, Documentation/driver-api/early-userspace/buffer-format.rst: archives may follow each other, with zeroes
 //! between them.

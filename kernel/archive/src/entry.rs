@@ -9,7 +9,7 @@ pub struct Entry<'a> {
     pub name: Path<'a>,
     /// What it is.
     pub content: Content<'a>,
-    /// Which of several names of one file share their content: only one of the entries has it (cpio).
+    /// Tells which names belong to one file: only one of their entries has the content (cpio).
     pub(crate) inode: Option<[u32; 3]>,
 }
 

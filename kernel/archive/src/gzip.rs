@@ -17,7 +17,7 @@ pub enum GzipError {
     Data,
     /// It was unpacked, and is not what was packed.
     Checksum,
-    /// There is room for so many bytes, and it has more.
+    /// It unpacks to more bytes than there is room for: this many.
     TooLong(usize),
     /// Something else follows its end.
     Appended,
@@ -40,8 +40,8 @@ impl core::error::Error for GzipError {}
 
 const SUM: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 
-/// Unpacks all members of `packed`, one after the other, to the start of `room`; returns how many bytes that are. Zeroes
-/// may follow the last member. The length that a member claims is believed only once it has been unpacked.
+/// Unpacks all members of `packed`, one after the other, to the start of `room`; returns how many bytes that are.
+/// Zeroes may follow the last member. The length that a member claims is believed only once it has been unpacked.
 ///
 /// # Errors
 /// The first thing that is wrong. `room` may have been written to.

@@ -18,7 +18,7 @@ pub enum Kind {
     Other(&'static str),
 }
 
-/// Where a file of this kind has which bytes, and what it is then.
+/// Signatures: an offset, the bytes there, and the kind of file that they show.
 const SIGNATURES: [(usize, &[u8], &str); 32] = [
     (0, b"PK\x03\x04", "a zip file"),
     (0, b"PK\x05\x06", "an empty zip file"),

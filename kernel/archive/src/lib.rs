@@ -12,8 +12,8 @@
 //! | cpio | `newc` and `crc`, several after each other, hard links | Linux, Documentation/driver-api/early-userspace/buffer-format.rst |
 //! | gzip | of either, several members | RFC 1951, RFC 1952 |
 //!
-//! Nothing here allocates. Names are compared component by component, so that `./init`, `/init` and `init` are one name.
-//! Of several entries with one name the last counts, as it does when an archive is unpacked.
+//! Nothing here allocates. Names are compared component by component, so that `./init`, `/init` and `init` are one
+//! name. Of several entries with one name the last counts, as it does when an archive is unpacked.
 
 #![no_std]
 #![forbid(unsafe_code)]

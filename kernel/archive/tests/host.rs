@@ -1,4 +1,4 @@
-//! Archives made by other programs' hands are read, and what is damaged is named and never believed.
+//! Archives made by other programs are read; damage is named, and damaged content is never believed.
 
 use flate2::{Compression, write::GzEncoder};
 use graft_archive::gzip::{self, Decompressor, GzipError};

@@ -1,19 +1,20 @@
-//! What an architecture brings: this page is the contract, and the rest of the kernel uses no name that it does not list.
+//! What an architecture brings: this page is the contract, and the rest of the kernel uses no name that it does not
+//! list.
 //!
-//! Three rules. Outside this room there is no register, no assembly, no exception class and no descriptor bit. This room
-//! imports nothing from the rest of the kernel; what it must call back it is given (`given.rs`, `entries`). Every law below is kept by every
-//! architecture: [`aarch64`](https://developer.arm.com/documentation/ddi0487) on the boards, `host` where threads are cores and an
-//! allocation is memory.
+//! Three rules. Outside this room there is no register, no assembly, no exception class and no descriptor bit. This
+//! room imports nothing from the rest of the kernel; what it must call back it is given (`given.rs`, `entries`). Every
+//! law below is kept by every architecture: [`aarch64`](https://developer.arm.com/documentation/ddi0487) on the boards,
+//! `host` where threads are cores and an allocation is memory.
 //!
 //! | name | law |
 //! |---|---|
 //! | [`Context`] | the registers of a thread that is not running. [`new_user`](Context::new_user) begins one in user space with interrupts on; [`call_number`](Context::call_number) and [`arguments`](Context::arguments) are what a call was made with; [`rewind`](Context::rewind) makes the call come again and precedes every result, because a result may lie where the number was; [`advance`](Context::advance) takes it back |
 //! | [`Context::ENTRY_ALIGNMENT`], [`Context::STACK_ALIGNMENT`] | of a first instruction, and of a stack pointer there |
 //! | [`resume`] | leaves the kernel for a thread. The core comes back through the two functions that `entries` is given: one answers calls, one every other [`Trap`] |
-//! | [`Trap`], [`Failure`], [`Cause`] | why a thread came, in neutral words. An access that a descriptor denied is never decided here: the tree may have an answer |
+//! | [`Trap`], [`Failure`], [`Cause`] | why a thread has entered the kernel, in neutral words. An access that a descriptor denied is never decided here: the tree may have an answer |
 //! | [`Format`] | the descriptors that this processor's tables are made of |
 //! | [`is_kernel_half`] | which addresses no program may ever use |
-//! | `core_index`, [`MAX_CORES`] | who asks: from 0, without gaps, the same for as long as the machine runs |
+//! | `core_index`, [`MAX_CORES`] | the calling core's number: from 0, without gaps, the same for as long as the machine runs |
 //! | `relax`, `wait_for_interrupt` | a core that waits for another; a core that has nothing to do. An interrupt that is pending ends the wait even if it came before |
 //! | `memory::direct` | where the kernel finds a byte of RAM, at the same address for good |
 //! | `memory::references`, `memory::counts` | two arrays with an element for each frame of RAM, zero at first |
@@ -31,9 +32,9 @@
 //! | `power::exit` | ends the machine with a code |
 //!
 //! For boards alone: `prepare_first_core`, `run_on_own_stack`, `start_core` and its neighbours bring the cores here;
-//! `kernel_map` maps RAM and devices for the kernel (its tables are `graft_paging::KernelMap`'s), `memory::probe` reads a word that may not be there; `FaultFrame`,
-//! `frame_pointer`, `backtrace` and `symbol` are for a report of the kernel's own fault, `stop_others` and `stop` for what follows it,
-//! `write_to_debugger` for when there is no console.
+//! `kernel_map` maps RAM and devices for the kernel (its tables are `graft_paging::KernelMap`'s), `memory::probe` reads
+//! a word that may not be there; `FaultFrame`, `frame_pointer`, `backtrace` and `symbol` are for a report of the
+//! kernel's own fault, `stop_others` and `stop` for what follows it, `write_to_debugger` for when there is no console.
 
 #[cfg(target_os = "none")]
 mod given;
@@ -61,7 +62,8 @@ pub mod invalidation;
 pub(crate) use exception::decode;
 pub use trap::{Cause, Failure, Trap};
 
-/// Whether no program may ever use this address: it lies in the upper half, which both architectures keep for the kernel.
+/// Whether no program may ever use this address: it lies in the upper half, which both architectures keep for the
+/// kernel.
 pub const fn is_kernel_half(address: u64) -> bool {
     address >> 63 == 1
 }

@@ -30,7 +30,7 @@ pub(super) fn map(thread: &Thread, address: u64, bytes: u64, permissions: u64, f
     change(thread, tree, range, Change::Reserve(reservation), None, (range.start(), 0))
 }
 
-/// `unmap`: removes whatever is mapped in a range.
+/// `unmap`: removes everything that is mapped in a range.
 pub(super) fn unmap(thread: &Thread, address: u64, bytes: u64) -> Result<Outcome, Error> {
     let range = checked(address, bytes)?;
     let Some(tree) = thread.process.space.lock_to_change()? else { return Ok(Outcome::Busy) };
@@ -118,7 +118,7 @@ fn place(tree: &Locked<'_>, address: u64, bytes: u64) -> Result<VirtRange, Error
     if address != 0 {
         return checked(address, bytes);
     }
-    // Where the program has named no place, none is wrong: there are too few.
+    // The program has named no address that could be wrong: there are too few addresses.
     let range = checked(MAP_BASE as u64, bytes).map_err(|error| match error {
         Error::BadAddress => Error::AddressesExhausted,
         other => other,

@@ -35,7 +35,7 @@ pub enum Next {
     NoMemory,
     /// The thread goes on with other registers.
     Restart,
-    /// The thread has been put somewhere else; whoever is next runs.
+    /// The thread has been taken off this core; the next one runs.
     Switch,
     /// The thread's process is ending.
     End,
@@ -149,7 +149,7 @@ fn look(registers: &mut Context, result: Result<Look, Error>) -> Next {
     }
 }
 
-/// Apart, so that no other call has to carry the constant.
+/// In a function of its own, so that no other call has to carry the constant.
 #[cold]
 #[inline(never)]
 fn unknown(registers: &mut Context) -> Next {
@@ -188,7 +188,7 @@ fn tidy(thread: &Thread, next: Next) -> Next {
 
 #[cold]
 fn tidy_first(thread: &Thread, next: Next) -> Next {
-    // It may be just what the call has wanted.
+    // That may be the memory that the call has wanted.
     let task = matches!(next, Next::WantMemory).then_some(Task::Refuse(Error::OutOfMemory));
     thread.work.give(task);
     Next::Work
@@ -201,7 +201,7 @@ pub fn again(registers: &mut Context) -> Next {
     Next::GiveWay
 }
 
-/// What is refused has changed nothing: for want of memory it may be tried again.
+/// A refused call has changed nothing; one that was refused for want of memory may be tried again.
 ///
 /// Not inlined: what it needs would be prepared on the way of every call.
 #[cold]

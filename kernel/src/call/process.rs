@@ -18,7 +18,7 @@ use crate::sched::work::Task;
 use graft_abi::{Error, ExitStatus, FORK_GUARANTEED, Handle, Rights, Share, SpawnRequest};
 use graft_paging::{Progress, Promise};
 
-/// What whoever makes a process may do with it.
+/// The rights of the handle to a new process that its maker gets.
 const PROCESS_RIGHTS: Rights = Rights::WAIT.or(Rights::KILL).or(Rights::INSPECT).or(Rights::FORK).or(Rights::DUPLICATE);
 
 /// `fork`: a copy of the calling process, with a copy of the calling thread; or a process out of a snapshot.
@@ -68,8 +68,9 @@ pub(super) fn share_of(number: u64) -> Result<graft_paging::Share, Error> {
     })
 }
 
-/// Makes a child with the caller's handles, one thread with these registers and what `floating_point` gives it, and a tree from `tree`, which
-/// may find that it takes long, so that `begin` begins it, or is not the moment. The call's results are the child's handle and identifier.
+/// Makes a child with the caller's handles, one thread with these registers and what `floating_point` gives it, and a
+/// tree from `tree`. That may answer that the fork takes long: then `begin` begins it. Either may answer that the call has to
+/// wait. The call's results are the child's handle and identifier.
 #[inline(always)]
 pub(super) fn make_child(
     thread: &Thread,
@@ -134,7 +135,7 @@ pub(super) fn spawn(thread: &Thread, request: u64) -> Result<Outcome, Error> {
 
 /// `exec`: another program in the same process.
 pub(super) fn exec(thread: &Thread, request: u64) -> Result<Outcome, Error> {
-    // The other threads would lose the ground under their feet.
+    // The other threads would lose the program that they run.
     if thread.process.has_other_threads() {
         return Err(Error::NotAllowed);
     }
@@ -188,7 +189,8 @@ impl Launch {
     /// Goes on with it.
     ///
     /// # Errors
-    /// As [`Loading`]; for the handles, [`Error::BadHandle`], [`Error::NoRight`], [`Error::HandlesExhausted`]. Nothing is left over then.
+    /// As [`Loading`]; for the handles, [`Error::BadHandle`], [`Error::NoRight`], [`Error::HandlesExhausted`]. Nothing
+    /// is left over then.
     pub fn step(&mut self, thread: &Thread) -> Result<Launched, Error> {
         let (request, process) = (&self.request, &thread.process);
         match &mut self.stage {
@@ -218,7 +220,7 @@ impl Launch {
                     let address = index.checked_mul(4).and_then(|offset| request.handles.checked_add(offset));
                     let handle = Handle(user_copy::read(&**process, address.ok_or(Error::BadAddress)?)?);
                     let (object, rights) = passed_on(process, handle)?;
-                    // Full long before a wild count could keep this going.
+                    // The table is full long before a wild count could keep this going.
                     child.handles.lock().insert(object, rights)?;
                 }
                 *done = end;

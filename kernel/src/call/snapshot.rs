@@ -15,7 +15,7 @@ use crate::sched;
 use crate::sched::work::Task;
 use graft_abi::{Error, Handle, Rights};
 
-/// What whoever takes a snapshot may do with it.
+/// The rights of the handle to a new snapshot that its maker gets.
 const SNAPSHOT_RIGHTS: Rights = Rights::FORK.or(Rights::DUPLICATE);
 
 /// `snapshot`: keeps the caller's memory and the calling thread's registers.
@@ -72,13 +72,14 @@ pub(super) fn restore(
     if value == 0 {
         return Err(Error::BadArgument);
     }
-    // The other threads would lose the ground under their feet.
+    // The other threads would lose the memory that they work on.
     if process.has_other_threads() {
         return Err(Error::NotAllowed);
     }
     let mut tree = process.space.lock()?;
     let results = [snapshot.0.into(), value];
-    // What takes too long is a fork of the snapshot in the place of the process's memory, if there are tables for that.
+    // A restore that takes too long is replaced by a fork of the snapshot, in the place of the process's memory, if
+    // there are frames for its tables.
     if object.fork_cost() > pieces::FORK
         && object.restore_cost(&tree, pieces::FORK) >= pieces::FORK
         && let Ok(forked) = Forked::of(&object)

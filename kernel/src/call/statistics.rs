@@ -25,7 +25,7 @@ const RECORDS_MAX: usize = 64;
 const DESCRIPTORS_MAX: usize = 64;
 const _: () = assert!(graft_paging::Sizes::PART_BITS == MemorySizes::PART_BITS);
 
-/// What comes of a look at another process's memory.
+/// The result of a look at another process's memory.
 pub(super) enum Look {
     /// The call answers this.
     Done(u64),

@@ -10,7 +10,7 @@ use crate::object::process::Process;
 use crate::object::thread::Thread;
 use graft_abi::{Error, Handle, Rights, USER_END, USER_START};
 
-/// What whoever makes a thread may do with it.
+/// The rights of the handle to a new thread that its maker gets.
 const THREAD_RIGHTS: Rights = Rights::WAIT.or(Rights::DUPLICATE);
 
 /// `thread_create`: a further thread of the calling process.

@@ -12,8 +12,8 @@
 //!
 //! The protocol between a core that switches and a core that begins a generation is one word per
 //! core, [`Allocator::activate`]'s `active`. The switching core exchanges it from the value it saw to
-//! its new tag; the other takes every word away by swapping in 0. Whoever is second sees the first:
-//! a lost exchange sends the switching core into the slow path, under the lock.
+//! its new tag; the other takes every word away by swapping in 0. The core that comes second sees what
+//! the first has stored: a lost exchange sends the switching core into the slow path, under the lock.
 //!
 //! Arm ARM (DDI 0487), "Use of ASIDs and VMIDs to reduce TLB maintenance requirements".
 
@@ -39,8 +39,8 @@ impl Tag {
 
     /// The ASID under which a TLB may hold entries of this address space; `None` if it never ran.
     ///
-    /// Whoever has changed the space's tables asks behind a full barrier. Either the answer is the identifier
-    /// that some core is about to use, or the first walk under that one finds the tables changed. An ASID
+    /// A core that has changed the space's tables calls this after a full barrier. Then the answer is the identifier
+    /// that another core is about to use, or that core's first walk under it finds the tables changed. An ASID
     /// of an older generation may belong to another process by now: an invalidation of it is needless
     /// then, never wrong.
     pub fn asid(&self) -> Option<u16> {
@@ -218,7 +218,7 @@ mod tests {
     }
 
     impl Core {
-        /// The core may walk the tables of whatever is in its register, at any time.
+        /// The core may walk the tables that its register leads to, at any time.
         fn speculate(&mut self) {
             if let Some((asid, process)) = self.register {
                 let owner = *self.entries.entry(asid).or_insert(process);

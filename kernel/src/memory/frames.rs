@@ -7,20 +7,21 @@
 //!   twice over: one pool for tables, one for pages and objects
 //! ```
 //!
-//! A core takes frames from a magazine of its own and gives them back to it: a handful of instructions and no lock. Full and
-//! empty magazines are exchanged with the depot, which all cores share, one lock for 64 frames. Only when the depot is
-//! empty is the buddy allocator asked; it gets nothing back, because its merging takes time that grows with the
-//! number of free blocks. Bonwick, Adams: "Magazines and Vmem" (2001).
+//! A core takes frames from a magazine of its own and gives them back to it: a handful of instructions and no lock.
+//! Full and empty magazines are exchanged with the depot, which all cores share, one lock for 64 frames. Only when the
+//! depot is empty is the buddy allocator asked; it gets nothing back, because its merging takes time that grows with
+//! the number of free blocks. Bonwick, Adams: "Magazines and Vmem" (2001).
 //!
 //! Two choices keep the cache lines few, which instruction counts do not show:
-//! - A magazine is a chain through the *reference counts* of its free frames, not through the frames. The count of a frame is
-//!   written anyway when its last reference goes and when its first one comes, and 16 counts share a line. The frame
-//!   itself stays untouched until it is used again.
-//! - Tables come from blocks of their own, so that their counts lie side by side: a fork or an exit goes through the counts of all
-//!   tables, and would otherwise find each on a line of its own. A pool takes from the other one only when nothing else is left.
+//! - A magazine is a chain through the *reference counts* of its free frames, not through the frames. The count of a
+//!   frame is written anyway when its last reference goes and when its first one comes, and 16 counts share a line. The
+//!   frame itself stays untouched until it is used again.
+//! - Tables come from blocks of their own, so that their counts lie side by side: a fork or an exit goes through the
+//!   counts of all tables, and would otherwise find each on a line of its own. A pool takes from the other one only
+//!   when nothing else is left.
 //!
-//! A core that finds nothing left asks the others to bring their magazines back ([`gather`]), so that the last
-//! frame of the machine can be had on any core.
+//! A core that finds nothing left asks the others to bring their magazines back ([`gather`]), so that any core can
+//! allocate the last frame of the machine.
 //!
 //! Frames that are committed (`graft_paging::Memory::commit`) leave the depot only for the spaces that have committed
 //! them: the check is made where a magazine is filled, and costs an ordinary allocation nothing.
@@ -141,8 +142,8 @@ impl Magazine {
 
 /// The free frames of one pool in the depot.
 struct Stored {
-    /// Full magazines: the first word of each one's first frame holds the first frame of the next one, 0 in the last. (Frame 0 is
-    /// never given out.)
+    /// Full magazines: the first word of each one's first frame holds the first frame of the next one, 0 in the last.
+    /// (Frame 0 is never given out.)
     full: u64,
     /// Frames that fill no magazine.
     loose: Magazine,
@@ -180,8 +181,8 @@ impl Depot {
         (self.stored as i64 - self.committed).max(0) as u64
     }
 
-    /// Frames that may still become tables, so that there are never more than [`TABLES_MAX`]: all that is committed may, and what the
-    /// cores have at hand.
+    /// Frames that may still become tables, so that there are never more than [`TABLES_MAX`]: all committed frames
+    /// may, and those in the cores' magazines.
     fn tables_left(&self) -> u64 {
         const AT_HAND: u64 = 2 * MAGAZINE as u64 * MAX_CORES as u64;
         (TABLES_MAX - AT_HAND).saturating_sub(used(Use::Table) + self.committed.max(0) as u64)
@@ -364,7 +365,7 @@ pub fn initialise(memory: &[PhysRange]) -> Option<()> {
         let start = range.start.next_multiple_of(PAGE_SIZE).max(PAGE_SIZE);
         let end = range.end & !(PAGE_SIZE - 1);
         if start < end {
-            // SAFETY: the range is RAM that nobody uses, mapped in the direct map for good.
+            // SAFETY: the range is RAM that is not in use, mapped in the direct map for good.
             unsafe { depot.heap.add_to_heap(direct(start).addr(), direct(end).addr()) };
             let frames = (end - start) / PAGE_SIZE;
             depot.stored += frames;
@@ -482,10 +483,11 @@ pub fn answer_from_here() {
 /// One bit for each core that is asked to bring its magazines to the depot.
 static ASKED: AtomicU32 = AtomicU32::new(0);
 
-/// Has every core bring what is in its magazines to the depot, where any use can be made of it. `true` if that was anything.
+/// Has every core bring the frames in its magazines to the depot, from which they can be taken for any use. `true` if
+/// there were any.
 ///
-/// This core's own magazines count as well: a commitment is made from the depot alone, and a page cannot be had from the magazines
-/// of tables.
+/// This core's own magazines count as well: a commitment is made from the depot alone, and the magazines of tables give
+/// no frame for a page.
 ///
 /// Not while a lock is held: another core may be waiting for it, with interrupts masked, and would never be asked.
 pub fn gather() -> bool {
@@ -542,7 +544,7 @@ pub fn zero_page() -> u64 {
 fn used(used_for: Use) -> u64 {
     let used = |cache: &Cache| cache.used[used_for as usize].load(Ordering::Relaxed);
     let sum = CACHES.iter().fold(0, |sum: u64, cache| sum.wrapping_add(used(cache)));
-    // A frame taken on one core and given back on another while this looks may be seen as given back only.
+    // If one core takes a frame and another gives it back during this sum, only the latter may be seen.
     (sum as i64).max(0) as u64
 }
 

@@ -21,11 +21,12 @@ pub type Debris = graft_paging::Debris<arch::Format, KernelMemory>;
 /// A change of a range that is under way.
 pub type Operation = graft_paging::Operation<KernelMemory>;
 
-/// What a core does at most before it answers interrupts, in instructions, about. The pieces exceed it by no more than what brings
-/// them to 20,000.
+/// What a core does at most before it answers interrupts, in instructions, about. Pieces may exceed it, but take no
+/// more than 20,000.
 pub const PIECE: Budget = Budget(12_000);
 
-/// What each core has left to be freed. Its own threads free it: the one whose call has left it, or the last one of a process that has ended.
+/// What each core has left to be freed. Its own threads free it: the one whose call has left it, or the last one of a
+/// process that has ended.
 static LEFT: [Left; MAX_CORES] = [const {
     Left {
         any: AtomicBool::new(false),
@@ -42,7 +43,7 @@ struct Left {
     met_absence: AtomicBool,
 }
 
-/// Whether what was refused on this core last, for want of memory, was refused because a tree is away.
+/// Whether the last refusal on this core for want of memory came about because a tree is away.
 pub fn met_absence() -> bool {
     LEFT[arch::core_index()].met_absence.swap(false, Ordering::Relaxed)
 }
@@ -89,7 +90,8 @@ pub fn initialise(limit: Option<u32>) {
 pub struct Space {
     held: Mutex<Held>,
     tag: Tag,
-    /// Physical address of the level-0 table: what a core needs to run, and an onlooker to read the sizes, without the lock. 0 without a tree.
+    /// Physical address of the level-0 table: what a core needs to run, and an onlooker to read the sizes, without the
+    /// lock. 0 without a tree.
     root: AtomicU64,
 }
 
@@ -99,7 +101,8 @@ struct Held {
     tree: Option<Tree>,
     /// A fork in pieces has it.
     away: bool,
-    /// A thread of the process is between two pieces of an operation: faults are answered, nothing else changes the tree.
+    /// A thread of the process is between two pieces of an operation: faults are answered, nothing else changes the
+    /// tree.
     claimed: bool,
 }
 
@@ -138,7 +141,8 @@ impl Space {
     /// The tree, locked.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if the process has ended. [`Error::OutOfMemory`] while the tree is away, and then [`met_absence`] says so once.
+    /// [`Error::NotFound`] if the process has ended. [`Error::OutOfMemory`] while the tree is away, and then
+    /// [`met_absence`] says so once.
     #[inline(always)]
     pub fn lock(&self) -> Result<Locked<'_>, Error> {
         let guard = self.held.lock();
@@ -162,8 +166,8 @@ impl Space {
         Invalidator(&self.tag)
     }
 
-    /// Takes the tree away for a fork in pieces, which is one moment for all threads of the process: until it is [returned](Self::give_back),
-    /// a fault waits. `company`: other threads may be running.
+    /// Takes the tree away for a fork in pieces, which is one moment for all threads of the process: until it is
+    /// [returned](Self::give_back), a fault waits. `company`: other threads may be running.
     pub fn take_away(&self, mut tree: Locked<'_>, company: bool) -> Tree {
         if company {
             let tlb = tree.tlb();
@@ -202,7 +206,8 @@ impl Space {
         self.root.store(root, Ordering::Relaxed);
     }
 
-    /// Takes the tree away, and frees it if that is quickly done; otherwise leaves it to this core. No core may be running in this space.
+    /// Takes the tree away, and frees it if that is quickly done; otherwise leaves it to this core. No core may be
+    /// running in this space.
     #[inline(always)]
     pub fn destroy(&self) {
         self.retract_root();
@@ -214,8 +219,8 @@ impl Space {
 }
 
 impl Space {
-    /// The tree, locked, for an onlooker; `None` if it is still busy after a short while. Whoever looks at another process's memory does not
-    /// wait for what that process does with it, but comes again.
+    /// The tree, locked, for an onlooker; `None` if it is still busy after a short while. A thread that looks at
+    /// another process's memory does not wait for that process's operations on it, but tries again later.
     ///
     /// # Errors
     /// As [`lock`](Self::lock).
@@ -240,8 +245,8 @@ impl Space {
         }
         // SAFETY: it has been a root of this space; the counts of all frames lie in an array of their own.
         let usage = unsafe { Usage::below(&KernelMemory, Frame::containing(root)) };
-        // Pairs with the fence in `retract_root`: if one of the numbers was somebody else's, stored when the frame had another use, the
-        // root is seen to have gone.
+        // Pairs with the fence in `retract_root`: if one of the numbers was stored when the frame had another use
+        // already, the root is seen to have gone.
         fence(Ordering::Acquire);
         if self.root.load(Ordering::Relaxed) == root { usage } else { Usage::default() }
     }
@@ -271,7 +276,8 @@ pub fn step(
 ) -> Result<Progress, graft_paging::Error> {
     let change = operation.change();
     let before = |tree: &Tree, part| prepare(tree, part, change);
-    // SAFETY: a memory object keeps the frames that are mapped of it (`MemoryObject::mapping`), or they are there for good.
+    // SAFETY: a memory object keeps the frames that are mapped of it (`MemoryObject::mapping`), or they are there for
+    // good.
     unsafe { tree.step(tlb, operation, reduced(budget, change), frame, before) }
 }
 
@@ -303,7 +309,7 @@ fn reduced(budget: Budget, change: Change) -> Budget {
     }
 }
 
-/// Before a part of a range changes: what the program wrote there before, it may mean to run.
+/// Called before a part of a range changes: the program may mean to execute what it has written there.
 #[inline(always)]
 fn prepare(tree: &Tree, part: VirtRange, change: Change) {
     if change == Change::Protect(graft_paging::Permissions::ReadExecute) {
@@ -311,7 +317,7 @@ fn prepare(tree: &Tree, part: VirtRange, change: Change) {
     }
 }
 
-/// A tree that no core has run in, and that is destroyed with its holder if nobody takes it.
+/// A tree that no core has run in, and that is destroyed with its holder unless it is taken.
 pub struct Draft(Option<Tree>);
 
 impl Draft {
@@ -412,8 +418,8 @@ impl<'a> Locked<'a> {
         persist(|| self.deref_mut().resolve(&tlb, address, access), |fault| *fault == Fault::Contended)
     }
 
-    /// Begins a change of a range. Where that was not all, `later` gets the rest, and the space is claimed until [`go_on`](Self::go_on) says
-    /// that it is done.
+    /// Begins a change of a range. Where that was not all, `later` gets the rest, and the space is claimed until
+    /// [`go_on`](Self::go_on) says that it is done.
     pub fn begin(
         mut self,
         range: VirtRange,
@@ -456,7 +462,7 @@ impl<'a> Locked<'a> {
 }
 
 /// Tries again for as long as another core holds a frame that this one is promised. That core is in the middle of a
-/// copy in another space, for which it needs no lock but that space's: it ends without us.
+/// copy in another space, for which it needs no lock but that space's: it finishes without this core's help.
 #[inline(always)]
 fn persist<R, E>(mut operation: impl FnMut() -> Result<R, E>, is_contended: impl Fn(&E) -> bool) -> Result<R, E> {
     loop {
@@ -504,8 +510,8 @@ impl DerefMut for Locked<'_> {
 /// TLB maintenance for the space with this tag.
 pub struct Invalidator<'a>(&'a Tag);
 
-// SAFETY: the tag says under which identifier the space's translations are cached, if they are anywhere; the instructions are broadcast,
-// and awaited.
+// SAFETY: the tag says under which identifier the space's translations are cached, if they are anywhere; the
+// instructions are broadcast, and awaited.
 unsafe impl Tlb for Invalidator<'_> {
     #[inline(always)]
     fn publish(&self) {
@@ -554,11 +560,11 @@ pub fn change_current(space: &Space, tree: Tree) {
     space.activate(arch::core_index());
 }
 
-/// Makes what was written to the pages of a range visible to instruction fetches, on every core. *Before* they become executable:
-/// afterwards another thread of the program could fetch what its caches hold of the frame's former content.
+/// Makes what was written to the pages of a range visible to instruction fetches, on every core. *Before* they become
+/// executable: afterwards another thread of the program could fetch what its caches hold of the frame's former content.
 ///
-/// Where nothing has been written yet, nothing is to be done: a program that executes there gets the page of zeroes, which was
-/// made fetchable at start, and a page that is executable is not writable, so no other frame takes its place.
+/// Pages that have not been written need nothing: a program that executes there gets the page of zeroes,
+/// which was made fetchable at start, and a page that is executable is not writable, so no other frame takes its place.
 pub fn make_fetchable(tree: &Tree, range: VirtRange) {
     let mut any = false;
     let _ = tree.visit::<()>(Place { address: range.start(), level: Level::ROOT }, range.end(), Level::LAST, |visit| {

@@ -1,10 +1,10 @@
-//! What a process has used and suffered, for those who look at it.
+//! Statistics of a process: the time and memory that it has used, and its faults.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 use graft_abi::ProcessInfo;
 use graft_paging::{Action, Resolved};
 
-/// What a process has used and suffered. Exact, but not a consistent snapshot while it runs.
+/// What a process has used, and its faults. Exact, but not a consistent snapshot while it runs.
 #[derive(Default)]
 pub struct Statistics {
     processor_time: AtomicU64,

@@ -97,11 +97,11 @@ pub fn write<T: Plain>(owner: &impl Owner, address: u64, values: &[T]) -> Result
     write_bytes(owner, address, bytes)
 }
 
-/// Fills part of a tree that nobody runs in yet. `read` is asked for the bytes of one page at a time, and told
-/// how many have been before.
+/// Fills part of a tree that no core runs in yet. `read` is asked for the bytes of one page at a time, and told
+/// how many came before.
 ///
 /// # Errors
-/// As [`write_bytes`]; whatever `read` answers.
+/// As [`write_bytes`]; every error of `read`.
 pub fn fill(
     tree: &mut Tree,
     tlb: &impl Tlb,

@@ -1,4 +1,4 @@
-//! Ends: how a process or a thread ended, told once, remembered, and heard by all who wait for it.
+//! Ends: how a process or a thread ended, stored once, kept, and reported to every thread that waits for it.
 
 use crate::arch::{self, MAX_CORES};
 use crate::lock::Mutex;
@@ -12,7 +12,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 /// What a call that waits for an end answers: its `x0` and `x1`.
 pub type Answer = [u64; 2];
 
-/// How something ended, and who waits to hear it.
+/// How something ended, and the threads that wait for it.
 pub struct End(Mutex<State>);
 
 struct State {
@@ -21,7 +21,7 @@ struct State {
     waiters: List<Ref<Thread>, Queued>,
 }
 
-/// An object that ends, and then stays as long as somebody holds a handle.
+/// An object that ends, and then stays as long as a process holds a handle to it.
 pub trait Ends: Object + Queue {
     /// Its end.
     fn end(&self) -> &End;
@@ -47,7 +47,7 @@ impl End {
         self.0.lock().told.map(|(answer, _)| answer)
     }
 
-    /// How it ended, or, if it has not, what `join` makes of the list of those who wait, under its lock.
+    /// How it ended, or, if it has not, what `join` makes of the list of waiters, under its lock.
     pub fn answer_or<R>(&self, join: impl FnOnce(&mut List<Ref<Thread>, Queued>) -> R) -> Result<Answer, R> {
         let mut state = self.0.lock();
         let Some((answer, core)) = state.told else {
@@ -61,7 +61,7 @@ impl End {
         Ok(answer)
     }
 
-    /// Takes a thread that waits for this end out of the list of those who do.
+    /// Takes a thread out of the list of those that wait for this end.
     pub fn remove_waiter(&self, thread: &Thread) -> Option<Ref<Thread>> {
         self.0.lock().waiters.remove(thread)
     }
@@ -71,8 +71,8 @@ impl End {
     }
 }
 
-/// Tells all who wait how an object ended, and drops this reference to it. When they hear it, it is gone
-/// already: what was waited for and closed has left no frame behind.
+/// Tells all waiters how an object ended, and drops this reference to it before they run on: an object that
+/// has been waited for and closed has left no frame behind.
 #[inline(always)]
 pub fn tell<T: Ends>(object: Ref<T>, answer: Answer) {
     let core = arch::core_index();
@@ -80,7 +80,7 @@ pub fn tell<T: Ends>(object: Ref<T>, answer: Answer) {
     let mut waiters = List::<Ref<Thread>, Queued>::new();
     let mut state = object.end().0.lock();
     state.told = Some((answer, core));
-    // From now on nobody joins them.
+    // From now on no thread joins the waiters.
     while let Some(waiter) = state.waiters.pop_front() {
         waiters.push_back(waiter);
     }

@@ -1,4 +1,4 @@
-//! A pairing heap through links inside its members: who has the smallest key is known at once.
+//! A pairing heap through links inside its members: the one with the smallest key is known at once.
 //!
 //! ```text
 //!   root (smallest) --child--> first child <--> sibling <--> sibling
@@ -162,7 +162,7 @@ where
         let member = pushed.unwrap_or(member);
         node.heap.set(0);
         // SAFETY: the member stands in this heap, so its address came from `into_raw` in `push`; it
-        // has just been unlinked, so nobody takes it a second time.
+        // has just been unlinked, so it is not taken a second time.
         unsafe { P::from_raw(member) }
     }
 

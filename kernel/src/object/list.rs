@@ -109,12 +109,12 @@ where
         List { first: None, last: None, length: 0, owns: PhantomData }
     }
 
-    /// Whether nobody stands in it.
+    /// Whether it has no member.
     pub const fn is_empty(&self) -> bool {
         self.first.is_none()
     }
 
-    /// How many stand in it.
+    /// How many members it has.
     pub const fn len(&self) -> usize {
         self.length
     }
@@ -191,7 +191,7 @@ where
         link.list.set(0);
         self.length -= 1;
         // SAFETY: the member stands in this list, so its address came from `into_raw` in
-        // `push_back`; it has just been unlinked, so nobody takes it a second time.
+        // `push_back`; it has just been unlinked, so it is not taken a second time.
         unsafe { P::from_raw(member) }
     }
 }

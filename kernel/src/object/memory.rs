@@ -1,12 +1,12 @@
-//! Memory objects: memory that belongs to no address space, and that whoever holds a handle maps into its own.
+//! Memory objects: memory that belongs to no address space, and that a process with a handle maps into its own.
 //!
 //! ```text
-//!   handle ──▶ object ──▶ a tree that nobody runs in ──▶ frame ◀── mapping, in any number of trees
-//!                         page n at address n * 4096      counted: 1 for the object, 1 for each mapping
+//!   handle ──▶ object ──▶ a tree that never runs ──▶ frame ◀── mapping, in any number of trees
+//!                         page n at n * 4096          counted: 1 for the object, 1 for each mapping
 //! ```
 //!
-//! The tree is what allocates, counts and frees the object's frames, so that there is no second list of them. A mapping holds
-//! frames, not the object: whichever goes last, the handles or the mappings, the frames go with it.
+//! The tree is what allocates, counts and frees the object's frames, so that there is no second list of them. A mapping
+//! holds frames, not the object: whichever goes last, the handles or the mappings, the frames go with it.
 
 #![deny(unsafe_code)]
 
@@ -39,7 +39,8 @@ impl Object for MemoryObject {
 }
 
 impl MemoryObject {
-    /// An object of `length` bytes from the start of a frame on. The rest of the last frame is part of it when it is mapped.
+    /// An object of `length` bytes from the start of a frame on. The rest of the last frame is part of it when it is
+    /// mapped.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
@@ -51,8 +52,9 @@ impl MemoryObject {
         Ref::new(|_| MemoryObject { content: Content::Permanent(first), length })
     }
 
-    /// Whether an object of this length, its own translation tables included, needs no more frames than could be had if all other
-    /// cores gave back what they keep. One that is not must not take the last frame from others on the way to its refusal.
+    /// Whether an object of this length, its own translation tables included, needs no more frames than there would be
+    /// if all other cores gave back their magazines. An impossible one is refused before it takes the last frames from
+    /// other processes.
     pub fn is_possible(length: u64) -> bool {
         // The tables of each level, the root, and the object's own frame.
         let tables = (1..=3).map(|level| length.div_ceil(PAGE_SIZE as u64 * 512_u64.pow(level))).sum::<u64>() + 2;

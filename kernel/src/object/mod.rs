@@ -8,8 +8,8 @@
 //! when no frame is left the call that asked for it fails.
 //!
 //! An object may hold the last reference to another, that one to a third, and so on: a chain as long as memory permits.
-//! No drop recurses along it. An object that loses its last reference while its core is dropping another one is put on a
-//! list of that core, through its header, and the outermost drop works the list off.
+//! No drop recurses along it. An object that loses its last reference while its core is dropping another one is put on
+//! a list of that core, through its header, and the outermost drop works the list off.
 
 pub mod end;
 pub mod heap;
@@ -35,7 +35,8 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicU32, Ordering, fence};
 use graft_abi::{Error, PAGE_SIZE};
 
-/// What all objects of one type have in common. Each type has one in a `static` of its own, whose address tells the type.
+/// What all objects of one type have in common. Each type has one in a `static` of its own, whose address tells the
+/// type.
 pub struct Kind<T: Object> {
     common: Common,
     of: PhantomData<fn() -> T>,
@@ -59,7 +60,8 @@ impl<T: Object> Kind<T> {
     }
 }
 
-/// Something that handles and [`Ref`]s can lead to. A new kind of object is a type that implements this, in a file of its own.
+/// Something that handles and [`Ref`]s can lead to. A new kind of object is a type that implements this, in a file of
+/// its own.
 pub trait Object: Sync + Sized + 'static {
     /// Its kind: the one `static` of the type.
     fn kind() -> &'static Kind<Self>;
@@ -119,7 +121,7 @@ impl<T: Object> Ref<T> {
         Ok(Ref(frame, PhantomData))
     }
 
-    /// A reference to an object that somebody may be dropping at this moment; `None` if it is gone.
+    /// A reference to an object that another core may be dropping at this moment; `None` if it is gone.
     ///
     /// # Safety
     /// The object's memory stays for the duration of the call, although its last reference may go.
@@ -158,7 +160,7 @@ impl<T: Object> Ref<T> {
 impl<T: Object> Clone for Ref<T> {
     #[inline(always)]
     fn clone(&self) -> Self {
-        // Relaxed: whoever has one reference can make another; the count orders nothing until it falls.
+        // Relaxed: the holder of one reference can make another; the count orders nothing until it falls.
         // It cannot overflow: each reference sits in memory, 16 bytes at least, of which there is less.
         // SAFETY: a reference keeps its object.
         unsafe { self.0.as_ref() }.header.references.fetch_add(1, Ordering::Relaxed);
@@ -232,7 +234,8 @@ unsafe fn bury(object: NonNull<Header>) {
     grave.set(EMPTY);
     let mut object = object;
     loop {
-        // SAFETY: its count has become 0, and it comes here once: from the caller or out of the list. The kind tells the type.
+        // SAFETY: its count has become 0, and it comes here once: from the caller or out of the list. The kind tells
+        // the type.
         unsafe {
             (object.as_ref().kind.end)(object);
         }
@@ -255,8 +258,8 @@ unsafe fn bury(object: NonNull<Header>) {
 #[inline(always)]
 unsafe fn end<T: Object>(object: NonNull<Header>) {
     let object = object.cast::<Inner<T>>();
-    // SAFETY: the count is 0 and `forget` removes what else could lead here, so that nothing reaches the object when it is
-    // dropped; the frame came from `allocate_object`.
+    // SAFETY: the count is 0 and `forget` removes what else could lead here, so that nothing reaches the object when it
+    // is dropped; the frame came from `allocate_object`.
     unsafe {
         object.as_ref().object.forget();
         ptr::drop_in_place(&raw mut (*object.as_ptr()).object);

@@ -1,7 +1,7 @@
 //! Forks and moves in pieces: the tree is away from its space meanwhile.
 //!
-//! A fault that wants it waits, and so does every call. Where other threads may be running in the space it has been frozen: they read what is there, and
-//! wait as soon as they store something.
+//! A fault that wants it waits, and so does every call. Where other threads may be running in the space it has been
+//! frozen: they read what is there, and wait as soon as they store something.
 
 #![forbid(unsafe_code)]
 

@@ -26,8 +26,8 @@ use graft_paging::Progress;
 /// Bytes of a process's name.
 pub const NAME_SIZE: usize = 32;
 
-/// A process's name, padded with zero bytes. Aligned: it is copied with every fork, and behind the byte of a lock it would be copied byte
-/// by byte.
+/// A process's name, padded with zero bytes. Aligned: it is copied with every fork, and behind the byte of a lock it
+/// would be copied byte by byte.
 #[derive(Clone, Copy)]
 #[repr(align(8))]
 pub struct Name(pub [u8; NAME_SIZE]);
@@ -57,12 +57,13 @@ const HANDLES_AT_ONCE: usize = 32;
 
 const ENDING: u64 = 1 << 63;
 
-/// Blocked threads of a process that ends which are on the way to their end at the same time. The others are woken one by one, so that
-/// neither ending a process is long work nor a run queue is full of its threads.
+/// Blocked threads of a process that ends which are on the way to their end at the same time. The others are woken one
+/// by one, so that neither ending a process is long work nor a run queue is full of its threads.
 const ENDED_AT_ONCE: usize = 16;
 
-/// Every process that has started and is still referred to, in the order of identifiers. The list owns none of them: dropping the last
-/// reference takes the process out. A process in the making is not here, so nothing but the call that makes it can come to hold it.
+/// Every process that has started and is still referred to, in the order of identifiers. The list owns none of them:
+/// dropping the last reference takes the process out. A process in the making is not here, so nothing but the call that
+/// makes it can come to hold it.
 static ALL: Mutex<All> = Mutex::new(All { list: List::new(), last: 0 });
 static ALIVE: AtomicU64 = AtomicU64::new(0);
 /// The process whose end is the machine's.
@@ -171,11 +172,12 @@ impl Process {
         })
     }
 
-    /// Gives a process that is complete but for its first thread that thread and an identifier, lists it, and lets it run from now on.
-    /// `change` may tell the thread the identifier. Returns that.
+    /// Gives a process that is complete but for its first thread that thread and an identifier, lists it, and lets it
+    /// run from now on. `change` may tell the thread the identifier. Returns that.
     pub fn start(thread: Ref<Thread>, change: impl FnOnce(&mut Context, u64)) -> u64 {
         let process = &thread.process;
-        // Nothing else leads to the process yet: what is stored here, and before, is seen by all who find it in the list.
+        // Nothing else leads to the process yet: every core that finds it in the list sees what is stored here and
+        // before.
         process.threads.lock().push_back(thread.clone());
         ALIVE.fetch_add(1, Ordering::Relaxed);
         let mut all = ALL.lock();
@@ -257,18 +259,20 @@ impl Process {
         self.ending.load(Ordering::SeqCst) != 0
     }
 
-    /// Ends the process: its threads end where they are met. The first status stands; answers whether
-    /// that is this one. `caller` is the calling core's own thread; the caller sees to that one itself.
+    /// Marks the process as ending: each of its threads ends when it meets the mark. The first status stands; returns
+    /// whether that is this one. `caller` is the calling core's own thread, which the caller ends itself.
     pub fn terminate(&self, status: ExitStatus, caller: &Thread) -> bool {
         let status = ENDING | status.to_register();
         if self.ending.compare_exchange(0, status, Ordering::SeqCst, Ordering::Relaxed).is_err() {
             return false;
         }
-        // Holding the list keeps every thread in it alive. No core wants this lock while it holds one that `interrupt` takes.
+        // Holding the list keeps every thread in it alive. No core wants this lock while it holds one that `interrupt`
+        // takes.
         let mut woken = 0;
         for thread in self.threads.lock().iter() {
             let blocked = thread.state() == State::Blocked;
-            // Its turn comes when one of the others has ended (`end_thread`). One that blocks from now on meets the mark by itself.
+            // Its turn comes when one of the others has ended (`end_thread`). One that blocks from now on meets the
+            // mark by itself.
             let later = blocked && woken == ENDED_AT_ONCE;
             if !later && !core::ptr::eq(thread, caller) {
                 woken += usize::from(blocked);
@@ -278,7 +282,7 @@ impl Process {
         true
     }
 
-    /// Whether there are threads that have not ended besides the one that asks.
+    /// Whether there are threads that have not ended besides the calling one.
     pub fn has_other_threads(&self) -> bool {
         self.threads.lock().len() > 1
     }
@@ -328,7 +332,8 @@ impl Process {
         Progress::More
     }
 
-    /// Tells all who wait for them how the last thread of a process has ended, and then the process, which has given everything back.
+    /// Tells the waiters how the last thread of a process has ended, and then how the process has, which has given
+    /// everything back.
     #[inline(always)]
     pub fn finish(process: Ref<Process>, thread: Ref<Thread>, value: Option<u64>) {
         end::tell(thread, work::thread_end(&process, value).to_registers());
@@ -340,9 +345,9 @@ impl Process {
         end::tell(process, [0, status.to_register()]);
     }
 
-    /// What there is to know about it.
+    /// Its statistics, for `process_info`.
     pub fn info(&self) -> ProcessInfo {
-        // Without the lock on the space, so that nobody who looks waits for what the process does.
+        // Without the lock on the space, so that an onlooker does not wait for the process's operations.
         let usage = self.space.usage();
         let (mut threads, mut blocked) = (0, 0);
         for thread in self.threads.lock().iter() {

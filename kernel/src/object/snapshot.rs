@@ -125,7 +125,7 @@ impl Snapshot {
     }
 
     fn with<R>(&self, mut operation: impl FnMut(&mut Tables) -> Result<R, graft_paging::Error>) -> Result<R, Error> {
-        // Empty only while the call that takes the snapshot is under way, which has not told anybody of it.
+        // Empty only while the call that takes the snapshot is under way, which has given out no handle to it yet.
         let mut guard = self.tables.lock();
         let tables = guard.as_mut().ok_or(Error::NotFound)?;
         attempt(|| operation(tables))

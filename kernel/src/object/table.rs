@@ -21,7 +21,7 @@ enum Content<T> {
     Free { next: Option<u16> },
 }
 
-/// Names objects of type `T` for one process, in memory that somebody else provides.
+/// Names objects of type `T` for one process, in memory that its maker provides.
 #[derive(Debug)]
 pub struct Table<'memory, T> {
     slots: &'memory mut [MaybeUninit<Slot<T>>],

@@ -1,4 +1,4 @@
-//! The console as programs see it: what was typed, and who waits for it.
+//! The console as programs see it: what was typed, and the threads that wait for it.
 
 use crate::arch::{self, interrupts};
 use crate::lock::Mutex;
@@ -28,8 +28,8 @@ static MORE_READERS: AtomicBool = AtomicBool::new(false);
 
 /// The object behind [`Handle::CONSOLE`](graft_abi::Handle::CONSOLE).
 ///
-/// Nothing is copied from or to a program while the lock on the input or that of the console itself is held: the copy waits for the
-/// program's space, and how long that is busy the program decides.
+/// Nothing is copied from or to a program while the lock on the input or that of the console itself is held: the copy
+/// waits for the program's space, and how long that is busy the program decides.
 pub struct Terminal {
     input: Mutex<Input>,
 }
@@ -56,10 +56,11 @@ pub enum Reading {
 }
 
 impl Input {
-    /// Wakes readers if there is something for them: they make their calls again, and those who find nothing left go on waiting.
+    /// Wakes readers if there is something for them: they make their calls again, and those that find nothing left go
+    /// on waiting.
     ///
-    /// A few at a time: where others still wait, the core interrupts itself. They are woken, too, because each of those who were may end
-    /// before it reads.
+    /// A few at a time: while others still wait, the core interrupts itself. Those are woken, too, because each of the
+    /// woken ones may end before it reads.
     fn wake(&mut self) {
         if self.bytes.is_empty() {
             return;
@@ -123,8 +124,8 @@ impl Terminal {
     /// `block` is called before the thread becomes visible to others.
     ///
     /// # Errors
-    /// [`Error::BadAddress`], [`Error::OutOfMemory`]. Then the next reader finds the bytes, unless so many have been typed meanwhile that
-    /// there is no room for them.
+    /// [`Error::BadAddress`], [`Error::OutOfMemory`]. Then the next reader finds the bytes, unless so many have been
+    /// typed meanwhile that there is no room for them.
     pub fn read(
         terminal: &Ref<Terminal>,
         process: &Process,
@@ -152,7 +153,8 @@ impl Terminal {
         copied.map(|()| Reading::Done(count))
     }
 
-    /// Writes a program's bytes, the first [`CONSOLE_MAX`] of them, and says how many. They are not mixed with another call's.
+    /// Writes a program's bytes, the first [`CONSOLE_MAX`] of them, and says how many. They are not mixed with another
+    /// call's.
     ///
     /// # Errors
     /// [`Error::BadAddress`] if one of them cannot be read, [`Error::OutOfMemory`]; nothing is written then.

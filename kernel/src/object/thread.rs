@@ -36,15 +36,16 @@ const RUNNING: u32 = 2;
 
 /// A thread of execution.
 ///
-/// One counted reference to it travels with it: from the core that runs it into a queue and back. Whoever
-/// has taken that reference out of its place owns the thread: its registers and its floating-point
+/// One counted reference to it travels with it: from the core that runs it into a queue and back. The core
+/// that has taken that reference out of its place owns the thread: its registers and its floating-point
 /// state. A second reference stays in the process's list until the thread has ended; others may be handles.
 ///
 /// ```text
 ///   frame   | counts | this structure | Context | floating-point state, from its first use on |
 /// ```
 ///
-/// In the order in which it is laid out: what every switch needs lies in two cache lines, and the work, which is large, comes last.
+/// In the order in which it is laid out: what every switch needs lies in two cache lines, and the work, which is large,
+/// comes last.
 #[repr(C)]
 pub struct Thread {
     /// The process it belongs to.
@@ -76,13 +77,13 @@ pub enum FloatingPoint {
     Unused,
     /// In its frame.
     Saved,
-    /// In its frame, and still in the registers of this core if nobody has loaded others since.
+    /// In its frame, and still in the registers of this core unless it has loaded another state since.
     SavedOn(usize),
 }
 
 // SAFETY: `floating_point` and what `own` leads to are accessed only by the thread's owner (see above),
 // and ownership is handed over through the lock of a queue. `wait` is written by the owner before the
-// state becomes blocked (release), and taken by whoever makes it ready again, once (acquire). The links
+// state becomes blocked (release), and taken by the core that makes it ready again, once (acquire). The links
 // follow `list.rs` and `heap.rs`.
 unsafe impl Sync for Thread {}
 
@@ -128,7 +129,7 @@ unsafe impl Heaped for Thread {
 }
 
 impl Thread {
-    /// A thread of `process` that will begin with these registers, as `change` leaves them. Nobody runs it
+    /// A thread of `process` that will begin with these registers, as `change` leaves them. No core runs it
     /// yet.
     ///
     /// # Errors
@@ -211,17 +212,17 @@ impl Thread {
         self.state.store(state, Ordering::Release);
     }
 
-    /// Blocks it. From here on somebody may [`unblock`](Self::unblock) it.
+    /// Blocks it. From here on another core may [`unblock`](Self::unblock) it.
     ///
     /// # Safety
     /// The caller owns the thread.
     pub unsafe fn block(&self, wait: Wait) {
-        // SAFETY: nobody else looks at `wait` before the state is blocked.
+        // SAFETY: no other core looks at `wait` before the state is blocked.
         unsafe { *self.wait.get() = Some(wait) };
         self.set_state(State::Blocked);
     }
 
-    /// Makes it ready if it is blocked; of several who try, one succeeds and learns what it waited for.
+    /// Makes it ready if it is blocked; of several cores that try, one succeeds and learns what it waited for.
     pub fn unblock(&self) -> Option<Wait> {
         self.state.compare_exchange(BLOCKED, READY, Ordering::AcqRel, Ordering::Relaxed).ok()?;
         // SAFETY: `block` has written it; only the one whose exchange succeeded comes here.

@@ -1,4 +1,4 @@
-//! Waiting: one mechanism, whatever is waited for.
+//! Waiting: one mechanism for everything that a thread can wait for.
 //!
 //! ```text
 //!   thread ── Wait ──▶ queue, in an object that this keeps alive     wake:    the queue gives the thread up
@@ -12,7 +12,7 @@ use core::ptr::NonNull;
 
 /// Where blocked threads stand, and can be taken out of.
 pub trait Queue: Sync + 'static {
-    /// Takes a thread out; `None` if it does not stand here any more: then the one who took it out makes it ready.
+    /// Takes a thread out; `None` if it does not stand here any more: then the core that took it out makes it ready.
     fn cancel(&self, thread: &Thread) -> Option<Ref<Thread>>;
 }
 

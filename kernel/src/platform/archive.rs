@@ -102,7 +102,7 @@ pub fn settle(found: PhysRange, memory: &mut MemoryMap) -> Result<PhysRange, Arc
 
 /// Unpacks to the start of the largest free piece of memory, so that no length need be known, or believed, in advance.
 fn unpack(packed: &[u8], memory: &mut MemoryMap) -> Result<PhysRange, ArchiveError> {
-    /// Eleven kilobytes: too much for a stack that others call on.
+    /// Eleven kilobytes: too much for the kernel stack.
     static DECOMPRESSOR: Mutex<Option<Decompressor>> = Mutex::new(None);
     let room = memory.largest_free().ok_or(ArchiveError::OutOfMemory)?;
     // SAFETY: in the direct map, and nothing uses it before it is taken below.

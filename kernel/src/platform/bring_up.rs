@@ -54,8 +54,8 @@ impl fmt::Display for Misfit {
     }
 }
 
-/// Looks for what shows that the tree is not of this machine: a loader can be given any file. Such a tree would lead to
-/// a UART that is memory, and nothing would ever be heard.
+/// Looks for evidence that the tree is not of this machine: a loader can be given any file. Such a tree would lead to
+/// a UART that is memory, and no message would ever be seen.
 fn misfit(tree: &DeviceTree, console: u64) -> Option<Misfit> {
     let kernel = memory::image().start;
     let (mut has_memory, mut has_kernel, mut is_console_memory) = (false, false, false);
@@ -64,7 +64,7 @@ fn misfit(tree: &DeviceTree, console: u64) -> Option<Misfit> {
         has_kernel |= (range.start..range.end).contains(&kernel);
         is_console_memory |= (range.start..range.end).contains(&console);
     });
-    // That there is none at all, the memory map says better.
+    // If there is no memory at all, the memory map has the better message.
     if has_memory && !has_kernel {
         return Some(Misfit::Kernel(kernel));
     }

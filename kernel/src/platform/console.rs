@@ -48,10 +48,10 @@ pub fn prepare(description: Description) {
     }
     let Ok(registers) = MAP.lock().map_device(description.address, size_of::<PL011Registers>() as u64) else { return };
     let pointer = NonNull::new(registers as *mut PL011Registers).expect("a device window is not null");
-    // SAFETY: a device mapping that stays, of a PL011 that nobody else uses.
+    // SAFETY: a device mapping that stays, of a PL011 that nothing else uses.
     let mut uart = Uart::new(unsafe { UniqueMmioPointer::new(pointer) });
     let line = LineConfig { data_bits: DataBits::Bits8, parity: Parity::None, stop_bits: StopBits::One };
-    // A character on its way out would be cut short. A UART that nobody has clocked never finishes.
+    // A character on its way out would be cut short. A UART without a clock never finishes.
     const PATIENCE: u32 = 1 << 16;
     (0..PATIENCE).take_while(|_| uart.is_busy()).for_each(drop);
     // Fails only for a clock too slow for the rate; then firmware's setting stays.
@@ -60,7 +60,7 @@ pub fn prepare(description: Description) {
 }
 
 /// Whether the registers at this physical address identify themselves as a PL011's (PL011 TRM,
-/// `UARTPeriphID0` and `UARTPeriphID1`). Nothing need be there, but it must bear being read.
+/// `UARTPeriphID0` and `UARTPeriphID1`). Anything or nothing may be there, but a load must do no harm.
 #[cfg(target_os = "none")]
 pub fn is_pl011(address: u64) -> bool {
     const IDENTIFICATION: u64 = 0xFE0;
@@ -130,13 +130,13 @@ pub fn enable_receive_interrupt() {
     }
 }
 
-/// Takes the lock away from whoever holds it. For a panic: the holder has stopped or is this core.
+/// Releases the lock in place of its holder. For a panic: the holder has stopped or is this core.
 ///
 /// # Safety
 ///
 /// No other core goes on.
 pub unsafe fn seize() {
-    // SAFETY: the caller has seen to it that nobody is using what the lock protects.
+    // SAFETY: the caller guarantees that no core goes on using what the lock protects.
     unsafe { CONSOLE.force_unlock() };
 }
 

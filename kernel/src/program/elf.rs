@@ -97,7 +97,7 @@ impl Program {
     /// Reads and checks the headers of a program file.
     ///
     /// # Errors
-    /// One of the `Image…` errors; whatever `image` answers.
+    /// One of the `Image…` errors; every error of `image`.
     pub fn parse(image: &mut impl Image) -> Result<Program, Error> {
         let mut bytes = [0; FILE_HEADER_SIZE];
         image.read(0, &mut bytes)?;
@@ -154,7 +154,7 @@ fn check_file_header(bytes: &[u8; FILE_HEADER_SIZE]) -> Result<FileHeader<Little
     if header.class != Class::ELF64 || header.e_machine != abi::EM_AARCH64 {
         return Err(Error::ImageWrongMachine);
     }
-    // Static programs of other systems name theirs; what they call is answered when they call it.
+    // Static programs of other systems may name theirs; their system calls are refused when they are made.
     if !matches!(header.osabi, abi::ELFOSABI_SYSV | abi::ELFOSABI_LINUX) {
         return Err(Error::ImageWrongMachine);
     }

@@ -1,4 +1,4 @@
-//! Floating point: whose values the registers of a core hold, and who may use them.
+//! Floating point: which thread's values the registers of a core hold, and which thread may use them.
 //!
 //! They are switched off whenever a thread begins to run. Its first use traps, and only then are its values
 //! loaded, unless they are still there; they are saved when it stops running. So a thread that uses none pays
@@ -30,7 +30,7 @@ pub fn copy_floating_point(current: &Thread, new: &Thread) {
         // SAFETY: the current thread is this core's own, and the registers are its.
         unsafe { current.save_floating_point(index) };
     }
-    // SAFETY: as above; nobody runs the new one yet.
+    // SAFETY: as above; no core runs the new one yet.
     unsafe { new.copy_floating_point(current) };
 }
 
@@ -47,7 +47,7 @@ pub fn floating_point(current: &Thread) -> Option<&State> {
 
 /// Gives a new thread this floating-point state.
 pub fn give_floating_point(new: &Thread, state: Option<&State>) {
-    // SAFETY: nobody runs it yet.
+    // SAFETY: no core runs it yet.
     unsafe { new.set_floating_point(state) };
 }
 

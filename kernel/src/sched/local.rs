@@ -68,7 +68,7 @@ impl Core {
     }
 
     pub(super) fn pop(&self) -> Option<Ref<Thread>> {
-        // Stale by a moment at worst: who pushes to an idle core interrupts it afterwards.
+        // Stale by a moment at worst: a core that pushes to an idle one interrupts it afterwards.
         if self.queued.load(Ordering::Relaxed) == 0 {
             return None;
         }
@@ -123,8 +123,8 @@ impl Core {
         self.work(index)
     }
 
-    /// Does the current thread's work, with interrupts answered between the pieces, until it is done or others have waited long enough.
-    /// Answers with the thread's registers if it goes on.
+    /// Does the current thread's work, with interrupts answered between the pieces, until it is done or others have
+    /// waited long enough. Answers with the thread's registers if it goes on.
     pub(super) fn work(&self, index: usize) -> Option<*mut Context> {
         loop {
             let thread = self.own.current.borrow().clone()?;
@@ -176,7 +176,7 @@ impl Core {
         Some(thread.context())
     }
 
-    /// Sees to it that the timer fires in time: for the end of the slice if somebody is waiting for it, and
+    /// Sets the timer so that it fires in time: for the end of the slice if another thread is waiting for it, and
     /// for the first sleeper. It may fire too early: then this is called again.
     pub(super) fn set_timer(&self) {
         let slice = if self.queued.load(Ordering::Relaxed) != 0 && self.own.current.borrow().is_some() {
@@ -191,7 +191,8 @@ impl Core {
         }
     }
 
-    /// Wakes sleepers whose time has come, a few: for the others `first_wake` is over, and the timer fires again at once.
+    /// Wakes sleepers whose time has come, a few: for the others `first_wake` is over, and the timer fires again at
+    /// once.
     pub(super) fn wake_sleepers(&self) {
         let now = timer::now();
         for _ in 0..WOKEN {

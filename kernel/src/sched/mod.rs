@@ -1,4 +1,4 @@
-//! Who runs where: a queue for each core, preemptive round robin, work for idle cores.
+//! Which thread runs on which core: a queue for each core, preemptive round robin, work for idle cores.
 //!
 //! ```text
 //!            fork, spawn, wake-up                 timer, yield
@@ -16,9 +16,9 @@
 //! thread goes into a queue, its floating-point registers are saved and its address space is out of
 //! `TTBR0_EL1`. Then another core may run it, end it and free its tables at once.
 //!
-//! Ending a process is a mark that its threads meet when they are about to run. The one who marks
-//! also looks where each thread is: blocked ones are made ready, and a core that runs one is
-//! interrupted. Both sides write first and read then, with a full barrier between, so that one of them sees
+//! A process ends by a mark that its threads meet when they are about to run. The core that sets the mark
+//! also looks where each thread is: it makes blocked ones ready, and interrupts a core that runs
+//! one. Both sides first write and then read, with a full barrier in between, so that one of them sees
 //! the other (`run`, `block` and `interrupt` below).
 
 mod floating_point;
@@ -54,7 +54,7 @@ const WOKEN: usize = 32;
 /// No deadline.
 const NEVER: u64 = u64::MAX;
 
-/// One bit for each core that has nothing to run. Whoever clears a bit sends that core work.
+/// One bit for each core that has nothing to run. A core that clears another's bit sends it work.
 static IDLE: AtomicU32 = AtomicU32::new(0);
 /// Cores that have entered the scheduler.
 static ONLINE: AtomicU32 = AtomicU32::new(0);
@@ -96,7 +96,7 @@ pub fn make_ready(thread: Ref<Thread>) {
     core.set_timer();
 }
 
-/// Picks an idle core other than this one and makes it ours to send work to.
+/// Picks an idle core other than this one and claims it, to send it work.
 fn claim_idle(index: usize) -> Option<usize> {
     let mut idle = IDLE.load(Ordering::Relaxed) & !(1 << index);
     while idle != 0 {
@@ -113,7 +113,7 @@ fn claim_idle(index: usize) -> Option<usize> {
 pub fn give_way(context: *mut Context) -> *mut Context {
     let (_, core) = this();
     if core.queued.load(Ordering::Relaxed) == 0 {
-        // Somebody took the work away. The timer that brought us here may be needed for a sleeper.
+        // Another core has stolen the work. The timer that led here may be needed for a sleeper.
         core.set_timer();
         return context;
     }
@@ -139,8 +139,9 @@ pub fn end_current(value: Option<u64>) -> *mut Context {
     next()
 }
 
-/// Blocks the current thread in a list, whose lock the caller holds. The caller goes on with [`next`] afterwards, without
-/// the lock. A thread that is returned did not block: its process is ending, and the caller has to end the thread.
+/// Blocks the current thread in a list, whose lock the caller holds. The caller goes on with [`next`] afterwards,
+/// without the lock. A thread that is returned did not block: its process is ending, and the caller has to end the
+/// thread.
 #[must_use]
 pub fn block(list: &mut List<Ref<Thread>, Queued>, wait: Wait) -> Option<Ref<Thread>> {
     let (_, core) = this();
@@ -150,7 +151,7 @@ pub fn block(list: &mut List<Ref<Thread>, Queued>, wait: Wait) -> Option<Ref<Thr
     unsafe { thread.block(wait) };
     list.push_back(thread);
     fence(Ordering::SeqCst);
-    // Marked before it was to be seen as blocked? Then nobody else may come to wake it.
+    // If the mark was set before the thread could be seen as blocked, no other core may come to wake it.
     if watched.process.is_ending() && watched.unblock().is_some() { list.remove(&watched) } else { None }
 }
 
@@ -160,7 +161,7 @@ pub fn sleep_until(deadline: u64) -> *mut Context {
     let current = core.leave();
     if let Some(thread) = current {
         let watched = thread.clone();
-        // Locked first: whoever sees the thread blocked and takes it out to end it must find it here.
+        // Locked first: a core that sees the thread blocked and takes it out to end it must find it here.
         let mut sleepers = core.sleepers.lock();
         // SAFETY: the current thread is this core's own.
         unsafe { thread.block(Wait::in_place(core)) };
@@ -181,10 +182,10 @@ pub fn sleep_until(deadline: u64) -> *mut Context {
 
 /// Notes why a thread that has been taken out of its list need not wait any longer.
 pub fn end_wait(thread: &Ref<Thread>, answer: Option<Answer>) {
-    // Somebody else has unblocked it to end it: what it would find in its registers does not matter.
+    // It has been unblocked already, to be ended: its registers do not matter any more.
     let Some(_waited_for) = thread.unblock() else { return };
     if let Some(answer) = answer {
-        // SAFETY: whoever takes a thread out of its list owns it, and this one is not running.
+        // SAFETY: the core that takes a thread out of its list owns it, and this one is not running.
         let registers = unsafe { &mut *thread.context() };
         // It is blocked in its call: it goes on behind that, with the answer.
         registers.advance();
@@ -202,7 +203,7 @@ pub fn interrupt(thread: &Thread) {
         State::Running(core) => interrupts::wake(core),
         State::Blocked => {
             let Some(wait) = thread.unblock() else { return };
-            // Not there any more? Then who took it out makes it ready.
+            // If it is not there any more, the core that took it out makes it ready.
             let taken = wait.cancel(thread);
             if let Some(thread) = taken {
                 make_ready(thread);

@@ -8,9 +8,10 @@
 //!                        its slice is over: it goes to the end of the queue, and comes back
 //! ```
 //!
-//! The kernel has one stack for each core and is never interrupted, so a task keeps what it needs to go on in the thread, between the pieces too. Those
-//! leave every structure valid: faults of the process's other threads are answered meanwhile. A process that is ended meanwhile drops the task and
-//! goes on with the debris only, which nothing but the freeing of memory is left of.
+//! The kernel has one stack for each core and is never interrupted, so a task keeps what it needs to go on in the
+//! thread, between the pieces too. Those leave every structure valid: faults of the process's other threads are
+//! answered meanwhile. A thread whose process is ended meanwhile drops the task and goes on with the debris only: all
+//! that is left to do is to free memory.
 
 #![forbid(unsafe_code)]
 
@@ -30,7 +31,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use graft_abi::{Error, ThreadEnd};
 use graft_paging::Progress;
 
-/// How often a call in pieces is made again that was refused for want of memory.
+/// How often a call in pieces that was refused for want of memory is made again.
 const RETRIES: u32 = 4;
 
 /// The work of one thread. Only the thread's owner touches it.
@@ -60,7 +61,7 @@ pub enum Task {
     Keep(Forked, Ref<Snapshot>),
     /// A move; what the call answers in the end.
     Move(Moved, (u64, u64)),
-    /// A snapshot's content that takes the place of the process's, and what the call answers that took it.
+    /// A snapshot's content that takes the place of the process's, and the results of the call that took it.
     Restore(Forked, Ref<Snapshot>, [u64; 2]),
     /// A program, for this process or a new one.
     Launch(Launch),
@@ -215,7 +216,7 @@ pub fn thread_end(process: &Process, value: Option<u64>) -> ThreadEnd {
     value.map_or_else(|| ThreadEnd::WithProcess(process.last_status()), ThreadEnd::Exited)
 }
 
-/// Stores what a call answers whose thread had work to do first.
+/// Stores the results of a call whose thread had work to do first.
 pub fn complete_task(registers: &mut Context, work: &Work, answer: Result<(u64, u64), Error>) {
     match answer {
         Ok((first, second)) => registers.set_results([first, second]),

@@ -1,5 +1,5 @@
-//! The kernel on the host: four threads are its cores, and the test's own thread is one more, which makes processes and looks
-//! at them but never runs one.
+//! The kernel on the host: four threads are its cores, and the test's own thread is one more, which makes processes and
+//! looks at them but never runs one.
 
 use crate::program::Program;
 use graft_abi::{Error, ExitStatus, ProcessState, Rights};
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 /// Cores that run programs.
 pub const CORES: usize = if cfg!(miri) { 2 } else { 4 };
-/// How long a machine that makes no progress is waited for: no verdict depends on it but that of a machine that hangs.
+/// How long a test waits for a machine that makes no progress: only the verdict on a machine that hangs depends on it.
 const PATIENCE: Duration = Duration::from_secs(120);
 const SYSTEM_RIGHTS: Rights = Rights::INSPECT.or(Rights::DUPLICATE);
 
@@ -82,7 +82,7 @@ impl Machine {
 }
 
 impl Drop for Machine {
-    /// Whatever a test has done, it leaves no frame behind.
+    /// No test leaves a frame behind, whatever it has done.
     fn drop(&mut self) {
         if !thread::panicking() {
             wait_until(|| in_use() == self.before, &std::format!("frames were lost: {:?} before", self.before));

@@ -1,5 +1,5 @@
-//! The kernel boots on the host and runs programs: scheduler, frames, handles, objects, waiting and the call dispatcher, with
-//! threads as cores and a TLB that forgets nothing.
+//! The kernel boots on the host and runs programs: scheduler, frames, handles, objects, waiting and the call
+//! dispatcher, with threads as cores and a TLB that forgets nothing.
 
 mod machine;
 mod processes;

@@ -17,7 +17,7 @@ fn a_program_ends_with_its_code() {
     }
 }
 
-/// Parent and child write after the fork, and each reads its own; what nobody writes both read.
+/// Parent and child write after the fork, and each reads its own; both read what neither has written.
 #[test]
 fn memory_is_copied_by_fork_at_every_depth() {
     let machine = Machine::take();
@@ -260,7 +260,7 @@ fn a_child_has_its_parents_handles() {
     assert_eq!(machine.run(program), ExitStatus::Exited(0));
 }
 
-/// A handle made of `SELF` has what was asked for and no more, whoever uses it.
+/// A handle made of `SELF` has the rights that were asked for and no more, whichever process uses it.
 #[test]
 fn duplicating_oneself_gives_no_right_that_was_not_asked_for() {
     let machine = Machine::take();
@@ -280,8 +280,9 @@ fn duplicating_oneself_gives_no_right_that_was_not_asked_for() {
     assert_eq!(machine.run(program), ExitStatus::Exited(0));
 }
 
-/// More processes than there are identifiers, each with its own content at the same address. Meanwhile others live on, and
-/// sleep most of the time: they lose their identifiers, while every core's TLB is full of what it has kept under those.
+/// More processes than there are identifiers, each with its own content at the same address. Meanwhile others live on,
+/// and sleep most of the time: they lose their identifiers, while every core's TLB is full of what it has kept under
+/// those.
 #[test]
 fn identifiers_run_out_and_no_process_meets_anothers_memory() {
     let machine = Machine::take();

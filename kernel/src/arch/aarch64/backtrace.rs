@@ -1,4 +1,5 @@
-//! Which calls led here (AAPCS64, "The Frame Pointer"): each frame record holds the caller's frame pointer and the return address.
+//! Which calls led here (AAPCS64, "The Frame Pointer"): each frame record holds the caller's frame pointer and the
+//! return address.
 
 use super::core_local::is_kernel_stack;
 use core::arch::asm;
@@ -12,8 +13,8 @@ pub fn frame_pointer() -> u64 {
     frame
 }
 
-/// Calls `each` with the address of every call instruction that led to the frame record at `frame`, innermost first. A record is
-/// believed only on a kernel stack and above the one before it.
+/// Calls `each` with the address of every call instruction that led to the frame record at `frame`, innermost first. A
+/// record is believed only on a kernel stack and above the one before it.
 pub fn backtrace(mut frame: u64, mut each: impl FnMut(u64)) {
     const DEEPEST: usize = 32;
     for _ in 0..DEEPEST {

@@ -62,12 +62,12 @@ pub(super) fn adopt(index: usize) {
     TPIDR_EL1.set(local as u64);
 }
 
-/// The index of the core that asks: 0 for the one that booted, without gaps.
+/// The index of the calling core: 0 for the one that booted, without gaps.
 #[inline(always)]
 pub fn core_index() -> usize {
     let index: u64;
-    // SAFETY: TPIDR_EL1 points to this core's `CoreLocal`, an element of an array of `MAX_CORES`, whose index never changes
-    // after `adopt`. With the promise no use of the index as one of such an array needs a check.
+    // SAFETY: TPIDR_EL1 points to this core's `CoreLocal`, an element of an array of `MAX_CORES`, whose index never
+    // changes after `adopt`. With the promise no use of the index as one of such an array needs a check.
     unsafe {
         asm!("mrs {0}, tpidr_el1", "ldr {0}, [{0}, #{offset}]", out(reg) index,
             offset = const offset_of!(CoreLocal, index), options(nostack, preserves_flags, pure, readonly));
@@ -94,7 +94,7 @@ pub(super) fn is_stack_guard(address: u64) -> bool {
 /// Leaves the stack used so far for the core's own, which has a guard below it, and goes on with `next`.
 pub fn run_on_own_stack(next: extern "C" fn() -> !) -> ! {
     let top = STACKS_BASE + (core_index() as u64 + 1) * STACK_STRIDE;
-    // SAFETY: the stack is mapped and nobody uses it; nothing on the old one is used again.
+    // SAFETY: the stack is mapped and not in use; nothing on the old one is used again.
     unsafe {
         asm!("mov sp, {top}", "mov x29, xzr", "mov x30, xzr", "br {next}",
             top = in(reg) top, next = in(reg) next, options(noreturn))

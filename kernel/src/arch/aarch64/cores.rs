@@ -44,7 +44,7 @@ pub(super) fn core_identifier(core: usize) -> u64 {
     CORE_INDICES.affinity(core)
 }
 
-/// Whether the core that asks has this affinity.
+/// Whether the calling core has this affinity.
 pub fn is_this_core(identifier: u64) -> bool {
     MPIDR_EL1.get() & AFFINITY_MASK == identifier
 }
@@ -84,13 +84,13 @@ pub fn start_core(identifier: u64, method: StartMethod, patience: u64) -> bool {
     let deadline = timer::now() + patience;
     let arrived = || ONLINE.load(Ordering::Acquire) > index;
     while asked && !arrived() && timer::now() < deadline {
-        // An emulator that plays the cores in turns gives the other one its turn now.
+        // An emulator that runs the cores in turns lets the other one run now.
         super::relax();
     }
     if !arrived() && CORE_INDICES.withdraw(index, identifier) == Withdrawal::Done {
         return false;
     }
-    // It has the index, and nothing else to do than to arrive.
+    // It has the index, and will arrive in a few instructions.
     while !arrived() {
         super::relax();
     }

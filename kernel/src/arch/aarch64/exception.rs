@@ -25,7 +25,8 @@ pub fn decode(syndrome: u64, fault_address: u64) -> Trap {
         0x22 | 0x26 => Trap::Error(FaultKind::Unaligned),
         0x2F => Trap::Error(FaultKind::Machine),
         0x30 | 0x32 | 0x34 | 0x3C => Trap::Error(FaultKind::Breakpoint),
-        // Unknown; MRS and MSR; SVE, SME, pointer authentication and branch target; illegal state; and what is yet to come.
+        // Unknown; MRS and MSR; SVE, SME, pointer authentication and branch target; illegal state; and classes not yet
+        // defined.
         _ => Trap::Error(FaultKind::Undefined),
     }
 }
@@ -46,7 +47,7 @@ fn failure(syndrome: u64, address: u64, access: Access) -> Trap {
         0x21 => Cause::Error(FaultKind::Unaligned),
         // A TLB conflict.
         0x30 => return Trap::Again,
-        // Address size, external aborts, and what is yet to come.
+        // Address size, external aborts, and codes not yet defined.
         _ => Cause::Error(FaultKind::Machine),
     };
     Trap::Access(Failure { address, access, cause })

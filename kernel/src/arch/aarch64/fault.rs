@@ -55,7 +55,7 @@ impl fmt::Display for FaultFrame {
 const _: () = assert!(offset_of!(FaultFrame, x) == 0 && offset_of!(FaultFrame, sp) == FaultFrame::X30_SP + 8);
 const _: () = assert!(offset_of!(FaultFrame, pstate) == FaultFrame::PC_PSTATE + 8);
 
-/// Called by the vectors, on the emergency stack. Whatever it returns to goes on.
+/// Called by the vectors, on the emergency stack. If it returns, execution goes on at the frame's program counter.
 #[unsafe(no_mangle)]
 extern "C" fn fault_in_kernel(frame: &mut FaultFrame, vector: u64, syndrome: u64, address: u64) -> *mut FaultFrame {
     const SYNCHRONOUS: u64 = 4;

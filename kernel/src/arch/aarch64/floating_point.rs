@@ -1,7 +1,7 @@
 //! Floating-point and SIMD registers of threads.
 //!
 //! A thread that never uses them never pays: they are off at EL0 until the first use traps
-//! (`CPACR_EL1.FPEN`), and whose values the registers hold is the scheduler's to remember.
+//! (`CPACR_EL1.FPEN`), and the scheduler remembers which thread's values the registers hold.
 
 use aarch64_cpu::{
     asm::barrier,

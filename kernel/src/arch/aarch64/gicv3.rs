@@ -2,9 +2,9 @@
 //!
 //! Every interrupt goes to group 1 and, with affinity routing on, is taken and finished through system
 //! registers. The crate writes `GICD_CTLR` with the bits of the secure view; in the non-secure view and
-//! with a single security state the same positions mean affinity routing and group 1 as well. Entered
-//! at EL3 with nobody to set up the secure side, a GICv3 machine is not supported: its secure
-//! interrupts would have to be group 0, which arrives as FIQ.
+//! with a single security state the same positions mean affinity routing and group 1 as well. A GICv3
+//! machine that is entered at EL3, without firmware to set up the secure side, is not supported: its
+//! secure interrupts would have to be group 0, which arrives as FIQ.
 
 use super::{
     cores::core_identifier,

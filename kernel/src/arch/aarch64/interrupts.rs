@@ -49,7 +49,7 @@ pub enum Source {
     Timer,
     /// The console has received something.
     Console,
-    /// Another core wants this one to look around.
+    /// Another core has interrupted this one.
     Wakeup,
     /// Another interrupt, by its number (INTID).
     Other(u32),
@@ -61,7 +61,7 @@ pub enum Source {
 pub struct Interrupt {
     /// Who interrupts.
     pub source: Source,
-    /// What the controller wants back.
+    /// The value by which the controller knows the interrupt when it is finished.
     token: u32,
 }
 

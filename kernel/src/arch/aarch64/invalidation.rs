@@ -61,8 +61,8 @@ pub fn of_space(asid: u16) -> Instruction {
     Instruction::Space(tagged(asid, 0))
 }
 
-/// Takes a range apart from its small end: an odd page on its own, and then at each scale as many units as make the rest a multiple of
-/// the next scale's. At scale `s`, (NUM + 1) · 2^(5·s + 1) pages from BaseADDR.
+/// Takes a range apart from its small end: an odd page on its own, and then at each scale as many units as make the
+/// rest a multiple of the next scale's. At scale `s`, (NUM + 1) · 2^(5·s + 1) pages from BaseADDR.
 fn by_range(asid: u16, pages: Range<u64>, mut execute: impl FnMut(Instruction)) {
     const GRANULE_4K: u64 = 1 << 46;
     let (mut page, mut left) = (pages.start, pages.end - pages.start);
@@ -103,7 +103,8 @@ mod tests {
         register >> low & (u64::MAX >> (63 - high + low))
     }
 
-    /// The page numbers that an instruction is about, read from its register as the Arm ARM lays it out under the instruction's name.
+    /// The page numbers that an instruction is about, read from its register as the Arm ARM lays it out under the
+    /// instruction's name.
     fn reached(instruction: Instruction) -> Range<u64> {
         let (Instruction::Leaf(register)
         | Instruction::Page(register)
@@ -136,7 +137,8 @@ mod tests {
         all
     }
 
-    /// Ranges of every size up to a few tables, of sizes around each power of two, and the largest, at odd and even places.
+    /// Ranges of every size up to a few tables, of sizes around each power of two, and the largest, at odd and even
+    /// places.
     fn ranges() -> impl Iterator<Item = VirtRange> {
         let powers =
             (1..36).flat_map(|bits: u32| [(1_u64 << bits) - 1, 1 << bits, (1 << bits) + 1, 0x5_5555 << bits >> 16]);

@@ -46,13 +46,13 @@ pub static MAP: Mutex<KernelMap> = Mutex::new(KernelMap {
 
 const NONE: PhysRange = PhysRange { start: 0, end: 0 };
 
-/// Takes the lock away from whoever holds it, for a panic.
+/// Releases the lock in place of its holder, for a panic.
 ///
 /// # Safety
 ///
 /// The holder, if there is one, does not go on.
 pub unsafe fn seize() {
-    // SAFETY: the caller has seen to it that nobody is using what the lock protects.
+    // SAFETY: the caller guarantees that no core goes on using what the lock protects.
     unsafe { MAP.force_unlock() };
 }
 

@@ -86,15 +86,15 @@ unsafe extern "C" {
     ///
     /// # Safety
     ///
-    /// `page` is a whole, aligned page of ordinary memory that nobody else uses.
+    /// `page` is a whole, aligned page of ordinary memory that nothing else uses.
     pub fn zero_page(page: *mut u8);
 
     /// Copies a page.
     ///
     /// # Safety
     ///
-    /// Both are whole, aligned pages of ordinary memory, `to` is not used by anybody else, and nobody
-    /// writes to `from` meanwhile (or does not mind what of it arrives).
+    /// Both are whole, aligned pages of ordinary memory, nothing else uses `to`, and nothing writes to
+    /// `from` meanwhile (or the writer does not mind which of its bytes arrive).
     pub fn copy_page(to: *mut u8, from: *const u8);
 }
 
@@ -179,7 +179,7 @@ unsafe extern "C" {
 ///
 /// # Safety
 ///
-/// The address is aligned, and reading whatever is there does no harm.
+/// The address is aligned, and a read there does no harm.
 pub unsafe fn probe(address: *const u32) -> Option<u32> {
     // SAFETY: as promised; a fault at the load is answered by `fault.rs`.
     u32::try_from(unsafe { probe_word(address) }).ok()
@@ -190,8 +190,8 @@ pub(super) fn probe_instruction_address() -> u64 {
     probe_instruction as *const () as u64
 }
 
-/// First half of making what was stored in pages fetchable as instructions: writes one of them back to where fetches look.
-/// [`invalidate_instructions`] is the second half, once for all of them.
+/// First half of making what was stored in pages fetchable as instructions: writes one of them back to where fetches
+/// look. [`invalidate_instructions`] is the second half, once for all of them.
 ///
 /// Arm ARM, "Ordering and completion of data and instruction cache instructions": clean to the point
 /// of unification, barrier, invalidate instruction caches, barrier.
@@ -213,11 +213,12 @@ pub unsafe fn clean_for_fetches(page: *const u8) {
     unsafe { asm!("dsb ish", options(nostack, preserves_flags)) };
 }
 
-/// Ends the use of whatever instruction caches hold, on every core and under every address. Pages that were
+/// Ends the use of everything that instruction caches hold, on every core and under every address. Pages that were
 /// [cleaned](clean_for_fetches) before may become executable from here on.
 ///
-/// All of the instruction caches rather than by address: a virtually indexed one would keep lines under the program's address. The
-/// caller's core still needs the context synchronisation of its exception return, as does every other core before it gets there.
+/// All of the instruction caches rather than by address: a virtually indexed one would keep lines under the program's
+/// address. The caller's core still needs the context synchronisation of its exception return, as does every other core
+/// before it gets there.
 pub fn invalidate_instructions() {
     // DIC: instruction caches keep nothing that a store has overtaken.
     let needed = cache_type() & 1 << 29 == 0;
@@ -240,7 +241,7 @@ fn cache_type() -> u64 {
     cache_type
 }
 
-/// Writes a range back to memory itself, for who reads it without caches.
+/// Writes a range back to memory itself, for a core that reads it without caches.
 ///
 /// # Safety
 ///

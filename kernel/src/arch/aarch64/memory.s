@@ -58,7 +58,7 @@ copy_page:
 .balign 64
 .global memcpy
 // x0: to, x1: from, x2: bytes. Answers with x0. What the compiler calls to move a structure; the one that
-// comes with it takes five instructions for eight bytes. Neither side need be aligned: ordinary memory does not mind.
+// comes with it takes five instructions for eight bytes. Neither side need be aligned: ordinary memory permits unaligned accesses.
 memcpy:
         mov     x3, x0
         subs    x2, x2, #64

@@ -29,7 +29,7 @@ pub fn exit(code: i32) -> ! {
     qemu_exit::AArch64::new().exit(code as u32)
 }
 
-/// What `exit` comes to when nobody answers its semihosting call: `fault.rs` leads here.
+/// Where `exit` goes on when no emulator answers its semihosting call: `fault.rs` leads here.
 pub(super) fn stop_without_emulator() -> ! {
     given::write_to_console(b"The machine may be switched off now.\n");
     given::flush_console();

@@ -78,7 +78,7 @@
         b       resume
 .endm
 
-// x0 waits in TPIDRRO_EL0, the one system register that nobody uses; the stack may be what is broken.
+// x0 waits in TPIDRRO_EL0, the one system register without another use; the stack may be what is broken.
 .macro fault vector
 .balign 128
         msr     tpidrro_el0, x0
@@ -205,7 +205,7 @@ save_fault:
         ldur    x9, [x0, #({EMERGENCY_TOP} - {FAULT})]
         mov     sp, x9
         bl      fault_in_kernel
-        // It came back: a semihosting call that nobody answered.
+        // It came back: a semihosting call without an emulator to answer it.
         ldp     x11, x12, [x0, #{FAULT_PC_PSTATE}]
         ldp     x30, x9, [x0, #{FAULT_X30_SP}]
         msr     elr_el1, x11

@@ -21,7 +21,7 @@ pub enum Source {
     Timer,
     /// The console has received something.
     Console,
-    /// Another core wants this one to look around.
+    /// Another core has interrupted this one.
     Wakeup,
     /// Another interrupt, by its number.
     Other(u32),

@@ -58,7 +58,7 @@ pub fn counts() -> *const TableCounts {
 /// Fills a page with zeroes.
 ///
 /// # Safety
-/// `page` is a whole, aligned page of ordinary memory that nobody else uses.
+/// `page` is a whole, aligned page of ordinary memory that nothing else uses.
 pub unsafe fn zero_page(page: *mut u8) {
     // SAFETY: the caller's promise.
     unsafe { page.write_bytes(0, PAGE as usize) }
@@ -67,7 +67,7 @@ pub unsafe fn zero_page(page: *mut u8) {
 /// Copies a page.
 ///
 /// # Safety
-/// Both are whole, aligned pages of ordinary memory, and `to` is not used by anybody else.
+/// Both are whole, aligned pages of ordinary memory, and nothing else uses `to`.
 pub unsafe fn copy_page(to: *mut u8, from: *const u8) {
     // SAFETY: the caller's promise.
     unsafe { to.copy_from_nonoverlapping(from, PAGE as usize) }
@@ -113,5 +113,5 @@ pub unsafe fn claim_line(line: *mut u64) {
 /// It is a whole, aligned page of ordinary memory.
 pub unsafe fn clean_for_fetches(_page: *const u8) {}
 
-/// Ends the use of whatever instruction caches hold.
+/// Ends the use of everything that instruction caches hold.
 pub fn invalidate_instructions() {}

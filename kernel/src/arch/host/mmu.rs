@@ -1,11 +1,11 @@
 //! Translation: each core has a TLB that keeps every entry it has ever made until that is invalidated.
 //!
 //! Real TLBs forget, and so hide what this one shows: an identifier that is used for another space without a flush, and
-//! descriptors that have lost permission without an invalidation. An entry remembers under which root it was made; a hit
-//! under another root means that two spaces share an identifier, and ends the test.
+//! descriptors that have lost permission without an invalidation. An entry remembers under which root it was made; a
+//! hit under another root means that two spaces share an identifier, and ends the test.
 //!
-//! A core holds the lock on its TLB from the lookup to the end of the access, so that an invalidation, which takes every core's
-//! lock, waits for accesses that use an old translation, as `DSB ISH` does.
+//! A core holds the lock on its TLB from the lookup to the end of the access, so that an invalidation, which takes
+//! every core's lock, waits for accesses that use an old translation, as `DSB ISH` does.
 
 use super::memory::{PAGE, direct};
 use super::{MAX_CORES, core_index};
@@ -114,8 +114,8 @@ pub(super) fn access<R>(address: u64, access: Access, act: impl FnOnce(*mut u8) 
     Ok(act(direct(entry.frame + address % PAGE)))
 }
 
-/// Reads the tables as the processor does (Arm ARM, "VMSAv8-64 translation table format descriptors"), written apart from the
-/// tree's own format: one mistake must not hide in both.
+/// Reads the tables as the processor does (Arm ARM, "VMSAv8-64 translation table format descriptors"), written
+/// independently of the tree's own format, so that one mistake does not hide in both.
 fn walk(root: u64, address: u64) -> Option<Entry> {
     let mut table = root;
     let mut rights = Rights { read: true, write: true, execute: true };

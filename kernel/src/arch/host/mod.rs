@@ -32,7 +32,7 @@ pub fn adopt(index: usize) {
     interrupts::adopt(index);
 }
 
-/// The index of the core that asks.
+/// The index of the calling core.
 ///
 /// # Panics
 /// The thread is no core.

@@ -5,9 +5,9 @@
 //!         ──▶ function ──▶ next, jump, call instruction, or an access that fails ──▶ trap
 //! ```
 //!
-//! An instruction is at an address, four bytes each, that the program must have mapped as executable, and reaches memory through
-//! the translation of `mmu.rs` only. So `fork`, `exec` and snapshots work as they do on a board: registers and memory are all
-//! there is of a program.
+//! An instruction is at an address, four bytes each, that the program must have mapped as executable, and reaches
+//! memory through the translation of `mmu.rs` only. So `fork`, `exec` and snapshots work as they do on a board:
+//! registers and memory are all there is of a program.
 
 use super::{Context, Entries, interrupts, mmu};
 use crate::arch::{Cause, Failure, Trap};

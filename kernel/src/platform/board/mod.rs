@@ -24,8 +24,8 @@ pub struct Board {
 
 static BOARDS: [&Board; 2] = [&virt::BOARD, &bcm2711::BOARD];
 
-/// Machines with the kernel below this address are taken for boards with a BCM2711, whose memory begins at 0; others for
-/// QEMU's virt, whose memory begins here.
+/// Machines with the kernel below this address are taken for boards with a BCM2711, whose memory begins at 0; others
+/// for QEMU's virt, whose memory begins here.
 const LOAD_LIMIT: u64 = 0x4000_0000;
 
 /// For the very first sign of life, in boot/entry.s: the limit above, then the console's data register
@@ -47,8 +47,8 @@ impl Board {
     /// The board that this machine is, as far as its UART tells: for when there is no device tree to believe. A PL011
     /// that identifies itself decides, else the place that a loader has given to the kernel.
     ///
-    /// What else may be at these addresses is read, with loads that may fault: memory does not mind, and the registers
-    /// of a PL011 that identify it do not change when they are read.
+    /// If something else is at these addresses, that is read instead, with loads that may fault: reading memory does no
+    /// harm, and the registers that identify a PL011 do not change when they are read.
     fn likely() -> Option<&'static Board> {
         let by_itself = BOARDS.into_iter().find(|board| console::is_pl011(board.usual_console));
         let by_place = || {
