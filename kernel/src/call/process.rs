@@ -81,7 +81,7 @@ pub(super) fn make_child(
     begin: impl FnOnce() -> Result<Option<Forked>, Error>,
 ) -> Result<Outcome, Error> {
     let parent = &thread.process;
-    // Locked to the end: the room that there is now is there when the child is complete.
+    // Locked to the end: room that is found now is still there when the child is complete.
     let mut handles = parent.handles.lock();
     if !handles.has_room() {
         return Err(Error::HandlesExhausted);

@@ -67,7 +67,7 @@ pub(super) fn system_info(process: &Process, handle: Handle, result: u64) -> Res
     Ok(0)
 }
 
-/// A place in a tour as programs have it: addresses of pages leave room for the level.
+/// A place in a tour as programs see it: the address of a page, with the level in its low bits.
 fn cursor(place: Place) -> u64 {
     place.address | place.level.number() as u64
 }

@@ -30,7 +30,7 @@ pub(super) fn create(
         return Err(Error::BadAddress);
     }
     let registers = Context::new_user(entry, stack_top, [argument, 0]).with_thread_pointer(thread_pointer);
-    // Locked to the end: the room that there is now is there when the thread runs.
+    // Locked to the end: room that is found now is still there when the thread runs.
     let mut handles = process.handles.lock();
     if !handles.has_room() {
         return Err(Error::HandlesExhausted);

@@ -39,7 +39,7 @@ static LEFT: [Left; MAX_CORES] = [const {
 struct Left {
     any: AtomicBool,
     debris: Mutex<Debris>,
-    /// A tree that was wanted is away.
+    /// Whether a tree that was wanted was away.
     met_absence: AtomicBool,
 }
 

@@ -172,8 +172,8 @@ impl Process {
         })
     }
 
-    /// Gives a process that is complete but for its first thread that thread and an identifier, lists it, and lets it
-    /// run from now on. `change` may tell the thread the identifier. Returns that.
+    /// Gives a process, complete but for its first thread, that thread and an identifier, lists it, and lets it run
+    /// from now on. `change` may tell the thread the identifier. Returns the identifier.
     pub fn start(thread: Ref<Thread>, change: impl FnOnce(&mut Context, u64)) -> u64 {
         let process = &thread.process;
         // Nothing else leads to the process yet: every core that finds it in the list sees what is stored here and
@@ -287,8 +287,8 @@ impl Process {
         self.threads.lock().len() > 1
     }
 
-    /// Takes a thread, which runs nowhere, out of the process; the last one ends it. It has ended itself with
-    /// a value, or, without one, ends with its process.
+    /// Takes a thread, which runs on no core, out of the process; the last thread ends the process. With a value, the
+    /// thread has ended itself; without one, it ends with its process.
     pub fn end_thread(thread: Ref<Thread>, value: Option<u64>) {
         let process = thread.process.clone();
         let mut threads = process.threads.lock();

@@ -17,7 +17,7 @@ pub enum ArchiveError {
     Unreadable {
         /// What it is, or what is wrong.
         error: Error,
-        /// Whether that is so of what was unpacked.
+        /// Whether the error is in the unpacked bytes.
         packing: Packing,
     },
     /// It has no such file at its top.

@@ -1,4 +1,4 @@
-//! Finding out what machine this is, and starting what is there.
+//! Finds out what machine this is, and starts its devices and cores.
 
 use super::{
     PhysRange, Platform,
@@ -99,7 +99,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Finds out everything and starts what is there, from the device tree at this physical address.
+/// Finds out what machine this is from the device tree at this physical address, and starts its devices and cores.
 pub fn bring_up(device_tree: u64) -> Result<(), Refusal> {
     let tree = DeviceTree::load(device_tree).map_err(Refusal::DeviceTree)?;
     let console = tree.console();

@@ -32,7 +32,7 @@ pub struct DeviceTree {
     range: PhysRange,
 }
 
-/// Why there is no device tree to speak of.
+/// Why there is no usable device tree.
 #[derive(Debug)]
 pub enum Error {
     /// The loader passed an address at which no device tree can be.

@@ -143,7 +143,7 @@ impl MemoryMap {
         Some(PhysRange { start: pages.start, end: pages.start + bytes })
     }
 
-    /// The largest piece of free memory, less what it is not worth going on without.
+    /// The largest piece of free memory, less so much that at least `LEAST` bytes of free memory are left.
     pub fn largest_free(&self) -> Option<PhysRange> {
         let piece = *self.free.as_slice().iter().max_by_key(|piece| piece.size())?;
         let spare = (self.free.total() - piece.size()).min(LEAST);

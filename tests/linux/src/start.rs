@@ -1,4 +1,4 @@
-//! The first instruction, and what is done about a bug.
+//! The first instruction, and the panic handler.
 
 use core::arch::global_asm;
 use core::ffi::{CStr, c_char};

@@ -30,7 +30,7 @@ use guard::Accepted;
 use plan::{boot, machine, measure, plan, sizes};
 use std::fs;
 
-/// What operations are done to whose bounds are shown.
+/// Size of the operations whose bounds are shown, in MiB.
 const MEBIBYTES_BOUNDED: u64 = 1024;
 
 /// Measures everything, shows it and writes `bench.csv` and the charts; returns what to tell the user.

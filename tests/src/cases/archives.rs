@@ -1,4 +1,4 @@
-//! Archives as people make them, with the tools that people have.
+//! Archives as people make them, with the usual tools.
 
 use super::placed::succeed;
 use super::play::{LIMIT, play, raspi4b, virt};

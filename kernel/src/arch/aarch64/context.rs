@@ -81,8 +81,8 @@ impl Context {
         [self.x[0], self.x[1]] = results;
     }
 
-    /// Makes the registers of a thread that has made a call those before it: the call is made again. Not after a result
-    /// has been stored, which may lie where the number or an argument was.
+    /// Sets the registers of a thread that has made a call back to those before it: the thread makes the call again.
+    /// Not after a result has been stored, which may lie where the number or an argument was.
     #[inline(always)]
     pub fn rewind(&mut self) {
         self.pc -= CALL_INSTRUCTION;

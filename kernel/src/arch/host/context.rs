@@ -64,7 +64,7 @@ impl Context {
         [self.x[0], self.x[1]] = results;
     }
 
-    /// Makes the registers of a thread that has made a call those before it.
+    /// Sets the registers of a thread that has made a call back to those before it.
     pub fn rewind(&mut self) {
         self.pc -= Self::INSTRUCTION;
     }

@@ -44,8 +44,8 @@ impl Board {
         (self.connect_console)();
         console::prepare(console::Description { address, clock: self.console_clock });
     }
-    /// The board that this machine is, as far as its UART tells: for when there is no device tree to believe. A PL011
-    /// that identifies itself decides, else the place that a loader has given to the kernel.
+    /// The board that this machine probably is, for when there is no usable device tree. A PL011 that identifies itself
+    /// decides, otherwise the place that a loader has given to the kernel.
     ///
     /// If something else is at these addresses, that is read instead, with loads that may fault: reading memory does no
     /// harm, and the registers that identify a PL011 do not change when they are read.
@@ -59,15 +59,14 @@ impl Board {
     }
 }
 
-/// Prepares the console where one of the known boards has it, for when no device tree has told.
+/// Prepares the console where one of the known boards has it, for when no device tree names it.
 pub fn prepare_likely_console() {
     if let Some(board) = Board::likely() {
         board.prepare_console(board.usual_console);
     }
 }
 
-/// Writes a line to every UART of the likely board, for when no device tree has told which there are; the console is
-/// prepared then.
+/// Writes a line to every UART of the likely board, for when no device tree names them; the console is prepared then.
 pub fn say_everywhere(line: fmt::Arguments) {
     if let Some(board) = Board::likely() {
         // First: the console may take the pins from the other one.

@@ -200,7 +200,12 @@ fn fresh(report: &Report, share: Share) -> Result<(), Error> {
         Fork::Child => process::exit((0..20).map(|round| rewrite_again(&memory, round)).sum()),
         Fork::Parent(child) => child,
     };
-    claim_end(report, &greedy, ExitStatus::Faulted(FaultKind::OutOfMemory), format_args!("who takes all memory"));
+    claim_end(
+        report,
+        &greedy,
+        ExitStatus::Faulted(FaultKind::OutOfMemory),
+        format_args!("the relative that takes all memory"),
+    );
     claim_success(report, &modest, format_args!("a relative"));
     claim_eq!(report, rewrite(&memory, 3), 0, "the parent's pages");
     Ok(())

@@ -15,13 +15,13 @@ const FRAMES: usize = 1 << 14;
 /// What the kernel does wrong on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Planted {
-    /// It tells the TLBs nothing.
+    /// It invalidates nothing.
     NoInvalidation,
     /// It does not wait for its stores.
     NoBarrierBefore,
     /// It does not wait for the invalidation.
     NoBarrierAfter,
-    /// It tells the TLBs of pages where tables have changed.
+    /// It invalidates only last-level entries where tables have changed.
     LastLevel,
     /// It names another space.
     OtherAsid,

@@ -359,7 +359,7 @@ impl Checker {
         self.adopt(to, level + 1)
     }
 
-    /// What a new table's descriptors lead to is led to.
+    /// Links everything that a new table's descriptors lead to.
     fn adopt(&mut self, table: u64, level: usize) -> Result<(), Violation> {
         let words = *self.memory.get(&table).ok_or(Violation::NotInitialised(table))?.clone();
         for (index, raw) in words.into_iter().enumerate().filter(|(_, raw)| is_valid(*raw)) {

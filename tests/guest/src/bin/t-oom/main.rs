@@ -59,7 +59,7 @@ fn greedy(report: &Report) -> Result<(), Error> {
         frames.claim_same(report, format_args!("after a child that took all memory ({})", share.name()));
         claim_eq!(report, memory.read(0), 1, "the parent's memory");
     }
-    report.done(format_args!("who takes all memory is ended, and it comes back"));
+    report.done(format_args!("a process that takes all memory is ended, and the memory comes back"));
     Ok(())
 }
 

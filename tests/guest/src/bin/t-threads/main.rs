@@ -39,7 +39,7 @@ const PARTS: [Part; 25] = [
     ("exit ends those that run elsewhere", ends::exits),
     ("kill ends all threads, whatever they do", ends::kills),
     ("kill at any moment of threads that come and go", ends::kills_at_the_door),
-    ("kill of who joins a thread that goes on", ends::joiners),
+    ("kill of a thread that joins one that goes on", ends::joiners),
     ("a fault of one ends all", ends::faults),
     ("exec and restore with other threads are refused", ends::replacements),
     ("fork while others write: one thread, one moment", forks::moments),
@@ -50,7 +50,7 @@ const PARTS: [Part; 25] = [
     ("two write below one shared table at once", faults::shared_table),
     ("ranges change beside memory in use", ranges::neighbours),
     ("floating point of many threads and processes", floating_point::many),
-    ("floating point of few who move between processors", floating_point::few),
+    ("floating point of a few threads that move between processors", floating_point::few),
     ("floating point across fork, and in a fresh thread", floating_point::begins),
     ("more address spaces than identifiers, threads in each", crowd::identifiers),
 ];

@@ -63,9 +63,9 @@ impl Step {
                  has one reference: when the parent writes, it finds itself the last owner and copies nothing."
             }
             (Step::ChildWrote, _) => {
-                "One fault: the tables on the way to A[0] were split and the page copied. The other pages of A have two \
-                 references now, one from each table, and are read-only in BOTH tables: leave the original's side out, \
-                 and the parent would later write to pages that the child still reads. B is still one table."
+                "One fault: the tables on the way to A[0] were split and the page copied. The other pages of A have \
+                 two references now, one from each table, and are read-only in BOTH tables: leave the original's side \
+                 out, and the parent would later write to pages that the child still reads. B is still one table."
             }
             (Step::ParentWrote, Share::Copy) => {
                 "One fault: the parent has a copy of A[1]. The child keeps the old page."
