@@ -20,7 +20,7 @@
 //! | `memory::references`, `memory::counts` | two arrays with an element for each frame of RAM, zero at first |
 //! | `memory::zero_page`, `memory::copy_page` | whole pages; user registers are what they were |
 //! | `memory::load_line`, `memory::store_line` | eight descriptors, each as one relaxed atomic access, in any order |
-//! | `memory::claims_lines`, `memory::claim_line` | whether there is something that has a line in the cache before it is written, and need not fetch it; what the line holds is undefined then |
+//! | `memory::claims_lines`, `memory::claim_line` | whether a line can be put into the cache before it is written, without fetching it; puts it there. What the line then holds is undefined |
 //! | `memory::synchronise_instructions` | afterwards a fetch finds what was stored, on every core |
 //! | `mmu::activate`, `mmu::deactivate` | which tables this core translates user addresses through, and under which identifier; afterwards none |
 //! | `mmu::asid_bits` | how many identifiers there are. One that is used for another space may hit what a TLB has kept: `memory/asid.rs` sees to that |

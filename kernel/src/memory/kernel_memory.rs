@@ -80,7 +80,7 @@ unsafe impl Memory for KernelMemory {
 
     #[inline(always)]
     unsafe fn claim_line(&self, table: Frame, first: usize) {
-        // SAFETY: as above; nobody else has the frame, and the caller has asked.
+        // SAFETY: as above; nothing else uses the frame, and the caller has asked.
         unsafe { arch::memory::claim_line(self.line(table, first)) };
     }
 

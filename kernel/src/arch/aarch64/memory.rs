@@ -100,8 +100,8 @@ unsafe extern "C" {
 
 /// Reads the eight descriptors in a line of 64 bytes.
 ///
-/// A load of two registers is two single-copy atomic loads of 64 bits each (Arm ARM, "Requirements for single-copy atomicity"). It takes
-/// half the instructions of eight atomic loads, which the compiler does not pair.
+/// A load of two registers is two single-copy atomic loads of 64 bits each (Arm ARM, "Requirements for single-copy
+/// atomicity"). It takes half the instructions of eight atomic loads, which the compiler does not pair.
 ///
 /// # Safety
 ///
@@ -122,7 +122,8 @@ pub unsafe fn load_line(line: *const u64) -> [u64; LINE] {
     [a, b, c, d, e, f, g, h]
 }
 
-/// Writes the eight descriptors in a line of 64 bytes: as [`load_line`], a store of two registers is two single-copy atomic ones.
+/// Writes the eight descriptors in a line of 64 bytes: as [`load_line`], a store of two registers is two single-copy
+/// atomic ones.
 ///
 /// # Safety
 ///
@@ -145,8 +146,8 @@ pub unsafe fn store_line(line: *mut u64, [a, b, c, d, e, f, g, h]: [u64; LINE]) 
 #[inline(always)]
 pub fn claims_lines() -> bool {
     let other: u64;
-    // DZP, which forbids it, and BS, in words as a power of two, are 4 (Arm ARM, "DCZID_EL0"). All of it in here, so that a loop tests
-    // one register.
+    // DZP, which forbids it, and BS, in words as a power of two, are 4 (Arm ARM, "DCZID_EL0"). All of it in here, so
+    // that a loop tests one register.
     // SAFETY: reads an identification register.
     unsafe {
         asm!(
@@ -162,7 +163,8 @@ pub fn claims_lines() -> bool {
 ///
 /// # Safety
 ///
-/// `line` is aligned to 64 bytes, in ordinary memory that nobody else uses, and the processor [claims lines](claims_lines).
+/// `line` is aligned to 64 bytes, in ordinary memory that nothing else uses, and the processor
+/// [claims lines](claims_lines).
 #[inline(always)]
 pub unsafe fn claim_line(line: *mut u64) {
     // SAFETY: as promised.

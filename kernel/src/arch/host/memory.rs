@@ -98,10 +98,10 @@ pub fn claims_lines() -> bool {
     true
 }
 
-/// Leaves in a line of 64 bytes what must not be relied on.
+/// Leaves a line of 64 bytes with content that must not be relied on.
 ///
 /// # Safety
-/// `line` is aligned to 64 bytes, in memory that nobody else uses.
+/// `line` is aligned to 64 bytes, in memory that nothing else uses.
 pub unsafe fn claim_line(line: *mut u64) {
     // SAFETY: the caller's promise.
     unsafe { store_line(line, [u64::MAX; LINE]) };
