@@ -1,7 +1,6 @@
 //! The kernel's own translation tables: the root that `boot/` made, where tables come from, and windows for devices.
 //!
-//! What is mapped in which leaves is the business of `graft_paging::KernelMap`. Done by the first core before the
-//! others run.
+//! `graft_paging::KernelMap` decides which leaves map a range. The first core maps everything before the others run.
 
 use super::{
     memory::{self, PAGE},
@@ -61,7 +60,7 @@ impl KernelMap {
     ///
     /// # Errors
     ///
-    /// [`KernelMapError`]; nothing is mapped then that was not before.
+    /// [`KernelMapError`]; then nothing new has been mapped.
     pub fn map(&mut self, address: u64, physical: u64, bytes: u64, mapping: Mapping) -> Result<(), KernelMapError> {
         self.map.map(address, physical, bytes, mapping)
     }
@@ -114,8 +113,8 @@ struct Tables {
 
 // SAFETY: `boot/` has put the root into TTBR1_EL1 and says in TCR_EL1 (T1SZ) that the walk begins at level 1, and
 // never looks at it again; the early tables are zero and handed out once, and so is the spare RAM, page by page. All
-// of this is ordinary cached memory, as TCR_EL1 says of walks, and accessed through atomics. Blocks of 1 GiB and 2 MiB
-// are every processor's.
+// of this is ordinary cached memory, as TCR_EL1 says of walks, and accessed through atomics. Every processor has blocks
+// of 1 GiB and 2 MiB.
 unsafe impl KernelMemory for Tables {
     fn root(&self) -> (Frame, Level) {
         let root = memory::image_to_physical(&raw const KERNEL_ROOT as u64);
