@@ -50,6 +50,7 @@ fn dispatch_again(thread: &Thread, registers: &mut Context) -> Next {
             next => return next,
         }
     }
+    thread.work.forget_search();
     Next::NoMemory
 }
 

@@ -5,6 +5,8 @@
 //!
 //! The unit of work is a table that the fork copies, with up to 512 entries that are shared. The tables above it are made as the child needs them.
 
+use core::ops::ControlFlow;
+
 use crate::commit::{Commit, Source};
 use crate::exit::Debris;
 use crate::fork::Inheritance;
@@ -49,16 +51,29 @@ const COPIED_PAGE: u32 = 14;
 const PLACED: u32 = 400;
 
 impl<F: Format, M: Memory> AddressSpace<F, M> {
-    /// How many instructions, about, a fork takes at most.
-    pub fn fork_cost(&self, share: Share) -> u64 {
+    /// How many instructions, about, a fork takes at most, as far as that is below `limit`.
+    ///
+    /// The counts of the root tell where little is copied for certain. Otherwise the tables that a fork copies are looked at.
+    #[inline(always)]
+    pub fn fork_cost(&self, share: Share, limit: u64) -> u64 {
         let counts = self.memory.counts(self.root()).get();
-        let (tables, unshareable) = (counts.tables as u64, counts.unshareable as u64);
-        let (copied, shared) = match share {
-            Share::Pages => (tables, 0),
-            Share::Level3 => (unshareable.min(tables), tables),
-            Share::Level2 | Share::Level1 => (unshareable.min(tables), tables / crate::ENTRIES as u64),
+        // Above the tables that are shared, an entry leads to a table, or is a reservation for all of what such a table covers.
+        let entries = match share {
+            Share::Pages => return counts.tables as u64 * 7_500,
+            Share::Level3 => counts.tables as u64 + counts.reserved as u64 / crate::ENTRIES as u64,
+            Share::Level2 => counts.tables as u64 + counts.reserved as u64 / (crate::ENTRIES * crate::ENTRIES) as u64,
+            Share::Level1 => 0,
         };
-        copied * 7_500 + shared * u64::from(COPIED)
+        let cost = entries * u64::from(COPIED);
+        if counts.unshareable == 0 && cost < limit { cost } else { self.counted_fork_cost(share, limit) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn counted_fork_cost(&self, share: Share, limit: u64) -> u64 {
+        let mut cost = 0;
+        let _ = copied::<F>(&self.memory, self.root(), Level::ROOT, share, limit, &mut cost);
+        cost
     }
 
     /// Takes write permission from all of the space, until a store faults: the marks stand in the root alone.
@@ -138,6 +153,34 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         }
         result
     }
+}
+
+/// Adds up what copying a table takes, and the tables below that are not shared. Stops at the limit.
+fn copied<F: Format>(
+    memory: &Frames<impl Memory>,
+    table: Frame,
+    level: Level,
+    share: Share,
+    limit: u64,
+    cost: &mut u64,
+) -> ControlFlow<()> {
+    let counts = memory.counts(table);
+    let bounds = counts.bounds();
+    *cost += PLACED as u64 + bounds.len() as u64 * u64::from(if level == Level::LAST { COPIED_PAGE } else { COPIED });
+    if *cost >= limit {
+        return ControlFlow::Break(());
+    }
+    if level == Level::LAST || (!counts.has_unshareable() && share.includes(level.below())) {
+        return ControlFlow::Continue(());
+    }
+    for index in bounds {
+        if let Entry::Table(below) = F::decode(memory.load(table, index), level)
+            && (!share.includes(level.below()) || memory.counts(below.frame).has_unshareable())
+        {
+            copied::<F>(memory, below.frame, level.below(), share, limit, cost)?;
+        }
+    }
+    ControlFlow::Continue(())
 }
 
 impl<F: Format, M: Memory> Forking<F, M> {

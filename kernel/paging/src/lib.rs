@@ -45,4 +45,4 @@ pub use sizes::Sizes;
 pub use snapshot::Snapshot;
 pub use space::{AddressSpace, Error, Translation, Usage};
 pub use split::{Action, Fault, Resolved};
-pub use walk::{Place, Visit};
+pub use walk::{Place, Search, Visit};

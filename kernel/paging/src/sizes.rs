@@ -50,6 +50,9 @@ impl Sizes {
     }
 }
 
+/// Descriptors, empty ones included, that are looked at in one go.
+const LOOKS: u32 = 600;
+
 impl AddAssign for Sizes {
     fn add_assign(&mut self, other: Sizes) {
         self.private_pages += other.private_pages;
@@ -61,11 +64,11 @@ impl AddAssign for Sizes {
 }
 
 impl<F: Format, M: Memory> AddressSpace<F, M> {
-    /// Sizes of the first `most` descriptors from a place on, and where to go on if these were not all. A walk: its
+    /// Sizes of the first `most` descriptors from a place on, or of fewer where these are far apart, and where to go on if that was not all. A walk: its
     /// time grows with what is mapped, which is why it can be taken in steps. Others may come and go between them.
     pub fn sizes(&self, from: Place, most: usize) -> (Sizes, Option<Place>) {
         let (mut sizes, mut seen) = (Sizes::default(), 0);
-        let next = self.visit(from, 1 << crate::ADDRESS_BITS, Level::LAST, |visit| {
+        let next = self.visit_some(from, 1 << crate::ADDRESS_BITS, Level::LAST, LOOKS, |visit| {
             if seen == most {
                 return ControlFlow::Break(visit.place());
             }

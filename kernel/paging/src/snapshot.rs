@@ -58,9 +58,9 @@ impl<F: Format, M: Memory> Snapshot<F, M> {
         self.space.fork_step(&NeverRan, forking, budget)
     }
 
-    /// How many instructions, about, a [`fork`](Self::fork) takes at most.
-    pub fn fork_cost(&self) -> u64 {
-        self.space.fork_cost(self.share)
+    /// How many instructions, about, a [`fork`](Self::fork) takes at most, as far as that is below `limit`.
+    pub fn fork_cost(&self, limit: u64) -> u64 {
+        self.space.fork_cost(self.share, limit)
     }
 
     /// Gives the snapshot up, in constant time: what is left is to be cleared.

@@ -1,5 +1,6 @@
 //! Looking at a tree without changing it: every descriptor in the order of addresses, and the gaps between.
 
+use core::cell::Cell;
 use core::ops::ControlFlow;
 
 use crate::gate::Frames;
@@ -62,9 +63,32 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         deepest: Level,
         mut visitor: impl FnMut(Visit) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
-        let tour = Tour { memory: &self.memory, from, end, deepest };
+        self.tour((from, end, deepest), u32::MAX, |_| None, &mut visitor)
+    }
+
+    /// As [`visit`](Self::visit), with no look at more than `most` descriptors, empty ones included: then it breaks with the place to go on
+    /// at. It makes progress where `most` is not less than a tree has levels.
+    pub fn visit_some(
+        &self,
+        from: Place,
+        end: u64,
+        deepest: Level,
+        most: u32,
+        mut visitor: impl FnMut(Visit) -> ControlFlow<Place>,
+    ) -> ControlFlow<Place> {
+        self.tour((from, end, deepest), most, Some, &mut visitor)
+    }
+
+    fn tour<B>(
+        &self,
+        (from, end, deepest): (Place, u64, Level),
+        most: u32,
+        interrupted: fn(Place) -> Option<B>,
+        visitor: &mut impl FnMut(Visit) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        let tour = Tour { memory: &self.memory, from, end, deepest, left: Cell::new(most), interrupted };
         let above = Above { writable: true, paths: 1 };
-        tour.table::<F, B>(self.root(), Level::ROOT, 0, above, &mut visitor)
+        tour.table::<F>(self.root(), Level::ROOT, 0, above, visitor)
     }
 
     /// The lowest user address at or above `from` from which `bytes` bytes are neither mapped nor reserved.
@@ -72,29 +96,66 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     ///
     /// Full level-3 tables are passed over by their count, so that a large process costs one step for each 2 MiB.
     pub fn find_gap(&self, from: VirtAddr, bytes: u64) -> Option<VirtAddr> {
-        let mut gap = Gap { start: from.get(), bytes };
-        let end = F::USER_ENTRIES as u64 * Level::ROOT.span();
-        if gap.search::<F>(&self.memory, self.root(), Level::ROOT, 0).is_continue() {
-            gap.occupied(end, end).break_value()?;
+        match self.search_gap(from, bytes, u32::MAX) {
+            Search::Found(start) => Some(start),
+            _ => None,
         }
-        VirtAddr::new(gap.start)
     }
+
+    /// As [`find_gap`](Self::find_gap), with a look at about as many descriptors as `most` says, or as lie before the next that is not
+    /// empty.
+    pub fn search_gap(&self, from: VirtAddr, bytes: u64, most: u32) -> Search {
+        let mut gap = Gap { start: from.get(), bytes, left: most };
+        let end = F::USER_ENTRIES as u64 * Level::ROOT.span();
+        let mut stop = gap.search::<F>(&self.memory, self.root(), Level::ROOT, 0);
+        if stop.is_continue() {
+            gap.left = u32::MAX;
+            stop = gap.occupied(end, end);
+        }
+        let start = VirtAddr::new(gap.start);
+        match (stop, start) {
+            (ControlFlow::Break(Stop::Large), Some(start)) => Search::Found(start),
+            (ControlFlow::Break(Stop::Later), Some(start)) => Search::Later(start),
+            _ => Search::Nowhere,
+        }
+    }
+}
+
+/// What a search for a gap has led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Search {
+    /// The gap begins here.
+    Found(VirtAddr),
+    /// There is none.
+    Nowhere,
+    /// There is none before this address, from where the search is to go on.
+    Later(VirtAddr),
 }
 
 /// The candidate of a search for a gap.
 struct Gap {
     start: u64,
     bytes: u64,
+    /// Descriptors that may still be looked at.
+    left: u32,
+}
+
+/// Why a search stops.
+enum Stop {
+    /// The gap is large enough.
+    Large,
+    /// It has taken long enough.
+    Later,
 }
 
 impl Gap {
     /// Something lies at `start..end`: breaks if the gap before it is large enough.
-    fn occupied(&mut self, start: u64, end: u64) -> ControlFlow<()> {
+    fn occupied(&mut self, start: u64, end: u64) -> ControlFlow<Stop> {
         if start.saturating_sub(self.start) >= self.bytes {
-            return ControlFlow::Break(());
+            return ControlFlow::Break(Stop::Large);
         }
         self.start = self.start.max(end);
-        ControlFlow::Continue(())
+        if self.left == 0 { ControlFlow::Break(Stop::Later) } else { ControlFlow::Continue(()) }
     }
 
     fn search<F: Format>(
@@ -103,12 +164,15 @@ impl Gap {
         table: Frame,
         level: Level,
         base: u64,
-    ) -> ControlFlow<()> {
+    ) -> ControlFlow<Stop> {
+        self.left = self.left.saturating_sub(1);
         if level == Level::LAST && memory.counts(table).live() == ENTRIES as u32 {
             return self.occupied(base, base + ENTRIES as u64 * level.span());
         }
         let first = self.start.saturating_sub(base) / level.span();
-        for index in first as usize..level.entries::<F>() {
+        let bounds = memory.counts(table).bounds();
+        for index in bounds.start.max(first as usize)..bounds.end.min(level.entries::<F>()) {
+            self.left = self.left.saturating_sub(1);
             let raw = memory.load(table, index);
             let start = base + index as u64 * level.span();
             match F::decode(raw, level) {
@@ -128,15 +192,19 @@ struct Above {
     paths: u64,
 }
 
-struct Tour<'a, M> {
+struct Tour<'a, M, B> {
     memory: &'a Frames<M>,
     from: Place,
     end: u64,
     deepest: Level,
+    /// Descriptors that may still be looked at.
+    left: Cell<u32>,
+    /// What the tour answers that stops at a place because there are no more.
+    interrupted: fn(Place) -> Option<B>,
 }
 
-impl<M: Memory> Tour<'_, M> {
-    fn table<F: Format, B>(
+impl<M: Memory, B> Tour<'_, M, B> {
+    fn table<F: Format>(
         &self,
         table: Frame,
         level: Level,
@@ -151,6 +219,12 @@ impl<M: Memory> Tour<'_, M> {
             if start >= self.end {
                 break;
             }
+            if self.left.get() == 0
+                && let Some(answer) = (self.interrupted)(Place { address: start, level })
+            {
+                return ControlFlow::Break(answer);
+            }
+            self.left.set(self.left.get().saturating_sub(1));
             let raw = self.memory.load(table, index);
             let entry = F::decode(raw, level);
             let (below, references, writable) = match entry {
@@ -182,7 +256,7 @@ impl<M: Memory> Tour<'_, M> {
                 // No more than there are frames, at every level: arbitrary tables may say anything, so saturate.
                 let paths = above.paths.saturating_mul(references.max(1).into());
                 let above = Above { writable: writable_now, paths };
-                self.table::<F, B>(below, level.below(), start, above, visitor)?;
+                self.table::<F>(below, level.below(), start, above, visitor)?;
             }
         }
         ControlFlow::Continue(())

@@ -10,7 +10,7 @@ use crate::object::pieces::Moved;
 use crate::object::thread::Thread;
 use crate::sched::work::Task;
 use graft_abi::{Error, Handle, MAP_BASE, MAP_NO_INHERIT, PAGE_SIZE, Permissions, Rights, USER_END, USER_START};
-use graft_paging::{Change, Inherit, Progress, Reservation, VirtAddr, VirtRange};
+use graft_paging::{Change, Inherit, Progress, Reservation, Search, VirtAddr, VirtRange};
 
 /// `map`: reserves demand-zero memory.
 pub(super) fn map(thread: &Thread, address: u64, bytes: u64, permissions: u64, flags: u64) -> Result<Outcome, Error> {
@@ -25,9 +25,10 @@ pub(super) fn map(thread: &Thread, address: u64, bytes: u64, permissions: u64, f
         return Err(Error::NotAllowed);
     }
     let Some(tree) = thread.process.space.lock_to_change()? else { return Ok(Outcome::Busy) };
-    let range = place(&tree, address, bytes)?;
+    let Some(range) = place(thread, &tree, address, bytes)? else { return Ok(Outcome::Searching) };
     let reservation = Reservation { permissions: space::permissions(permissions), inherit };
-    change(thread, tree, range, Change::Reserve(reservation), None, (range.start(), 0))
+    let result = change(thread, tree, range, Change::Reserve(reservation), None, (range.start(), 0));
+    keep_place(thread, address, range, result)
 }
 
 /// `unmap`: removes everything that is mapped in a range.
@@ -56,13 +57,14 @@ pub(super) fn discard(thread: &Thread, address: u64, bytes: u64) -> Result<Outco
 pub(super) fn relocate(thread: &Thread, from: u64, bytes: u64, to: u64) -> Result<Outcome, Error> {
     let from = checked(from, bytes)?;
     let Some(tree) = thread.process.space.lock_to_change()? else { return Ok(Outcome::Busy) };
-    let to = place(&tree, to, bytes)?;
-    let answer = (to.start(), 0);
+    let Some(range) = place(thread, &tree, to, bytes)? else { return Ok(Outcome::Searching) };
+    let answer = (range.start(), 0);
     let later = |moved| thread.work.give(Some(Task::Move(moved, answer)));
-    Ok(match Moved::begin(&thread.process, tree, from, to, later)? {
+    let result = Moved::begin(&thread.process, tree, from, range, later).map(|progress| match progress {
         Progress::Done => Outcome::Done(answer),
         Progress::More => Outcome::Begun,
-    })
+    });
+    keep_place(thread, to, range, result)
 }
 
 /// Whether `memory_create` wants more than the machine has, which no retry can help.
@@ -90,9 +92,10 @@ pub(super) fn map_object(thread: &Thread, handle: Handle, address: u64, permissi
     let memory = thread.process.object::<MemoryObject>(handle, needed)?;
     let mapping = memory.mapping(permissions)?;
     let Some(tree) = thread.process.space.lock_to_change()? else { return Ok(Outcome::Busy) };
-    let range = place(&tree, address, memory.mapped_length())?;
+    let Some(range) = place(thread, &tree, address, memory.mapped_length())? else { return Ok(Outcome::Searching) };
     let answer = (range.start(), memory.length());
-    change(thread, tree, range, mapping, Some(memory), answer)
+    let result = change(thread, tree, range, mapping, Some(memory), answer);
+    keep_place(thread, address, range, result)
 }
 
 /// Changes a range of the caller's memory; the call has this answer in the end.
@@ -113,19 +116,43 @@ fn change(
     })
 }
 
-/// The range for a new mapping: where the program wants it, or, at address 0, where there is room.
-fn place(tree: &Locked<'_>, address: u64, bytes: u64) -> Result<VirtRange, Error> {
+/// Descriptors that are looked at before interrupts are answered.
+const LOOKS: u32 = 500;
+
+/// The range for a new mapping: where the program wants it, or, at address 0, where there is room. `None`: the search goes on when the call is
+/// made again.
+fn place(thread: &Thread, tree: &Locked<'_>, address: u64, bytes: u64) -> Result<Option<VirtRange>, Error> {
     if address != 0 {
-        return checked(address, bytes);
+        return checked(address, bytes).map(Some);
     }
     // The program has named no address that could be wrong: there are too few addresses.
     let range = checked(MAP_BASE as u64, bytes).map_err(|error| match error {
         Error::BadAddress => Error::AddressesExhausted,
         other => other,
     })?;
-    let base = VirtAddr::new(range.start()).ok_or(Error::BadAddress)?;
-    let start = tree.find_gap(base, bytes).ok_or(Error::AddressesExhausted)?;
-    checked(start.get(), bytes)
+    let base = VirtAddr::new(range.start().max(thread.work.take_search())).ok_or(Error::BadAddress)?;
+    match tree.search_gap(base, bytes, LOOKS) {
+        Search::Found(start) => checked(start.get(), bytes).map(Some),
+        Search::Nowhere => Err(Error::AddressesExhausted),
+        Search::Later(start) => {
+            thread.work.note_search(start.get());
+            Ok(None)
+        }
+    }
+}
+
+/// Has a call that is made again for want of memory begin where it has found room, or it would search each time anew, and never be refused.
+#[inline(always)]
+fn keep_place(
+    thread: &Thread,
+    address: u64,
+    found: VirtRange,
+    result: Result<Outcome, Error>,
+) -> Result<Outcome, Error> {
+    if address == 0 && matches!(result, Err(Error::OutOfMemory)) {
+        thread.work.note_search(found.start());
+    }
+    result
 }
 
 /// A range of whole pages in user memory.

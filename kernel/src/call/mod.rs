@@ -22,7 +22,7 @@ use crate::sched::work::Task;
 use graft_abi::{Call, Error, ExitStatus, Handle, Rights};
 pub use process::{Launch, Launched, complete_fork};
 use snapshot::Restored;
-pub use snapshot::{complete as complete_snapshot, complete_restore};
+pub use snapshot::{complete as complete_snapshot, complete_restore, restore_at_once};
 use statistics::Look;
 
 /// What happens after a trap.
@@ -164,6 +164,8 @@ enum Outcome {
     Begun,
     /// Another thread of the process is in the middle of an operation on its memory: the call is made again.
     Busy,
+    /// Room has not been found yet: the call is made again, and the search goes on.
+    Searching,
 }
 
 #[inline(always)]
@@ -174,7 +176,11 @@ fn outcome(thread: &Thread, registers: &mut Context, result: Result<Outcome, Err
             Next::Resume
         }
         Ok(Outcome::Begun) => return Next::Work,
-        Ok(Outcome::Busy) => return again(registers),
+        Ok(Outcome::Busy) => again(registers),
+        Ok(Outcome::Searching) => {
+            registers.rewind();
+            Next::Restart
+        }
         Err(error) => refuse(registers, error),
     };
     tidy(thread, next)

@@ -191,6 +191,7 @@ impl Launch {
     /// # Errors
     /// As [`Loading`]; for the handles, [`Error::BadHandle`], [`Error::NoRight`], [`Error::HandlesExhausted`]. Nothing
     /// is left over then.
+    /// [`Error::OutOfMemory`] because the caller's tree is away: then it can be tried again.
     pub fn step(&mut self, thread: &Thread) -> Result<Launched, Error> {
         let (request, process) = (&self.request, &thread.process);
         match &mut self.stage {
@@ -222,8 +223,8 @@ impl Launch {
                     let (object, rights) = passed_on(process, handle)?;
                     // The table is full long before a wild count could keep this going.
                     child.handles.lock().insert(object, rights)?;
+                    *done = index + 1;
                 }
-                *done = end;
                 if end == request.handle_count {
                     return start(process, loaded, child.clone()).map(Launched::Spawned);
                 }

@@ -80,11 +80,11 @@ pub(super) fn restore(
     let results = [snapshot.0.into(), value];
     // A restore that takes too long is replaced by a fork of the snapshot, in the place of the process's memory, if
     // there are frames for its tables.
-    if object.fork_cost() > pieces::FORK
+    if object.fork_cost(pieces::FORK) >= pieces::FORK
         && object.restore_cost(&tree, pieces::FORK) >= pieces::FORK
         && let Ok(forked) = Forked::of(&object)
     {
-        thread.work.give(Some(Task::Restore(forked, object, results)));
+        thread.work.give(Some(Task::Restore(Some(forked), object, results)));
         return Ok(Restored::Begun);
     }
     object.restore(&mut tree)?;
@@ -98,6 +98,22 @@ pub(super) fn restore(
 /// The rest of going back to a snapshot, whose content is in this tree.
 pub fn complete_restore(thread: &Thread, tree: Tree, snapshot: &Snapshot, results: [u64; 2]) -> Context {
     space::change_current(&thread.process.space, tree);
+    first_registers(thread, snapshot, results)
+}
+
+/// The same without a tree, however long it takes: for want of memory.
+///
+/// # Errors
+/// [`Error::OutOfMemory`] where not even that needs none.
+pub fn restore_at_once(thread: &Thread, snapshot: &Snapshot, results: [u64; 2]) -> Result<Context, Error> {
+    let mut tree = thread.process.space.lock()?;
+    snapshot.restore(&mut tree)?;
+    drop(tree);
+    Ok(first_registers(thread, snapshot, results))
+}
+
+/// The registers with which a thread goes on after a restore, once it has the snapshot's others.
+fn first_registers(thread: &Thread, snapshot: &Snapshot, results: [u64; 2]) -> Context {
     sched::replace_floating_point(thread, snapshot.floating_point());
     let mut registers = snapshot.registers().clone();
     registers.set_results(results);
@@ -112,7 +128,7 @@ pub(super) fn fork(thread: &Thread, snapshot: &Ref<Snapshot>) -> Result<Outcome,
         snapshot.registers(),
         |child| sched::give_floating_point(child, snapshot.floating_point()),
         || {
-            if snapshot.fork_cost() > pieces::FORK {
+            if snapshot.fork_cost(pieces::FORK) >= pieces::FORK {
                 return Ok(Fork::Long);
             }
             snapshot.fork().map(|tree| Fork::Made(Draft::of(tree)))

@@ -21,6 +21,8 @@ use graft_paging::{Entry, Kind, Level, Place, Visit};
 const BATCH: usize = 16;
 /// Most records of one call, so that it ends soon; the caller goes on with another.
 const RECORDS_MAX: usize = 64;
+/// Most descriptors that are looked at for one batch, empty ones included.
+const LOOKS: u32 = 128;
 /// Most descriptors that one call adds up, likewise.
 const DESCRIPTORS_MAX: usize = 64;
 const _: () = assert!(graft_paging::Sizes::PART_BITS == MemorySizes::PART_BITS);
@@ -136,7 +138,7 @@ pub(super) fn tables(thread: &Thread, handle: Handle, request: u64) -> Result<Lo
             wanted.cursor = cursor(from);
             break;
         };
-        let stopped = tree.visit(from, end, deepest, |visit| {
+        let stopped = tree.visit_some(from, end, deepest, LOOKS, |visit| {
             if count == room {
                 return ControlFlow::Break(visit.place());
             }
@@ -150,7 +152,7 @@ pub(super) fn tables(thread: &Thread, handle: Handle, request: u64) -> Result<Lo
         user_copy::write(caller, address, &batch[..count])?;
         stored += count;
         match stopped {
-            ControlFlow::Break(next) if stored < capacity => from = next,
+            ControlFlow::Break(next) if stored < capacity && count == room => from = next,
             ControlFlow::Break(next) => {
                 wanted.cursor = cursor(next);
                 break;

@@ -15,7 +15,7 @@ use crate::memory::space::{self, Draft, NeverRan};
 use crate::object::process::Process;
 use crate::object::{Kind, Object, Ref};
 use graft_abi::{Error, PAGE_SIZE, Permissions, Rights};
-use graft_paging::{Access, Change, Foreign, Frame, Inherit, Progress, Reservation, VirtAddr, VirtRange};
+use graft_paging::{Access, Change, Foreign, Frame, Inherit, Level, Progress, Reservation, VirtAddr, VirtRange};
 
 /// Memory that programs may map.
 pub struct MemoryObject {
@@ -66,7 +66,8 @@ impl MemoryObject {
     /// # Errors
     /// [`Error::BadLength`] for more than an address space holds, [`Error::OutOfMemory`].
     pub fn zeroed(length: u64) -> Result<Making, Error> {
-        let range = VirtRange::new(0, length).ok_or(Error::BadLength)?;
+        // More than the object has: one descriptor, whatever its length. Nothing but its own pages is ever looked up.
+        let range = VirtRange::new(0, length.next_multiple_of(Level::ROOT.span())).ok_or(Error::BadLength)?;
         let mut tree = Draft::new()?;
         let reservation = Reservation { permissions: graft_paging::Permissions::ReadWrite, inherit: Inherit::Yes };
         space::attempt(|| tree.reserve(&NeverRan, range, reservation))?;

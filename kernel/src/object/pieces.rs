@@ -181,7 +181,7 @@ impl Drop for Forked {
 #[inline(always)]
 pub fn fork(parent: &Ref<Process>, share: Share, promise: Promise) -> Result<Fork, Error> {
     let Some(mut tree) = parent.space.lock_to_change()? else { return Ok(Fork::Busy) };
-    if tree.fork_cost(share) > FORK {
+    if tree.fork_cost(share, FORK) >= FORK {
         return Ok(Fork::Long);
     }
     let child = tree.edit(|tree, tlb| match promise {
@@ -207,7 +207,7 @@ pub enum Kept {
 /// [`Error::OutOfMemory`].
 pub fn keep(process: &Ref<Process>, share: Share, later: impl FnOnce(Forked)) -> Result<Kept, Error> {
     let Some(mut tree) = process.space.lock_to_change()? else { return Ok(Kept::Busy) };
-    if tree.fork_cost(share) > FORK {
+    if tree.fork_cost(share, FORK) >= FORK {
         later(Forked::begin_locked(process, tree, share, Promise::BestEffort)?);
         return Ok(Kept::Begun);
     }

@@ -103,9 +103,9 @@ impl Snapshot {
         Ok(self.tables.lock().as_mut().ok_or(Error::NotFound)?.fork_step(forking, budget))
     }
 
-    /// How many instructions, about, a [`fork`](Self::fork) takes at most.
-    pub fn fork_cost(&self) -> u64 {
-        self.tables.lock().as_ref().map_or(0, Tables::fork_cost)
+    /// How many instructions, about, a [`fork`](Self::fork) takes at most, as far as that is below `limit`.
+    pub fn fork_cost(&self, limit: u64) -> u64 {
+        self.tables.lock().as_ref().map_or(0, |tables| tables.fork_cost(limit))
     }
 
     /// How many instructions, about, bringing a tree back to this content takes, as far as that is below `limit`.

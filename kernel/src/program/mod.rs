@@ -79,6 +79,8 @@ enum Stage {
     /// So many bytes are there.
     Fill(usize),
     Protect(Option<Operation>),
+    /// There are no more, and the stack is there.
+    Arguments,
 }
 
 /// What a step may take, and what it takes to fill a page: instructions, about.
@@ -131,16 +133,20 @@ impl Loading {
                         self.stage = Stage::Reserve(None);
                     }
                 }
+                Stage::Arguments => return Ok(Progress::Done),
             }
         }
         Ok(Progress::More)
     }
 
-    /// Adds a stack with the arguments, when the segments are there.
+    /// Adds a stack with the arguments, when the segments are there. Can be tried again.
     pub fn finish(&mut self, arguments: &mut impl Image) -> Result<Loaded, Error> {
-        let stack = VirtRange::new((STACK_TOP - STACK_SIZE) as u64, STACK_SIZE as u64).ok_or(Error::BadLength)?;
-        let reservation = Reservation { permissions: graft_paging::Permissions::ReadWrite, inherit: Inherit::Yes };
-        space::attempt(|| self.tree.reserve(&NeverRan, stack, reservation))?;
+        if !matches!(self.stage, Stage::Arguments) {
+            let stack = VirtRange::new((STACK_TOP - STACK_SIZE) as u64, STACK_SIZE as u64).ok_or(Error::BadLength)?;
+            let reservation = Reservation { permissions: graft_paging::Permissions::ReadWrite, inherit: Inherit::Yes };
+            space::attempt(|| self.tree.reserve(&NeverRan, stack, reservation))?;
+            self.stage = Stage::Arguments;
+        }
         let (address, name) = place_arguments(&mut self.tree, arguments)?;
         let context = Context::new_user(self.program.entry, address, [address, arguments.len()]);
         Ok(Loaded { tree: self.tree.transfer(), context, name })

@@ -27,21 +27,29 @@ use crate::object::pieces::{Forked, Moved};
 use crate::object::process::Process;
 use crate::object::snapshot::Snapshot;
 use crate::object::thread::Thread;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use graft_abi::{Error, ThreadEnd};
+use core::sync::atomic::{AtomicU64, Ordering};
+use graft_abi::{Error, PAGE_SIZE, ThreadEnd};
 use graft_paging::Progress;
 
 /// How often a call in pieces that was refused for want of memory is made again.
-const RETRIES: u32 = 4;
+const RETRIES: u64 = 4;
 
 /// The work of one thread. Only the thread's owner touches it.
 #[repr(C)]
 pub struct Work {
-    any: AtomicBool,
-    /// How often a call has been made again in a row, for want of memory.
-    retries: AtomicU32,
+    /// Whether there is any; in [`RETRIED`], how often a call has been made again in a row for want of memory; and the page from where a search for
+    /// room goes on that a call has begun which is being made again. One word: a fork makes one of these.
+    notes: AtomicU64,
     state: Mutex<State>,
 }
+
+/// There is work.
+const ANY: u64 = 1;
+/// Where the retries are counted, and one of them.
+const RETRIED: u64 = 7 * RETRY;
+const RETRY: u64 = 1 << 1;
+/// Where the page is.
+const SEARCH: u64 = !(PAGE_SIZE as u64 - 1);
 
 struct State {
     task: Option<Task>,
@@ -61,8 +69,9 @@ pub enum Task {
     Keep(Forked, Ref<Snapshot>),
     /// A move; what the call answers in the end.
     Move(Moved, (u64, u64)),
-    /// A snapshot's content that takes the place of the process's, and the results of the call that took it.
-    Restore(Forked, Ref<Snapshot>, [u64; 2]),
+    /// A snapshot's content that takes the place of the process's, and the results of the call that took it. Without the
+    /// fork, there was no memory for it.
+    Restore(Option<Forked>, Ref<Snapshot>, [u64; 2]),
     /// A program, for this process or a new one.
     Launch(Launch),
     /// Nothing more: the call is refused.
@@ -90,29 +99,52 @@ impl Work {
     /// None.
     pub const fn none() -> Work {
         let debris = Debris::none(KernelMemory);
-        Work {
-            any: AtomicBool::new(false),
-            retries: AtomicU32::new(0),
-            state: Mutex::new(State { task: None, debris }),
-        }
+        Work { notes: AtomicU64::new(0), state: Mutex::new(State { task: None, debris }) }
     }
 
     /// Whether there is any.
     #[inline(always)]
     pub fn is_pending(&self) -> bool {
-        self.any.load(Ordering::Relaxed)
+        self.notes.load(Ordering::Relaxed) & ANY != 0
+    }
+
+    /// The thread's owner alone stores.
+    #[inline(always)]
+    fn note(&self, mask: u64, value: u64) {
+        self.notes.store(self.notes.load(Ordering::Relaxed) & !mask | value, Ordering::Relaxed);
     }
 
     /// Whether a call that had no memory may be made again.
     pub fn may_retry(&self) -> bool {
-        let retries = self.retries.load(Ordering::Relaxed);
-        self.retries.store((retries + 1) % (RETRIES + 1), Ordering::Relaxed);
+        let retries = (self.notes.load(Ordering::Relaxed) & RETRIED) / RETRY;
+        self.note(RETRIED, (retries + 1) % (RETRIES + 1) * RETRY);
         retries < RETRIES
     }
 
     /// A call has ended in another way.
     pub fn forget_retries(&self) {
-        self.retries.store(0, Ordering::Relaxed);
+        self.note(RETRIED, 0);
+    }
+
+    /// Where a search for room goes on, once.
+    #[inline(always)]
+    pub fn take_search(&self) -> u64 {
+        let search = self.notes.load(Ordering::Relaxed) & SEARCH;
+        if search != 0 {
+            self.forget_search();
+        }
+        search
+    }
+
+    /// The call is over.
+    pub fn forget_search(&self) {
+        self.note(SEARCH, 0);
+    }
+
+    /// A search for room goes on at this page when the call is made again.
+    #[cold]
+    pub fn note_search(&self, address: u64) {
+        self.note(SEARCH, address & SEARCH);
     }
 
     /// Gives the thread a task, and what has been left to this core.
@@ -120,7 +152,7 @@ impl Work {
         let mut state = self.state.lock();
         state.debris.append(space::take_left());
         state.task = task;
-        self.any.store(true, Ordering::Relaxed);
+        self.note(ANY, ANY);
     }
 
     /// Does a piece of it.
@@ -134,7 +166,7 @@ impl Work {
             }
         }
         let Some(task) = &mut state.task else {
-            self.any.store(false, Ordering::Relaxed);
+            self.note(ANY, 0);
             return Step::Done;
         };
         let step = if thread.process.is_ending() && !matches!(task, Task::Finish(_)) {
@@ -148,8 +180,12 @@ impl Work {
             }
             step
         };
-        let more = state.task.is_some() || space::has_left();
-        self.any.store(more, Ordering::Relaxed);
+        // What this piece has cut off stays with the thread, which may go on on another core.
+        if space::has_left() {
+            state.debris.append(space::take_left());
+        }
+        let more = state.task.is_some() || !state.debris.is_empty();
+        self.note(ANY, if more { ANY } else { 0 });
         match step {
             Step::More if !more => Step::Done,
             step => step,
@@ -184,17 +220,31 @@ impl Task {
                 progress => (progress, Ok((0, 0))),
             },
             Task::Move(moved, answer) => (moved.step(), Ok(*answer)),
-            Task::Restore(forked, snapshot, results) => match forked.step() {
-                Ok(Progress::Done) => {
-                    let tree = forked.finish().expect("it was under way");
-                    return Step::Registers(call::complete_restore(thread, tree, snapshot, *results));
+            Task::Restore(None, snapshot, results) => {
+                return match call::restore_at_once(thread, snapshot, *results) {
+                    Ok(registers) => Step::Registers(registers),
+                    Err(error) => Step::Answer(Err(error)),
+                };
+            }
+            Task::Restore(fork @ Some(_), snapshot, results) => {
+                let forked = fork.as_mut().expect("matched");
+                match forked.step() {
+                    Ok(Progress::Done) => {
+                        let tree = forked.finish().expect("it was under way");
+                        return Step::Registers(call::complete_restore(thread, tree, snapshot, *results));
+                    }
+                    Ok(Progress::More) => {}
+                    // It must not fail for want of tables that it can do without. Those that it has got so far go first.
+                    Err(_) => *fork = None,
                 }
-                progress => (progress, Ok((0, 0))),
-            },
+                return Step::More;
+            }
             Task::Launch(launch) => match launch.step(thread) {
                 Ok(Launched::More) => return Step::More,
                 Ok(Launched::Spawned(answer)) => (Ok(Progress::Done), Ok(answer)),
                 Ok(Launched::Replaced(registers)) => return Step::Registers(registers),
+                // From where it was: a program whose other threads fork all the time would never get to the end from the beginning.
+                Err(Error::OutOfMemory) if space::met_absence() => return Step::More,
                 Err(error) => return Step::Answer(Err(error)),
             },
             Task::Refuse(error) => return Step::Answer(Err(*error)),
@@ -222,6 +272,9 @@ pub fn complete_task(registers: &mut Context, work: &Work, answer: Result<(u64, 
         Ok((first, second)) => registers.set_results([first, second]),
         // Nothing has changed: the call is made again, a few times, with what other cores have given back.
         Err(Error::OutOfMemory) if space::met_absence() || (work.may_retry() && frames::gather()) => registers.rewind(),
-        Err(error) => registers.set_result(error.to_register()),
+        Err(error) => {
+            work.forget_search();
+            registers.set_result(error.to_register());
+        }
     }
 }

@@ -3,10 +3,11 @@
 use std::cell::Cell;
 
 use graft_paging::{
-    AddressSpace, Budget, Change, Error, Format, Frame, Operation, Permissions, Progress, Promise, Share,
+    AddressSpace, Budget, Change, Error, Format, Frame, Inherit, Operation, Permissions, Progress, Promise,
+    Reservation, Share,
 };
 
-use crate::memory::{GIB, Host, MIB, Notes, PAGE, at, range, space, write};
+use crate::memory::{GIB, Host, MEMORY, MIB, Notes, PAGE, at, range, space, write};
 
 /// A step of a kernel's: less than the smallest piece of freeing there is.
 const STEP: Budget = Budget(12_000);
@@ -103,6 +104,38 @@ cases! {
         assert_eq!(parent.translate(at(GIB + 4 * MIB - PAGE)).unwrap().page.permissions, Permissions::Read);
         assert_eq!(host.committed(), 0);
         [parent, child].into_iter().for_each(|space| space.destroy(&tlb));
+        assert_eq!(host.in_use(), 0);
+    }
+
+    fn the_cost_of_a_fork_includes_every_entry_that_is_copied<F>() {
+        const LIMIT: u64 = 14_000;
+        let (host, tlb) = (Host::new(4_000), Notes::default());
+        let mut space = space::<F>(&host, &[]);
+        let cost = |space: &AddressSpace<F, Host>| {
+            [Share::Level3, Share::Level2, Share::Level1].map(|share| space.fork_cost(share, LIMIT))
+        };
+        let long = |costs: [u64; 3]| costs.map(|cost| cost >= LIMIT);
+        // However large, a reservation is one entry.
+        space.reserve(&tlb, range(64 * 512 * GIB, 64 * 512 * GIB), MEMORY).unwrap();
+        assert_eq!(long(cost(&space)), [false; 3]);
+        // One table of level 2, and its entries.
+        space.reserve(&tlb, range(GIB, GIB - 2 * MIB), MEMORY).unwrap();
+        assert_eq!(long(cost(&space)), [false; 3]);
+        for gibibyte in 2..5 {
+            space.reserve(&tlb, range(gibibyte * GIB, GIB - 2 * MIB), MEMORY).unwrap();
+        }
+        assert_eq!(long(cost(&space)), [true, false, false]);
+        for terabyte in 1..5 {
+            space.reserve(&tlb, range(terabyte * 512 * GIB, 511 * GIB), MEMORY).unwrap();
+        }
+        assert_eq!(long(cost(&space)), [true, true, false]);
+        // Every table on the way to what a child does not get is copied.
+        let reservation = Reservation { inherit: Inherit::No, ..MEMORY };
+        for terabyte in 1..5 {
+            space.reserve(&tlb, range(terabyte * 512 * GIB + 511 * GIB, PAGE), reservation).unwrap();
+        }
+        assert_eq!(long(cost(&space)), [true, true, true]);
+        space.destroy(&tlb);
         assert_eq!(host.in_use(), 0);
     }
 

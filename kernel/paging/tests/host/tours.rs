@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use graft_paging::{AArch64, AddressSpace, Entry, Format, Level, Place, Share, Visit, X86_64};
+use graft_paging::{AArch64, AddressSpace, Entry, Format, Level, Place, Search, Share, Visit, X86_64};
 
 use crate::memory::{GIB, Host, MEMORY, MIB, Notes, PAGE, at, range, space};
 
@@ -114,5 +114,58 @@ fn a_gap_is_found_beside_and_between() {
     space.reserve(&tlb, range(GIB, PAGE), MEMORY).unwrap();
     assert_eq!(gap(&space, GIB - PAGE, PAGE), Some(GIB - PAGE));
     assert_eq!(gap(&space, GIB - PAGE, 2 * PAGE), Some(GIB + PAGE));
+    space.destroy(&tlb);
+}
+
+/// Two pages in each of so many level-3 tables, as far from each other as they can be.
+fn sparse(host: &Host, tables: u64) -> AddressSpace<AArch64, Host> {
+    let (tlb, mut space) = (Notes::default(), AddressSpace::new(host.clone()).unwrap());
+    for table in 0..tables {
+        for offset in [0, 2 * MIB - PAGE] {
+            space.reserve(&tlb, range(GIB + 2 * MIB * table + offset, PAGE), MEMORY).unwrap();
+        }
+    }
+    space
+}
+
+#[test]
+fn a_search_for_a_gap_in_pieces_finds_the_one_that_a_search_at_once_finds() {
+    let (host, tlb) = (Host::new(64), Notes::default());
+    let space = sparse(&host, 20);
+    for (bytes, pieces) in [(PAGE, 1), (511 * PAGE, 10), (GIB, 10)] {
+        let (mut from, mut searches) = (at(GIB), 1);
+        let found = loop {
+            match space.search_gap(from, bytes, 1_000) {
+                Search::Later(next) => {
+                    assert!(next > from, "a piece makes progress");
+                    (from, searches) = (next, searches + 1);
+                }
+                Search::Found(start) => break Some(start),
+                Search::Nowhere => break None,
+            }
+        };
+        assert_eq!(found, space.find_gap(at(GIB), bytes));
+        assert!(searches >= pieces, "{searches} pieces for {bytes} bytes");
+    }
+    assert_eq!(space.search_gap(at(GIB), 1 << 48, u32::MAX), Search::Nowhere);
+    space.destroy(&tlb);
+}
+
+#[test]
+fn a_tour_looks_at_no_more_descriptors_than_it_may_and_goes_on_from_there() {
+    let (host, tlb) = (Host::new(64), Notes::default());
+    let space = sparse(&host, 20);
+    let (mut from, mut seen, mut parts) = (Place::START, Vec::new(), 1);
+    while let ControlFlow::Break(next) = space.visit_some(from, 1 << 48, Level::LAST, 600, |visit| {
+        seen.push(visit);
+        ControlFlow::Continue(())
+    }) {
+        assert!(next > from, "a part makes progress");
+        (from, parts) = (next, parts + 1);
+    }
+    assert_eq!(seen, tour(&space, Place::START, 1 << 48, Level::LAST));
+    assert!(parts > 17, "{parts} parts");
+    let (_, next) = space.sizes(Place::START, usize::MAX);
+    assert!(next.is_some(), "sizes are added up in parts, too");
     space.destroy(&tlb);
 }

@@ -11,6 +11,8 @@
 
 use core::time::Duration;
 
+use graft_rt::abi::MAP_BASE;
+use graft_rt::memory::Inherit;
 use graft_rt::process::{exec, memory_sizes, sleep};
 use graft_rt::test::{FreeFrames, Report};
 use graft_rt::{
@@ -22,6 +24,7 @@ graft_rt::program!(main);
 
 const PAGE: usize = 4096;
 const MIB: usize = 1 << 20;
+const GIB: usize = 1 << 30;
 const BASE: usize = 0x80_0000_0000;
 const ELSEWHERE: usize = 0x100_0000_0000;
 const TEBIBYTE: usize = 1 << 40;
@@ -294,6 +297,45 @@ const CASES: &[Case] = cases! {
         Process::spawn(&["true"]).map_err(|_| Error::NotFound)?.wait()?
     }
     "memory_sizes": |bytes, marked| { touched(bytes)?; marked(); memory_sizes(Handle::SELF)? }
+    "memory_create, not a power of two": |bytes, marked| { marked(); memory::Shared::new(bytes - PAGE)? }
+    "fork l3, reservations that fill tables": |_bytes, marked| {
+        for gibibyte in 0..256 {
+            memory::map(BASE + gibibyte * GIB, GIB - 2 * MIB, Permissions::ReadWrite)?;
+        }
+        marked();
+        Process::fork_into(Share::L3, || 0)?.wait()?
+    }
+    "fork l2, a page in each GiB": |_bytes, marked| {
+        for gibibyte in 0..2048 {
+            memory::map(BASE + gibibyte * GIB, PAGE, Permissions::ReadWrite)?;
+        }
+        marked();
+        Process::fork_into(Share::L2, || 0)?.wait()?
+    }
+    "fork l1, a page that is not inherited": |_bytes, marked| {
+        memory::map(BASE, 511 * GIB, Permissions::ReadWrite)?;
+        memory::map(BASE + 511 * GIB, 511 * 2 * MIB, Permissions::ReadWrite)?;
+        memory::map(BASE + 512 * GIB - 2 * MIB, 511 * PAGE, Permissions::ReadWrite)?;
+        memory::reserve(BASE + 512 * GIB - PAGE, PAGE, Permissions::ReadWrite, Inherit::No)?;
+        marked();
+        Process::fork_into(Share::L1, || 0)?.wait()?
+    }
+    "map where there is room, behind many holes": |bytes, marked| {
+        for offset in (0..4 * bytes).step_by(MIB) {
+            memory::map(MAP_BASE + offset, MIB - PAGE, Permissions::ReadWrite)?;
+        }
+        marked();
+        memory::map(0, 2 * PAGE, Permissions::ReadWrite)?
+    }
+    "tables and memory_sizes, two pages in each 2 MiB": |bytes, marked| {
+        for offset in (0..bytes).step_by(2 * MIB) {
+            memory::map(BASE + offset, PAGE, Permissions::ReadWrite)?;
+            memory::map(BASE + offset + 2 * MIB - PAGE, PAGE, Permissions::ReadWrite)?;
+        }
+        marked();
+        tables::entries(Handle::SELF, BASE, BASE + bytes, 3)?;
+        memory_sizes(Handle::SELF)?
+    }
 };
 
 fn main(mut arguments: Arguments) -> Result<i32, Error> {

@@ -16,8 +16,9 @@ use graft_rt::archive::{Archive, FileError};
 use graft_rt::gate::Gate;
 use graft_rt::memory::Shared;
 use graft_rt::process::{STANDARD_HANDLES, sleep};
+use graft_rt::snapshot::{self, Taken};
 use graft_rt::test::{FreeFrames, Report, claim_end, touch_stack_and_heap};
-use graft_rt::{Arguments, Error, ExitStatus, FaultKind, Process, Region, Share, claim, claim_eq, system};
+use graft_rt::{Arguments, Error, ExitStatus, FaultKind, Process, Region, Share, claim, claim_eq, println, system};
 
 graft_rt::program!(main);
 
@@ -29,6 +30,7 @@ fn main(_arguments: Arguments) -> Result<i32, FileError> {
     greedy(&report)?;
     crowd(&report)?;
     object(&report)?;
+    restored(&report)?;
     let archive = Archive::open()?;
     let image = archive.file("true")?;
     squeeze::squeezed(&report, image)?;
@@ -91,6 +93,46 @@ fn object(report: &Report) -> Result<(), Error> {
     claim_eq!(report, refusal, Err(Error::OutOfMemory), "an object that leaves no frame for its tables");
     frames.claim_same(report, format_args!("after an object that could not be completed"));
     report.done(format_args!("an object that cannot be completed leaves nothing behind"));
+    Ok(())
+}
+
+/// A restore that would go in pieces if there were tables for that: there are some, but too few, and it must not need any.
+fn restored(report: &Report) -> Result<(), Error> {
+    const TABLE: usize = 2 << 20;
+    const TABLES: usize = 256;
+    const APART: usize = 1 << 40;
+    let frames = FreeFrames::now();
+    let child = Process::fork_into(Share::default(), || {
+        let Ok(memory) = Region::new(TABLES * TABLE) else { return 2 };
+        let set = |value| (0..TABLES).for_each(|table| memory.write(table * TABLE, value));
+        set(1);
+        match snapshot::take(Share::Copy) {
+            Ok(Taken::Now(snapshot)) => {
+                set(2);
+                let aside = [1, 2].map(|place| Region::at(place * APART, PAGE_SIZE));
+                let mut hoard = Vec::with_capacity(200);
+                let mut bytes = 1 << 32;
+                while bytes >= PAGE_SIZE {
+                    match Shared::new(bytes) {
+                        Ok(object) => hoard.push(object),
+                        Err(_) => bytes /= 2,
+                    }
+                }
+                // The tables that lead to them are free now.
+                drop(aside);
+                let refusal = snapshot.restore(1);
+                drop(hoard);
+                println!("a restore with a few frames left: {refusal}");
+                REFUSED
+            }
+            Ok(_) => i32::from((0..TABLES).any(|table| memory.read(table * TABLE) != 1)),
+            Err(_) => 2,
+        }
+    })?;
+    claim_end(report, &child, ExitStatus::Exited(0), format_args!("a restore with a few frames left"));
+    drop(child);
+    frames.claim_same(report, format_args!("after a restore with a few frames left"));
+    report.done(format_args!("a restore takes no memory that it can do without"));
     Ok(())
 }
 
