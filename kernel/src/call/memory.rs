@@ -3,7 +3,8 @@
 #![forbid(unsafe_code)]
 
 use super::Outcome;
-use crate::memory::space::{self, Locked};
+use crate::memory::change as changes;
+use crate::memory::space::Locked;
 use crate::object::Ref;
 use crate::object::memory::MemoryObject;
 use crate::object::pieces::Moved;
@@ -26,7 +27,7 @@ pub(super) fn map(thread: &Thread, address: u64, bytes: u64, permissions: u64, f
     }
     let Some(tree) = thread.process.space.lock_to_change()? else { return Ok(Outcome::Busy) };
     let Some(range) = place(thread, &tree, address, bytes)? else { return Ok(Outcome::Searching) };
-    let reservation = Reservation { permissions: space::permissions(permissions), inherit };
+    let reservation = Reservation { permissions: changes::permissions(permissions), inherit };
     let result = change(thread, tree, range, Change::Reserve(reservation), None, (range.start(), 0));
     keep_place(thread, address, range, result)
 }
@@ -43,7 +44,7 @@ pub(super) fn protect(thread: &Thread, address: u64, bytes: u64, permissions: u6
     let permissions = Permissions::from_number(permissions).ok_or(Error::BadArgument)?;
     let range = checked(address, bytes)?;
     let Some(tree) = thread.process.space.lock_to_change()? else { return Ok(Outcome::Busy) };
-    change(thread, tree, range, Change::Protect(space::permissions(permissions)), None, (0, 0))
+    change(thread, tree, range, Change::Protect(changes::permissions(permissions)), None, (0, 0))
 }
 
 /// `discard`: gives up the content of private memory.

@@ -14,7 +14,7 @@ mod thread;
 mod wait;
 
 use crate::arch::{Context, timer};
-use crate::memory::space;
+use crate::memory::left;
 use crate::object::Ref;
 use crate::object::process::Process;
 use crate::object::thread::Thread;
@@ -189,7 +189,7 @@ fn outcome(thread: &Thread, registers: &mut Context, result: Result<Outcome, Err
 /// Has the thread free what its call has left before it goes on.
 #[inline(always)]
 fn tidy(thread: &Thread, next: Next) -> Next {
-    if space::has_left() { tidy_first(thread, next) } else { next }
+    if left::has_left() { tidy_first(thread, next) } else { next }
 }
 
 #[cold]

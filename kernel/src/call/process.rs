@@ -5,7 +5,7 @@
 use super::{Outcome, answer, end, named_process, snapshot, wait};
 use crate::arch::Context;
 use crate::call::Next;
-use crate::memory::space::Tree;
+use crate::memory::kernel_memory::Tree;
 use crate::memory::{space, user_copy};
 use crate::object::pieces::{self, Fork, Forked};
 use crate::object::process::{Name, Process};

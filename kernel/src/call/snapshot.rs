@@ -5,7 +5,9 @@
 use super::Outcome;
 use super::process::{make_child, own, share_of};
 use crate::arch::Context;
-use crate::memory::space::{self, Draft, Tree};
+use crate::memory::change::Draft;
+use crate::memory::kernel_memory::Tree;
+use crate::memory::space;
 use crate::object::Ref;
 use crate::object::pieces::{self, Fork, Forked, Kept};
 use crate::object::process::Process;

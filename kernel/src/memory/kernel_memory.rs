@@ -3,7 +3,14 @@
 use crate::arch::{self, memory::direct};
 use crate::memory::frames::{self, Use};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use graft_paging::{Frame, LINE, Memory, OutOfMemory, Purpose, TableCounts};
+use graft_paging::{AddressSpace, Frame, LINE, Memory, OutOfMemory, Purpose, TableCounts};
+
+/// The tree of one address space.
+pub type Tree = AddressSpace<arch::Format, KernelMemory>;
+/// What trees were cut into, and waits to be freed.
+pub type Debris = graft_paging::Debris<arch::Format, KernelMemory>;
+/// A change of a range that is under way.
+pub type Operation = graft_paging::Operation<KernelMemory>;
 
 /// Frames from the kernel's allocator, reached through the direct map.
 #[derive(Clone, Copy, Debug)]

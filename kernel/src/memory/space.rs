@@ -1,79 +1,23 @@
 //! A process's address space: its translation tree, the lock on it, and the ASID it runs under.
 
-use crate::arch::memory::{clean_for_fetches, direct, invalidate_instructions};
 use crate::arch::{self, MAX_CORES};
 use crate::lock::{Mutex, MutexGuard};
 use crate::memory::asid::{Allocator, First, Tag};
-use crate::memory::kernel_memory::KernelMemory;
+use crate::memory::change::{PIECE, attempt, change_at_once, persist, step};
+use crate::memory::kernel_memory::{KernelMemory, Operation, Tree};
+use crate::memory::left::leave;
 use core::mem;
-use core::ops::{ControlFlow, Deref, DerefMut};
+use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use graft_abi::Error;
-use graft_paging::{
-    Access, AddressSpace, Budget, Change, Entry, Fault, Frame, Kind, Level, Place, Progress, Reach, Resolved, Tlb,
-    Usage, VirtAddr, VirtRange,
-};
+use graft_paging::{Access, Change, Fault, Frame, Progress, Reach, Resolved, Tlb, Usage, VirtAddr, VirtRange};
 
-/// The tree of one address space.
-pub type Tree = AddressSpace<arch::Format, KernelMemory>;
-/// What trees were cut into, and waits to be freed.
-pub type Debris = graft_paging::Debris<arch::Format, KernelMemory>;
-/// A change of a range that is under way.
-pub type Operation = graft_paging::Operation<KernelMemory>;
-
-/// What a core does at most before it answers interrupts, in instructions, about. Pieces may exceed it, but take no
-/// more than 20,000.
-pub const PIECE: Budget = Budget(12_000);
-
-/// What each core has left to be freed. Its own threads free it: the one whose call has left it, or the last one of a
-/// process that has ended.
-static LEFT: [Left; MAX_CORES] = [const {
-    Left {
-        any: AtomicBool::new(false),
-        debris: Mutex::new(Debris::none(KernelMemory)),
-        met_absence: AtomicBool::new(false),
-    }
-}; MAX_CORES];
-
-#[repr(align(64))]
-struct Left {
-    any: AtomicBool,
-    debris: Mutex<Debris>,
-    /// Whether a tree that was wanted was away.
-    met_absence: AtomicBool,
-}
+/// Whether the last refusal on a core for want of memory came about because a tree is away.
+static MET_ABSENCE: [AtomicBool; MAX_CORES] = [const { AtomicBool::new(false) }; MAX_CORES];
 
 /// Whether the last refusal on this core for want of memory came about because a tree is away.
 pub fn met_absence() -> bool {
-    LEFT[arch::core_index()].met_absence.swap(false, Ordering::Relaxed)
-}
-
-/// Leaves debris to this core.
-#[inline(always)]
-pub fn leave(debris: Debris) {
-    if !debris.is_empty() {
-        leave_some(debris);
-    }
-}
-
-#[cold]
-fn leave_some(debris: Debris) {
-    let left = &LEFT[arch::core_index()];
-    left.debris.lock().append(debris);
-    left.any.store(true, Ordering::Relaxed);
-}
-
-/// Whether something has been left to this core.
-#[inline(always)]
-pub fn has_left() -> bool {
-    LEFT[arch::core_index()].any.load(Ordering::Relaxed)
-}
-
-/// Takes over what has been left to this core.
-pub fn take_left() -> Debris {
-    let left = &LEFT[arch::core_index()];
-    left.any.store(false, Ordering::Relaxed);
-    mem::replace(&mut *left.debris.lock(), Debris::none(KernelMemory))
+    MET_ABSENCE[arch::core_index()].swap(false, Ordering::Relaxed)
 }
 
 static IDENTIFIERS: Allocator<MAX_CORES> = Allocator::new();
@@ -155,7 +99,7 @@ impl Space {
     #[cold]
     fn refuse(held: &Held) -> Error {
         if held.away {
-            LEFT[arch::core_index()].met_absence.store(true, Ordering::Relaxed);
+            MET_ABSENCE[arch::core_index()].store(true, Ordering::Relaxed);
             return Error::OutOfMemory;
         }
         Error::NotFound
@@ -263,134 +207,6 @@ const PATIENCE: u32 = 200;
 /// What the smallest change of a range takes, in instructions, about.
 const EDIT: u32 = 1_000;
 
-/// A piece of a change of a range.
-///
-/// # Errors
-/// As the tree's method of the same name.
-pub fn step(
-    tree: &mut Tree,
-    tlb: &impl Tlb,
-    operation: &mut Operation,
-    budget: Budget,
-    frame: impl Fn(u64) -> Frame,
-) -> Result<Progress, graft_paging::Error> {
-    let change = operation.change();
-    let before = |tree: &Tree, part| prepare(tree, part, change);
-    // SAFETY: a memory object keeps the frames that are mapped of it (`MemoryObject::mapping`), or they are there for
-    // good.
-    unsafe { tree.step(tlb, operation, reduced(budget, change), frame, before) }
-}
-
-/// A change of a range, all of it, if that is little: otherwise nothing has changed.
-///
-/// # Errors
-/// As the tree's method of the same name.
-#[inline(always)]
-pub fn change_at_once(
-    tree: &mut Tree,
-    tlb: &impl Tlb,
-    (range, change): (VirtRange, Change),
-    frame: impl Fn(u64) -> Frame,
-) -> Result<Progress, graft_paging::Error> {
-    let before = |tree: &Tree, part| prepare(tree, part, change);
-    // SAFETY: as in `step`.
-    unsafe { tree.change_at_once(tlb, (range, change), reduced(PIECE, change), frame, before) }
-}
-
-/// What is left of a budget for the change itself.
-#[inline(always)]
-fn reduced(budget: Budget, change: Change) -> Budget {
-    match change {
-        // Cache maintenance takes several times what the change does.
-        Change::Protect(graft_paging::Permissions::ReadExecute) => Budget(budget.0 / 3),
-        // So does finding the frames.
-        Change::MapPages { .. } => Budget(budget.0 / 2),
-        _ => budget,
-    }
-}
-
-/// Called before a part of a range changes: the program may mean to execute what it has written there.
-#[inline(always)]
-fn prepare(tree: &Tree, part: VirtRange, change: Change) {
-    if change == Change::Protect(graft_paging::Permissions::ReadExecute) {
-        make_fetchable(tree, part);
-    }
-}
-
-/// A tree that no core has run in, and that is destroyed with its holder unless it is taken.
-pub struct Draft(Option<Tree>);
-
-impl Draft {
-    /// An empty one.
-    ///
-    /// # Errors
-    /// [`Error::OutOfMemory`].
-    pub fn new() -> Result<Draft, Error> {
-        Ok(Draft(Some(Tree::new(KernelMemory).map_err(|_| Error::OutOfMemory)?)))
-    }
-
-    /// A tree that is there.
-    #[inline(always)]
-    pub fn of(tree: Tree) -> Draft {
-        Draft(Some(tree))
-    }
-
-    /// Begins a change of a range, or goes on with it.
-    ///
-    /// # Errors
-    /// As the tree's method of the same name.
-    pub fn change(
-        &mut self,
-        operation: &mut Option<Operation>,
-        range: VirtRange,
-        change: Change,
-    ) -> Result<Progress, Error> {
-        let frame = |_| unreachable!("no pages are mapped here");
-        let progress = match operation {
-            None => change_at_once(self, &NeverRan, (range, change), frame),
-            Some(operation) => step(self, &NeverRan, operation, PIECE, frame),
-        };
-        if progress == Ok(Progress::More) && operation.is_none() {
-            *operation = Some(Operation::new(KernelMemory, range, change));
-        }
-        progress.map_err(refusal)
-    }
-
-    /// The same draft in other hands; this one is over.
-    pub fn transfer(&mut self) -> Draft {
-        Draft(self.0.take())
-    }
-
-    /// Takes it, to run in it.
-    pub fn take(mut self) -> Tree {
-        self.0.take().expect(IN_DRAFT)
-    }
-}
-
-const IN_DRAFT: &str = "only the draft's end takes its tree away";
-
-impl Deref for Draft {
-    type Target = Tree;
-
-    fn deref(&self) -> &Tree {
-        self.0.as_ref().expect(IN_DRAFT)
-    }
-}
-
-impl DerefMut for Draft {
-    fn deref_mut(&mut self) -> &mut Tree {
-        self.0.as_mut().expect(IN_DRAFT)
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        if let Some(tree) = self.0.take() {
-            leave(tree.dismantle(&NeverRan));
-        }
-    }
-}
-
 /// A locked tree.
 pub struct Locked<'a> {
     guard: MutexGuard<'a, Held>,
@@ -461,36 +277,6 @@ impl<'a> Locked<'a> {
     }
 }
 
-/// Tries again for as long as another core holds a frame that this one is promised. That core is in the middle of a
-/// copy in another space, for which it needs no lock but that space's: it finishes without this core's help.
-#[inline(always)]
-fn persist<R, E>(mut operation: impl FnMut() -> Result<R, E>, is_contended: impl Fn(&E) -> bool) -> Result<R, E> {
-    loop {
-        match operation() {
-            Err(error) if is_contended(&error) => arch::relax(),
-            result => return result,
-        }
-    }
-}
-
-/// Carries an operation on a tree out, again for as long as it is contended; a refusal as the call interface says it.
-#[inline(always)]
-pub fn attempt<R>(operation: impl FnMut() -> Result<R, graft_paging::Error>) -> Result<R, Error> {
-    persist(operation, |error| *error == graft_paging::Error::Contended).map_err(refusal)
-}
-
-/// Why the tree refused, as the call interface says it. What is contended has been [tried again](attempt).
-#[cold]
-pub fn refusal(error: graft_paging::Error) -> Error {
-    match error {
-        graft_paging::Error::Occupied(_) => Error::Occupied,
-        graft_paging::Error::NotMapped(_) => Error::NotMapped,
-        graft_paging::Error::Kernel(_) => Error::BadAddress,
-        graft_paging::Error::Unsuitable(..) | graft_paging::Error::Unguaranteed => Error::NotAllowed,
-        graft_paging::Error::OutOfMemory | graft_paging::Error::Contended => Error::OutOfMemory,
-    }
-}
-
 impl Deref for Locked<'_> {
     type Target = Tree;
 
@@ -529,56 +315,9 @@ unsafe impl Tlb for Invalidator<'_> {
     }
 }
 
-/// TLB maintenance for a tree that no core has run in: nothing can be cached of it.
-pub struct NeverRan;
-
-// SAFETY: a walker reads a root only where a core runs in it, and none has.
-unsafe impl Tlb for NeverRan {
-    fn publish(&self) {
-        arch::tlb::publish();
-    }
-
-    fn invalidate(&self, _range: VirtRange, _reach: Reach) {
-        arch::tlb::publish();
-    }
-}
-
-/// The permissions of the call interface as the tree's.
-pub fn permissions(wanted: graft_abi::Permissions) -> graft_paging::Permissions {
-    match wanted {
-        graft_abi::Permissions::None => graft_paging::Permissions::None,
-        graft_abi::Permissions::Read => graft_paging::Permissions::Read,
-        graft_abi::Permissions::ReadWrite => graft_paging::Permissions::ReadWrite,
-        graft_abi::Permissions::ReadExecute => graft_paging::Permissions::ReadExecute,
-    }
-}
-
 /// Gives the space that the calling core runs in another tree, in place of the old one, which is destroyed.
 pub fn change_current(space: &Space, tree: Tree) {
     arch::mmu::deactivate();
     space.replace(tree);
     space.activate(arch::core_index());
-}
-
-/// Makes what was written to the pages of a range visible to instruction fetches, on every core. *Before* they become
-/// executable: afterwards another thread of the program could fetch what its caches hold of the frame's former content.
-///
-/// Pages that have not been written need nothing: a program that executes there gets the page of zeroes,
-/// which was made fetchable at start, and a page that is executable is not writable, so no other frame takes its place.
-pub fn make_fetchable(tree: &Tree, range: VirtRange) {
-    let mut any = false;
-    let _ = tree.visit::<()>(Place { address: range.start(), level: Level::ROOT }, range.end(), Level::LAST, |visit| {
-        if let Entry::Page(page) = visit.entry
-            && page.kind != Kind::Zero
-            && visit.address.get() >= range.start()
-        {
-            // SAFETY: a frame that the tree maps, thus RAM in the direct map.
-            unsafe { clean_for_fetches(direct(page.frame.address())) };
-            any = true;
-        }
-        ControlFlow::Continue(())
-    });
-    if any {
-        invalidate_instructions();
-    }
 }

@@ -5,7 +5,8 @@
 //! copies through the direct map while it holds the lock on the tree.
 
 use crate::arch::memory::direct;
-use crate::memory::space::{Space, Tree};
+use crate::memory::kernel_memory::Tree;
+use crate::memory::space::Space;
 use crate::memory::statistics::Statistics;
 use core::mem::{MaybeUninit, size_of};
 use graft_abi::{Error, PAGE_SIZE, USER_END};

@@ -10,8 +10,8 @@
 
 #![deny(unsafe_code)]
 
+use crate::memory::change::{self, Draft, NeverRan};
 use crate::memory::frames;
-use crate::memory::space::{self, Draft, NeverRan};
 use crate::object::process::Process;
 use crate::object::{Kind, Object, Ref};
 use graft_abi::{Error, PAGE_SIZE, Permissions, Rights};
@@ -70,7 +70,7 @@ impl MemoryObject {
         let range = VirtRange::new(0, length.next_multiple_of(Level::ROOT.span())).ok_or(Error::BadLength)?;
         let mut tree = Draft::new()?;
         let reservation = Reservation { permissions: graft_paging::Permissions::ReadWrite, inherit: Inherit::Yes };
-        space::attempt(|| tree.reserve(&NeverRan, range, reservation))?;
+        change::attempt(|| tree.reserve(&NeverRan, range, reservation))?;
         Ok(Making { tree, length, pages: 0 })
     }
 
@@ -99,7 +99,7 @@ impl MemoryObject {
     /// # Errors
     /// [`Error::NotAllowed`] for permissions that no holder can have.
     pub fn mapping(&self, permissions: Permissions) -> Result<Change, Error> {
-        let wanted = space::permissions(permissions);
+        let wanted = change::permissions(permissions);
         match (&self.content, permissions) {
             (&Content::Permanent(first), Permissions::Read) => {
                 Ok(Change::MapFrames { first, permissions: wanted, foreign: Foreign::Normal })

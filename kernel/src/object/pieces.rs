@@ -6,8 +6,11 @@
 #![forbid(unsafe_code)]
 
 use crate::arch;
+use crate::memory::change::{Draft, PIECE, change_at_once, refusal, step};
 use crate::memory::kernel_memory::KernelMemory;
-use crate::memory::space::{Draft, Locked, Operation, PIECE, Tree, change_at_once, leave, refusal, step};
+use crate::memory::kernel_memory::{Operation, Tree};
+use crate::memory::left::leave;
+use crate::memory::space::Locked;
 use crate::object::Ref;
 use crate::object::process::Process;
 use crate::object::snapshot::Snapshot;

@@ -6,7 +6,8 @@
 
 use crate::arch::{self, Context};
 use crate::lock::Mutex;
-use crate::memory::space::{self, Space};
+use crate::memory::left;
+use crate::memory::space::Space;
 use crate::memory::statistics::Statistics;
 use crate::memory::user_copy::Owner;
 use crate::object::end::{self, End, Ends};
@@ -326,7 +327,7 @@ impl Process {
         let mut handles = self.handles.lock();
         for _ in 0..HANDLES_AT_ONCE {
             if handles.remove_last().is_none() {
-                return if space::has_left() { Progress::More } else { Progress::Done };
+                return if left::has_left() { Progress::More } else { Progress::Done };
             }
         }
         Progress::More

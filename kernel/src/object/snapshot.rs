@@ -2,8 +2,11 @@
 
 use crate::arch::{self, Context, floating_point};
 use crate::lock::Mutex;
+use crate::memory::change::attempt;
 use crate::memory::kernel_memory::KernelMemory;
-use crate::memory::space::{self, Locked, Tree, attempt};
+use crate::memory::kernel_memory::Tree;
+use crate::memory::left;
+use crate::memory::space::Locked;
 use crate::object::process::Name;
 use crate::object::{Kind, Object, Ref};
 use graft_abi::Error;
@@ -37,7 +40,7 @@ impl Object for Snapshot {
 impl Drop for Snapshot {
     fn drop(&mut self) {
         if let Some(tables) = self.tables.get_mut().take() {
-            space::leave(tables.dismantle());
+            left::leave(tables.dismantle());
         }
     }
 }
@@ -120,7 +123,7 @@ impl Snapshot {
     pub fn restore(&self, tree: &mut Locked<'_>) -> Result<(), Error> {
         let tlb = tree.tlb();
         self.with(|tables| tree.restore_leaving(&tlb, tables))?;
-        space::leave(tree.take_debris());
+        left::leave(tree.take_debris());
         Ok(())
     }
 

@@ -10,7 +10,8 @@
 pub mod elf;
 
 use crate::arch::Context;
-use crate::memory::space::{self, Draft, NeverRan, Operation, Tree};
+use crate::memory::change::{self, Draft, NeverRan};
+use crate::memory::kernel_memory::{Operation, Tree};
 use crate::memory::user_copy;
 use crate::object::process::{NAME_SIZE, Name, Process};
 use crate::program::elf::{Image, Program};
@@ -125,7 +126,7 @@ impl Loading {
                 }
                 Stage::Protect(operation) => {
                     cost += STEP / 2;
-                    let permissions = space::permissions(segment.permissions);
+                    let permissions = change::permissions(segment.permissions);
                     if segment.permissions == Permissions::ReadWrite
                         || self.tree.change(operation, range, Change::Protect(permissions))? == Progress::Done
                     {
@@ -144,7 +145,7 @@ impl Loading {
         if !matches!(self.stage, Stage::Arguments) {
             let stack = VirtRange::new((STACK_TOP - STACK_SIZE) as u64, STACK_SIZE as u64).ok_or(Error::BadLength)?;
             let reservation = Reservation { permissions: graft_paging::Permissions::ReadWrite, inherit: Inherit::Yes };
-            space::attempt(|| self.tree.reserve(&NeverRan, stack, reservation))?;
+            change::attempt(|| self.tree.reserve(&NeverRan, stack, reservation))?;
             self.stage = Stage::Arguments;
         }
         let (address, name) = place_arguments(&mut self.tree, arguments)?;

@@ -18,9 +18,11 @@
 use crate::arch::Context;
 use crate::call::{self, Launch, Launched};
 use crate::lock::Mutex;
+use crate::memory::change::PIECE;
 use crate::memory::frames;
 use crate::memory::kernel_memory::KernelMemory;
-use crate::memory::space::{self, Debris, Operation, PIECE};
+use crate::memory::kernel_memory::{Debris, Operation};
+use crate::memory::{left, space};
 use crate::object::Ref;
 use crate::object::memory::{Making, MemoryObject};
 use crate::object::pieces::{Forked, Moved};
@@ -150,7 +152,7 @@ impl Work {
     /// Gives the thread a task, and what has been left to this core.
     pub fn give(&self, task: Option<Task>) {
         let mut state = self.state.lock();
-        state.debris.append(space::take_left());
+        state.debris.append(left::take_left());
         state.task = task;
         self.note(ANY, ANY);
     }
@@ -158,7 +160,7 @@ impl Work {
     /// Does a piece of it.
     pub fn step(&self, thread: &Thread) -> Step {
         let mut state = self.state.lock();
-        state.debris.append(space::take_left());
+        state.debris.append(left::take_left());
         if !state.debris.is_empty() {
             let cleared = state.debris.clear(PIECE);
             if cleared == Progress::More || state.task.is_some() {
@@ -181,8 +183,8 @@ impl Work {
             step
         };
         // What this piece has cut off stays with the thread, which may go on on another core.
-        if space::has_left() {
-            state.debris.append(space::take_left());
+        if left::has_left() {
+            state.debris.append(left::take_left());
         }
         let more = state.task.is_some() || !state.debris.is_empty();
         self.note(ANY, if more { ANY } else { 0 });
