@@ -10,10 +10,11 @@ pub const PAGE_BITS: u32 = 12;
 pub const PAGE_SIZE: u64 = 1 << PAGE_BITS;
 /// Descriptors in a table.
 pub const ENTRIES: usize = 512;
-/// Most tables that a [`Memory`](crate::Memory) may have given out at a time: 32 GiB of them, so that 16 TiB can be mapped page by page. Every
-/// reference to a frame is a descriptor in a table, so with fewer tables than that no count of 32 bits overflows, whatever the number of frames.
+/// The most tables that a [`Memory`](crate::Memory) may have given out at a time: 32 GiB of them, so that 16 TiB can be
+/// mapped page by page. Every reference to a frame is a descriptor in a table, so with fewer tables than that no count
+/// of 32 bits overflows, whatever the number of frames.
 pub const TABLES_MAX: u64 = (1 << 32) / ENTRIES as u64 - 1;
-/// Bits of a virtual address that four levels translate. How many of them user space has is the format's business
+/// Bits of a virtual address that four levels translate. The format says how many of the addresses user space has
 /// ([`USER_ENTRIES`](crate::Format::USER_ENTRIES)).
 pub const ADDRESS_BITS: u32 = 48;
 
@@ -146,7 +147,7 @@ impl VirtRange {
         VirtRange { start: self.start.min(other.start), end: self.end.max(other.end) }
     }
 
-    /// Where this part of `from` is after a move to `to`, a range of the same size.
+    /// Where this part of `from` lies after a move to `to`, a range of the same size.
     pub(crate) const fn moved(self, from: VirtRange, to: VirtRange) -> VirtRange {
         VirtRange { start: self.start - from.start + to.start, end: self.end - from.start + to.start }
     }

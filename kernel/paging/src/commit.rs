@@ -1,19 +1,21 @@
 //! The commit charge: whether the copies that a fork may cause one day have their memory set aside.
 //!
-//! Fork shares everything; each shared frame may have to be copied later, when no memory is left. Under a guarantee the copies are paid for
-//! in advance. Let every table and page of a tree count once for each reference to it beyond the first, together with all that hangs below:
+//! Fork shares everything; each shared frame may have to be copied later, when no memory is left. Under a guarantee the
+//! fork commits frames for the copies in advance. Let every table and page of a tree count once for each reference to
+//! it beyond the first, together with all that hangs below:
 //!
 //! ```text
 //!   charge  =  sum over all frames of (references - 1) x (1 + tables below + private pages below)
 //!           =  frames of all spaces, each counted as if it shared nothing,  -  frames in use
 //! ```
 //!
-//! That is exactly how many frames it takes to copy all that is shared, and it moves in O(1):
-//! a fork adds the child's totals, which its root knows, less the tables that it copied at once; a split or a page copy takes its frame out of
-//! the charge; a reference that is dropped while others stay takes out what hung on it (`exit.rs`). So when the last
-//! space of a family is gone, nothing is committed any more.
+//! That is exactly how many frames it takes to copy all that is shared, and it moves in O(1): a fork adds the child's
+//! totals, which its root knows, less the tables that it copied at once; a split or a page copy takes its frame out of
+//! the charge; a reference that is dropped while others stay takes out what it counted for (`exit.rs`). So when the
+//! last space of a family is gone, nothing is committed any more.
 //!
-//! A space is under a guarantee from its first fork on or never: what it had shared before without one, nobody has paid for.
+//! A space is under a guarantee from its first fork on or never: for what it shared before without one, no fork has
+//! committed frames.
 
 use core::cell::Cell;
 
@@ -22,15 +24,15 @@ use crate::{Entry, Error, Fault, Format, Kind, Level, Memory, Purpose};
 
 /// Whether a space is under a guarantee.
 ///
-/// A whole word: a space that moves is moved in words then, not around the padding.
+/// A whole word: so the compiler moves a space in words, not around the padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub(crate) enum Commit {
     /// It has shared nothing yet.
     Undecided,
-    /// It shares, and copies are made for as long as there is memory.
+    /// It shares, and copies succeed for as long as there is memory.
     BestEffort,
-    /// Whatever it shares is paid for.
+    /// Frames are committed for all that it shares.
     Guaranteed,
 }
 
@@ -44,7 +46,7 @@ impl Commit {
         }
     }
 
-    /// For references that are about to be dropped.
+    /// The ledger for references that are about to be dropped.
     pub(crate) fn ledger(self) -> Ledger {
         match self {
             Commit::Undecided | Commit::BestEffort => Ledger::Unpaid,
@@ -77,7 +79,7 @@ impl Source {
         memory.allocate_committed(purpose).ok_or(Shortage::Contended)
     }
 
-    /// For what was allocated from here and goes again, or pays back something that was.
+    /// The ledger for what was allocated from here and is dropped again, or for what is dropped in its place.
     pub(crate) fn repaid(self) -> Ledger {
         match self {
             Source::Free => Ledger::Unpaid,
@@ -85,7 +87,7 @@ impl Source {
         }
     }
 
-    /// Takes back what was allocated and not needed.
+    /// Takes back a frame that was allocated and not needed.
     pub(crate) fn free(self, memory: &Frames<impl Memory>, frame: Last, purpose: Purpose) {
         match self {
             Source::Free => memory.free(frame, purpose),
@@ -99,7 +101,7 @@ impl Source {
 pub(crate) enum Shortage {
     /// None is free.
     OutOfMemory,
-    /// One was committed, and another core, which copies the same thing at this moment, holds it.
+    /// One was committed, but another core, which copies the same table or page at this moment, holds it.
     Contended,
 }
 
@@ -121,11 +123,11 @@ impl From<Shortage> for Error {
     }
 }
 
-/// What becomes of the charge while references are dropped.
+/// How the charge changes while references are dropped.
 pub(crate) enum Ledger {
-    /// Nothing was paid for.
+    /// Nothing was committed.
     Unpaid,
-    /// What is dropped need not be paid for any more: so many frames.
+    /// What is dropped leaves the charge: this many frames.
     Paid(Cell<i64>),
     /// For the original of a table or page that has just been copied, with frames out of the charge. If relatives keep the
     /// original, the copy used what was paid for it. If this is the last reference, the relatives dropped theirs
@@ -142,7 +144,7 @@ impl Ledger {
         }
     }
 
-    /// Which it is, for what waits to be dropped.
+    /// The kind, for tables that wait to be dropped.
     #[inline(always)]
     pub(crate) fn mark(&self) -> Mark {
         match self {
@@ -157,7 +159,7 @@ impl Ledger {
         if let Ledger::Paid(dropped) = self { (-dropped.get()).max(0) as u64 } else { 0 }
     }
 
-    /// Takes what was dropped out of the charge.
+    /// Takes out of the charge what was dropped.
     pub(crate) fn settle(self, memory: &Frames<impl Memory>) {
         if let Ledger::Paid(dropped) = self {
             memory.uncommit(dropped.get() as u64);
@@ -178,10 +180,10 @@ pub(crate) enum Mark {
 
 /// A [`Ledger`] whose kind the compiler knows: dropping a tree is a hot loop.
 pub(crate) trait Entries {
-    /// Which kind.
+    /// The kind.
     fn mark(&self) -> Mark;
 
-    /// What a reference counts for, if anybody wants to know.
+    /// What a reference counts for; computed only for the ledger that needs it.
     #[inline(always)]
     fn weigh(&self, _frames: impl FnOnce() -> u64) -> u64 {
         0

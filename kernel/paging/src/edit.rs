@@ -2,14 +2,15 @@
 //!
 //! 1. *Plan.* Walk the range, ask the operation about every descriptor, refuse if it refuses, and count the tables that will be needed.
 //! 2. *Set aside* that many frames, or fail. Nothing has changed so far.
-//! 3. *Apply.* Own every table on the way (`make_mut`: re-open, split, expand a reservation) and store. What
-//!    goes away is *retired*: invalid for the hardware, but still saying what it led to.
+//! 3. *Apply.* Own every table on the way (`make_mut`: re-open, split, expand a reservation) and store. A descriptor
+//!    that is removed is *retired*: invalid for the hardware, but it still says what it led to.
 //! 4. *Invalidate* once.
 //! 5. *Sweep.* Empty what was retired and drop the references it held.
 //!
-//! The plan holds when it is applied. The space is held by `&mut`, and the counts of tables that it alone reaches cannot rise. Others may
-//! drop their references meanwhile; then some frames were set aside for nothing and go back. Others may also make the two stores that a
-//! frozen table permits; the operation gives the same answer before and after them ([`Edit::decide`]).
+//! The plan holds when it is applied. The space is held by `&mut`, and the counts of tables that it alone reaches
+//! cannot rise. Other spaces may drop their references meanwhile; then some frames were set aside for nothing and go
+//! back. Other spaces may also make the two stores that a frozen table permits; the operation gives the same answer
+//! before and after them ([`Edit::decide`]).
 
 use crate::commit::{Commit, Ledger, Shortage, Source, frames_behind};
 use crate::exit::{Dead, release_copied, release_entry};
@@ -26,9 +27,9 @@ pub(crate) enum Decision {
     Keep,
     /// It becomes this one, in place: not another present frame, not empty.
     Store(u64),
-    /// It goes, and everything below it.
+    /// It is removed, with everything below it.
     Remove,
-    /// A page that goes and leaves a reservation behind.
+    /// The page is removed and leaves a reservation behind.
     Forget,
     /// The empty entry is made to lead where entry `index` of `table` leads, which keeps its own reference for now.
     Adopt {
@@ -52,16 +53,17 @@ pub(crate) enum Cover {
 
 /// An operation on a range.
 pub(crate) trait Edit<F: Format> {
-    /// Instructions, about, that an answer takes, for an entry above pages that is empty: beyond what is usual.
+    /// About how many instructions more than usual an answer takes for an empty entry above level 3.
     fn look_cost(&self) -> u32 {
         0
     }
 
-    /// What becomes of the descriptor `raw` of a table of `level` that covers `slot`, of which so much lies in the range.
+    /// What becomes of the descriptor `raw` of a table of `level` that covers `slot`, of which `cover` says how much
+    /// lies in the range.
     ///
-    /// Asked twice, for the plan and when it is applied, and another core may have shown the page of zeroes or taken write permission away in
-    /// between, here and in every other table that is shared. Refusals and what is descended into are the same both times: see
-    /// [`gate::for_good`].
+    /// The plan and its application both ask, and in between another core may show the page of zeroes or take write
+    /// permission away, here and in every other shared table. The operation refuses and descends for the same
+    /// descriptors both times: see [`gate::for_good`].
     fn decide(&self, raw: u64, level: Level, slot: VirtRange, cover: Cover) -> Result<Decision, Error>;
 }
 
@@ -73,7 +75,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         Ok(())
     }
 
-    /// Sets the frames aside that an edit needs, and applies it.
+    /// Sets aside the frames that an edit needs, and applies it.
     pub(crate) fn carry_out(
         &mut self,
         tlb: &impl Tlb,
@@ -89,10 +91,10 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         Ok(())
     }
 
-    /// Asks the operation about the range; how many tables [`apply`](Self::apply) can need at most.
+    /// Asks the operation about the range; returns how many tables [`apply`](Self::apply) can need at most.
     ///
-    /// `counted`: a plan for that range, which is carried out before, descends to the same tables where both ranges meet in one, and has
-    /// counted them.
+    /// `counted`: the range of a plan that is carried out before this one. Where both ranges meet in one table, that
+    /// plan descends to it as well and has counted it.
     pub(crate) fn plan(
         &self,
         range: VirtRange,
@@ -106,7 +108,8 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         Ok(plan.needed)
     }
 
-    /// As [`plan`](Self::plan), for as much of the range as the budget covers: up to where, or `None` if it is all of it.
+    /// As [`plan`](Self::plan), for as much of the range as the budget covers; returns where that part ends as well, or
+    /// `None` if it is all of the range.
     ///
     /// `goes_on`: the plan for what lies before the range has counted the tables on the way to its first address.
     pub(crate) fn plan_part(
@@ -124,7 +127,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         Ok((plan.needed, plan.cut))
     }
 
-    /// Carries out what was planned, and cannot fail.
+    /// Carries out the plan, and cannot fail.
     pub(crate) fn apply(
         &mut self,
         tlb: &impl Tlb,
@@ -213,7 +216,7 @@ impl Stocks {
         }
     }
 
-    /// Gives back what was not needed, and says how much that was.
+    /// Gives back the frames that were not needed, and returns how many.
     pub(crate) fn give_back(self, memory: &Frames<impl Memory>) -> Needed {
         Needed { splits: self.splits.give_back(memory), new: self.new.give_back(memory), adopted: 0 }
     }
@@ -246,24 +249,24 @@ struct Plan<'a, M, E> {
     range: VirtRange,
     /// Another plan, carried out before this one, has counted the tables on the way to this range.
     counted: Option<VirtRange>,
-    /// Whether what moves must be paid for meanwhile.
+    /// Whether the charge must grow by what moves while both places share it.
     paid: bool,
     /// A plan for what lies before the range has counted the tables on the way to its first address.
     goes_on: bool,
-    /// Instructions, about, that applying may take.
+    /// About how many instructions applying may take.
     budget: u32,
-    /// That applying takes so far.
+    /// About how many it takes so far.
     cost: u32,
     /// Where the budget ended.
     cut: Option<u64>,
     needed: Needed,
 }
 
-/// Instructions, about, that planning, applying and sweeping take for an entry that stays.
+/// About how many instructions planning, applying and sweeping take for an entry that stays.
 const KEEP_COST: u32 = 130;
 /// For one that is replaced.
 const STORE_COST: u32 = 260;
-/// For one that goes or moves, or for a table that is looked into.
+/// For one that is removed or moved, or for a table that the edit descends into.
 const ENTRY_COST: u32 = 600;
 /// For a table that is copied, and for each of its entries.
 const SPLIT_COST: u32 = 500;
@@ -277,8 +280,8 @@ impl<'a, M: Memory, E> Plan<'a, M, E> {
         Plan { memory, edit, range, counted: None, paid: false, goes_on: false, budget, cost: 0, cut: None, needed }
     }
 
-    /// Accounts for something at this address; `true` if that is too much and the piece ends before. A piece has at least what
-    /// concerns its first address.
+    /// Accounts for work at this address; `true` if it exceeds the budget, so that the piece ends before the address. A
+    /// piece includes at least the work at its first address.
     #[inline(always)]
     fn exceeds(&mut self, cost: u32, slot: VirtRange) -> bool {
         self.cost = self.cost.wrapping_add(cost);
@@ -293,7 +296,7 @@ impl<'a, M: Memory, E> Plan<'a, M, E> {
     where
         E: Edit<F>,
     {
-        // Kept at hand: this is what a small edit takes most of its time for.
+        // Local copies: a small edit spends most of its time in this loop.
         let (range, budget, mut total) = (self.range, self.budget, self.cost);
         for (index, slot, cover) in slots(level, base, range) {
             let raw = match below {
@@ -332,7 +335,7 @@ impl<'a, M: Memory, E> Plan<'a, M, E> {
 }
 
 impl<M: Memory, E> Plan<'_, M, E> {
-    /// What lies below an entry that is looked into.
+    /// What lies below an entry that the plan descends into.
     #[inline(always)]
     fn below<F: Format>(&mut self, raw: u64, level: Level, slot: VirtRange, frozen: bool) -> Result<(), Error>
     where
@@ -367,9 +370,9 @@ impl<M: Memory, E> Plan<'_, M, E> {
 /// What applying an edit did.
 #[derive(Default)]
 struct Outcome {
-    /// Something that a TLB may hold lost permissions or went away.
+    /// A translation that a TLB may hold lost permissions or was removed.
     weakened: Option<Reach>,
-    /// What retired tables covered: more than the range, where the last entry of a table went and the table with it.
+    /// What retired tables covered: more than the range, where a table's last entry was removed and the table with it.
     reached: Option<VirtRange>,
     /// Retired descriptors wait for the sweep.
     retired: bool,
@@ -400,8 +403,8 @@ struct Apply<'a, M, T, E> {
 struct Applied {
     /// What the tables above must account for.
     change: Counts,
-    /// It has lost entries, and every one that is left has been retired: the table can go too. One that has just been made and is empty still
-    /// stays: a move goes on in it with the next piece.
+    /// It has lost entries, and every one that is left has been retired: the table can go too. A table that has just
+    /// been made and is still empty stays: the next piece of a move continues in it.
     hollow: bool,
 }
 
@@ -480,7 +483,8 @@ impl<M: Memory, T: Tlb, E> Apply<'_, M, T, E> {
         true
     }
 
-    /// `make_mut` for one step down: the table behind an entry, nobody else's, and what making it added to the counts.
+    /// `make_mut` for one step down: the table behind an entry, now this space's alone, and what making it added to the
+    /// counts.
     fn own<F: Format>(&mut self, table: &mut Exclusive<F>, index: usize, slot: VirtRange) -> (Exclusive<F>, Counts) {
         let memory = self.memory;
         let level = table.level();
@@ -512,9 +516,9 @@ impl<M: Memory, T: Tlb, E> Apply<'_, M, T, E> {
     }
 }
 
-/// What the new place of an entry that moves gets: the same, shared with the old place until that is unmapped.
+/// What the new place of a moved entry gets: the same entry, shared with the old place until that is unmapped.
 ///
-/// Fork within one space. Write permission returns with the first write, as to any last owner.
+/// This is a fork within one space. Write permission returns with the first write, as for any last owner.
 fn adopt<F: Format>(memory: &Frames<impl Memory>, source: Frame, index: usize, level: Level) -> u64 {
     let raw = memory.load(source, index);
     if level == Level::LAST && !F::is_counted(raw) {

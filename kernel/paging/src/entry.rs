@@ -38,7 +38,7 @@ impl Permissions {
     }
 }
 
-/// What happens to memory at `fork`, and who owns its frames.
+/// What happens to memory at `fork`, and whether the allocator owns its frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// Copy-on-write: the ordinary case.
@@ -108,7 +108,7 @@ impl Page {
 pub struct Table {
     /// The table of the next level.
     pub frame: Frame,
-    /// Whether the hardware refuses every store below, whatever the lower levels say.
+    /// Whether the hardware refuses every store below, even where the lower levels permit it.
     pub read_only: bool,
 }
 

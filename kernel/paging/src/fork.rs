@@ -22,7 +22,7 @@ use crate::{AddressSpace, Entry, Error, Format, Frame, Inherit, Kind, Level, Mem
 /// From which level down `fork` shares tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Share {
-    /// None: every table is copied and every page becomes copy-on-write. The classic fork.
+    /// From none: every table is copied and every page becomes copy-on-write. The classic fork.
     Pages,
     /// Level-3 tables, 2 MiB each.
     Level3,
@@ -47,14 +47,14 @@ impl Share {
 }
 
 impl<F: Format, M: Memory> AddressSpace<F, M> {
-    /// A copy of the space that shares whatever it can, from the given level down.
+    /// A copy of the space that shares all it can, from the given level down.
     ///
-    /// Copies that the sharing causes later are made for as long as there is memory, unless the space is under a guarantee
-    /// [already](Self::fork_guaranteed).
+    /// Copies that the sharing causes later succeed for as long as there is memory, unless the space is under a
+    /// guarantee [already](Self::fork_guaranteed).
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] if a table could not be allocated, or the guarantee not be given; [`Error::Contended`] for a space under a
-    /// guarantee. The space is as it was then, and nothing is leaked.
+    /// [`Error::OutOfMemory`] if a table could not be allocated, or the guarantee could not be given;
+    /// [`Error::Contended`] for a space under a guarantee. The space is as it was then, and nothing is leaked.
     #[inline]
     pub fn fork(&mut self, tlb: &impl Tlb, share: Share) -> Result<Self, Error> {
         match self.commit {
@@ -67,9 +67,9 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         }
     }
 
-    /// As [`fork`](Self::fork), with a guarantee: every split and every page copy that the fork can ever cause, in parent and child, will find
-    /// memory. Parent and child stay under the guarantee, and so do the further forks of both. What is touched
-    /// for the first time is not covered: that is no consequence of the fork.
+    /// As [`fork`](Self::fork), with a guarantee: every split and every page copy that the fork can ever cause, in
+    /// parent and child, will find memory. Parent and child stay under the guarantee, and so do the further forks of
+    /// both. The first touch of reserved memory is not covered: it is no consequence of the fork.
     ///
     /// Costs O(1) beyond the fork: the root knows how many frames there are to copy. See [`Memory::commit`].
     ///
@@ -85,10 +85,11 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         Ok(child)
     }
 
-    /// The fork, and what it costs later paid in advance.
+    /// The fork, with frames committed for what it costs later.
     #[cold]
     fn share_paid(&mut self, tlb: &impl Tlb, share: Share) -> Result<Self, Error> {
-        // What the child has, each frame for itself: the tables that are copied at once come out of it, the others are owed.
+        // All frames of the child, as if it shared none: the fork copies some of its tables at once, and the rest goes
+        // into the charge.
         let usage = self.usage();
         let all = usage.resident + usage.tables;
         self.memory.commit(all)?;
@@ -108,8 +109,9 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     fn share(&mut self, tlb: &impl Tlb, share: Share, source: Source) -> Result<Shared<F, M>, Shortage> {
         let mut inheritance = Inheritance::new(&self.memory, share, source);
         let root = inheritance.copy::<F>(self.root(), Level::ROOT, false);
-        // Also after a failure: what lost its write permission keeps the mark, and the next fork trusts the
-        // mark and skips this. Nothing lost it (a second fork without a write between)? Nothing to invalidate.
+        // Also after a failure: a descriptor that lost its write permission keeps the mark, and the next fork trusts
+        // the mark and skips this. If no descriptor lost it (a second fork without a write in between), there is
+        // nothing to invalidate.
         if inheritance.downgraded {
             tlb.invalidate(VirtRange::ALL, Reach::Tables);
         }
@@ -132,7 +134,7 @@ pub(crate) struct Inheritance<'a, M> {
     pub(crate) downgraded: bool,
     /// Where the child's own tables come from.
     source: Source,
-    /// Pages of the child's that are mapped shared, and never copied.
+    /// Pages of the child that are mapped shared, and never copied.
     pub(crate) shared_pages: u64,
 }
 
@@ -141,7 +143,7 @@ impl<'a, M: Memory> Inheritance<'a, M> {
         Inheritance { memory, share, downgraded: false, source, shared_pages: 0 }
     }
 
-    /// What the child gets in the place of a table that is not shared itself: a table of its own, empty if it gets nothing.
+    /// What the child gets in place of a table that is not shared itself: a table of its own, empty if it gets nothing.
     ///
     /// `read_only_above`: a descriptor above refuses stores already, so no TLB grants any.
     fn copy<F: Format>(

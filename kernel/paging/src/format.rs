@@ -39,11 +39,12 @@ pub trait Format: 'static {
     /// The highest level whose entries can be leaves. Leaves above [`Level::LAST`] are blocks (Arm), large pages (Intel).
     const LARGEST_LEAF: Level;
 
-    /// A TLB can keep so many adjacent leaves of one level as one entry, if each of them says so (Arm: the contiguous
-    /// bit) and the first is at a multiple of their common size, virtually and physically. 1 where there is no such bit.
+    /// How many adjacent leaves of one level a TLB can keep as one entry, if each of them says so (Arm: the contiguous
+    /// bit) and the first is at a multiple of their common size, virtually and physically. 1 where there is no such
+    /// bit.
     const CONTIGUOUS: usize;
 
-    /// Bits of a physical address that descriptors have room for.
+    /// Bits of a physical address for which descriptors have room.
     const PHYSICAL_BITS: u32;
 
     /// The raw descriptor for an entry of a table of this level.
@@ -70,8 +71,8 @@ pub trait Format: 'static {
     /// Stands for "write-protected" in [`both`](Format::both), at every level.
     const PROTECTED: u64;
 
-    /// Something that [`write_protect`](Format::write_protect) changes if it changes either of two descriptors. Nothing
-    /// else is known of it. One instruction, for loops that ask whether any of many descriptors was writable.
+    /// A word that [`write_protect`](Format::write_protect) changes if and only if it changes one of two descriptors.
+    /// It has no other meaning. One instruction, for loops that ask whether any of many descriptors was writable.
     fn both(a: u64, b: u64) -> u64;
 
     /// A present descriptor with write permission. The caller knows that the page may be written.
@@ -96,8 +97,8 @@ pub trait Format: 'static {
     fn decode_kernel(raw: u64, level: Level) -> KernelEntry;
 }
 
-/// What software keeps in a page descriptor beside the permissions: three adjacent bits, the highest of
-/// them set for kinds whose frames are counted. Where they are is the format's business.
+/// What software keeps in a page descriptor beside the permissions: three adjacent bits, the highest of them set for
+/// kinds whose frames are counted. The format says where they are.
 const fn kind_bits(kind: Kind) -> u64 {
     match kind {
         Kind::Zero => 0b000,

@@ -1,5 +1,5 @@
 //! The gate: every store into a table passes through here, and a store that changes a table's meaning needs proof that
-//! nobody else sees the table.
+//! no other space reaches the table.
 //!
 //! The proof is an [`Exclusive`]. There are three ways to one, and each makes it true:
 //! the root of a space held by `&mut`, a frame fresh from the allocator, and a child with a
@@ -44,8 +44,8 @@ impl<F: Format> Exclusive<F> {
         Exclusive { frame: frame.0, level, format: PhantomData }
     }
 
-    /// As [`fresh`](Self::fresh), for the copy of a table with these counts: every entry within their bounds is about to be
-    /// [`put`](Self::put), empty ones as well, and what is overwritten anyway is not emptied first.
+    /// As [`fresh`](Self::fresh), for the copy of a table with these counts: the caller is about to [`put`](Self::put)
+    /// every entry within their bounds, empty ones as well, so this does not empty those first.
     pub(crate) fn to_fill(memory: &Frames<impl Memory>, frame: Fresh, level: Level, counts: &TableCounts) -> Self {
         if counts.bounds() != (0..ENTRIES) {
             memory.empty(&frame);
@@ -93,7 +93,8 @@ impl<F: Format> Exclusive<F> {
         self.frame
     }
 
-    /// Gives the table up, with the references that its entries hold. Nothing leads to it: it was never linked, or it is a root.
+    /// Gives up the table, with the references that its entries hold. Nothing leads to it: it was never linked, or it
+    /// is a root.
     pub(crate) fn unlinked(self) -> Last {
         Last(self.frame)
     }
@@ -108,8 +109,8 @@ impl<F: Format> Exclusive<F> {
         memory.load(self.frame, index)
     }
 
-    /// Replaces a descriptor that was not empty by another that is not, and that leads to the same place or did
-    /// not lead anywhere. For a present descriptor that is to lead elsewhere there is [`redirect`](Self::redirect).
+    /// Replaces a descriptor that is not empty by another that is not. The old one leads to the same place or leads
+    /// nowhere. To make a present descriptor lead elsewhere there is [`redirect`](Self::redirect).
     #[inline(always)]
     pub(crate) fn store(&mut self, memory: &Frames<impl Memory>, index: usize, raw: u64) {
         debug_assert!(raw != 0 && self.leads_nowhere_else(memory, index, raw));
@@ -123,9 +124,10 @@ impl<F: Format> Exclusive<F> {
 
     /// Makes a present descriptor lead to another frame: break, invalidate, make.
     ///
-    /// A core that walks in between finds an invalid descriptor and faults; its handler waits for
-    /// the lock on the space, finds the address mapped, and retries. Where the processor asks for no break, the descriptor leads to the
-    /// new place at once, but read-only: or one thread could write there while another, on a core that has not heard of it, still reads the old.
+    /// A core that walks in between finds an invalid descriptor and faults; its handler waits for the lock on the
+    /// space, finds the address mapped, and retries. Where the processor asks for no break, the descriptor leads to the
+    /// new place at once, but read-only: otherwise one thread could write to the new place while another, on a core
+    /// whose TLB still holds the old descriptor, reads the old place.
     pub(crate) fn redirect(
         &mut self,
         memory: &Frames<impl Memory>,
@@ -142,8 +144,8 @@ impl<F: Format> Exclusive<F> {
         tlb.publish();
     }
 
-    /// Stores into a table that nothing leads to yet and that is filled in one go; ends with [`set_live`](Self::set_live). And into the
-    /// kernel's entries of a root.
+    /// Stores into a table that nothing leads to yet and that is filled in one go; the filling ends with
+    /// [`set_live`](Self::set_live). Also stores into the kernel's entries of a root.
     #[inline(always)]
     pub(crate) fn put(&mut self, memory: &Frames<impl Memory>, index: usize, raw: u64) {
         memory.store(self.frame, index, raw);
@@ -156,7 +158,7 @@ impl<F: Format> Exclusive<F> {
         memory.store(self.frame, index, raw);
     }
 
-    /// Says how many entries were [`put`](Self::put) or [refilled](Self::refill), and within which bounds.
+    /// Records how many entries were [`put`](Self::put) or [refilled](Self::refill), and within which bounds.
     pub(crate) fn set_live(&mut self, memory: &Frames<impl Memory>, live: u32, bounds: Range<usize>) {
         memory.counts(self.frame).set_live(live, bounds);
     }
@@ -183,10 +185,11 @@ impl<F: Format> Exclusive<F> {
     }
 }
 
-/// Takes write permission from an entry of a table that others may share, and returns the entry without it.
+/// Write-protects an entry of a table that other spaces may share, and returns the protected entry.
 ///
-/// One of the two stores that a frozen table permits; see [`for_good`]. The table is read-only from above wherever it is shared, so nobody can
-/// see a difference; and whoever else does the same at the same time stores the same value.
+/// One of the two stores that a frozen table permits; see [`for_good`]. The table is read-only from above wherever it
+/// is shared, so no sharer can see a difference; and another core that does the same at the same time stores the same
+/// value.
 #[inline(always)]
 pub(crate) fn write_protect<F: Format>(
     memory: &Frames<impl Memory>,
@@ -202,11 +205,11 @@ pub(crate) fn write_protect<F: Format>(
     protected
 }
 
-/// What a descriptor is for good in a table that others may share: without write permission, and the page of zeroes as the reservation
-/// that it stands for. No store that a frozen table permits changes it.
+/// What a descriptor is for good in a table that other spaces may share: without write permission, and with the page of
+/// zeroes read as the reservation that it stands for. No store that a frozen table permits changes it.
 ///
-/// Others make those stores at any moment. So two readings of one entry may differ, and a plan must not: whatever is decided by an entry
-/// of a table that may be shared is decided as if this stood there.
+/// Other cores make those stores at any moment. So two loads of one entry may differ, and a plan must not: every
+/// decision about an entry of a table that may be shared is made as if this value stood there.
 pub(crate) fn for_good<F: Format>(raw: u64, level: Level) -> u64 {
     if !F::is_present(raw) {
         return raw;
@@ -221,8 +224,9 @@ pub(crate) fn for_good<F: Format>(raw: u64, level: Level) -> u64 {
     F::write_protect(raw, level)
 }
 
-/// Puts the entries of `source` within `range`, empty ones as well, into `target` and shares what they lead to: it gains a reference, and the entries lose
-/// write permission on both sides. Returns whether any of the source's had it. `LAST` says whether both are level-3 tables.
+/// Puts the entries of `source` within `range`, empty ones as well, into `target` and shares what they lead to: what
+/// they lead to gains a reference, and the entries lose write permission on both sides. Returns whether any entry of
+/// the source had it. `LAST` says whether both are level-3 tables.
 #[inline(always)]
 pub(crate) fn share_entries<F: Format, const LAST: bool>(
     memory: &Frames<impl Memory>,
@@ -240,19 +244,19 @@ pub(crate) fn share_entries<F: Format, const LAST: bool>(
     F::write_protect(seen, sharing_level::<LAST>()) != seen
 }
 
-/// One that stands for all whose descriptors are alike.
+/// A level that stands for all levels with the same descriptors.
 const fn sharing_level<const LAST: bool>() -> Level {
     if LAST { Level::LAST } else { Level::ROOT }
 }
 
-/// Whether a reference is counted to what a descriptor leads to.
+/// Whether the frame that a descriptor leads to counts this reference.
 #[inline(always)]
 fn is_shared<F: Format, const LAST: bool>(raw: u64) -> bool {
     if LAST { F::is_counted(raw) } else { F::is_present(raw) }
 }
 
-/// The descriptor that the copy of a table gets for one of the original, which is protected if it is shared. `seen` becomes what has been
-/// writable.
+/// The descriptor that the copy of a table gets for one of the original. If what it leads to is shared, the original is
+/// write-protected as well. `seen` collects which descriptors were writable.
 #[inline(always)]
 fn share_entry<F: Format, const LAST: bool>(
     memory: &Frames<impl Memory>,
@@ -262,13 +266,14 @@ fn share_entry<F: Format, const LAST: bool>(
     seen: &mut u64,
 ) -> u64 {
     if !is_shared::<F, LAST>(raw) {
-        // It stays as it is: nothing, a reservation, the page of zeroes, foreign memory.
+        // It stays as it is: empty, a reservation, the page of zeroes, foreign memory.
         return raw;
     }
     retain(memory, F::output(raw));
     *seen = F::both(*seen, raw);
     let protected = F::write_protect(raw, sharing_level::<LAST>());
-    // Whether it changes or not: a test costs more than the store. Others who share the source can only be storing the same.
+    // Stored whether it changes or not: a test costs more than the store. Other cores whose spaces share the source can
+    // only be storing the same value.
     memory.store(source, index, protected);
     protected
 }
@@ -288,8 +293,8 @@ fn share_singly<F: Format, const LAST: bool>(
     }
 }
 
-/// [`share_entries`] of many: the hot loop of fork and split, about ten instructions an entry. It goes by lines, and one test decides about
-/// eight entries that are all pages, or tables.
+/// [`share_entries`] of many: the hot loop of fork and split, about ten instructions an entry. It works line by line,
+/// and one test decides about eight entries that are all pages, or all tables.
 #[inline(never)]
 fn share_lines<F: Format, const LAST: bool>(
     memory: &Frames<impl Memory>,
@@ -306,8 +311,8 @@ fn share_lines<F: Format, const LAST: bool>(
         if claims {
             memory.claim_line(target, first);
         }
-        // Only a line of nothing else is stored back as a whole: where a relative has shown the page of zeroes since the load, it must
-        // stay. What is shared here can only have lost its write permission.
+        // Only a line of shared entries alone is stored back as a whole: where a relative has shown the page of zeroes
+        // since the load, that entry must stay. Shared entries can only have lost their write permission.
         if is_shared::<F, LAST>(raws.into_iter().fold(!0, |all, raw| all & raw)) {
             let protected = raws.map(|raw| F::write_protect(raw, level));
             let both = raws.into_iter().fold(F::PROTECTED, F::both);
@@ -315,7 +320,7 @@ fn share_lines<F: Format, const LAST: bool>(
                 memory.store_line(source, first, protected);
             }
             memory.store_line(target, first, protected);
-            // Last, so that the counts' line does not push out one of the others while they are needed.
+            // Last, so that the cache line of the counts does not evict one of the others while they are needed.
             raws.into_iter().for_each(|raw| retain(memory, F::output(raw)));
             seen = F::both(seen, both);
         } else {
@@ -334,16 +339,16 @@ fn share_lines<F: Format, const LAST: bool>(
 
 /// Shows the page of zeroes where a level-3 table, shared or not, has a reservation.
 ///
-/// The other store that a frozen table permits, see [`for_good`]: a reservation reads as zeroes, so no sharer can tell the difference, the counts stay
-/// as they are (a zero page counts as reserved), and two cores that do it at once store the same value.
-/// A reader that breaks sharing would cost a table per read process instead.
+/// The other store that a frozen table permits, see [`for_good`]: a reservation reads as zeroes, so no sharer can tell
+/// the difference, the counts stay as they are (a zero page counts as reserved), and two cores that do it at once store
+/// the same value. If a read broke the sharing instead, it would cost one table for each process that reads.
 pub(crate) fn show_zero_page(memory: &Frames<impl Memory>, table: Frame, index: usize, raw: u64) {
     memory.store(table, index, raw);
 }
 
-/// Before the store that links a fresh table or page: whoever follows the link, a walker on another core included, sees what was stored
-/// into the frame before. Without it the descriptor may become visible first, and with it what the frame held for somebody else
-/// (the walker follows a dependency, so its own reads are in order).
+/// Before the store that links a fresh table or page: every core and every walker that follows the link sees what was
+/// stored into the frame before. Without this fence the descriptor may become visible first, and with it what the frame
+/// held for its former owner (the walker follows a dependency, so its own reads are in order).
 #[inline(always)]
 pub(crate) fn complete() {
     fence(Ordering::Release);
@@ -351,8 +356,8 @@ pub(crate) fn complete() {
 
 /// Whether this is the only reference to a frame.
 ///
-/// Acquire pairs with the release in [`release`]: whoever sees 1 also sees everything that former sharers did
-/// before they let go, in particular the write permissions they took away.
+/// Acquire pairs with the release in [`release`]: a core that sees 1 also sees everything that former sharers did
+/// before they dropped their references, in particular the write permissions they took away.
 #[inline(always)]
 pub(crate) fn is_sole(memory: &Frames<impl Memory>, frame: Frame) -> bool {
     memory.references(frame).load(Ordering::Acquire) == 1

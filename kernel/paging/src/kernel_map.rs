@@ -65,8 +65,8 @@ pub struct KernelTranslation {
     pub level: Level,
 }
 
-/// Why an operation on a kernel's map was refused. Nothing has changed then. Addresses are the first that are
-/// concerned.
+/// Why an operation on a kernel's map was refused. Nothing has changed then. Each address is the first for which the
+/// reason holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KernelMapError {
@@ -116,7 +116,7 @@ impl core::error::Error for KernelMapError {}
 /// by that very map.
 ///
 /// # Safety
-/// A [`KernelMap`] stores descriptors that processors follow on the word of these functions:
+/// A [`KernelMap`] stores descriptors that processors follow, and relies on what these functions promise:
 /// - [`root`](KernelMemory::root) is always the same table, of this level; the map alone changes it and what it leads to;
 /// - [`allocate`](KernelMemory::allocate) hands out frames that nothing else uses, with [`ENTRIES`] words of 0 that a
 ///   walker finds there once it follows a descriptor to it;
@@ -130,13 +130,13 @@ pub unsafe trait KernelMemory {
     /// that a root of its own serves is smaller (Arm: `TCR_EL1.T1SZ`; 25 means that it begins at level 1).
     fn root(&self) -> (Frame, Level);
 
-    /// The highest level with leaves, as far as the format has them there. Level 1, for blocks of 1 GiB, if it is not
-    /// given (x86_64: `CPUID.80000001H:EDX.Page1GB`).
+    /// The highest level with leaves, if the format has leaves there. By default level 1, for blocks of 1 GiB (x86_64:
+    /// `CPUID.80000001H:EDX.Page1GB`).
     fn largest_leaf(&self) -> Level {
         Level::ROOT.below()
     }
 
-    /// Sees to it that the next `tables` calls of [`allocate`](KernelMemory::allocate) succeed.
+    /// Reserves frames, so that the next `tables` calls of [`allocate`](KernelMemory::allocate) succeed.
     ///
     /// # Errors
     /// If there are not as many frames. Nothing has changed then.
@@ -160,9 +160,9 @@ pub unsafe trait KernelMemory {
     /// Makes stores into tables visible to every hardware walker (Arm: `DSB ISHST`, `ISB`).
     fn publish(&self);
 
-    /// Ends the use of whatever any core has cached of a range of kernel addresses, leaves of any level. Earlier
-    /// stores are visible to walkers first (Arm: `DSB ISHST`, `TLBI VAAE1IS`, `DSB ISH`, `ISB`; x86_64: `INVLPG`,
-    /// which reaches global pages, on every core).
+    /// Invalidates everything that any core has cached of a range of kernel addresses, leaves of any level. Earlier
+    /// stores are visible to walkers first (Arm: `DSB ISHST`, `TLBI VAAE1IS`, `DSB ISH`, `ISB`; x86_64: `INVLPG`, which
+    /// reaches global pages, on every core).
     fn invalidate(&self, address: u64, bytes: u64);
 }
 
@@ -202,7 +202,7 @@ impl Part {
 }
 
 impl<F: Format, M: KernelMemory> KernelMap<F, M> {
-    /// The map whose root is the memory's, with whatever is mapped there already.
+    /// The map whose root is the memory's, with all that is mapped there already.
     pub const fn new(memory: M) -> Self {
         KernelMap { memory, format: PhantomData }
     }
@@ -212,7 +212,7 @@ impl<F: Format, M: KernelMemory> KernelMap<F, M> {
         &mut self.memory
     }
 
-    /// The first address of the kernel's half; the last is the last there is.
+    /// The first address of the kernel's half, which ends with the last address of 64 bits.
     pub fn first_address(&self) -> u64 {
         let (_, level) = self.memory.root();
         let user = if level == Level::ROOT { F::USER_ENTRIES % ENTRIES } else { 0 };
@@ -221,7 +221,7 @@ impl<F: Format, M: KernelMemory> KernelMap<F, M> {
 
     /// Maps `bytes` of physical memory at `address`, by the largest leaves that fit.
     ///
-    /// This gives nothing to safe code: what is found at the address is still to be read through a pointer.
+    /// This gives safe code no access to the memory: reading it at the address still takes a pointer.
     ///
     /// # Errors
     /// [`KernelMapError`]; nothing is mapped then that was not before, and no table has been made.
@@ -281,11 +281,11 @@ impl<F: Format, M: KernelMemory> KernelMap<F, M> {
         }
     }
 
-    /// Sees to it that the root's entries for a range lead somewhere, so that no later mapping there changes the root.
-    /// For [roots that have been linked](Self::link_into): what is mapped later appears in each of them.
+    /// Makes tables for the empty entries of the root that translate a range, so that no later mapping there changes
+    /// the root. For [roots that have been linked](Self::link_into): what is mapped later appears in each of them.
     ///
     /// # Errors
-    /// [`KernelMapError`]; no table has been made then.
+    /// [`KernelMapError`]; no table is made then.
     pub fn prepare(&mut self, address: u64, bytes: u64) -> Result<(), KernelMapError> {
         let Some(range) = self.range(address, bytes)? else { return Ok(()) };
         let (root, level) = self.memory.root();
@@ -324,7 +324,7 @@ impl<F: Format, M: KernelMemory> KernelMap<F, M> {
             return Err(KernelMapError::Unaligned(value));
         }
         let first = self.first_address();
-        // Up to the last address there is, whose successor no number of 64 bits has.
+        // Up to the last address of 64 bits, whose successor does not fit in 64 bits.
         if address < first || bytes > address.wrapping_neg() {
             return Err(KernelMapError::OutOfRange(address));
         }
@@ -357,7 +357,7 @@ impl<F: Format, M: KernelMemory> KernelMap<F, M> {
         Ok(tables)
     }
 
-    /// Carries out what was planned. A new table is linked once it is full.
+    /// Carries out the plan. A new table is linked once it is full.
     fn fill(&mut self, table: Frame, level: Level, part: Part, mapping: Mapping) {
         for (index, slot) in part.slots(level) {
             let entry = match self.load(table, level, index) {

@@ -62,12 +62,14 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         self.edit(tlb, range, &Map { page })
     }
 
-    /// Maps pages of another space, which becomes memory that both have in common: page `n` of the range gets what `source` has `n` pages
-    /// after `start`. It stays one and the same across forks of this space. Of the other space nothing changes; what it shares with its
-    /// own relatives it should not write to before.
+    /// Maps pages of another space, which become memory that both have in common: page `n` of the range gets what
+    /// `source` has `n` pages after `start`. It stays one and the same across forks of this space. The other space does
+    /// not change. Before the call it should write to each page that it shares with its own relatives, so that it has a
+    /// copy of its own.
     ///
     /// # Errors
-    /// As [`reserve`](Self::reserve); [`Error::NotMapped`] at the first address of `source` where no page is that has been written to.
+    /// As [`reserve`](Self::reserve); [`Error::NotMapped`] at the first address of `source` without a page that has
+    /// been written to.
     ///
     /// # Panics
     /// If the two are not in the same memory.
@@ -133,14 +135,15 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// Whether existing frames can be mapped as memory of this kind.
     pub(crate) fn admit(&self, kind: Kind) -> Result<(), Error> {
         assert!(kind.is_counted(), "{kind:?} memory has no counted frames");
-        // Other owners of the frames have paid for no copies of them.
+        // Other owners of the frames have committed nothing for copies of them.
         if kind != Kind::Shared && self.commit == Commit::Guaranteed {
             return Err(Error::Unguaranteed);
         }
         Ok(())
     }
 
-    /// Gives up the content of private memory and keeps the reservation: the next touch finds zeroes. Holes are no error.
+    /// Gives up the content of private memory and keeps the reservation: the next access finds zeroes. Holes are no
+    /// error.
     ///
     /// # Errors
     /// [`Error::Unsuitable`] at the first page that is not private memory, [`Error::OutOfMemory`]; nothing has changed then.
@@ -148,7 +151,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         self.edit(tlb, range, &Discard)
     }
 
-    /// Removes whatever is mapped or reserved in the range; holes are no error.
+    /// Removes everything that is mapped or reserved in the range; holes are no error.
     ///
     /// A shared subtree that lies wholly in the range is dropped, not copied.
     ///
@@ -203,7 +206,7 @@ impl<F: Format> Edit<F> for Discard {
             Entry::Table(_) => Ok(Decision::Descend),
             Entry::Page(page) => match page.kind {
                 Kind::Private | Kind::NoInherit => Ok(Decision::Forget),
-                // It is a reservation already, which a relative may have shown a moment ago.
+                // It counts as a reservation already; a relative may have shown the page of zeroes there a moment ago.
                 Kind::Zero => Ok(Decision::Keep),
                 Kind::Shared | Kind::Foreign | Kind::Device => Err(Error::Unsuitable(first(slot), page.permissions)),
             },
@@ -211,7 +214,7 @@ impl<F: Format> Edit<F> for Discard {
     }
 }
 
-/// For operations that want emptiness: goes down where there may be some.
+/// For operations that need an empty range: descends where part of it may be empty.
 pub(crate) fn descend_or_refuse<F: Format>(raw: u64, level: Level, slot: VirtRange) -> Result<Decision, Error> {
     if raw == 0 || (F::is_present(raw) && level != Level::LAST) {
         return Ok(Decision::Descend);
@@ -251,7 +254,8 @@ impl<F: Format> Edit<F> for Protect {
                     Kind::Private | Kind::Zero => false,
                     Kind::NoInherit => permissions == Permissions::ReadExecute,
                     Kind::Foreign | Kind::Device => gains_write,
-                    // Whoever mapped it decided who may write here; and what somebody else writes is not to be executed.
+                    // The mapping decided whether this space may write here; and what another space writes must not be
+                    // executed.
                     Kind::Shared => gains_write || permissions == Permissions::ReadExecute,
                 };
                 if refused {

@@ -17,7 +17,7 @@ pub enum Purpose {
 /// Descriptors that lie in a cache line of 64 bytes.
 pub const LINE: usize = 8;
 
-/// No frame was left. The operation that says so has changed nothing.
+/// No frame was left. The operation that returns this error has changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfMemory;
 
@@ -31,12 +31,12 @@ impl core::error::Error for OutOfMemory {}
 
 /// Physical memory: frames, their reference counts, and access to those that are tables.
 ///
-/// Whoever calls one of the unsafe functions can overwrite and free live tables with it. The crate calls them where its types prove
-/// that the frame is its own (`gate/frames.rs`); nothing else has to call them but tests.
+/// A caller of the unsafe functions can overwrite and free live tables. The crate calls them where its types prove that
+/// the frame is its own (`gate/frames.rs`); outside of it only tests have to call them.
 ///
 /// # Safety
 /// The tree's guarantees rest on these:
-/// - [`allocate`](Memory::allocate) hands out frames that nobody else uses, until [`free`](Memory::free);
+/// - [`allocate`](Memory::allocate) hands out frames that nothing else uses, until [`free`](Memory::free);
 /// - [`load`](Memory::load) and [`store`](Memory::store), and the same of a line for each of its descriptors, are single-copy atomic, at
 ///   least relaxed, and a store is what the hardware walker reads after [`Tlb::publish`];
 /// - [`references`](Memory::references) and [`counts`](Memory::counts) return the same, distinct location for a frame every time;
@@ -90,17 +90,17 @@ pub unsafe trait Memory: Clone {
         }
     }
 
-    /// Whether [`claim_line`](Memory::claim_line) does anything. Asked once for a table.
+    /// Whether [`claim_line`](Memory::claim_line) does anything. The tree asks once for each table.
     #[inline(always)]
     fn claims_lines(&self) -> bool {
         false
     }
 
-    /// Has the [`LINE`] descriptors from `first` on in the cache without fetching them. They have no defined content until they are written,
-    /// which is next.
+    /// Allocates the [`LINE`] descriptors from `first` on in the cache without fetching them. Their content is
+    /// undefined until the caller writes them, which it does next.
     ///
     /// # Safety
-    /// Nobody but the caller has the frame; `first` is a multiple of [`LINE`] below [`ENTRIES`](crate::ENTRIES);
+    /// Nothing but the caller uses the frame; `first` is a multiple of [`LINE`] below [`ENTRIES`](crate::ENTRIES);
     /// [`claims_lines`](Memory::claims_lines) is true.
     #[inline(always)]
     unsafe fn claim_line(&self, _table: Frame, _first: usize) {}
@@ -120,13 +120,13 @@ pub unsafe trait Memory: Clone {
     /// Fills a frame with zeroes.
     ///
     /// # Safety
-    /// Nobody but the caller has the frame.
+    /// Nothing but the caller uses the frame.
     unsafe fn zero(&self, frame: Frame);
 
     /// Copies a frame's content.
     ///
     /// # Safety
-    /// Nobody but the caller has `to`, and nobody writes to `from` meanwhile.
+    /// Nothing but the caller uses `to`, and nothing writes to `from` meanwhile.
     unsafe fn copy(&self, from: Frame, to: Frame);
 
     /// The page of zeroes that stands in for untouched memory; never freed, never written.
@@ -135,8 +135,8 @@ pub unsafe trait Memory: Clone {
     /// Whether both are the same memory, so that a frame of one is the same frame of the other.
     fn is_same(&self, other: &Self) -> bool;
 
-    /// Ends the use of whatever any core has cached of any space, as [`Tlb::invalidate`] of everything would for each. For spaces that are
-    /// dropped instead of destroyed.
+    /// Invalidates everything that any core has cached of any space, as [`Tlb::invalidate`] of all addresses would for
+    /// each. For spaces that are dropped instead of destroyed.
     fn invalidate_all(&self);
 
     /// Commits that many more frames: from now on [`allocate`](Memory::allocate) leaves them alone, and
@@ -154,12 +154,12 @@ pub unsafe trait Memory: Clone {
     /// Takes back that part of what was committed.
     fn uncommit(&self, _frames: u64) {}
 
-    /// As [`allocate`](Memory::allocate), out of what is committed, which becomes one frame less. `None` if nothing is.
+    /// As [`allocate`](Memory::allocate), out of the committed frames, which become one fewer. `None` if there is none.
     fn allocate_committed(&self, _purpose: Purpose) -> Option<Frame> {
         None
     }
 
-    /// As [`free`](Memory::free), and in the same instant commits the frame again.
+    /// As [`free`](Memory::free), and commits the frame again in one step with it.
     ///
     /// # Safety
     /// As for [`free`](Memory::free).
@@ -182,17 +182,17 @@ pub enum Reach {
 /// TLB maintenance for one address space, on every core.
 ///
 /// # Safety
-/// The tree frees frames, and takes write permission away, on the word of these functions. An implementation promises what is said of each,
-/// for every space that it is passed with.
+/// The tree relies on these functions when it frees frames and when it takes write permission away. An implementation
+/// promises what is said of each, for every space that it is passed with.
 #[expect(unsafe_code, reason = "implementing it is a promise")]
 pub unsafe trait Tlb {
-    /// Makes stores into tables visible to every hardware walker, before anybody relies on
-    /// them (Arm: `DSB ISHST`, and `ISB` for the calling core).
+    /// Makes stores into tables visible to every hardware walker, before any core relies on them (Arm: `DSB ISHST`, and
+    /// `ISB` for the calling core).
     fn publish(&self);
 
-    /// Ends the use of whatever any core has cached of the range, as far as `reach` says. Earlier stores are visible
-    /// to walkers first, and it returns when the invalidation has completed on every core
-    /// (Arm: `DSB ISHST`, `TLBI …IS`, `DSB ISH`, `ISB`; x86_64: shootdown).
+    /// Invalidates everything that any core has cached of the range, as far as `reach` says. Earlier stores are visible
+    /// to walkers first, and it returns when the invalidation has completed on every core (Arm: `DSB ISHST`, `TLBI
+    /// …IS`, `DSB ISH`, `ISB`; x86_64: shootdown).
     fn invalidate(&self, range: VirtRange, reach: Reach);
 
     /// After stores that only gave permission to a page, in descriptors of any level: the access that faulted must succeed when it is tried
@@ -206,10 +206,10 @@ pub unsafe trait Tlb {
     }
 }
 
-/// What hangs below a table. Kept beside the frame, so that it follows the table into every space that shares it.
+/// What lies below a table. Kept beside the frame, so that it follows the table into every space that shares it.
 ///
-/// Written only under exclusive ownership of the table, read by whoever reaches it; relaxed is enough,
-/// because ownership itself is handed over with acquire and release on the reference count.
+/// Only the exclusive owner of the table writes it, and every space that reaches the table may read it; relaxed is
+/// enough, because ownership itself is handed over with acquire and release on the reference count.
 #[derive(Debug, Default)]
 #[repr(C, align(32))]
 pub struct TableCounts {
@@ -257,13 +257,14 @@ impl TableCounts {
         (bounds & 0xffff) as usize..(bounds >> 16) as usize
     }
 
-    /// Says where entries are left.
+    /// Records where entries are left.
     #[inline(always)]
     pub(crate) fn set_bounds(&self, bounds: Range<usize>) {
         self.bounds.store(bounds.start as u32 | (bounds.end as u32) << 16, Ordering::Relaxed);
     }
 
-    /// In the counts of a table that nothing leads to: what leads to the next such table, in the place of a count that it does not need any more.
+    /// In the counts of a dead table, which nothing leads to: the link to the next dead table, in place of a count that
+    /// is not needed any more.
     #[inline(always)]
     pub(crate) fn link(&self) -> u64 {
         self.reserved.load(Ordering::Relaxed)
@@ -289,7 +290,7 @@ impl TableCounts {
         self.unshareable.store(counts.unshareable as u32, Ordering::Relaxed);
     }
 
-    /// Adds a change. What does not change is not touched: most changes are known to the compiler.
+    /// Adds a change. Counts that do not change are not accessed: the compiler knows most changes.
     #[inline(always)]
     pub(crate) fn add(&self, change: Counts) {
         let add = |count: &AtomicU32, change: i64| {

@@ -1,7 +1,8 @@
 //! What `make prove` proves: the format's functions and the charge's, each as one function of plain numbers.
 //!
-//! Compiled with `--cfg prove` and nowhere else. The prover (`tests/src/judges/prove.rs`) reads what the compiler made of these functions, so that
-//! the proof speaks about the code. Nothing here may decide anything: an adapter takes a value apart or puts one together.
+//! Compiled with `--cfg prove` and nowhere else. The prover (`tests/src/judges/prove.rs`) reads what the compiler made
+//! of these functions, so that the proof is about the code itself. No function here may decide anything: an adapter
+//! only takes a value apart or puts one together.
 #![expect(missing_docs, reason = "each function is named after the one that it calls")]
 
 use crate::commit::Commit;

@@ -1,8 +1,8 @@
 //! Moving a range to other addresses: fork within one space, then unmap.
 //!
-//! The new place adopts whole subtrees where old and new address agree below them, single pages elsewhere, and shares them with the old
-//! place for a moment; then the old place is unmapped and every count is what it was. Whatever else shares a table or a page
-//! goes on sharing it. No content is copied, and nothing below an adopted table is looked at.
+//! The new place adopts whole subtrees where old and new address agree below them, single pages elsewhere, and shares
+//! them with the old place for a moment; then the old place is unmapped and every count is what it was. Other spaces
+//! that share a table or a page go on sharing it. No content is copied, and nothing below an adopted table is visited.
 
 use core::marker::PhantomData;
 
@@ -12,7 +12,8 @@ use crate::map::{Unmap, descend_or_refuse};
 use crate::{AddressSpace, ENTRIES, Error, Format, Frame, Level, Memory, Tlb, VirtAddr, VirtRange};
 
 impl<F: Format, M: Memory> AddressSpace<F, M> {
-    /// Moves whatever is mapped or reserved in `from` to `to`, a free range of the same size. Holes move as holes.
+    /// Moves everything that is mapped or reserved in `from` to `to`, a free range of the same size. Holes move as
+    /// holes.
     ///
     /// # Errors
     /// [`Error::Occupied`] if anything is mapped or reserved in `to`, or the ranges overlap; [`Error::OutOfMemory`];
@@ -29,13 +30,13 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         let memory = self.memory.clone();
         let adopt = Adopt::new(&memory, self.root(), from, to);
         let unmap = Unmap(PhantomData::<F>);
-        // Adopting frees nothing and shares only what lies wholly in `from`: the plan for the unmapping stays good.
+        // Adopting frees nothing and shares only what lies wholly in `from`: the plan for the unmapping stays valid.
         let mut needed = self.plan(to, &adopt, None)?;
         needed += self.plan(from, &unmap, Some(to))?;
         self.relocate_planned(tlb, from, to, needed)
     }
 
-    /// A move as it was planned, at once.
+    /// Carries out a planned move, at once.
     pub(crate) fn relocate_planned(
         &mut self,
         tlb: &impl Tlb,
@@ -49,7 +50,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         let ledger = self.commit.ledger();
         self.apply(tlb, to, &adopt, &mut stock, &ledger);
         self.apply(tlb, from, &Unmap(PhantomData::<F>), &mut stock, &ledger);
-        // What is left of tables whose pages were adopted one by one takes their part out of the charge.
+        // Where pages were adopted one by one, the tables that remain take the pages' part out of the charge.
         self.dead.clear_within::<F>(&memory, &ledger);
         ledger.settle(&memory);
         stock.give_back(&memory);
@@ -90,7 +91,8 @@ impl<F: Format, M: Memory> Edit<F> for Adopt<'_, F, M> {
         }
         if cover == Cover::Whole && source.start().is_multiple_of(level.span()) {
             let (table, index, raw) = self.find(source, level);
-            // It is a table, or a page. What may not be shared moves page by page, and stays as writable as it was.
+            // It is a table, or a page. Memory that may not be shared moves page by page, and stays as writable as it
+            // was.
             if level == Level::LAST || !self.memory.counts(F::output(raw)).has_unshareable() {
                 return Ok(Decision::Adopt { table, index });
             }
@@ -114,13 +116,14 @@ impl<F: Format, M: Memory> Adopt<'_, F, M> {
         }
     }
 
-    /// The one descriptor, empty or reserved, that stands for all of a range in the old place; `None` if there is content in it, or not all of
-    /// it is alike. Of a range that is larger than one table of pages covers, also if a table lies in it: there is content below every table, and
-    /// looking for it would take as long as the range is large.
+    /// The one descriptor, empty or reserved, that stands for all of a range in the old place; `None` if there is
+    /// content in it, or not all of it is alike. `None` also if a table lies in a range that is larger than one level-3
+    /// table covers: there is content below every table, and the time to find it would grow with the range.
     ///
-    /// Some of it may be in tables that others share, and they may read it for the first time between the plan and its application: a page of
-    /// zeroes counts as what it was before. And where the new place begins close by, applying makes tables that cover an edge of the old place,
-    /// too. That changes no answer: a table at an edge is looked into.
+    /// Parts of the range may lie in tables that relatives share, and a relative may read it for the first time between
+    /// the plan and its application: a page of zeroes counts as what it was before. And where the new place begins
+    /// close by, applying makes tables that cover an edge of the old place, too. That changes no answer: the search
+    /// descends into a table at an edge.
     fn uniform(&self, table: Frame, level: Level, base: u64, range: VirtRange) -> Option<u64> {
         let first = (range.start().saturating_sub(base) / level.span()) as usize;
         let end = ENTRIES.min((range.end() - base).div_ceil(level.span()) as usize);
@@ -155,5 +158,5 @@ impl<F: Format, M: Memory> Adopt<'_, F, M> {
     }
 }
 
-/// Entries that [`Adopt::uniform`] looks at together: most of what it looks at is empty.
+/// Entries that [`Adopt::uniform`] tests together: most of them are empty.
 const EMPTY: usize = 8;

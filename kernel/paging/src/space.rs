@@ -10,12 +10,12 @@ use crate::{Entry, Format, Frame, Level, Memory, OutOfMemory, Page, Permissions,
 
 /// An address space.
 ///
-/// `&mut self` is the lock: whoever shares a space between threads puts it behind one. No lock is needed between spaces, whatever
-/// they share.
+/// `&mut self` is the lock: a kernel that shares a space between threads puts it behind one. No lock is needed between
+/// spaces, even where they share tables.
 ///
-/// A space ends with [`destroy`](AddressSpace::destroy), which tells the TLBs what they must forget before its frames are free. A destructor
-/// has no [`Tlb`](crate::Tlb): a space that is dropped is destroyed, too, but everything that all cores have cached goes with it
-/// ([`Memory::invalidate_all`]).
+/// A space ends with [`destroy`](AddressSpace::destroy), which tells the TLBs what they must forget before its frames
+/// are free. A destructor has no [`Tlb`](crate::Tlb): a space that is dropped is destroyed, too, but everything that
+/// all cores have cached is invalidated with it ([`Memory::invalidate_all`]).
 #[must_use = "a space that is dropped instead of destroyed costs all that the TLBs know"]
 pub struct AddressSpace<F: Format, M: Memory> {
     pub(crate) memory: Frames<M>,
@@ -30,7 +30,7 @@ pub struct AddressSpace<F: Format, M: Memory> {
 /// No frame: the last one that a number can name ends beyond every physical address.
 const NONE: Frame = Frame(u64::MAX);
 
-/// Sizes of an address space, as its root's counts have them: O(1), exact.
+/// Sizes of an address space, from its root's counts: O(1), exact.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Pages present, shared ones included.
@@ -63,10 +63,11 @@ pub enum Error {
     Unsuitable(VirtAddr, Permissions),
     /// No frame was left.
     OutOfMemory,
-    /// The space, under a guarantee, needs a frame that is paid for and that another core holds for a moment, because it
-    /// copies the same table at the same time. Try again: this is no want of memory, and ends when that core has finished its copy.
+    /// The space, under a guarantee, needs a committed frame that another core holds for a moment, because that core
+    /// copies the same table at the same time. Try again: memory is not short, and the state ends when that core has
+    /// finished its copy.
     Contended,
-    /// The space shares, or would come to share, memory that no guarantee has paid for.
+    /// The space shares, or would come to share, memory for whose copies no frames are committed.
     Unguaranteed,
 }
 
@@ -95,10 +96,11 @@ impl core::fmt::Display for Error {
 impl core::error::Error for Error {}
 
 impl Usage {
-    /// Sizes of the space with this root, without the space: for an onlooker who does not wait until an operation on it has ended.
+    /// Sizes of the space with this root, without the space: for a reader that does not wait until an operation on it
+    /// has ended.
     ///
-    /// Each number is one that the space has had, or is about to have; together they need not belong to one moment. The onlooker
-    /// makes sure afterwards that the frame has been the root all the while.
+    /// Each number is one that the space has had, or is about to have; together they need not belong to one moment. The
+    /// reader makes sure afterwards that the frame has been the root all the while.
     ///
     /// # Safety
     /// The frame has been handed out by `memory`, and its counts can be read even when it has another use by now: they are atomics
@@ -130,7 +132,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         Ok(Self::with_root(memory, root, Commit::Undecided))
     }
 
-    /// A space of its own for a root that nobody else has.
+    /// A space for a root that no other space has.
     pub(crate) fn with_root(memory: Frames<M>, root: Exclusive<F>, commit: Commit) -> Self {
         AddressSpace { memory, root: root.frame(), commit, dead: Dead::NONE, format: PhantomData }
     }
@@ -141,8 +143,9 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         self.root
     }
 
-    /// Stores a descriptor into an entry of the root that is the kernel's, where one root serves both. A space has none of them at first, and
-    /// neither a fork nor a restore passes any on. It is neither counted nor walked, and what it leads to is not freed with the space.
+    /// Stores a descriptor into an entry of the root that is the kernel's, where one root serves both. A space has none
+    /// of them at first, and neither a fork nor a restore passes any on. The tree neither counts nor walks it, and does
+    /// not free what it leads to with the space.
     ///
     /// Walkers see it once [`Tlb::publish`](crate::Tlb::publish) has returned.
     ///
@@ -150,7 +153,8 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// If the entry is the user's.
     ///
     /// # Safety
-    /// It is the raw descriptor of something that is there for as long as the space, and that the user cannot reach.
+    /// It is the raw descriptor of a table or leaf that exists for as long as the space, and that user mode cannot
+    /// reach.
     #[expect(unsafe_code, reason = "a processor follows the descriptor")]
     pub unsafe fn set_kernel_entry(&mut self, index: usize, raw: u64) {
         assert!((F::USER_ENTRIES..crate::ENTRIES).contains(&index), "entry {index} of the root is the user's");

@@ -9,12 +9,12 @@
 //!                a  b  c                                    a  b  c        a' b  c     all but a' read-only
 //! ```
 //!
-//! From the first shared table on the path downwards every table is copied, bottom left unlinked; entries lose their write
-//! permission in the copy *and in the original* and what they lead to gains a reference;
-//! then one store links the copies, after a break, an invalidation and a make (Arm ARM, "Using break-before-make when updating
+//! From the first shared table on the path downwards every table is copied, bottom up and not yet linked; entries lose
+//! their write permission in the copy *and in the original* and what they lead to gains a reference; then one store
+//! links the copies, after a break, an invalidation and a make (Arm ARM, "Using break-before-make when updating
 //! translation table entries"); and only then is the reference to the original dropped.
 //!
-//! Where nobody shares any more, the last owner takes the read-only marks off and copies nothing.
+//! Where table and page are no longer shared, the last owner takes the read-only marks off and copies nothing.
 
 use crate::commit::Source;
 use crate::exit::release_copied;
@@ -28,7 +28,7 @@ use crate::{
 /// How a fault was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resolved {
-    /// The frame behind the address now.
+    /// The frame that the address leads to now.
     pub frame: Frame,
     /// Tables copied.
     pub table_splits: u32,
@@ -42,13 +42,13 @@ pub enum Action {
     /// Nothing: the descriptors allow the access already. Another core repaired it, or a TLB
     /// entry was stale.
     Nothing,
-    /// Permission came back: nobody shares the page any more.
+    /// Write permission came back: the page is no longer shared.
     Reuse,
     /// The page was shared and was copied.
     Copy,
     /// A reserved page was backed with fresh zeroes.
     DemandZero,
-    /// A reserved page was read and shows the page of zeroes.
+    /// A reserved page was read, and the page of zeroes is mapped there.
     ZeroPage,
 }
 
@@ -61,7 +61,7 @@ pub enum Fault {
     Denied(Permissions),
     /// It would be allowed, but there is no frame for it. The tree is as it was.
     OutOfMemory,
-    /// The space, under a guarantee, needs a frame that is paid for and that another core holds for a moment, because it
+    /// The space, under a guarantee, needs a committed frame that another core holds for a moment, because that core
     /// copies the same table or page at the same time. Try again.
     Contended,
 }
@@ -74,7 +74,7 @@ impl From<OutOfMemory> for Fault {
 
 impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// Answers a fault that the processor took: as [`resolve`](Self::resolve), and where the descriptors allow the
-    /// access already, ends the stale entry that caused the fault, so that a retry succeeds.
+    /// access already, it invalidates the stale entry that caused the fault, so that a retry succeeds.
     ///
     /// # Errors
     /// See [`Fault`]; then nothing has changed.
@@ -124,7 +124,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     }
 }
 
-/// The last owner of page and tables: permission comes back, nothing is copied.
+/// The last owner of page and tables gets write permission back; nothing is copied.
 #[inline(always)]
 fn reuse<F: Format, M: Memory>(tlb: &impl Tlb, mut path: Path<'_, F, M>, page: Page) -> Resolved {
     path.open();
@@ -137,7 +137,7 @@ fn reuse<F: Format, M: Memory>(tlb: &impl Tlb, mut path: Path<'_, F, M>, page: P
     Resolved { frame: page.frame, table_splits: 0, action: Action::Reuse }
 }
 
-/// A write to a page, or below a table, that somebody else shares.
+/// A write to a shared page, or below a shared table.
 #[inline(always)]
 fn copy<F: Format, M: Memory>(tlb: &impl Tlb, mut path: Path<'_, F, M>, page: Page) -> Result<Resolved, Fault> {
     let memory = path.memory;
@@ -156,8 +156,8 @@ fn copy<F: Format, M: Memory>(tlb: &impl Tlb, mut path: Path<'_, F, M>, page: Pa
         let frame = memory.zero_page_in(fresh);
         (frame, Kind::Private, Action::DemandZero, Counts { pages: 1, reserved: -1, ..Counts::ZERO })
     } else {
-        // The content holds still: the page has been read-only in every space that maps it since the
-        // fork that shared it, and stays so while we hold a reference.
+        // The content cannot change meanwhile: the page has been read-only in every space that maps it since the fork
+        // that shared it, and stays so while we hold a reference.
         let frame = memory.copy_page_to(fresh, page.frame);
         (frame, page.kind, Action::Copy, Counts::ZERO)
     };
@@ -176,7 +176,7 @@ fn back<F: Format, M: Memory>(
     let memory = path.memory;
     let Reservation { permissions, inherit } = reservation;
     let writable = access == Access::Write;
-    // What a child does not get is backed at once: the page of zeroes carries no mark for it.
+    // Memory that a child does not get is backed at once: the descriptor of the page of zeroes has no mark for it.
     let kind = match (writable, inherit) {
         (false, Inherit::Yes) => Kind::Zero,
         (true, Inherit::Yes) => Kind::Private,
@@ -232,7 +232,7 @@ fn back<F: Format, M: Memory>(
     Ok(Resolved { frame, table_splits, action })
 }
 
-/// The first touch of a page whose table is there and nobody else's: the common case of [`back`].
+/// The first touch of a page whose table exists and is this space's alone: the common case of [`back`].
 fn back_page<F: Format, M: Memory>(tlb: &impl Tlb, mut path: Path<'_, F, M>, page: Page) -> Result<Resolved, Fault> {
     let memory = path.memory;
     let fresh = Source::Free.allocate(memory, Purpose::Page)?;
@@ -256,8 +256,8 @@ fn frozen_tables<F: Format, M: Memory>(path: &Path<'_, F, M>) -> usize {
     path.shared.map_or(0, |shared| path.level.number() - shared.number() + 1)
 }
 
-/// Puts `raw` in the place of the path's descriptor and splits the tables above it that are shared. Returns
-/// how many. Nothing can fail: the stock holds a frame for each.
+/// Puts `raw` in place of the path's descriptor and splits the shared tables above it. Returns how many. Cannot fail:
+/// the stock holds a frame for each.
 fn replace<F: Format, M: Memory>(
     tlb: &impl Tlb,
     path: &mut Path<'_, F, M>,
@@ -302,7 +302,7 @@ fn replace<F: Format, M: Memory>(
             tlb.publish();
         }
     } else {
-        // A table descriptor covers more than the page; and where marks came off, walk caches know of them.
+        // A table descriptor covers more than the page; and where marks came off, walk caches may still hold them.
         let reach = if level == Level::LAST && !path.read_only { Reach::Pages } else { Reach::Tables };
         lowest.redirect(memory, tlb, index, raw, (VirtRange::entry(address, level), reach));
         release_copied::<F>(memory, old, level, &path.commit.source().repaid());
@@ -312,8 +312,9 @@ fn replace<F: Format, M: Memory>(
 
 /// A copy of a frozen table that shares everything below it with the original, but for one substituted entry.
 ///
-/// Every entry loses its write permission on both sides and what it leads to gains a reference. Forget the original's side, and its last
-/// owner would later write to pages that the copy still reads. The substituted entry needs neither: nothing is shared through it.
+/// Every entry loses its write permission on both sides and what it leads to gains a reference. If the original kept
+/// the permission, its last owner would later write to pages that the copy still reads. The substituted entry needs
+/// neither: nothing is shared through it.
 pub(crate) fn copy_table<F: Format>(
     memory: &Frames<impl Memory>,
     original: Frame,

@@ -15,7 +15,8 @@ use super::{Format, kind_bits, kind_of, reservation_bits, reservation_of};
 use crate::{Entry, Frame, KernelEntry, Kind, Leaf, Level, Mapping, Page, Permissions, Table};
 
 const VALID: u64 = 1 << 0;
-/// Table at levels 0–2, page at level 3. Clear it is a block, which the tree does not use, but the kernel's map does.
+/// Table at levels 0–2, page at level 3. If it is clear, the descriptor is a block's, which the kernel's map uses and
+/// the tree does not.
 const TABLE_OR_PAGE: u64 = 1 << 1;
 const ADDRESS: u64 = 0x0000_ffff_ffff_f000;
 const AP_TABLE_READ_ONLY: u64 = 1 << 62;
@@ -28,7 +29,7 @@ const ATTRIBUTE: u64 = 0b111 << 2;
 const AP_USER: u64 = 1 << 6;
 const AP_READ_ONLY: u64 = 1 << 7;
 const INNER_SHAREABLE: u64 = 0b11 << 8;
-/// Set in advance: the Cortex-A72 has no hardware access flag, and a fault for it would be waste.
+/// Set in advance: the Cortex-A72 has no hardware access flag, and a fault to set it would be waste.
 const ACCESS_FLAG: u64 = 1 << 10;
 const NOT_GLOBAL: u64 = 1 << 11;
 const PRIVILEGED_EXECUTE_NEVER: u64 = 1 << 53;
@@ -67,7 +68,7 @@ impl AArch64 {
             Mapping::ReadExecute => AP_READ_ONLY | ATTRIBUTE_NORMAL,
             Mapping::Device => PRIVILEGED_EXECUTE_NEVER | ATTRIBUTE_DEVICE,
         };
-        // `nG` is clear: the entry is of every address space.
+        // `nG` is clear: the entry is valid in every address space.
         frame.address() | mapping | EXECUTE_NEVER | INNER_SHAREABLE | ACCESS_FLAG | page | VALID
     }
 }

@@ -22,7 +22,7 @@ const USER: u64 = 1 << 2;
 const UNCACHEABLE: u64 = 1 << 3 | 1 << 4;
 const ACCESSED: u64 = 1 << 5;
 const DIRTY: u64 = 1 << 6;
-/// A large page, at levels 1 and 2. At level 3 the bit is PAT.
+/// Marks a large page, at levels 1 and 2. At level 3 the bit is PAT.
 const PAGE_SIZE: u64 = 1 << 7;
 const GLOBAL: u64 = 1 << 8;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;

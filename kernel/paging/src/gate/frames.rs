@@ -1,12 +1,13 @@
-//! Memory as the tree uses it. All the unsafe code that there is, but for the kernel's own map.
+//! Memory as the tree uses it. All unsafe code of the crate is here, except that of the kernel's own map.
 //!
-//! The operations of [`Memory`] on frames are unsafe, because a frame's number does not say what the frame is. In the crate other things do:
+//! The operations of [`Memory`] on frames are unsafe, because a frame's number does not say what the frame is. In this
+//! crate other facts say it:
 //!
 //! | operation | what makes it right |
 //! |---|---|
 //! | `load`, `counts`, references | the frame is the root of a space that is held, or a descriptor of such a tree leads to it: it is in use |
 //! | `store` | the gate alone can ask for it: see [`Exclusive`](super::Exclusive) and the two stores that a frozen table permits |
-//! | `zero`, `claim_line`, `copy` | the target is [`Fresh`], or was and is linked nowhere: in nobody's tables yet |
+//! | `zero`, `claim_line`, `copy` | the target is [`Fresh`], or was and is linked nowhere: no table leads to it yet |
 //! | `free` | the frame is [`Last`]: its last reference is gone, or it was fresh |
 #![allow(unsafe_code, reason = "what makes an operation right is in the types of its arguments, or said above")]
 
@@ -30,7 +31,7 @@ impl Fresh {
 pub(crate) struct Last(pub(super) Frame);
 
 impl Last {
-    /// One that was kept as a number: in the list of the dead, which nothing else leads to.
+    /// A frame that was kept as a number: it is in the list of dead tables, and nothing else leads to it.
     #[inline(always)]
     pub(crate) fn recovered(frame: Frame) -> Last {
         Last(frame)
@@ -131,7 +132,8 @@ impl<M: Memory> Frames<M> {
         self.0.claims_lines()
     }
 
-    /// Has a line in the cache, of a table that is linked nowhere, before it is written: where memory claims lines.
+    /// Allocates a line of a table that is linked nowhere in the cache before it is written, if the memory claims
+    /// lines.
     #[inline(always)]
     pub(super) fn claim_line(&self, table: Frame, first: usize) {
         debug_assert!(first.is_multiple_of(LINE) && first < crate::ENTRIES && self.claims_lines());
@@ -145,7 +147,7 @@ impl<M: Memory> Frames<M> {
         unsafe { self.0.references(frame) }
     }
 
-    /// References to a frame at this moment, for looking at.
+    /// References to a frame at this moment: for reports, not for decisions.
     pub(crate) fn count(&self, frame: Frame) -> u32 {
         self.references(frame).load(Ordering::Relaxed)
     }
@@ -159,7 +161,7 @@ impl<M: Memory> Frames<M> {
     /// Zeroes for a page; gives up the token, because the frame is about to be mapped.
     #[inline(always)]
     pub(crate) fn zero_page_in(&self, Fresh(frame): Fresh) -> Frame {
-        // SAFETY: nobody else has the frame.
+        // SAFETY: nothing else uses the frame.
         unsafe { self.0.zero(frame) };
         frame
     }
@@ -167,7 +169,8 @@ impl<M: Memory> Frames<M> {
     /// A page's content for a copy of it; gives up the token, because the frame is about to be mapped.
     #[inline(always)]
     pub(crate) fn copy_page_to(&self, Fresh(frame): Fresh, from: Frame) -> Frame {
-        // SAFETY: nobody else has the frame; `from` is a page of a tree that is held, read-only wherever it is mapped.
+        // SAFETY: nothing else uses the frame; `from` is a page of a tree that is held, read-only wherever it is
+        // mapped.
         unsafe { self.0.copy(from, frame) };
         frame
     }
@@ -175,7 +178,7 @@ impl<M: Memory> Frames<M> {
     /// Empties a table that is linked nowhere.
     #[inline(always)]
     pub(super) fn empty(&self, table: &Fresh) {
-        // SAFETY: nobody else has the frame.
+        // SAFETY: nothing else uses the frame.
         unsafe { self.0.zero(table.0) };
     }
 }

@@ -1,4 +1,4 @@
-//! A path down the tree, and which of its tables nobody else sees.
+//! A path down the tree, and which of its tables no other space reaches.
 
 use core::marker::PhantomData;
 
@@ -7,7 +7,7 @@ use crate::commit::Commit;
 use crate::memory::Counts;
 use crate::{AddressSpace, Format, Frame, Level, Memory, VirtAddr};
 
-/// A path from the root down to the descriptor that decides about an address, and who shares it.
+/// A path from the root down to the descriptor that decides about an address, and which of its tables are shared.
 ///
 /// Holds the space by `&mut`, so that its findings stay true: a count of 1 below a path of ones cannot rise.
 pub(crate) struct Path<'a, F: Format, M: Memory> {
@@ -34,7 +34,7 @@ impl<'a, F: Format, M: Memory> Path<'a, F, M> {
         Self::descend(&space.memory, space.root(), address, space.commit)
     }
 
-    /// For looking only: the caller holds the space by `&`, and gets no proof of anything.
+    /// For reading only: the caller holds the space by `&`, and gets no proof of exclusive ownership.
     #[inline(always)]
     pub(crate) fn peek(space: &'a AddressSpace<F, M>, address: VirtAddr) -> (u64, Level, bool) {
         let path = Self::descend(&space.memory, space.root(), address, space.commit);
@@ -68,7 +68,7 @@ impl<'a, F: Format, M: Memory> Path<'a, F, M> {
         level.index(self.address)
     }
 
-    /// The lowest table that nobody shares.
+    /// The lowest table that is not shared.
     #[inline(always)]
     pub(crate) fn lowest(&mut self) -> Exclusive<F> {
         let level = match self.shared {
@@ -78,7 +78,7 @@ impl<'a, F: Format, M: Memory> Path<'a, F, M> {
         Exclusive { frame: self.tables[level.number()], level, format: PhantomData }
     }
 
-    /// Takes the read-only marks off the descriptors that lead to tables which nobody shares.
+    /// Takes the read-only marks off the descriptors that lead to unshared tables.
     #[inline(always)]
     pub(crate) fn open(&mut self) {
         if !self.read_only {
@@ -96,7 +96,7 @@ impl<'a, F: Format, M: Memory> Path<'a, F, M> {
         }
     }
 
-    /// Adds a change to the counts of every table that nobody shares.
+    /// Adds a change to the counts of every unshared table.
     #[inline(always)]
     pub(crate) fn account(&mut self, change: Counts) {
         for number in 0..=self.lowest().level.number() {

@@ -38,7 +38,7 @@ impl Stock {
     /// One of the frames.
     ///
     /// # Panics
-    /// If the operation counted too few: a bug in its planning, better than half a tree.
+    /// If the operation counted too few: a bug in its planning. A panic is better than half a tree.
     pub(crate) fn take(&mut self, memory: &Frames<impl Memory>) -> Fresh {
         assert!(!self.is_empty(), "an operation set too few tables aside");
         let frame = self.first;
@@ -46,12 +46,12 @@ impl Stock {
         Fresh(frame)
     }
 
-    /// Whether all have been taken.
+    /// Whether all frames have been taken.
     pub(crate) fn is_empty(&self) -> bool {
         self.first == NONE
     }
 
-    /// Gives back what was not needed, and says how much that was.
+    /// Gives back the frames that were not needed, and returns how many.
     pub(crate) fn give_back(mut self, memory: &Frames<impl Memory>) -> usize {
         let mut unused = 0;
         while !self.is_empty() {
