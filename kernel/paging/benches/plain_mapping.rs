@@ -1,8 +1,8 @@
 //! Plain mapping, without any sharing: this crate against `aarch64-paging`, which does nothing else.
 //!
-//! `cargo bench -p graft-paging`. Both map, write-protect and unmap the same 1 GiB, page by page, in turn, in one run; what is
-//! printed is the time of each (the median of the rounds) and the ratio (the median of the ratios of the rounds, which hold
-//! when the machine's speed drifts).
+//! `cargo bench -p graft-paging`. Both map, write-protect and unmap the same 1 GiB, page by page, in turn, in one run.
+//! The output is the time of each (the median of the rounds) and the ratio (the median of the ratios of the rounds,
+//! which stays valid when the machine's speed drifts).
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -41,7 +41,7 @@ fn main() {
 /// No processor walks these tables, with either crate.
 struct NoTlb;
 
-// SAFETY: as it says.
+// SAFETY: no processor walks these tables, as said above.
 unsafe impl Tlb for NoTlb {
     fn publish(&self) {}
 

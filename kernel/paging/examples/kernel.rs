@@ -33,9 +33,10 @@ pub type Space = AddressSpace<Format, Ram>;
 /// Frames that this kernel manages.
 const FRAMES: usize = 1 << 16;
 
-/// The machine's memory, all of it mapped from one address on, and what is known about each frame.
+/// The machine's memory, all of it mapped from one address on, and the kernel's records of each frame.
 ///
-/// Frames are taken one after the other and come back to a chain through their first words. Frame 0 stays zeroes.
+/// Frames are taken one after the other; a frame that is freed joins a chain through the first words of free frames.
+/// Frame 0 stays zeroes.
 pub struct Pool {
     /// Where the kernel sees physical address 0.
     direct_map: usize,
@@ -48,7 +49,7 @@ pub struct Pool {
 struct Free {
     /// Frames from here on have never been used.
     untouched: u64,
-    /// The first of those that were given back, 0 for none.
+    /// The first of the frames that were given back, 0 for none.
     chain: u64,
 }
 
@@ -59,7 +60,8 @@ impl Pool {
     /// All frames but the first, which is the page of zeroes.
     ///
     /// # Safety
-    /// Physical memory up to `FRAMES` pages is mapped from `direct_map` on, for the kernel alone to use; the first page is zero.
+    /// Physical memory up to `FRAMES` pages is mapped from `direct_map` on, and only the kernel uses it; the first page
+    /// is zero.
     pub const unsafe fn new(direct_map: usize) -> Pool {
         Pool {
             direct_map,
@@ -92,7 +94,7 @@ unsafe impl Memory for Ram {
         let free = unsafe { &mut *self.0.free.get() };
         let frame = if free.chain != 0 {
             let frame = Frame(free.chain);
-            // SAFETY: `free` wrote the word, and the frame has been nobody's since.
+            // SAFETY: `free` wrote the word, and nothing has used the frame since.
             free.chain = unsafe { self.0.word(frame, 0).read() };
             frame
         } else {
@@ -105,7 +107,7 @@ unsafe impl Memory for Ram {
     }
 
     unsafe fn free(&self, frame: Frame, _purpose: Purpose) {
-        // SAFETY: as in `allocate`; the frame is nobody's any more.
+        // SAFETY: as in `allocate`; nothing uses the frame any more.
         unsafe {
             let free = &mut *self.0.free.get();
             self.0.word(frame, 0).write(free.chain);
@@ -152,13 +154,13 @@ unsafe impl Memory for Ram {
     }
 }
 
-/// The one processor. It forgets everything whenever something is to be forgotten: slow, and right.
+/// The one processor. Each invalidation empties its whole TLB: slow, and correct.
 pub struct Processor;
 
 // SAFETY: every invalidation reaches every entry of every level, and has ended when the barrier has.
 unsafe impl Tlb for Processor {
     fn publish(&self) {
-        // SAFETY: barriers. The other architecture keeps stores in order for its walker.
+        // SAFETY: these are barriers. x86_64 keeps stores in order for its walker.
         #[cfg(target_arch = "aarch64")]
         unsafe {
             asm!("dsb ishst", "isb", options(nostack, preserves_flags));
@@ -172,17 +174,17 @@ unsafe impl Tlb for Processor {
             asm!("dsb ishst", "tlbi vmalle1is", "dsb ish", "isb", options(nostack, preserves_flags));
         }
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: the same root again: everything but global entries is forgotten, and user pages are none.
+        // SAFETY: the same root again: this invalidates everything but global entries, and user pages are not global.
         unsafe {
             core::arch::asm!("mov {root}, cr3", "mov cr3, {root}", root = out(reg) _, options(nostack, preserves_flags));
         }
     }
 }
 
-/// A space with a stack of 8 MiB below `top`, and nothing of it backed yet.
+/// A space with a stack of 8 MiB below `top`, none of it backed yet.
 ///
 /// # Errors
-/// If there is no memory, or the range is none.
+/// If there is no memory, or the stack's range is not valid.
 pub fn new_space(pool: &'static Pool, top: u64) -> Result<Space, Error> {
     let bytes = 8 << 20;
     let mut space = Space::new(Ram(pool))?;
@@ -191,10 +193,10 @@ pub fn new_space(pool: &'static Pool, top: u64) -> Result<Space, Error> {
     Ok(space)
 }
 
-/// What the page-fault handler does, with the space locked. `Ok`: return to the program, which tries again.
+/// What the page-fault handler does while it holds the space's lock. `Ok`: return to the program, which tries again.
 ///
 /// # Errors
-/// The program may not do that, or there is no memory for it.
+/// The program may not make this access, or there is no memory for it.
 pub fn page_fault(space: &mut Space, address: u64, access: Access) -> Result<(), Fault> {
     let address = VirtAddr::new(address).ok_or(Fault::Unmapped)?;
     space.fault(&Processor, address, access).map(|_| ())
@@ -203,12 +205,12 @@ pub fn page_fault(space: &mut Space, address: u64, access: Access) -> Result<(),
 /// `fork`: the child shares everything with the parent but the tables of the first two levels.
 ///
 /// # Errors
-/// If there is no memory for these.
+/// If there is no memory for the copies of those.
 pub fn fork(parent: &mut Space) -> Result<Space, Error> {
     parent.fork(&Processor, Share::Level2)
 }
 
-/// `exit`, once no core runs in the space.
+/// `exit`: called once no core runs in the space.
 pub fn exit(space: Space) {
     space.destroy(&Processor);
 }

@@ -131,7 +131,7 @@ pub unsafe trait KernelMemory {
     fn root(&self) -> (Frame, Level);
 
     /// The highest level with leaves, if the format has leaves there. By default level 1, for blocks of 1 GiB (x86_64:
-    /// `CPUID.80000001H:EDX.Page1GB`).
+    /// only if `CPUID.80000001H:EDX.Page1GB` is set).
     fn largest_leaf(&self) -> Level {
         Level::ROOT.below()
     }
@@ -242,7 +242,7 @@ impl<F: Format, M: KernelMemory> KernelMap<F, M> {
         Ok(())
     }
 
-    /// Takes mappings away, leaves as whole ones. Their tables stay: what is mapped there next needs none.
+    /// Removes mappings, always whole leaves. Their tables stay: the next mapping there needs none.
     ///
     /// # Errors
     /// [`KernelMapError::NotMapped`] at the first hole, [`KernelMapError::PartOfBlock`] where only a part of a block is

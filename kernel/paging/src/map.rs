@@ -44,8 +44,8 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// As [`reserve`](Self::reserve).
     ///
     /// # Safety
-    /// None of the frames is a table, or any other memory that a program must not read, or write if the permissions say so; and they outlive
-    /// the space, and all spaces that are forked from it.
+    /// None of the frames is a table, or any other memory that a program must not read, or must not write if the
+    /// permissions allow writes; and they outlive the space and all spaces that are forked from it.
     #[expect(unsafe_code, reason = "the tree cannot know what is in these frames")]
     pub unsafe fn map_frames(
         &mut self,
@@ -64,8 +64,8 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
 
     /// Maps pages of another space, which become memory that both have in common: page `n` of the range gets what
     /// `source` has `n` pages after `start`. It stays one and the same across forks of this space. The other space does
-    /// not change. Before the call it should write to each page that it shares with its own relatives, so that it has a
-    /// copy of its own.
+    /// not change. It should share none of these pages with its own relatives: what this space writes would reach the
+    /// relatives, and the other space's next write would copy the page out of the common memory.
     ///
     /// # Errors
     /// As [`reserve`](Self::reserve); [`Error::NotMapped`] at the first address of `source` without a page that has
@@ -161,13 +161,14 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         self.edit(tlb, range, &Unmap(PhantomData::<F>))
     }
 
-    /// Changes what may be done with what is mapped or reserved in the range.
+    /// Changes the permissions of what is mapped or reserved in the range.
     ///
-    /// Write permission that is gained reaches the hardware with the first write fault, so that shared pages are copied then.
+    /// New write permission reaches the hardware with the first write fault, so that shared pages are copied then.
     ///
     /// # Errors
-    /// [`Error::NotMapped`] at the first hole, [`Error::Unsuitable`] where foreign or shared memory would gain write permission, and
-    /// where shared memory or memory that a child does not get would become executable, [`Error::OutOfMemory`]; nothing has changed then.
+    /// [`Error::NotMapped`] at the first hole, [`Error::Unsuitable`] where foreign or shared memory would gain write
+    /// permission, and where shared memory, or memory that a child does not get, would become executable,
+    /// [`Error::OutOfMemory`]; nothing has changed then.
     pub fn protect(&mut self, tlb: &impl Tlb, range: VirtRange, permissions: Permissions) -> Result<(), Error> {
         self.edit(tlb, range, &Protect(permissions))
     }
@@ -242,7 +243,8 @@ impl<F: Format> Edit<F> for Protect {
         let entry = match F::decode(raw, level) {
             Entry::Empty => return Err(Error::NotMapped(first(slot))),
             Entry::Table(_) => return Ok(Decision::Descend),
-            // It is not executable: a fetch would back it with a frame of which instruction caches may still hold what it contained before.
+            // Never executable: a fetch would back it with a fresh frame, and instruction caches may still hold the
+            // frame's former content.
             Entry::Reserved(Reservation { inherit: Inherit::No, .. }) if permissions == Permissions::ReadExecute => {
                 return Err(Error::Unsuitable(first(slot), permissions));
             }

@@ -1,4 +1,4 @@
-//! Any 64 bits at any level: decoding never panics, and whatever they mean, the laws of the format hold.
+//! Any 64 bits at any level: decoding never panics, and the laws of the format hold for the result.
 #![no_main]
 
 use graft_paging::{AArch64, Entry, Format, Level, X86_64};
@@ -19,7 +19,7 @@ fn laws<F: Format>(raw: u64, other: u64, level: Level, is_used: fn(u64) -> bool)
     assert!(!(F::is_retired(raw) && present));
     assert!(!F::is_retired(raw) || entry == Entry::Empty);
 
-    // Encoding keeps the meaning, though not the bits that have none.
+    // Encoding keeps the meaning, but not the bits without a meaning.
     let plain = F::encode(entry, level);
     assert_eq!(F::decode(plain, level), entry);
     assert_eq!(F::encode(F::decode(plain, level), level), plain);

@@ -1,4 +1,4 @@
-//! Arbitrary bytes in tables: looking at them ends, and does not panic.
+//! Arbitrary bytes in tables: every walk over them ends, and none panics.
 #![no_main]
 
 use std::cell::Cell;
@@ -13,7 +13,7 @@ const FRAMES: usize = 8;
 /// Descriptors of each table that the input fills.
 const FILLED: [usize; 4] = [0, 1, 255, 511];
 
-/// Memory in which every number names a frame, so that wherever a descriptor leads there is a table of the input's.
+/// Memory in which every number names a frame, so that each descriptor leads to a table made from the input.
 #[derive(Clone)]
 struct Wild(Rc<Frames>);
 

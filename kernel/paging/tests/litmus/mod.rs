@@ -1,17 +1,20 @@
-//! The published litmus tests of Arm's relaxed virtual memory, judged by the model's MMU: does it allow what the architecture allows, and nothing that it forbids?
+//! The published litmus tests of Arm's relaxed virtual memory, run on the model's MMU: does it allow what the
+//! architecture allows, and nothing that the architecture forbids?
 //!
-//! The TLBs are the model's ([`Machine`]), which keep everything they ever saw until an invalidation that reaches it. Around them stand cores that are as
-//! weak as the tests need:
+//! The TLBs are the model's ([`Machine`]), which keep everything they ever saw until an invalidation that reaches it.
+//! The cores around them are as weak as the tests need:
 //!
-//! - a store waits in a buffer, from which stores to different places leave in any order, unless a barrier stands between; so does an
-//!   invalidation, and only `dsb` waits for it;
-//! - a load may have been satisfied at any moment since the last barrier before it;
-//! - a walk may also read what waits in its own core's buffer;
-//! - an address may have been translated, or found untranslatable, at any moment since the last context synchronisation (`isb`, exception, `eret`)
-//!   that the architecture orders it after. What such a walk found stays good for that access even if another core's invalidation ends meanwhile, but
-//!   then the access itself came before it.
+//! - a store waits in a buffer, which stores to different places leave in any order unless a barrier lies between them;
+//!   an invalidation waits there, too, and only `dsb` waits for its end;
+//! - a load may be satisfied at any moment since the last barrier before it;
+//! - a walk may also read stores that wait in its own core's buffer;
+//! - an address may have been translated, or found untranslatable, at any moment since the last context synchronisation
+//!   (`isb`, exception, `eret`) that the architecture orders it after. What such a walk found stays valid for that
+//!   access even if another core's invalidation ends meanwhile, but then the access itself came before the
+//!   invalidation.
 //!
-//! Time counts the events that others can see: a store that leaves a buffer, an invalidation. Every order of them is tried.
+//! Time counts the events that other cores can see: a store that leaves a buffer, an invalidation. Every order of them
+//! is tried.
 //!
 //! A thread's operations, as `published.txt` writes them:
 //!
@@ -43,7 +46,7 @@ fn put(memory: &impl Memory, table: Frame, index: usize, raw: u64) {
     unsafe { memory.store(table, index, raw) };
 }
 
-/// What a fault leaves in a register.
+/// The value that a fault leaves in a register.
 const FAULT: u64 = u64::MAX;
 /// An invalid descriptor that is not 0.
 const OTHER_INVALID: u64 = 2;
@@ -54,7 +57,7 @@ type Time = usize;
 /// A place in memory, by its number in [`Test::places`].
 type Place = usize;
 
-/// A machine that is wrong in one way: the tests must notice.
+/// A machine that is wrong in one way: the tests must fail on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Planted {
     /// The TLBs keep nothing.
@@ -74,7 +77,7 @@ struct Test {
     planted: Option<Planted>,
     name: String,
     verdict: String,
-    /// Why it is not counted, with whether it is expressed nevertheless.
+    /// Why the test is not counted, and whether it is expressed nevertheless.
     remark: Option<(String, String)>,
     threads: Vec<Thread>,
     /// What must hold at the end: alternatives for each register or place.
@@ -105,13 +108,13 @@ enum Operand {
 
 #[derive(Clone, Debug)]
 enum Operation {
-    /// Through an address: where, what, and the register that the address depends on.
+    /// Through an address: the place, the value, and the register that the address depends on.
     Store(u64, Operand, Option<String>),
     Load(String, u64, Option<String>),
     /// Of a table's word, which is always mapped.
     StoreWord(Place, u64, Option<String>),
     LoadWord(String, Place),
-    /// On this core alone or on all; an address, or everything of an identifier.
+    /// On this core alone or on all cores; of an address, or of all addresses under an identifier.
     Invalidate(Option<u64>, u16, Everywhere),
     WaitForAll,
     WaitForStores,
@@ -151,14 +154,15 @@ struct Core {
     /// Next operation, of the handler where there is one.
     next: usize,
     handler: Option<usize>,
-    /// Values, each with the moment before which it cannot have been known.
+    /// Register values, each with the earliest moment at which it can have been known.
     registers: BTreeMap<String, (u64, Time)>,
     buffer: Vec<Waiting>,
     /// Loads are satisfied after this.
     loads: Time,
     /// Walks happen after this.
     walks: Time,
-    /// The end of the last `dsb`, and the latest moment on which a branch depended: what a context synchronisation waits for.
+    /// The end of the last `dsb`, and the latest moment on which a branch depended: a context synchronisation waits for
+    /// both.
     ordered: Time,
     /// The last store to each place that was seen.
     coherent: BTreeMap<Place, Time>,
@@ -167,11 +171,11 @@ struct Core {
 #[derive(Clone, Hash)]
 struct State {
     cores: Vec<Core>,
-    /// Every store that left a buffer, by place: when and what.
+    /// Every store that left a buffer, by place: its moment and its value.
     history: Vec<Vec<(Time, u64)>>,
-    /// After each event: by core and address, how a walk can end.
+    /// After each event, by core and address: how a walk can end.
     answers: Vec<Rc<Vec<Vec<Vec<Answer>>>>>,
-    /// Who invalidated at each event.
+    /// Which core invalidated at each event.
     invalidated_by: Vec<Option<usize>>,
     caches: Vec<Vec<(u16, Cached)>>,
 }
@@ -182,10 +186,11 @@ impl State {
     }
 }
 
-/// How an access can turn out.
+/// How an access can end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Outcome {
-    /// With where and when what is read was stored, unless it is in the core's own buffer, and with the moment before which it cannot have been known.
+    /// With the place and moment of the store that it reads, unless that is in the core's own buffer, and with the
+    /// earliest moment at which the value can have been known.
     Value(u64, Option<(Place, Time)>, Time),
     Stored(Place),
     Fault(usize, Time),
@@ -339,12 +344,12 @@ impl Test {
             }
         }
         test.initial = test.places.iter().map(|(frame, index)| machine.word(*frame, *index).get()).collect();
-        // Only now do cores run: what came before is the beginning, not history.
+        // Cores run from here on: the stores above are the initial state, not events.
         (0..test.threads.len()).for_each(|core| machine.activate(core, Some((ASID, tables[0]))));
         test
     }
 
-    /// Whether the end that is asked for can be reached.
+    /// Whether the final state that the test asks about can be reached.
     fn is_possible(&self) -> bool {
         let begin = State {
             cores: vec![Core::default(); self.threads.len()],
@@ -385,7 +390,7 @@ impl Test {
             })
     }
 
-    /// How walks can end now.
+    /// How walks can end at this moment.
     fn answers(&self) -> Vec<Vec<Vec<Answer>>> {
         let on = |core: usize| {
             let of = |address: &u64| {
@@ -406,7 +411,7 @@ impl Test {
         }
     }
 
-    /// A context synchronisation: walks, and loads, come after what a barrier or a branch has ordered before it.
+    /// A context synchronisation: later walks and loads come after what a barrier or a branch has ordered before it.
     fn synchronise(&self, core: &mut Core) {
         if self.planted != Some(Planted::Unsynchronised) {
             core.walks = core.walks.max(core.ordered);
@@ -414,7 +419,8 @@ impl Test {
         }
     }
 
-    /// What touches nothing that others see and can happen at once; `false` if there is nothing more of it.
+    /// Carries out operations that no other core can observe and that can happen at once; `false` if there are none
+    /// left.
     fn go_on(&self, state: &mut State, number: usize) -> bool {
         let now = state.now();
         let core = &mut state.cores[number];
@@ -455,7 +461,7 @@ impl Test {
         true
     }
 
-    /// What a thread's next load or store can come to.
+    /// The possible results of a thread's next load or store.
     fn accesses(&self, state: &State, number: usize, open: &mut Vec<State>) {
         let core = &state.cores[number];
         let depends = |register: &Option<String>| {
@@ -512,7 +518,7 @@ impl Test {
         }
     }
 
-    /// Whether the end can still hold, by the registers of a thread: no test writes one twice.
+    /// Whether the final state is still possible, by the registers of a thread: no test writes a register twice.
     fn may_hold(&self, core: &Core, number: usize) -> bool {
         self.wanted.iter().all(|(wanted, values)| match wanted {
             Wanted::Register(thread, register) if *thread == number => {
@@ -522,7 +528,7 @@ impl Test {
         })
     }
 
-    /// What a load of a place can read, satisfied between two moments.
+    /// The values that a load of a place can read if it is satisfied between two moments.
     fn values(&self, state: &State, number: usize, place: Place, (from, to): (Time, Time), view: Time) -> Vec<Outcome> {
         let core = &state.cores[number];
         let own = core.buffer.iter().rev().find_map(|waiting| match waiting {
@@ -543,7 +549,7 @@ impl Test {
         outcomes
     }
 
-    /// What an access through an address can come to.
+    /// The possible results of an access through an address.
     fn access(&self, state: &State, number: usize, address: u64, view: Time, is_store: bool) -> Vec<Outcome> {
         let core = &state.cores[number];
         let index = self.addresses.values().position(|known| *known == address).expect("an address of the test");
@@ -575,7 +581,7 @@ impl Test {
                             }
                             continue;
                         }
-                        // An invalidation of another core waits for accesses that are under way.
+                        // Another core's invalidation waits for accesses that are under way.
                         let by_another = last < now && state.invalidated_by[last + 1] != Some(number);
                         let span = if by_another { (at, last) } else { (core.loads.max(at), now) };
                         self.values(state, number, place, span, at.max(view)).into_iter().for_each(&mut add);
@@ -583,7 +589,7 @@ impl Test {
                 }
             }
         }
-        // A walk may read what its own core is about to store, and then waits for what the store waits for.
+        // A walk may read a store that waits in its own core's buffer, and then it waits for what that store waits for.
         let stores = core.buffer.iter().filter_map(|waiting| match *waiting {
             Waiting::Store { place, value, view } if self.is_table[place] => Some((place, value, view)),
             _ => None,
@@ -608,7 +614,7 @@ impl Test {
         outcomes
     }
 
-    /// Lets something leave a core's buffer.
+    /// Lets a store or an invalidation leave a core's buffer.
     fn events(&self, state: &State, number: usize, open: &mut Vec<State>) {
         for (position, waiting) in state.cores[number].buffer.iter().enumerate() {
             let before = &state.cores[number].buffer[..position];
@@ -658,7 +664,7 @@ impl Test {
         }
     }
 
-    /// Puts the machine where a state has it.
+    /// Puts the machine into the state's condition.
     fn recall(&self, state: &State) {
         for (place, (table, index)) in self.places.iter().enumerate() {
             if self.is_table[place] {
@@ -691,7 +697,7 @@ fn published() -> Vec<Test> {
     texts.iter().map(|text| Test::parse(text)).collect()
 }
 
-/// Whether the verdicts of a test on the machine, possibly a wrong one, and of the publication agree.
+/// Whether the verdict of a test on the machine, possibly a wrong one, agrees with the published one.
 fn agrees(mut test: Test, planted: Option<Planted>) -> Result<(), String> {
     test.planted = planted;
     let verdict = if test.is_possible() { "allowed" } else { "forbidden" };

@@ -1,11 +1,12 @@
-//! A machine whose every atomic access loom may reorder, with a judge in every frame.
+//! A machine whose every atomic access loom may reorder, with race detection in every frame.
 //!
-//! Descriptors and counts are loom's atomics, so a load may return any value that the memory model allows. Beside them each frame has cells that
-//! loom watches for races: using a frame reads its `life` and allocating or freeing it writes that; a store that changes a
-//! table's meaning writes its `meaning` and following it in software reads that; page contents are cells themselves. Whoever
-//! believes wrongly that something is his alone, or learns it without the ordering that makes it true, races on one of them.
+//! Descriptors and counts are loom's atomics, so a load may return any value that the memory model allows. Beside them
+//! each frame has cells that loom watches for races: using a frame reads its `life` and allocating or freeing it writes
+//! that; a store that changes a table's meaning writes its `meaning` and following it in software reads that; page
+//! contents are cells themselves. A core that wrongly takes a frame for its own, or learns that it is without the
+//! ordering that makes it true, races on one of these cells.
 //!
-//! Frames are never handed out twice, so that the allocator's lock orders nothing that the tree should have ordered itself.
+//! No frame is handed out twice, so that the allocator's lock orders nothing that the tree should have ordered itself.
 
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64 as Plain, AtomicUsize};
@@ -30,7 +31,7 @@ struct State {
     /// What it was allocated for.
     purpose: Purpose,
     descriptors: [AtomicU64; SLOTS],
-    /// The last value stored in each, for the judge alone.
+    /// The last value stored in each, for the audit alone.
     latest: [Plain; SLOTS],
     references: AtomicU32,
     counts: TableCounts,
@@ -43,7 +44,8 @@ pub struct Machine<A> {
     frames: [OnceLock<State>; FRAMES],
     used: AtomicUsize,
     freed: AtomicUsize,
-    /// Frames committed, as a signed number: below zero for a moment when a copy under way has taken what a relative drops.
+    /// Frames committed, as a signed number: below zero for a moment when a copy under way has taken frames that a
+    /// relative's drop uncommits.
     committed: AtomicU64,
     architecture: PhantomData<A>,
 }
@@ -92,8 +94,8 @@ impl<A: Architecture> Machine<A> {
         self.state(frame).references.load(Relaxed)
     }
 
-    /// A descriptor as a hardware walker reads it: whatever it leads to is read after it, because the address depends on it
-    /// (Arm ARM, "Definition of the Armv8 memory model"; loom knows no dependencies, and acquires).
+    /// A descriptor as a hardware walker reads it: what it leads to is read after it, because the address depends on it
+    /// (Arm ARM, "Definition of the Armv8 memory model"; loom has no dependencies, so this load acquires).
     pub fn walk(&self, table: Frame, index: usize) -> u64 {
         let state = self.state(table);
         let raw = state.descriptors[index].load(Acquire);
@@ -105,7 +107,7 @@ impl<A: Architecture> Machine<A> {
         let state = self.state(page);
         state.life.with(|_| ());
         #[expect(unsafe_code, reason = "the cell of a model")]
-        // SAFETY: loom checks that nobody writes at the same time.
+        // SAFETY: loom checks that no thread writes at the same time.
         state.content[word].with(|content| unsafe { *content })
     }
 
@@ -113,7 +115,7 @@ impl<A: Architecture> Machine<A> {
         let state = self.state(page);
         state.life.with(|_| ());
         #[expect(unsafe_code, reason = "the cell of a model")]
-        // SAFETY: loom checks that nobody reads or writes at the same time.
+        // SAFETY: loom checks that no thread reads or writes at the same time.
         state.content[word].with_mut(|content| unsafe { *content = value });
     }
 }

@@ -1,6 +1,6 @@
 //! The protocols between cores, under loom: every interleaving (up to the bound on preemptions) and every value that a load may return.
 //!
-//! `make loom` runs them; a plain `cargo test` finds this file empty.
+//! `make loom` runs them; for a plain `cargo test` this file is empty.
 #![cfg(loom)]
 
 mod machine;
@@ -95,7 +95,7 @@ fn audit<A: Architecture>(machine: &Shared<A>, processes: &[&Process<A>]) {
     }
 }
 
-/// A last audit, then everybody goes and leaves nothing behind.
+/// A last audit; then every process ends, and no frame leaks.
 fn finish<A: Architecture>(machine: &Shared<A>, processes: &[&Process<A>]) {
     audit(machine, processes);
     processes.iter().for_each(|process| process.exit());
@@ -137,7 +137,7 @@ protocols! {
         finish(&machine, &[&parent, &child]);
     }
 
-    /// One side copies and lets go; the other finds itself the last owner, or not yet.
+    /// One side copies and drops its reference; the other finds itself the last owner, or not yet.
     fn reuse_against_split<A>(share: Share) {
         let (machine, parent) = parent::<A>();
         let child = fork(&machine, &parent, share);
@@ -179,7 +179,7 @@ protocols! {
         finish(&machine, &[]);
     }
 
-    /// Two threads of one process: what the child got at the moment of the fork stays as it was.
+    /// Two threads of one process: what the child got at the fork does not change.
     fn fork_against_fault_of_the_same_process<A>(share: Share) {
         let (machine, parent) = parent::<A>();
         let other = thread::spawn({ let parent = parent.clone(); move || parent.write(1, 0, 0, 10) });
@@ -215,7 +215,8 @@ protocols! {
         finish(&machine, &[&parent, &child]);
     }
 
-    /// A core of the child still reads through its TLB what another has copied, while the parent takes the original over.
+    /// A core of the child still reads through its TLB a page that another core has copied, while the parent takes over
+    /// the original.
     fn reuse_against_a_stale_reader<A>(share: Share) {
         let (machine, parent) = parent::<A>();
         let child = fork(&machine, &parent, share);
@@ -271,7 +272,8 @@ protocols! {
         assert_eq!(machine.0.frames_in_use(), 0, "frames leaked");
     }
 
-    /// Both copy the same under a guarantee: each frame is paid for once, and what was paid in vain comes back.
+    /// Both copy the same table under a guarantee: each frame is committed once, and frames committed in vain come
+    /// back.
     fn two_cores_split_what_is_paid_for_once<A>(share: Share) {
         let (machine, parent) = parent::<A>();
         let child = fork_guaranteed(&machine, &parent, share);
@@ -284,7 +286,7 @@ protocols! {
         assert_eq!(machine.0.committed(), 0);
     }
 
-    /// What the one is about to pay for, the other drops.
+    /// One side drops what the other is about to commit frames for.
     fn exit_against_split_under_a_guarantee<A>(share: Share) {
         let (machine, parent) = parent::<A>();
         let child = fork_guaranteed(&machine, &parent, share);

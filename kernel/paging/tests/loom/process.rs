@@ -1,4 +1,4 @@
-//! Processes on that machine: hardware that walks their tables and remembers, and a fault handler behind a lock.
+//! Processes on that machine: hardware that walks their tables and caches the walks, and a fault handler behind a lock.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use loom::sync::atomic::{Ordering::Release, fence};
 use crate::machine::{Machine, Shared};
 use crate::mmu::{Architecture, Rights, Step};
 
-/// What a core remembers of a walk: an entry of its TLB (`level` 4) or of a walk cache.
+/// What a core caches of a walk: an entry of its TLB (`level` 4) or of a walk cache.
 #[derive(Clone, Copy)]
 struct Cached {
     start: u64,
@@ -110,7 +110,7 @@ impl<A: Architecture> Process<A> {
             let address = VirtAddr::new(address).unwrap();
             loop {
                 match self.with(|space, tlb| space.fault(tlb, address, access)) {
-                    // Another core holds the frame: it goes on now, and gives it back or has no more use for sharing.
+                    // Another core holds the frame: it runs now, and either gives the frame back or ends the sharing.
                     Err(Fault::Contended) => loom::thread::yield_now(),
                     answer => break answer.map(drop)?,
                 }
@@ -140,7 +140,7 @@ impl<A: Architecture> Process<A> {
 #[expect(unsafe_code, reason = "implementing Tlb is a promise")]
 // SAFETY: what an invalidation must reach is gone from the caches of all cores when it returns.
 unsafe impl<A: Architecture> Tlb for Process<A> {
-    /// `DSB ISHST`: what was stored before is seen by whoever sees what is stored after.
+    /// `DSB ISHST`: a core that sees a store after the barrier also sees the stores before it.
     fn publish(&self) {
         fence(Release);
     }

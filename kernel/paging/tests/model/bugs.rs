@@ -1,4 +1,4 @@
-//! One test for each bug that others shipped in this design or in one like it, by name.
+//! One test for each bug that other kernels shipped with this design or a similar one, by name.
 //!
 //! Each runs in both formats, at every depth of sharing where depth matters, and ends with an audit of every count and with no frame left.
 
@@ -25,7 +25,7 @@ impl<A: Architecture + 'static> Case<A> {
         Self::on(400, universe())
     }
 
-    /// The same on a machine of so many frames, of which only these addresses are watched.
+    /// The same on a machine of so many frames, whose cores walk only these addresses.
     pub fn on(frames: usize, addresses: Vec<u64>) -> Self {
         let world = World::new(frames, addresses);
         world.create(0).unwrap();
@@ -74,7 +74,7 @@ impl<A: Architecture + 'static> Case<A> {
         self.end();
     }
 
-    /// Everybody goes and leaves nothing behind.
+    /// Every process ends, and no frame leaks.
     pub fn end(self) {
         for slot in 0..crate::world::SPACES {
             self.0.exit(slot).unwrap();
@@ -151,8 +151,8 @@ cases! {
         }
     }
 
-    /// An upgrade is told to the TLBs at once: the retry must not fault a second time. Where a fault ends what it was due to,
-    /// that may take the second.
+    /// The TLBs hear of an upgrade at once: the retry must not fault a second time. Where a fault itself discards the
+    /// stale entry, the access may succeed only after the second fault.
     fn one_fault_is_enough_for_the_last_owner<A>() {
         for share in DEPTHS {
             let case = Case::<A>::forked(share);
@@ -218,7 +218,7 @@ cases! {
         }
     }
 
-    /// A split deep in a tree shared at level 1 whose middle owner has exited.
+    /// A split deep in a tree that was shared at level 1 and whose middle owner has exited.
     fn split_below_level_1_after_the_middle_owner_exits<A>() {
         let case = Case::<A>::forked(Share::Level1);
         case.0.fork(1, 2, Share::Level1).unwrap();
@@ -274,7 +274,7 @@ cases! {
         }
     }
 
-    /// A second fork without a write between found everything read-only: nothing to invalidate.
+    /// A second fork without a write in between finds everything read-only: there is nothing to invalidate.
     fn a_fork_that_changes_nothing_flushes_nothing<A>() {
         for share in DEPTHS {
             let case = Case::<A>::forked(share);
@@ -285,7 +285,7 @@ cases! {
         }
     }
 
-    /// A fork that fails after it has taken permissions away must still flush: the next one trusts the marks.
+    /// A fork that fails after it has taken permissions away must still flush: the next fork trusts the marks.
     fn a_failed_fork_flushes_what_it_marked<A>() {
         for share in DEPTHS {
             for allocations in 1..6 {
@@ -313,7 +313,7 @@ cases! {
                 assert!(answers.iter().all(|answer| answer.is_some_and(|(_, rights)| rights.read)), "{answers:x?}");
                 case.read(1, HERE + page);
             }
-            // Untouched memory in a shared table, too: it shows the page of zeroes without a split.
+            // Untouched memory in a shared table, too: a read shows the page of zeroes there without a split.
             assert_eq!(case.0.fault(1, HERE + 2 * MIB - PAGE, Access::Read), Ok((Action::ZeroPage, 0)));
             assert_eq!((case.0.machine.allocations.get(), case.0.usage(1).tables), (allocations, tables));
             case.finish();
@@ -332,7 +332,7 @@ cases! {
             for address in [HERE + PAGE, HERE + 2 * MIB - PAGE] {
                 assert_eq!(case.0.fault(1, address, Access::Read), Err(Fault::Unmapped), "{share:?}");
             }
-            // The neighbouring table has nothing of the kind and is shared all the same.
+            // The neighbouring table has no such entry and is still shared.
             let copied = case.0.usage(1).tables;
             assert_eq!(copied, 5, "{share:?}");
             case.write(1, HERE);
@@ -372,7 +372,7 @@ cases! {
         }
     }
 
-    /// Whole tables move without a look below them; what shares them stays where it is.
+    /// Whole tables move without a visit below them; relatives that share them keep them where they are.
     fn move_inside_a_shared_tree<A>() {
         for share in DEPTHS {
             for to in [0, HERE + 4 * MIB, HERE + 8 * MIB + PAGE, 512 * GIB] {
@@ -423,7 +423,7 @@ cases! {
         }
     }
 
-    /// Back to a snapshot again and again: its content each time, and nothing is allocated for it.
+    /// A process is restored again and again: each time it has the snapshot's content, and nothing is allocated for it.
     fn restore_brings_back_the_snapshot<A>() {
         for share in DEPTHS {
             let case = Case::<A>::new();
@@ -446,7 +446,8 @@ cases! {
         }
     }
 
-    /// Tables with shared mappings are the snapshot's own; the others beside them are still shared, and counted as often as they are.
+    /// Tables with shared mappings are the snapshot's own; the tables beside them are still shared, and counted once
+    /// for each reference.
     fn restore_of_a_snapshot_with_shared_mappings<A>() {
         for share in DEPTHS {
             for guaranteed in [false, true] {
@@ -475,7 +476,7 @@ cases! {
         }
     }
 
-    /// Nothing has diverged: nothing is invalidated either.
+    /// If nothing has diverged, nothing is invalidated either.
     fn restore_of_an_untouched_space_does_nothing<A>() {
         for share in DEPTHS {
             let case = Case::<A>::new();
@@ -487,7 +488,7 @@ cases! {
         }
     }
 
-    /// An exact end on a 2 MiB boundary: one of the peers walked one entry too far.
+    /// A range that ends exactly on a 2 MiB boundary: another kernel walked one entry too far.
     fn regions_that_end_on_a_table_boundary<A>() {
         for share in DEPTHS {
             let world = World::<A>::new(400, universe());
@@ -520,7 +521,7 @@ cases! {
     }
 }
 
-/// Against the plainest search there is, on spaces with holes of many sizes.
+/// Compared with the simplest possible search, on spaces with holes of many sizes.
 #[test]
 fn the_gap_found_is_the_lowest() {
     use graft_paging::VirtAddr;
@@ -551,9 +552,9 @@ fn the_gap_found_is_the_lowest() {
     case.finish();
 }
 
-/// Every allocation of every kind of operation fails in turn; the runner checks that nothing changed.
-/// A space that has lost tables with shared mappings needs new ones for the way back; one that still has such a table takes
-/// it back in place.
+/// Every allocation of every kind of operation fails in turn; the runner checks that nothing changed. A space that has
+/// lost tables with shared mappings needs new ones for a restore; a space that still has such a table restores it in
+/// place.
 #[test]
 fn every_allocation_of_a_restore_fails_in_turn() {
     fn case<A: Architecture + 'static>() {

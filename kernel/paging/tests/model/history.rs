@@ -14,7 +14,7 @@ pub const KIB: u64 = 1 << 10;
 pub const MIB: u64 = 1 << 20;
 pub const GIB: u64 = 1 << 30;
 
-/// The addresses that programs touch: neighbours in one table, table edges, and tables of every level apart.
+/// The addresses that programs access: neighbours in one table, table edges, and addresses that part at every level.
 pub fn universe() -> Vec<u64> {
     let mut all = Vec::new();
     for top in [0, 512 * GIB] {
@@ -30,8 +30,8 @@ pub fn universe() -> Vec<u64> {
     all
 }
 
-/// Two neighbouring tables of which most stays untouched, and places to move them to: with so few addresses different processes mean
-/// the same one far more often.
+/// Two neighbouring tables that stay mostly untouched, and places to move them to: with so few addresses different
+/// processes use the same one far more often.
 pub fn neighbours() -> Vec<u64> {
     let pages = [0, 4 * KIB, 2 * MIB - 4 * KIB, 2 * MIB, 2 * MIB + 4 * KIB, 4 * MIB - 4 * KIB];
     pages.iter().map(|page| GIB + page).chain([4 * GIB, 4 * GIB + 4 * KIB]).collect()
@@ -53,7 +53,7 @@ pub enum Operation {
     Fork(usize, usize, Share),
     ForkGuaranteed(usize, usize, Share),
     Exit(usize),
-    /// From, to, depth, whether it promises memory, budget.
+    /// From, to, depth, whether it guarantees memory, budget.
     ForkInPieces(usize, usize, Share, Promise, u32),
     /// Process, from, to, bytes, budget.
     RelocateInPieces(usize, u64, u64, u64, u32),
@@ -72,14 +72,14 @@ pub enum Operation {
     KernelAccess(usize, u64, Access, u64),
     /// The next operation that allocates fails after this many frames.
     FailAfter(u32),
-    /// So many frames are left for whoever has committed none; `None` for all.
+    /// So many frames are left for processes that have committed none; `None` for all.
     Squeeze(Option<usize>),
 }
 
 /// An operation, and the seed of what other cores do in the middle of it (0: nothing).
 pub type Step = (Operation, u64);
 
-/// A small generator of random numbers (xorshift64*), so that a seed is a history for ever.
+/// A small generator of random numbers (xorshift64*), so that a seed always gives the same history.
 pub struct Random(u64);
 
 impl Random {
@@ -178,7 +178,7 @@ fn operation(random: &mut Random, addresses: &[u64], guaranteed: bool) -> Operat
     }
 }
 
-/// The addresses of a history: half of them keep to few.
+/// The addresses of a history: half of the histories use few.
 fn addresses(seed: u64) -> Vec<u64> {
     if seed.is_multiple_of(2) { neighbours() } else { universe() }
 }
@@ -309,7 +309,7 @@ pub fn outcome<A: Architecture>(history: &[Step]) -> Verdict {
     })
 }
 
-/// Takes operations away for as long as the history still fails.
+/// Removes operations for as long as the history still fails.
 pub fn shrink<A: Architecture>(mut history: Vec<Step>) -> Vec<Step> {
     history = shorten::<A>(history);
     for step in 0..history.len() {
@@ -360,7 +360,7 @@ pub fn explore<A: Architecture>(first_seed: u64, histories: u64, length: usize) 
     }
 }
 
-/// An operation as it stands in a source file.
+/// An operation as source code.
 fn as_source(operation: &Operation) -> String {
     let mut text = format!("{operation:?}");
     for (short, long) in [

@@ -1,4 +1,4 @@
-//! The kernel's own map against the processors' reading of it, and an oracle: a list of what was mapped.
+//! The kernel's own map compared with how the processors read it, and with an oracle: a list of what was mapped.
 //!
 //! The processor here keeps every translation that it has ever made until it is told to forget it.
 
@@ -14,7 +14,7 @@ use super::mmu::{Architecture, KernelLeaf, KernelStep, Rights};
 const PAGE: u64 = 4096;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
-/// Physical addresses of tables: none that a test maps.
+/// Physical addresses of tables: no test maps any of them.
 const TABLES: u64 = 1 << 35;
 const MAPPINGS: [Mapping; 4] = [Mapping::ReadOnly, Mapping::ReadWrite, Mapping::ReadExecute, Mapping::Device];
 
@@ -27,7 +27,7 @@ struct Machine {
     reserved: u64,
     /// Whether walkers may not have seen the last store yet.
     is_unseen: Cell<bool>,
-    /// What the core has kept, by virtual page.
+    /// The translations that the core has kept, by virtual page.
     tlb: RefCell<BTreeMap<u64, KernelLeaf>>,
 }
 
@@ -106,7 +106,7 @@ struct Range {
 }
 
 impl Range {
-    /// Of the address space's last range the end is no number of 64 bits.
+    /// The end of the address space's last range does not fit in 64 bits.
     fn last(&self) -> u64 {
         self.address + (self.bytes - 1)
     }
@@ -118,7 +118,7 @@ impl Range {
     }
 }
 
-/// Adjacent ranges that are one, as one.
+/// Merges adjacent ranges that continue each other.
 fn merged(mut ranges: Vec<Range>) -> Vec<Range> {
     ranges.sort_by_key(|range| range.address);
     let mut all: Vec<Range> = Vec::new();
@@ -131,7 +131,7 @@ fn merged(mut ranges: Vec<Range>) -> Vec<Range> {
     all
 }
 
-/// A map, and what should be in it.
+/// A map, and the list of what should be in it.
 struct World<F: Format> {
     map: KernelMap<F, Machine>,
     oracle: Vec<Range>,
@@ -152,7 +152,7 @@ impl<F: Architecture> World<F> {
         self.oracle.push(Range { address, physical, bytes, mapping });
     }
 
-    /// Asks for a range that must be refused, and sees that nothing has changed.
+    /// Asks for a range that must be refused, and checks that nothing has changed.
     fn refused(&mut self, address: u64, physical: u64, bytes: u64) -> KernelMapError {
         let before = self.tables();
         let error = self.map.map(address, physical, bytes, Mapping::ReadWrite).unwrap_err();
@@ -163,7 +163,7 @@ impl<F: Architecture> World<F> {
     fn unmap(&mut self, address: u64, bytes: u64) -> Result<(), KernelMapError> {
         let before = self.tables();
         #[expect(unsafe_code, reason = "no pointer leads there")]
-        // SAFETY: nothing is there but numbers.
+        // SAFETY: no memory is behind these addresses, only numbers.
         let result = unsafe { self.map.unmap(address, bytes) };
         if result.is_err() {
             assert!(self.tables() == before, "a refusal has changed tables");
@@ -212,8 +212,8 @@ impl<F: Architecture> World<F> {
         Some(KernelLeaf { output: found.output + address % PAGE, ..found })
     }
 
-    /// Everything that is mapped is in the oracle and the other way round; and at these addresses the processor, the
-    /// crate's own walk and the oracle say the same.
+    /// Checks that everything mapped is in the oracle and the other way round; and that at these addresses the
+    /// processor, the crate's own walk and the oracle agree.
     fn check(&mut self, addresses: impl IntoIterator<Item = u64>) {
         assert!(!self.map.memory_mut().is_unseen.get(), "a store that walkers may not have seen");
         let leaves = self.leaves().into_iter().map(|(_, range)| range).collect();
@@ -238,7 +238,7 @@ impl<F: Architecture> World<F> {
     }
 }
 
-/// What a leaf is for the kernel. User mode may do nothing with it, and nothing is writable and executable.
+/// What the kernel may do with a leaf. User mode may do nothing with it, and no leaf is writable and executable.
 fn mapping(leaf: KernelLeaf) -> Mapping {
     assert_eq!(leaf.user, Rights::NONE, "user mode may access the kernel's memory: {leaf:x?}");
     let read = Rights { read: true, ..Rights::NONE };
@@ -305,7 +305,7 @@ fn sizes<F: Architecture>(world: &mut World<F>) -> [usize; 3] {
 }
 
 cases! {
-    /// Ranges of all sizes, at addresses and of memory with any alignment, some of them taken away again.
+    /// Ranges of all sizes, with addresses and memory of any alignment; some of them are unmapped again.
     fn any_set_of_ranges_is_what_a_walk_sees<F>(root) {
         for seed in 1..=60 {
             let mut state = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed);
@@ -320,7 +320,7 @@ cases! {
             let window = world.map.first_address() + random(100) * GIB;
             for _ in 0..40 {
                 let alignment = [PAGE, PAGE, 2 * MIB, GIB][random(4) as usize];
-                // The last has memory lie in some way, so that pages have to map it, and not too many.
+                // The last gives memory any alignment, so that pages have to map it, but not too many.
                 let (most, offset) = match (alignment, random(3)) {
                     (PAGE, 0 | 1) => (1500, None),
                     (GIB, 0 | 1) => (2, None),
@@ -330,12 +330,12 @@ cases! {
                 let bytes = (1 + random(most)) * alignment;
                 let bytes = if offset.is_some() { bytes.min(1500 * PAGE) } else { bytes };
                 let address = window + random((4 * GIB - bytes) / alignment + 1) * alignment;
-                // As far from a block as the address, of 1 GiB or of 2 MiB.
+                // Aligned as the address is, relative to a block of 1 GiB or of 2 MiB.
                 let offset = offset.unwrap_or([address % GIB, address % (2 * MIB)][random(2) as usize]);
                 let physical = random(30) * GIB + offset;
                 let mapping = MAPPINGS[random(4) as usize];
                 if random(4) == 0 && let Some(&range) = world.oracle.get(random(40) as usize) {
-                    // A part of what is there; it may cut blocks, and then nothing happens.
+                    // A part of what is mapped; it may cut blocks, and then nothing happens.
                     let skipped = random(range.bytes / PAGE) * PAGE;
                     let length = (1 + random((range.bytes - skipped) / PAGE)) * PAGE;
                     let whole = random(2) == 0;
@@ -354,8 +354,8 @@ cases! {
         }
     }
 
-    /// One page more or less on either side of a block, of 2 MiB and of 1 GiB, and memory that does not lie as the
-    /// addresses do.
+    /// One page more or less on either side of a block, of 2 MiB and of 1 GiB, and memory that is aligned differently
+    /// from the addresses.
     fn leaves_are_the_largest_that_fit<F>(root) {
         let base = World::<F>::new(root, 1).map.first_address() + GIB;
         let (block, few) = (2 * MIB, PAGE);
@@ -394,7 +394,8 @@ cases! {
         assert_eq!(sizes(&mut world), [512, 0, 0], "no format has leaves of 512 GiB");
     }
 
-    /// Before, in and behind a page, a block of 2 MiB and one of 1 GiB: an address is said, and nothing has changed.
+    /// Before, in and behind a page, a block of 2 MiB and one of 1 GiB: the refusal names the address, and nothing has
+    /// changed.
     fn an_overlap_is_refused<F>(root) {
         let mut world = World::<F>::new(root, usize::MAX);
         let base = world.map.first_address() + 4 * GIB;
@@ -419,7 +420,7 @@ cases! {
         world.check(borders);
     }
 
-    /// Whatever number of tables is missing: nothing is mapped, and what is there later is enough.
+    /// For every number of missing tables: nothing is mapped, and once they are there the map succeeds.
     fn without_memory_for_every_table_nothing_is_mapped<F>(root) {
         let mut needed = World::<F>::new(root, usize::MAX);
         let address = needed.map.first_address() + 2 * GIB - PAGE;
@@ -439,7 +440,8 @@ cases! {
         world.check(borders);
     }
 
-    /// A guard page; what a hole and a block refuse; and that nothing is left in the TLB, nor lost in the tables.
+    /// A guard page; unmapping a hole and a part of a block is refused; nothing is left in the TLB, and the tables lose
+    /// nothing else.
     fn what_is_unmapped_faults_at_once<F>(root) {
         let mut world = World::<F>::new(root, usize::MAX);
         let base = world.map.first_address() + GIB;

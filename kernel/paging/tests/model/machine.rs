@@ -1,8 +1,8 @@
 //! A machine on the host: frames, cores, and TLBs that keep everything they may keep.
 //!
-//! Whenever a descriptor is stored, every core walks every address it could be interested in, from the root and from every
-//! walk-cache entry it holds, and keeps what it finds, until an invalidation that architecturally reaches it. So the TLB holds
-//! every answer that any real TLB could give, and each access is judged against all of them.
+//! At each store of a descriptor every core walks every address that programs use, from the root and from every
+//! walk-cache entry it holds, and keeps what it finds until an invalidation that architecturally reaches it. So the TLB
+//! holds every answer that any real TLB could give, and each access is judged against all of them.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -18,10 +18,10 @@ pub const CORES: usize = 4;
 /// What a frame holds before anything is stored there.
 const UNDEFINED: u64 = 0xdead_dead_dead_dead;
 
-/// What a core remembers of a walk.
+/// What a core caches of a walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Cached {
-    /// The page it was walked for. Also a walk is kept for this page alone: a walk cache may hold a table's descriptor
+    /// The page that the walk was for. A table's descriptor, too, is kept for this page alone: a walk cache may hold it
     /// many times over, and an invalidation of one page need not reach what was cached for its neighbours.
     start: u64,
     /// Level of the table it leads to; 4 for a page.
@@ -51,16 +51,17 @@ fn index(address: u64, level: usize) -> usize {
     (address >> (39 - 9 * level)) as usize % 512
 }
 
-/// Where another core may be faster than the operation under way.
+/// Where another core may get ahead of the operation under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Point {
-    /// Before a descriptor is read that may change in a table that others share: another reading may have found something else.
+    /// Before a load of a descriptor that may change, in a table that other spaces share: an earlier load may have
+    /// returned something else.
     Load,
     /// Before a store, an allocation, an invalidation or a change of the charge.
     Change,
 }
 
-/// What other cores do in other spaces in the middle of an operation: no lock between spaces forbids it.
+/// What other cores do in other spaces in the middle of an operation: no lock between spaces prevents it.
 pub trait Bystander {
     fn act(&self, point: Point);
 }
@@ -82,7 +83,7 @@ pub struct Machine<A> {
     cores: RefCell<[Core; CORES]>,
     /// Addresses that programs use; only these need to be walked.
     pub universe: Vec<u64>,
-    /// Which entries of a table the universe can lead through.
+    /// Which entries of a table lie on the way to these addresses.
     interesting: [bool; 512],
     /// Allocations until one fails.
     pub fail_after: Cell<Option<u32>>,
@@ -93,15 +94,15 @@ pub struct Machine<A> {
     pub invalidations: Cell<u32>,
     /// Frames set aside for copies to come, less those that copies under way have taken out already.
     pub committed: Cell<isize>,
-    /// Frames that nobody gets who has not committed them: memory is short.
+    /// Frames that only a space that has committed them can get: memory is short.
     withheld: Cell<usize>,
     /// For each frame the descriptor that led there last, if that was a table's.
     links: Vec<Cell<Option<(Frame, usize)>>>,
     /// What acts at every [`Point`].
     bystander: RefCell<Option<Weak<dyn Bystander>>>,
-    /// The model itself is looking: the loads of the moment are no part of any operation.
+    /// The model itself is reading: these loads are not part of any operation.
     looking: Cell<bool>,
-    /// What went wrong first.
+    /// The first failure.
     violation: RefCell<Option<String>>,
     architecture: std::marker::PhantomData<A>,
 }
@@ -145,7 +146,7 @@ impl<A: Architecture> Machine<A> {
         *self.bystander.borrow_mut() = Some(bystander);
     }
 
-    /// A point at which another core may be faster.
+    /// A point at which another core may get ahead.
     pub fn interleave(&self, point: Point) {
         if self.looking.get() {
             return;
@@ -156,7 +157,7 @@ impl<A: Architecture> Machine<A> {
         }
     }
 
-    /// Looks at a tree for the model, in one moment of the machine.
+    /// Reads a tree for the model, in one moment of the machine.
     pub fn look<R>(&self, look: impl FnOnce() -> R) -> R {
         let before = self.looking.replace(true);
         let result = look();
@@ -177,7 +178,7 @@ impl<A: Architecture> Machine<A> {
         self.references[self.number(frame)].load(Ordering::Relaxed)
     }
 
-    /// Frames that are free and promised to nobody.
+    /// Frames that are free and not committed.
     pub fn available(&self) -> usize {
         let free = self.free.borrow().len() as isize - self.committed.get();
         (free.max(0) as usize).saturating_sub(self.withheld.get())
@@ -226,7 +227,7 @@ impl<A: Architecture> Machine<A> {
         &self.words[self.number(frame) * 512 + word]
     }
 
-    /// Whether the table, or one above it, has other references. Also where it is not known what leads to it.
+    /// Whether the table, or one above it, has other references. `true` also where it is not known what leads to it.
     fn is_within_reach_of_others(&self, table: Frame) -> bool {
         if self.count(table) > 1 {
             return true;
@@ -250,7 +251,7 @@ impl<A: Architecture> Machine<A> {
         self.cores.borrow()[core].active
     }
 
-    /// Every core walks every address from everywhere it can and keeps what it finds.
+    /// Every core walks every address from the root and from all that it has cached, and keeps what it finds.
     fn speculate(&self) {
         for core in self.cores.borrow_mut().iter_mut() {
             let Some((asid, root)) = core.active else { continue };
@@ -303,8 +304,8 @@ impl<A: Architecture> Machine<A> {
         answers
     }
 
-    /// The levels at which a walk of `address` can end in an invalid descriptor: from the root, or from whatever the core has cached. Such walks
-    /// are never cached, but they can happen.
+    /// The levels at which a walk of `address` can end in an invalid descriptor: from the root, or from any entry that
+    /// the core has cached. Such walks are never cached, but they can happen.
     pub fn dead_ends(&self, core: usize, address: u64) -> Vec<usize> {
         let core = &self.cores.borrow()[core];
         let (asid, root) = core.active.expect("a program runs on this core");
@@ -331,7 +332,7 @@ impl<A: Architecture> Machine<A> {
         }
     }
 
-    /// Ends the use of what is cached of a range under an address space identifier, on one core or on all.
+    /// Invalidates what is cached of a range under an address space identifier, on one core or on all.
     pub fn forget(&self, core: Option<usize>, asid: u16, range: VirtRange, reach: Reach) {
         for (number, each) in self.cores.borrow_mut().iter_mut().enumerate() {
             if core.is_some_and(|core| core != number) {
@@ -483,7 +484,7 @@ unsafe impl<A: Architecture> Memory for Shared<A> {
     }
 
     unsafe fn load(&self, table: Frame, index: usize) -> u64 {
-        // Only where it makes a difference: what others do elsewhere might as well happen a little later.
+        // Only where it makes a difference: what other cores do at other points might as well happen a little later.
         if self.interesting[index]
             && A::may_change_while_shared(self.word(table, index).get())
             && self.is_within_reach_of_others(table)
@@ -501,7 +502,7 @@ unsafe impl<A: Architecture> Memory for Shared<A> {
         self.check_frozen(table, index, old, raw);
         self.check_break_before_make(table, index, raw);
         self.word(table, index).set(raw);
-        // Not every word is a descriptor: frames that are set aside are chained through theirs.
+        // Not every word is a descriptor: frames that are set aside are chained through their first words.
         if let Some(below) = A::table(raw).filter(|&below| self.is_memory(below)) {
             self.links[self.number(below)].set(Some((table, index)));
         }

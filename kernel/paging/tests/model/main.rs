@@ -24,7 +24,7 @@ fn histories() -> u64 {
     number("GRAFT_HISTORIES", 300)
 }
 
-/// The first one's seed; `make soak` goes on with `GRAFT_FIRST_SEED` where it was.
+/// The seed of the first history; `make soak` continues from the last one with `GRAFT_FIRST_SEED`.
 fn first_seed() -> u64 {
     number("GRAFT_FIRST_SEED", 1)
 }

@@ -1,6 +1,6 @@
 //! The processors' own reading of a descriptor, written from the manuals' bit layouts.
 //!
-//! Deliberately not built on the crate's `Format`: one mistake must not hide in both.
+//! Deliberately not built on the crate's `Format`: otherwise one mistake could hide in both.
 
 use graft_paging::{AArch64, Frame, X86_64};
 
@@ -9,13 +9,13 @@ use graft_paging::{AArch64, Frame, X86_64};
 pub enum Step {
     /// The walk ends in a translation fault.
     Invalid,
-    /// It goes on in another table, with what that takes away.
+    /// It goes on in another table, with the rights that the descriptor takes away.
     Table(Frame, Rights),
     /// It ends in a page.
     Page(Frame, Rights),
 }
 
-/// What user mode may do, as far as one descriptor says or several together.
+/// What user mode may do according to one descriptor, or to several together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rights {
     pub read: bool,
@@ -55,11 +55,11 @@ pub struct KernelLeaf {
     pub output: u64,
     pub user: Rights,
     pub kernel: Rights,
-    /// Whether accesses are a device's: in order, unmerged, never speculative.
+    /// Whether accesses are those to a device: in order, unmerged, never speculative.
     pub is_device: bool,
 }
 
-/// An architecture, as the model needs it.
+/// What the model needs of an architecture.
 pub trait Architecture: graft_paging::Format {
     /// Reads a descriptor of a table of `level` (0 is the root).
     fn step(raw: u64, level: usize) -> Step;
@@ -73,8 +73,8 @@ pub trait Architecture: graft_paging::Format {
     /// The table that a descriptor above the last level leads to; pages differ from tables in a flag.
     fn table(raw: u64) -> Option<Frame>;
 
-    /// Whether a store that is permitted in a shared table can change the descriptor: it may be written through, or says what will be
-    /// there at the first touch.
+    /// Whether a store that is permitted in a shared table can change the descriptor: it lets writes through, or it is
+    /// a reservation.
     fn may_change_while_shared(raw: u64) -> bool;
 
     /// Whether this maps the frame as a page that user mode cannot write.
@@ -85,7 +85,7 @@ pub trait Architecture: graft_paging::Format {
     /// Whether an invalidation of pages also empties the walk caches.
     const PAGE_INVALIDATION_REACHES_WALK_CACHES: bool;
 
-    /// Whether a fault drops what was cached of its address.
+    /// Whether a fault discards what was cached for its address.
     const FAULT_INVALIDATES: bool;
 }
 
@@ -146,7 +146,7 @@ impl Architecture for AArch64 {
         old & 1 == 1 && [old, old | 1 << 62, old | 1 << 7].contains(&new)
     }
 
-    // A page has the access flag, 10, and a table of the tree has not.
+    // A page has the access flag, bit 10; a table of the tree does not.
     fn table(raw: u64) -> Option<Frame> {
         (raw & 1 == 1 && raw >> 10 & 1 == 0).then_some(Frame((raw & 0x0000_ffff_ffff_f000) / 4096))
     }
@@ -179,7 +179,8 @@ impl Architecture for X86_64 {
         Step::Page(frame, rights)
     }
 
-    // "Determination of Access Rights", with CR0.WP and EFER.NXE set: one clear U/S on the way makes it a supervisor's.
+    // "Determination of Access Rights", with CR0.WP and EFER.NXE set: one clear U/S on the path makes it a supervisor
+    // page.
     fn kernel_step(raw: u64, level: usize) -> KernelStep {
         let bit = |number: u32| raw >> number & 1 == 1;
         if !bit(0) {
@@ -210,7 +211,7 @@ impl Architecture for X86_64 {
         old & 1 == 1 && [old, old & !2].contains(&new)
     }
 
-    // A page is dirty, 6, and a table is not.
+    // A page has the dirty flag, bit 6; a table does not.
     fn table(raw: u64) -> Option<Frame> {
         (raw & 1 == 1 && raw >> 6 & 1 == 0).then_some(Frame((raw & 0x000f_ffff_ffff_f000) / 4096))
     }

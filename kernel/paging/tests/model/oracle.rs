@@ -1,4 +1,4 @@
-//! What a space should hold: regions and contents, deep-copied at fork. No tables, no sharing, nothing clever.
+//! What a space should hold: regions and contents, deep-copied at fork. No tables, no sharing, no optimisation.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ pub struct Region {
     pub permissions: Permissions,
     /// `Private` or `NoInherit` for demand-zero memory, `Shared`, `Foreign` or `Device`.
     pub kind: Kind,
-    /// Shared memory: the address at which its page 0 is or would be.
+    /// For shared memory: the address at which its page 0 is or would be.
     pub base: u64,
 }
 
@@ -29,7 +29,7 @@ pub struct Oracle {
     pub regions: BTreeMap<u64, Region>,
     /// Pages that have been written, or (not inherited) touched. All others read as zero.
     pub contents: BTreeMap<u64, Content>,
-    /// What shared memory holds, the same for everybody.
+    /// What shared memory holds, the same for every process.
     pub shared: Rc<RefCell<[Content; SHARED_PAGES]>>,
 }
 
@@ -120,7 +120,8 @@ impl Oracle {
         self.contents = std::mem::take(&mut self.contents).into_iter().map(|(page, c)| (moved(page), c)).collect();
     }
 
-    /// Whether `protect` must succeed: no hole, and no memory of others that would gain a permission it may not gain.
+    /// Whether `protect` must succeed: there is no hole, and no foreign or shared memory would gain a permission that
+    /// it may not gain.
     pub fn may_protect(&self, range: VirtRange, permissions: Permissions) -> bool {
         let mut at = range.start();
         for (start, region) in self.overlapping(range) {

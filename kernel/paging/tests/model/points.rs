@@ -1,4 +1,5 @@
-//! A relative acts at every single point of every operation, one point after the other: no chance decides whether it is met.
+//! A relative acts at every single point of every operation, one point after the other: chance does not decide which
+//! points are tested.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -13,7 +14,7 @@ use crate::world::pieces::Piecewise;
 
 type Action<'a, A> = dyn Fn(&Case<A>) + 'a;
 
-/// Lets an action happen when the operation under way has come to a point.
+/// Lets an action happen when the operation under way reaches a point.
 struct At<A: Architecture + 'static> {
     case: Rc<Case<A>>,
     left: Cell<Option<u32>>,
@@ -23,7 +24,7 @@ struct At<A: Architecture + 'static> {
 
 impl<A: Architecture + 'static> Bystander for At<A> {
     fn act(&self, _point: Point) {
-        // What the action does has points, too.
+        // The action has points of its own, too.
         let Ok(_busy) = self.busy.try_borrow_mut() else { return };
         match self.left.get() {
             None => {}
@@ -36,13 +37,13 @@ impl<A: Architecture + 'static> Bystander for At<A> {
     }
 }
 
-/// What the memory of a family is like.
+/// The state of a family's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Past {
-    /// Both tables were written to, by the relatives differently.
+    /// The relatives have written different values to both tables.
     Busy,
-    /// All but the first and the last page of the two neighbouring tables are reserved and were never touched, or have been given up; all
-    /// of the family share the tables.
+    /// All but the first and the last page of the two neighbouring tables are reserved and were never touched, or have
+    /// been given up; the whole family shares the tables.
     Untouched,
 }
 
@@ -68,7 +69,7 @@ fn family<A: Architecture + 'static>(past: Past, share: Share, guaranteed: bool)
     case
 }
 
-/// Lets a family come to the operation again and again, and the action happen one point later each time.
+/// Runs the operation in a new family again and again, with the action one point later each time.
 fn at_every_point<A: Architecture + 'static>(
     what: &str,
     begin: impl Fn() -> Case<A>,
@@ -92,7 +93,8 @@ fn at_every_point<A: Architecture + 'static>(
     }
 }
 
-/// A relative that shared upper tables goes while a restore is under way: less is taken back than was paid for.
+/// A relative that shared upper tables ends while a restore is under way: the restore takes back fewer frames than it
+/// committed.
 #[test]
 fn a_sharer_of_upper_tables_exits_at_every_point_of_a_restore() {
     fn case<A: Architecture + 'static>() {
@@ -111,7 +113,7 @@ fn a_sharer_of_upper_tables_exits_at_every_point_of_a_restore() {
     case::<X86_64>();
 }
 
-/// Every operation against one thing that a relative does.
+/// Every operation against one act of a relative.
 fn whatever_happens<A: Architecture + 'static>(action: fn(&Case<A>)) {
     let across = range(HERE + PAGE, 2 * MIB);
     let operations: [(&str, &Action<A>); 20] = [
@@ -138,7 +140,7 @@ fn whatever_happens<A: Architecture + 'static>(action: fn(&Case<A>)) {
         ("fork pages", &|case| case.0.fork(1, 3, Share::Pages).unwrap()),
         ("snapshot", &|case| case.0.snapshot(1, 1, Share::Pages).unwrap()),
         ("look", &|case| case.0.look(1).unwrap()),
-        // Parts of two tables become one descriptor; where there is content, page by page, as "move" has it.
+        // Parts of two tables become one descriptor; where there is content, they move page by page, as under "move".
         ("move across", &|case| case.0.relocate(1, across, range(4 * GIB, 2 * MIB)).unwrap()),
     ];
     for past in [Past::Busy, Past::Untouched] {
@@ -154,7 +156,7 @@ fn whatever_happens<A: Architecture + 'static>(action: fn(&Case<A>)) {
     }
 }
 
-/// Every operation in pieces against one thing that a relative does, between them and in the middle of each.
+/// Every operation in pieces against one act of a relative, between the pieces and in the middle of each.
 fn whatever_happens_between<A: Architecture + 'static>(action: fn(&Case<A>)) {
     let in_pieces = |case: &Case<A>, what| {
         case.0.in_pieces(1, range(HERE + 2 * MIB, 2 * MIB), what, Permissions::Read, 60_000).unwrap();
@@ -172,7 +174,7 @@ fn whatever_happens_between<A: Architecture + 'static>(action: fn(&Case<A>)) {
                 ("fork", &|case| case.0.fork_in_pieces(1, 3, Share::Level3, promise, 1).unwrap()),
                 ("exit", &|case| case.0.exit_in_pieces(1, 1).unwrap()),
             ];
-            // With less of its own, at level 1, a process is gone in one piece.
+            // With fewer tables of its own, at level 1, a process ends in one piece.
             let suitable = operations.len() - usize::from(share == Share::Level1);
             for (name, operation) in &operations[..suitable] {
                 let what = format!("{name} in pieces, {share:?}, guaranteed: {guaranteed}");
@@ -208,7 +210,7 @@ actions! {
     a_parent_forks_at_every_point_of_every_operation: |case| case.0.fork(0, 4, Share::Level1).unwrap();
 }
 
-/// What stands beside seven pages in a line of eight entries.
+/// The eighth entry of a line beside seven pages.
 #[derive(Clone, Copy, Debug)]
 enum Odd {
     /// A page like them.
@@ -217,14 +219,14 @@ enum Odd {
     Untouched,
     /// The page of zeroes.
     Read,
-    /// Nothing.
+    /// Empty.
     Empty,
     /// Memory that is not counted.
     Foreign,
 }
 
-/// Entries are copied line by line where all of a line are pages. Whatever else one of them is, and is becoming because a relative reads it or
-/// writes beside it, stays what it is in the original.
+/// A split copies entries line by line where all entries of a line are pages. An entry that is something else, or
+/// becomes something else because a relative reads it or writes beside it, stays as it is in the original.
 #[test]
 fn a_line_with_one_entry_unlike_the_others_is_copied_at_every_point_of_what_relatives_do() {
     /// The second line of the first table.

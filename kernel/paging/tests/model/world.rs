@@ -35,9 +35,9 @@ pub struct Process<A: Architecture> {
 pub enum Sharing {
     /// It shares nothing yet.
     Undecided,
-    /// Nobody has paid for them.
+    /// No frames are committed for them.
     BestEffort,
-    /// They must not want for memory.
+    /// They must find memory.
     Guaranteed,
 }
 
@@ -50,7 +50,7 @@ impl<A: Architecture> Process<A> {
 /// A snapshot beside its oracle.
 type Taken<A> = (Snapshot<A, Shared<A>>, Oracle, Sharing);
 
-/// Often enough for everybody else to finish a copy.
+/// Enough attempts for every other core to finish a copy.
 const PATIENCE: usize = 10;
 
 pub struct World<A: Architecture> {
@@ -62,15 +62,15 @@ pub struct World<A: Architecture> {
     contents: Rc<RefCell<[Content; SHARED_PAGES]>>,
     /// Snapshots, each with what it must hold.
     snapshots: [RefCell<Option<Taken<A>>>; SNAPSHOTS],
-    /// The operation under way changes contents: what another core reads meanwhile may be old or new.
+    /// Whether the operation under way changes contents: what another core reads meanwhile may be old or new.
     rewriting: Cell<bool>,
-    /// Another core acts in the middle of an operation.
+    /// Whether another core acts in the middle of an operation.
     nested: Cell<bool>,
-    /// What bystanders do next; `None` while nobody else may act.
+    /// The generator of what other cores do next; `None` while no other core may act.
     pub chance: RefCell<Option<Random>>,
 }
 
-/// What a failed check says.
+/// The message of a failed check.
 pub type Verdict = Result<(), String>;
 
 macro_rules! ensure {
@@ -119,12 +119,12 @@ impl<A: Architecture + 'static> World<A> {
 
     fn install(&self, slot: usize, space: AddressSpace<A, Shared<A>>, oracle: Oracle, sharing: Sharing) {
         if self.process(slot).is_some() {
-            // A bystander took the slot meanwhile.
+            // Another core took the slot meanwhile.
             space.destroy(&AsidTlb { machine: self.machine.clone(), asid: u16::MAX });
             return;
         }
         let mut space = space;
-        // What follows one of these finds that it is not memory.
+        // A walk that follows one of these descriptors finds that it does not lead to memory.
         let set_trap = |index| {
             #[expect(unsafe_code, reason = "no core of the machine walks there")]
             // SAFETY: programs have no address of the kernel's half.
@@ -132,7 +132,7 @@ impl<A: Architecture + 'static> World<A> {
                 space.set_kernel_entry(index, Machine::<A>::TRAP);
             }
         };
-        // In one moment: another core must not find the slot still empty.
+        // In one step: another core must not find the slot still empty.
         self.machine.look(|| (A::USER_ENTRIES..512).for_each(set_trap));
         let (root, asid) = (space.root(), self.next_asid.get());
         let (space, oracle) = (RefCell::new(Some(space)), RefCell::new(oracle));
@@ -284,7 +284,7 @@ impl<A: Architecture + 'static> World<A> {
         Ok(())
     }
 
-    /// Gives snapshots and the shared memory up; the last thing before the frames are counted.
+    /// Gives up snapshots and the shared memory; the last step before the frames are counted.
     pub fn close(&self) {
         (0..SNAPSHOTS).for_each(|number| self.forget(number));
         for frame in self.shared {
@@ -337,7 +337,7 @@ impl<A: Architecture + 'static> World<A> {
         Ok(())
     }
 
-    /// A fork whose copies must find memory, whatever happens.
+    /// A fork whose copies must always find memory.
     pub fn fork_guaranteed(&self, from: usize, to: usize, share: Share) -> Verdict {
         if self.process(to).is_some() {
             return Ok(());
@@ -373,7 +373,7 @@ impl<A: Architecture + 'static> World<A> {
         self.install(to, space, oracle, parent.sharing.get());
     }
 
-    /// Takes a snapshot in the place of an older one.
+    /// Takes a snapshot in place of an older one.
     pub fn snapshot(&self, slot: usize, number: usize, share: Share) -> Verdict {
         let Some(process) = self.process(slot) else { return Ok(()) };
         if let Some(Ok(snapshot)) = self.attempt(&process, |space| space.snapshot(&self.tlb(&process), share)) {
@@ -389,7 +389,7 @@ impl<A: Architecture + 'static> World<A> {
 
     pub fn restore(&self, slot: usize, number: usize) -> Verdict {
         let Some(process) = self.process(slot) else { return Ok(()) };
-        // Out of its place while it is used, as under a lock of its own.
+        // Taken out of its place while in use, as under a lock of its own.
         let Some((mut snapshot, oracle, sharing)) = self.snapshots[number].take() else { return Ok(()) };
         self.rewriting.set(true);
         let result = process.with(|space| space.restore(&self.tlb(&process), &mut snapshot));
@@ -405,7 +405,7 @@ impl<A: Architecture + 'static> World<A> {
         Ok(())
     }
 
-    /// A process out of a snapshot.
+    /// Starts a process from a snapshot.
     pub fn revive(&self, number: usize, slot: usize) -> Verdict {
         if self.process(slot).is_some() {
             return Ok(());
@@ -463,13 +463,14 @@ impl<A: Architecture + 'static> World<A> {
                 }
                 return Ok(());
             }
-            // The worst TLB: it answers with a fault if it can.
+            // The worst TLB: it faults if it can.
             self.machine.faulted(core, address);
             let virtual_address = VirtAddr::new(address).expect("the universe is in the lower half");
             match process.with(|space| space.fault(&tlb, virtual_address, access)) {
                 Ok(resolved) => {
                     ensure!(allowed, "a fault for {access:?} of {address:#x} was answered and must not be");
-                    // After a repair a sibling's stale walk may cost one more fault, with nothing left to do; that ends it.
+                    // After a repair the stale walk of another thread may cost one more fault with nothing left to do;
+                    // that fault discards it.
                     ensure!(
                         answered.is_none() || (answered != Some(Action::Nothing) && resolved.action == Action::Nothing),
                         "{access:?} of {address:#x} on core {core}: {answered:?}, then {:?}",
@@ -523,7 +524,7 @@ impl<A: Architecture + 'static> World<A> {
         }
     }
 
-    /// Want of memory is no excuse where a guarantee has paid for the copy.
+    /// A shortage of memory is no excuse where a guarantee has committed a frame for the copy.
     fn may_want_memory(&self, process: &Process<A>, slot: usize, address: u64, access: Access) -> Verdict {
         let page = self.machine.look(|| process.with(|space| space.translate(VirtAddr::new(address)?)));
         let there = page.is_some_and(|translation| translation.page.kind != Kind::Zero);
@@ -561,13 +562,13 @@ impl<A: Architecture + 'static> World<A> {
     /// Judges every translation that a TLB could use for an address.
     fn judge(&self, process: &Process<A>, slot: usize, address: u64, answers: &[Option<(Frame, Rights)>]) -> Verdict {
         let region = process.oracle.borrow().region(address);
-        // While an operation on the space is under way its descriptors are its own business.
+        // While an operation on the space is under way, its descriptors may be in any state.
         let space = process.space.try_borrow().ok();
         let now =
             self.machine.look(|| space.as_ref().and_then(|space| space.as_ref()?.translate(VirtAddr::new(address)?)));
         for (frame, rights) in answers.iter().flatten() {
             if space.is_none() {
-                // Only what the operation under way does not change: contents.
+                // Only contents are checked: the operation under way does not change them.
                 if rights.read && region.is_some() {
                     self.compare(process, slot, *frame, address & !4095)?;
                 }
@@ -595,7 +596,7 @@ impl<A: Architecture + 'static> World<A> {
         Ok(())
     }
 
-    /// Counts what the tables themselves say, and compares it with every count that is kept.
+    /// Counts from the tables themselves, and compares the results with every count that is kept.
     pub fn audit(&self) -> Verdict {
         self.machine.look(|| self.audit_everything())
     }
@@ -634,7 +635,8 @@ impl<A: Architecture + 'static> World<A> {
             let kept = self.machine.count(frame);
             ensure!(kept == count, "{frame:?} has {count} references and a count of {kept}");
         }
-        // Everybody's parts are the whole, but for the world's own of the memory that processes map shared.
+        // The parts of all spaces add up to the whole, except for the world's own part of the memory that processes map
+        // shared.
         let whole: f64 = references
             .iter()
             .filter(|(frame, _)| !roots.contains(frame))
@@ -648,13 +650,13 @@ impl<A: Architecture + 'static> World<A> {
         self.machine.verdict()
     }
 
-    /// A walk over everything that a process has, while others go on with what they do: it must add up all the same.
+    /// A walk over everything that a process has, while other processes go on: the sizes must still add up.
     pub fn look(&self, slot: usize) -> Verdict {
         self.process(slot)
             .map_or(Ok(()), |process| process.with(|space| Self::audit_sizes(space, usize::MAX).map(|_| ())))
     }
 
-    /// The parts that a space has, counted in steps of so many descriptors; all that it reaches is in its sizes.
+    /// The parts that a space has, counted in steps of so many descriptors; everything that it reaches is in its sizes.
     fn audit_sizes(space: &AddressSpace<A, Shared<A>>, step: usize) -> Result<u64, String> {
         let (mut sizes, mut from) = (Sizes::default(), Some(Place::START));
         while let Some(place) = from {
@@ -726,8 +728,8 @@ impl<A: Architecture + 'static> World<A> {
         Ok(copied)
     }
 
-    /// What a program can see of a process, and what the process costs: must not change when an operation fails. A page of zeroes is like
-    /// none: in a table that is shared a relative may show it at any moment.
+    /// What a program can see of a process, and what the process costs: neither may change when an operation fails. A
+    /// page of zeroes counts as none: in a shared table a relative may show it at any moment.
     pub fn fingerprint(&self, slot: usize, addresses: &[u64]) -> Option<(Vec<Option<Frame>>, graft_paging::Usage)> {
         let process = self.process(slot)?;
         let zero_page = Shared(self.machine.clone()).zero_page();
@@ -741,7 +743,7 @@ impl<A: Architecture + 'static> World<A> {
         self.machine.look(|| process.with(look))
     }
 
-    /// How a fault is answered: for tests of one case.
+    /// Answers a fault and returns how: for tests of one case.
     pub fn fault(&self, slot: usize, address: u64, access: Access) -> Result<(Action, u32), Fault> {
         let process = self.process(slot).expect("the process lives");
         let virtual_address = VirtAddr::new(address).expect("a user address");
@@ -756,11 +758,11 @@ impl<A: Architecture + 'static> World<A> {
 }
 
 impl<A: Architecture + 'static> Bystander for World<A> {
-    /// Another core accesses, forks or ends a process whose space is not locked; then every core that runs the space that is
-    /// locked must still see what its oracle says, through whatever its TLB holds.
+    /// Another core accesses, forks or ends a process whose space is not locked; then every core that runs the locked
+    /// space must still see what its oracle says, through every entry that its TLB holds.
     fn act(&self, point: Point) {
         let Some(mut random) = self.chance.take() else { return };
-        // Loads are many.
+        // There are many loads.
         let rarity = match point {
             Point::Load => 32,
             Point::Change => 8,

@@ -1,4 +1,5 @@
-//! Operations in pieces: between them other threads of the same process fault, and relatives do what they like. Some are given up half way.
+//! Operations in pieces: between the pieces other threads of the same process fault, and relatives run any operation.
+//! Some operations are given up half way.
 
 use super::{PATIENCE, Process, SPACES, Sharing, Verdict, World};
 use crate::history::Random;
@@ -33,10 +34,10 @@ impl Piecewise {
     ];
 }
 
-/// What comes after a piece.
+/// What follows a piece.
 enum After {
     GoOn,
-    /// The thread is killed, and with it its process or not.
+    /// The thread is killed, with or without its process.
     GiveUp,
 }
 
@@ -153,14 +154,14 @@ impl<A: Architecture + 'static> World<A> {
         }
     }
 
-    /// Forks in pieces of this budget, and gives up between two of them now and then.
+    /// Forks in pieces of this budget, and sometimes gives up between two pieces.
     pub fn fork_in_pieces(&self, from: usize, to: usize, share: Share, promise: Promise, budget: u32) -> Verdict {
         if self.process(to).is_some() {
             return Ok(());
         }
         let Some(process) = self.process(from).filter(|process| !process.claimed.get()) else { return Ok(()) };
         let (tlb, budget) = (self.tlb(&process), Budget(budget));
-        // Locked from the first piece to the last: no fault is answered between them.
+        // Locked from the first piece to the last: no fault is answered between pieces.
         let mut guard = process.space.borrow_mut();
         let space = guard.as_mut().expect("a process in a slot has a space");
         space.freeze(&tlb);
@@ -194,7 +195,7 @@ impl<A: Architecture + 'static> World<A> {
         } else {
             let debris = forking.give_up();
             drop(guard);
-            // What it shares until the debris is cleared counts.
+            // What the failed fork shares until the debris is cleared is counted.
             if process.sharing.get() == Sharing::Undecided {
                 process.sharing.set(sharing);
             }
@@ -203,23 +204,23 @@ impl<A: Architecture + 'static> World<A> {
         Ok(())
     }
 
-    /// Moves in pieces of this budget. Where that is given up half way, the process ends.
+    /// Moves in pieces of this budget. If the move is given up half way, the process ends.
     pub fn relocate_in_pieces(&self, slot: usize, from: VirtRange, to: VirtRange, budget: u32) -> Verdict {
         let Some(process) = self.process(slot).filter(|process| !process.claimed.get()) else { return Ok(()) };
         let (tlb, budget) = (self.tlb(&process), Budget(budget));
         let apart = from.end() <= to.start() || to.end() <= from.start();
         let free = apart && process.oracle.borrow().is_free(to);
-        // Locked from the first piece to the last: no fault is answered between them.
+        // Locked from the first piece to the last: no fault is answered between pieces.
         let mut guard = process.space.borrow_mut();
         let space = guard.as_mut().expect("a process in a slot has a space");
         // Little is done at once.
         let mut operation = None;
         let mut patience = PATIENCE;
-        // What stands in both places for a while is not what the oracle says.
+        // Memory that is in both places for a while is not what the oracle says.
         self.rewriting.set(true);
         let result = loop {
             #[expect(unsafe_code, reason = "no existing frames are mapped")]
-            // SAFETY: nothing is mapped by a move.
+            // SAFETY: a move maps nothing.
             let step = unsafe {
                 match &mut operation {
                     None => space.change_at_once(&tlb, (from, Change::Move(to)), budget, |_| unreachable!(), |_, _| {}),
@@ -286,9 +287,9 @@ impl<A: Architecture + 'static> World<A> {
         verdict
     }
 
-    /// What happens between two pieces, if anything may.
+    /// Lets another thread or a relative act between two pieces, if it may.
     fn between(&self, slot: usize) -> Result<After, String> {
-        // An operation that fails must have changed nothing: nothing else may have changed anything, either.
+        // A failed operation must have changed nothing, and to see that, nothing else may change anything either.
         if self.machine.fail_after.get().is_some() {
             return Ok(After::GoOn);
         }
