@@ -1,4 +1,5 @@
-//! What a kernel brings, for both architectures: frames in a direct map, TLB maintenance, a lock, and the answer to a page fault.
+//! What a kernel brings, for both architectures: frames in a direct map, TLB maintenance, a lock, and the answer to a
+//! page fault.
 //!
 //! A library, so that it compiles for a machine without an operating system:
 //!
@@ -7,7 +8,8 @@
 //! cargo build -p graft-paging --example kernel --target x86_64-unknown-none
 //! ```
 //!
-//! It has one processor and one address space in use at a time: no identifiers, no shootdown. Graft's own kernel has them.
+//! It has one processor and one address space in use at a time: no identifiers, no shootdown. Graft's own kernel has
+//! them.
 #![no_std]
 
 #[cfg(target_arch = "aarch64")]
@@ -86,8 +88,9 @@ impl Pool {
 #[derive(Clone, Copy)]
 pub struct Ram(pub &'static Pool);
 
-// SAFETY: each frame is handed out once until it comes back; descriptors are atomics in ordinary cached memory; references and counts have
-// a place for each frame; there are fewer frames than tables are allowed; all TLBs are this processor's.
+// SAFETY: each frame is handed out once until it comes back; descriptors are atomics in ordinary cached memory;
+// references and counts have a place for each frame; there are fewer frames than tables are allowed; all TLBs are this
+// processor's.
 unsafe impl Memory for Ram {
     fn allocate(&self, _purpose: Purpose) -> Option<Frame> {
         // SAFETY: nothing else borrows it: see `Pool::free`.

@@ -12,7 +12,7 @@ pub const PAGE_SIZE: u64 = 1 << PAGE_BITS;
 pub const ENTRIES: usize = 512;
 /// The most tables that a [`Memory`](crate::Memory) may have given out at a time: 32 GiB of them, so that 16 TiB can be
 /// mapped page by page. Every reference to a frame is a descriptor in a table, so with fewer tables than that no count
-/// of 32 bits overflows, whatever the number of frames.
+/// of 32 bits overflows, for any number of frames.
 pub const TABLES_MAX: u64 = (1 << 32) / ENTRIES as u64 - 1;
 /// Bits of a virtual address that four levels translate. The format says how many of the addresses user space has
 /// ([`USER_ENTRIES`](crate::Format::USER_ENTRIES)).

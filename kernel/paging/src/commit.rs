@@ -129,8 +129,8 @@ pub(crate) enum Ledger {
     Unpaid,
     /// What is dropped leaves the charge: this many frames.
     Paid(Cell<i64>),
-    /// For the original of a table or page that has just been copied, with frames out of the charge. If relatives keep the
-    /// original, the copy used what was paid for it. If this is the last reference, the relatives dropped theirs
+    /// For the original of a table or page that has just been copied, with frames out of the charge. If relatives keep
+    /// the original, the copy used what was paid for it. If this is the last reference, the relatives dropped theirs
     /// meanwhile: the frames of the original go into the charge in place of those that the copy took, and each
     /// reference of the original's entries has become one of the copy's.
     Repaid,
@@ -238,7 +238,8 @@ impl Entries for Repaid {
     }
 }
 
-/// What the reference in a present descriptor counts for in the charge: the frames that it leads to and that are copied at a write.
+/// What the reference in a present descriptor counts for in the charge: the frames that it leads to and that are copied
+/// at a write.
 pub(crate) fn frames_behind<F: Format>(memory: &Frames<impl Memory>, raw: u64, level: Level) -> u64 {
     match F::decode(raw, level) {
         Entry::Table(table) => {

@@ -1,6 +1,7 @@
 //! Changing a range: one recursion for map, unmap and protect.
 //!
-//! 1. *Plan.* Walk the range, ask the operation about every descriptor, refuse if it refuses, and count the tables that will be needed.
+//! 1. *Plan.* Walk the range, ask the operation about every descriptor, refuse if it refuses, and count the tables that
+//!    will be needed.
 //! 2. *Set aside* that many frames, or fail. Nothing has changed so far.
 //! 3. *Apply.* Own every table on the way (`make_mut`: re-open, split, expand a reservation) and store. A descriptor
 //!    that is removed is *retired*: invalid for the hardware, but it still says what it led to.
@@ -537,7 +538,8 @@ fn forgotten<F: Format>(raw: u64) -> u64 {
     F::encode(Entry::Reserved(page.untouched()), Level::LAST)
 }
 
-/// Empties every retired slot in the range, or restores its reservation, and drops the reference that it held. The TLBs have forgotten them.
+/// Empties every retired slot in the range, or restores its reservation, and drops the reference that it held. The TLBs
+/// have forgotten them.
 fn sweep<F: Format>(
     memory: &Frames<impl Memory>,
     table: &mut Exclusive<F>,

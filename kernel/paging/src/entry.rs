@@ -1,4 +1,4 @@
-//! What a descriptor means, whatever the format: the vocabulary of the tree.
+//! What a descriptor means in any format: the vocabulary of the tree.
 
 use crate::Frame;
 

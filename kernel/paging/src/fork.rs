@@ -9,10 +9,10 @@
 //! ```
 //!
 //! Sharing starts at a level of the caller's choice: at 3 the tables above are copied, one descriptor per 2 MiB; at 1 a
-//! fork copies only the root, whatever the process maps. Write permission is removed where sharing starts, with the format's
-//! subtree-read-only attribute (Arm ARM, "Hierarchical control of data access permissions"), in parent and child.
-//! Entries that a child must not get, or that must stay writable, make their table, and the tables above
-//! it, copied; their neighbours stay shared.
+//! fork copies only the root, however much the process maps. Write permission is removed where sharing starts, with the
+//! format's subtree-read-only attribute (Arm ARM, "Hierarchical control of data access permissions"), in parent and
+//! child. Entries that a child must not get, or that must stay writable, make their table, and the tables above it,
+//! copied; their neighbours stay shared.
 
 use crate::commit::{Commit, Shortage, Source};
 use crate::exit::free_table;
@@ -74,8 +74,8 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// Costs O(1) beyond the fork: the root knows how many frames there are to copy. See [`Memory::commit`].
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] if there is not that much memory; [`Error::Contended`]; [`Error::Unguaranteed`] if the space has been part of a fork without
-    /// a guarantee. The space is as it was then.
+    /// [`Error::OutOfMemory`] if there is not that much memory; [`Error::Contended`]; [`Error::Unguaranteed`] if the
+    /// space has been part of a fork without a guarantee. The space is as it was then.
     pub fn fork_guaranteed(&mut self, tlb: &impl Tlb, share: Share) -> Result<Self, Error> {
         if self.commit == Commit::BestEffort {
             return Err(Error::Unguaranteed);
@@ -170,7 +170,8 @@ impl<'a, M: Memory> Inheritance<'a, M> {
         Ok(target)
     }
 
-    /// The same, entry by entry: for tables above those that are shared, and for tables that hold something a child does not get.
+    /// The same, entry by entry: for tables above those that are shared, and for tables that hold something a child
+    /// does not get.
     fn select<F: Format>(
         &mut self,
         source: Frame,

@@ -18,7 +18,8 @@ use crate::{Entry, Frame, Inherit, KernelEntry, Kind, Level, Permissions, Reserv
 /// - `write_protect(raw, l)` takes write permission from a present descriptor and changes nothing else; it is
 ///   idempotent, and `write_enable` undoes it;
 /// - `both(a, b)` is write-protected exactly if `a` and `b` are, and `both(PROTECTED, a)` exactly if `a` is;
-/// - `is_present(a & b)` exactly if `a` and `b` are present, and so with `is_counted`: loops ask it of many descriptors at once;
+/// - `is_present(a & b)` exactly if `a` and `b` are present, and so with `is_counted`: loops ask it of many descriptors
+///   at once;
 /// - bits that neither the processor nor this trait gives a meaning survive `write_protect`,
 ///   `write_enable`, `retire` and `restore`.
 ///
@@ -32,11 +33,12 @@ pub trait Format: 'static {
     /// frame (Arm: "Using break-before-make when updating translation table entries").
     const BREAK_BEFORE_MAKE: bool;
 
-    /// Entries of a root that are the user's, from the first on. The others are the kernel's: the tree neither reads nor counts, shares or frees
-    /// what they lead to; see [`set_kernel_entry`](crate::AddressSpace::set_kernel_entry).
+    /// Entries of a root that are the user's, from the first on. The others are the kernel's: the tree neither reads
+    /// nor counts, shares or frees what they lead to; see [`set_kernel_entry`](crate::AddressSpace::set_kernel_entry).
     const USER_ENTRIES: usize;
 
-    /// The highest level whose entries can be leaves. Leaves above [`Level::LAST`] are blocks (Arm), large pages (Intel).
+    /// The highest level whose entries can be leaves. Leaves above [`Level::LAST`] are blocks (Arm), large pages
+    /// (Intel).
     const LARGEST_LEAF: Level;
 
     /// How many adjacent leaves of one level a TLB can keep as one entry, if each of them says so (Arm: the contiguous
@@ -88,9 +90,9 @@ pub trait Format: 'static {
     /// What a retired descriptor was.
     fn restore(raw: u64) -> u64;
 
-    /// The raw descriptor for an entry of a table of this level in the kernel's own map: out of reach for user mode, the
-    /// same in every address space, and never writable and executable at once. The frame of a leaf is a multiple of its
-    /// size.
+    /// The raw descriptor for an entry of a table of this level in the kernel's own map: out of reach for user mode,
+    /// the same in every address space, and never writable and executable at once. The frame of a leaf is a multiple of
+    /// its size.
     fn encode_kernel(entry: KernelEntry, level: Level) -> u64;
 
     /// What a raw descriptor in a table of this level of the kernel's own map means.

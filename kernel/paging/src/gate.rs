@@ -3,8 +3,8 @@
 //!
 //! The proof is an [`Exclusive`]. There are three ways to one, and each makes it true:
 //! the root of a space held by `&mut`, a frame fresh from the allocator, and a child with a
-//! reference count of 1 of a table that is itself held exclusively. Sharing only ever happens through a parent (fork and split add
-//! a reference while they hold `&mut` to one of the spaces above it), so a path on which every count is 1
+//! reference count of 1 of a table that is itself held exclusively. Sharing only ever happens through a parent (fork
+//! and split add a reference while they hold `&mut` to one of the spaces above it), so a path on which every count is 1
 //! cannot become shared while the space above it is held by `&mut`.
 
 mod frames;
@@ -152,7 +152,8 @@ impl<F: Format> Exclusive<F> {
     }
 
     #[cfg(feature = "snapshot")]
-    /// As [`put`](Self::put), into a table in use: what stood there has been retired and the TLBs have forgotten it, or it leads to the same place.
+    /// As [`put`](Self::put), into a table in use: what stood there has been retired and the TLBs have forgotten it, or
+    /// it leads to the same place.
     pub(crate) fn refill(&mut self, memory: &Frames<impl Memory>, index: usize, raw: u64) {
         debug_assert!(self.leads_nowhere_else(memory, index, raw));
         memory.store(self.frame, index, raw);
@@ -365,7 +366,8 @@ pub(crate) fn is_sole(memory: &Frames<impl Memory>, frame: Frame) -> bool {
 
 /// Adds a reference to a frame that the caller reaches through one that exists.
 ///
-/// Relaxed, as for `Arc`: the new reference travels to other cores through something that synchronises (a lock, the scheduler).
+/// Relaxed, as for `Arc`: the new reference travels to other cores through something that synchronises (a lock, the
+/// scheduler).
 #[inline(always)]
 pub(crate) fn retain(memory: &Frames<impl Memory>, frame: Frame) {
     memory.references(frame).fetch_add(1, Ordering::Relaxed);

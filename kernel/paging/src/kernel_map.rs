@@ -117,7 +117,8 @@ impl core::error::Error for KernelMapError {}
 ///
 /// # Safety
 /// A [`KernelMap`] stores descriptors that processors follow, and relies on what these functions promise:
-/// - [`root`](KernelMemory::root) is always the same table, of this level; the map alone changes it and what it leads to;
+/// - [`root`](KernelMemory::root) is always the same table, of this level; the map alone changes it and what it leads
+///   to;
 /// - [`allocate`](KernelMemory::allocate) hands out frames that nothing else uses, with [`ENTRIES`] words of 0 that a
 ///   walker finds there once it follows a descriptor to it;
 /// - [`load`](KernelMemory::load) and [`store`](KernelMemory::store) are single-copy atomic, at least relaxed, and a
@@ -168,8 +169,8 @@ pub unsafe trait KernelMemory {
 
 /// A kernel's map of its half of the addresses.
 ///
-/// An entry is empty, leads to a table or is a leaf. A present one never changes into another one, so there is nothing to
-/// break before making; a leaf can be taken away. Tables stay for as long as the map.
+/// An entry is empty, leads to a table or is a leaf. A present one never changes into another one, so there is nothing
+/// to break before making; a leaf can be taken away. Tables stay for as long as the map.
 pub struct KernelMap<F, M> {
     memory: M,
     format: PhantomData<fn() -> F>,

@@ -30,10 +30,12 @@ impl Foreign {
 }
 
 impl<F: Format, M: Memory> AddressSpace<F, M> {
-    /// Reserves demand-zero memory. Costs one descriptor for each naturally aligned 512 GiB, 1 GiB, 2 MiB or 4 KiB of it.
+    /// Reserves demand-zero memory. Costs one descriptor for each naturally aligned 512 GiB, 1 GiB, 2 MiB or 4 KiB of
+    /// it.
     ///
     /// # Errors
-    /// [`Error::Occupied`] if anything is mapped or reserved in the range, [`Error::OutOfMemory`]; nothing has changed then.
+    /// [`Error::Occupied`] if anything is mapped or reserved in the range, [`Error::OutOfMemory`]; nothing has changed
+    /// then.
     pub fn reserve(&mut self, tlb: &impl Tlb, range: VirtRange, reservation: Reservation) -> Result<(), Error> {
         self.edit(tlb, range, &Reserve(reservation))
     }
@@ -97,13 +99,15 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     }
 
     /// Maps counted frames that exist already: memory that several spaces have in common, or that was prepared.
-    /// Page `n` of the range gets `frame(n)`, which gains a reference. [`map_pages_of`](Self::map_pages_of) does it for pages of a space.
+    /// Page `n` of the range gets `frame(n)`, which gains a reference. [`map_pages_of`](Self::map_pages_of) does it for
+    /// pages of a space.
     ///
-    /// [`Kind::Shared`] memory stays one and the same across forks. [`Kind::Private`] and [`Kind::NoInherit`] are copied
-    /// at the first write, unless this is the only reference by then.
+    /// [`Kind::Shared`] memory stays one and the same across forks. [`Kind::Private`] and [`Kind::NoInherit`] are
+    /// copied at the first write, unless this is the only reference by then.
     ///
     /// # Errors
-    /// As [`reserve`](Self::reserve); [`Error::Unguaranteed`] for memory other than shared, if the space is under a guarantee.
+    /// As [`reserve`](Self::reserve); [`Error::Unguaranteed`] for memory other than shared, if the space is under a
+    /// guarantee.
     ///
     /// # Panics
     /// For a kind whose frames are not counted.
@@ -146,7 +150,8 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// error.
     ///
     /// # Errors
-    /// [`Error::Unsuitable`] at the first page that is not private memory, [`Error::OutOfMemory`]; nothing has changed then.
+    /// [`Error::Unsuitable`] at the first page that is not private memory, [`Error::OutOfMemory`]; nothing has changed
+    /// then.
     pub fn discard(&mut self, tlb: &impl Tlb, range: VirtRange) -> Result<(), Error> {
         self.edit(tlb, range, &Discard)
     }
@@ -156,7 +161,8 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// A shared subtree that lies wholly in the range is dropped, not copied.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] if a table on the range's edge had to be split and there was no frame; nothing has changed then.
+    /// [`Error::OutOfMemory`] if a table on the range's edge had to be split and there was no frame; nothing has
+    /// changed then.
     pub fn unmap(&mut self, tlb: &impl Tlb, range: VirtRange) -> Result<(), Error> {
         self.edit(tlb, range, &Unmap(PhantomData::<F>))
     }

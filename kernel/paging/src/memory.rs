@@ -37,11 +37,13 @@ impl core::error::Error for OutOfMemory {}
 /// # Safety
 /// The tree's guarantees rest on these:
 /// - [`allocate`](Memory::allocate) hands out frames that nothing else uses, until [`free`](Memory::free);
-/// - [`load`](Memory::load) and [`store`](Memory::store), and the same of a line for each of its descriptors, are single-copy atomic, at
-///   least relaxed, and a store is what the hardware walker reads after [`Tlb::publish`];
-/// - [`references`](Memory::references) and [`counts`](Memory::counts) return the same, distinct location for a frame every time;
+/// - [`load`](Memory::load) and [`store`](Memory::store), and the same of a line for each of its descriptors, are
+///   single-copy atomic, at least relaxed, and a store is what the hardware walker reads after [`Tlb::publish`];
+/// - [`references`](Memory::references) and [`counts`](Memory::counts) return the same, distinct location for a frame
+///   every time;
 /// - of the frames in use at most [`TABLES_MAX`](crate::TABLES_MAX) are tables, however they were allocated;
-/// - two values are [the same](Memory::is_same) only if each has all frames of the other, and a clone is the same as its original;
+/// - two values are [the same](Memory::is_same) only if each has all frames of the other, and a clone is the same as
+///   its original;
 /// - [`invalidate_all`](Memory::invalidate_all) leaves nothing in any TLB that leads to a frame by a user address.
 #[expect(unsafe_code, reason = "implementing it is a promise")]
 pub unsafe trait Memory: Clone {
@@ -63,10 +65,12 @@ pub unsafe trait Memory: Clone {
     /// Writes a descriptor.
     ///
     /// # Safety
-    /// As for [`load`](Memory::load); and the table is the caller's alone, or the store is one of the two that a shared table permits.
+    /// As for [`load`](Memory::load); and the table is the caller's alone, or the store is one of the two that a shared
+    /// table permits.
     unsafe fn store(&self, table: Frame, index: usize, raw: u64);
 
-    /// Reads the [`LINE`] descriptors from `first` on: each as [`load`](Memory::load) does, in any order, and not all at one moment.
+    /// Reads the [`LINE`] descriptors from `first` on: each as [`load`](Memory::load) does, in any order, and not all
+    /// at one moment.
     ///
     /// A memory that can read several in one instruction makes the copying of tables cheaper with it.
     ///
@@ -78,7 +82,8 @@ pub unsafe trait Memory: Clone {
         core::array::from_fn(|place| unsafe { self.load(table, first + place) })
     }
 
-    /// Writes the [`LINE`] descriptors from `first` on: each as [`store`](Memory::store) does, in any order, and not all at one moment.
+    /// Writes the [`LINE`] descriptors from `first` on: each as [`store`](Memory::store) does, in any order, and not
+    /// all at one moment.
     ///
     /// # Safety
     /// As for [`store`](Memory::store), for each of them; `first` is a multiple of [`LINE`].
@@ -142,8 +147,8 @@ pub unsafe trait Memory: Clone {
     /// Commits that many more frames: from now on [`allocate`](Memory::allocate) leaves them alone, and
     /// [`allocate_committed`](Memory::allocate_committed) finds them. A number, not a list: O(1).
     ///
-    /// The four functions of the commit charge are there for [guaranteed forks](crate::AddressSpace::fork_guaranteed). A memory that
-    /// leaves them out refuses every guarantee.
+    /// The four functions of the commit charge are there for [guaranteed forks](crate::AddressSpace::fork_guaranteed).
+    /// A memory that leaves them out refuses every guarantee.
     ///
     /// # Errors
     /// If fewer frames than that are free and not committed yet; nothing has changed then.
@@ -195,11 +200,12 @@ pub unsafe trait Tlb {
     /// …IS`, `DSB ISH`, `ISB`; x86_64: shootdown).
     fn invalidate(&self, range: VirtRange, reach: Reach);
 
-    /// After stores that only gave permission to a page, in descriptors of any level: the access that faulted must succeed when it is tried
-    /// again, after one more fault at the latest. What other cores have cached is only too strict; they fault, find nothing to do, and come here.
+    /// After stores that only gave permission to a page, in descriptors of any level: the access that faulted must
+    /// succeed when it is tried again, after one more fault at the latest. What other cores have cached is only too
+    /// strict; they fault, find nothing to do, and come here.
     ///
-    /// Where a fault by itself discards what is cached for its address, [`publish`](Tlb::publish) is enough (Intel SDM volume 3, "Optional
-    /// Invalidation"). The Arm architecture makes no such promise.
+    /// Where a fault by itself discards what is cached for its address, [`publish`](Tlb::publish) is enough (Intel SDM
+    /// volume 3, "Optional Invalidation"). The Arm architecture makes no such promise.
     #[inline(always)]
     fn upgrade(&self, page: VirtAddr) {
         self.invalidate(VirtRange::page(page), Reach::Tables);

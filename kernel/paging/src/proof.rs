@@ -283,8 +283,8 @@ macro_rules! format {
                     KernelEntry::Leaf(leaf) => leaf.mapping as u8,
                 }
             }
-            /// Where a walk through these four descriptors ends, as the tree sees it: 0 nowhere, 1 in a page, 2 in a page that a store reaches
-            /// without a fault.
+            /// Where a walk through these four descriptors ends, as the tree sees it: 0 nowhere, 1 in a page, 2 in a
+            /// page that a store reaches without a fault.
             #[inline(never)]
             pub extern "C" fn walk(root: u64, first: u64, second: u64, last: u64) -> u8 {
                 with_counts(0, 0, [root, first, second, last], |memory| {

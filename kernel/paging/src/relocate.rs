@@ -102,7 +102,8 @@ impl<F: Format, M: Memory> Edit<F> for Adopt<'_, F, M> {
 }
 
 impl<F: Format, M: Memory> Adopt<'_, F, M> {
-    /// The entry of `level` that covers exactly this range. There is one: [`uniform`](Self::uniform) has found something present.
+    /// The entry of `level` that covers exactly this range. There is one: [`uniform`](Self::uniform) has found
+    /// something present.
     fn find(&self, range: VirtRange, level: Level) -> (Frame, usize, u64) {
         let address = VirtAddr::new(range.start()).expect("ranges are of user addresses");
         let (mut table, mut at) = (self.root, Level::ROOT);

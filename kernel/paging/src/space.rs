@@ -103,8 +103,8 @@ impl Usage {
     /// reader makes sure afterwards that the frame has been the root all the while.
     ///
     /// # Safety
-    /// The frame has been handed out by `memory`, and its counts can be read even when it has another use by now: they are atomics
-    /// in a place that is never anything else.
+    /// The frame has been handed out by `memory`, and its counts can be read even when it has another use by now: they
+    /// are atomics in a place that is never anything else.
     #[expect(unsafe_code, reason = "the frame need not be a table any more")]
     pub unsafe fn below(memory: &impl Memory, root: Frame) -> Usage {
         // SAFETY: promised by the caller.

@@ -1,4 +1,5 @@
-//! Arbitrary histories on the model: four bytes of input are one operation, so that cutting and splicing inputs cuts and splices histories.
+//! Arbitrary histories on the model: four bytes of input are one operation, so that cutting and splicing inputs cuts
+//! and splices histories.
 #![no_main]
 #![allow(dead_code, reason = "the model's own tests use the rest of it")]
 

@@ -1,4 +1,5 @@
-//! x86_64 paging-structure entries, 4-level paging, 4 KiB pages (Intel SDM volume 3, "4-Level Paging and 5-Level Paging").
+//! x86_64 paging-structure entries, 4-level paging, 4 KiB pages (Intel SDM volume 3, "4-Level Paging and 5-Level
+//! Paging").
 //!
 //! ```text
 //!        63  62..52   51..12    11 10 9  8 7 6 5 4 3 2  1  0

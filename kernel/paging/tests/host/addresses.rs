@@ -1,4 +1,4 @@
-//! Addresses, ranges and levels, and the words in which they are shown.
+//! Addresses, ranges and levels, and how they are displayed.
 
 use graft_paging::{
     ADDRESS_BITS, ENTRIES, Error, Fault, Frame, Level, OutOfMemory, Permissions, TABLES_MAX, VirtAddr, VirtRange,
@@ -21,7 +21,7 @@ fn frames_are_numbered_by_their_pages() {
     assert_eq!(Frame(0x4_5678).address(), 0x4567_8000);
 }
 
-/// One table more, and the references to a frame might be as many as make a count of 32 bits overflow.
+/// With one table more, the references to a frame could make a count of 32 bits overflow.
 #[test]
 fn descriptors_in_all_tables_can_be_counted() {
     let descriptors = TABLES_MAX * ENTRIES as u64;

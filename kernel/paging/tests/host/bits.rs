@@ -19,7 +19,7 @@ fn table(read_only: bool) -> Entry {
     Entry::Table(Table { frame: FRAME, read_only })
 }
 
-/// Compares every page descriptor with the sum of what its parts demand.
+/// Compares every page descriptor with the sum of the bits for its parts.
 fn pages<F: Format>(common: &[u32], permissions: [&[u32]; 4], kinds: [&[u32]; 6], store: [u32; 2]) {
     for (permission, bits_of_permission) in PERMISSIONS.into_iter().zip(permissions) {
         for (kind, bits_of_kind) in KINDS.into_iter().zip(kinds) {
@@ -35,7 +35,8 @@ fn pages<F: Format>(common: &[u32], permissions: [&[u32]; 4], kinds: [&[u32]; 6]
     }
 }
 
-/// Arm ARM, "VMSAv8-64 translation table level 3 descriptor format": nG 11, AF 10, SH 9:8, AP 7:6, AttrIndx 4:2, PXN 53, UXN 54.
+/// Arm ARM, "VMSAv8-64 translation table level 3 descriptor format": nG 11, AF 10, SH 9:8, AP 7:6, AttrIndx 4:2, PXN
+/// 53, UXN 54.
 #[test]
 fn aarch64_pages_have_the_manuals_bits() {
     pages::<AArch64>(
@@ -56,7 +57,8 @@ fn aarch64_tables_have_the_manuals_bits() {
     }
 }
 
-/// Intel SDM volume 3, "Format of a Page-Table Entry that Maps a 4-KByte Page": R/W 1, U/S 2, PWT 3, PCD 4, A 5, D 6, XD 63.
+/// Intel SDM volume 3, "Format of a Page-Table Entry that Maps a 4-KByte Page": R/W 1, U/S 2, PWT 3, PCD 4, A 5, D 6,
+/// XD 63.
 #[test]
 fn x86_64_pages_have_the_manuals_bits() {
     pages::<X86_64>(
@@ -75,7 +77,7 @@ fn x86_64_tables_have_the_manuals_bits() {
     }
 }
 
-/// Invalid for the hardware at every level, whatever else they say.
+/// Invalid for the hardware at every level, with any value in the other bits.
 #[test]
 fn reservations_leave_bit_0_clear() {
     for (number, permissions) in (0..).zip(PERMISSIONS) {
@@ -87,7 +89,7 @@ fn reservations_leave_bit_0_clear() {
     }
 }
 
-/// Compares the kernel's descriptors, at levels 1 to 3, with the sum of what their parts demand.
+/// Compares the kernel's descriptors, at levels 1 to 3, with the sum of the bits for their parts.
 fn kernel_leaves<F: Format>(common: &[u32], sizes: [&[u32]; 3], mappings: [&[u32]; 4]) {
     let all = [Mapping::ReadOnly, Mapping::ReadWrite, Mapping::ReadExecute, Mapping::Device];
     for (level, bits_of_size) in (1..).zip(sizes) {

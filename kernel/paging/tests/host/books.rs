@@ -1,4 +1,4 @@
-//! The books: sizes, flushes and obstacles to sharing after less ordinary sequences.
+//! Accounting: sizes, flushes and obstacles to sharing after less ordinary sequences.
 
 use graft_paging::{
     AArch64, Access, Action, AddressSpace, Error, Fault, Inherit, Permissions, Reach, Reservation, Share, Usage,
@@ -51,7 +51,7 @@ cases! {
         }
     }
 
-    /// A table that goes and a page after it: the stronger of the two invalidations.
+    /// A table is removed and then a page: one invalidation, the stronger of the two.
     fn one_invalidation_serves_tables_and_pages<F>() {
         let (host, tlb) = (Host::new(64), Notes::default());
         let mut space = space::<F>(&host, &[(GIB, 2 * MIB), (GIB + 2 * MIB, 2 * MIB)]);
@@ -61,7 +61,8 @@ cases! {
         assert_eq!(host.in_use(), 0);
     }
 
-    /// Below a mark that has been flushed nothing can be cached as writable, whatever the pages say.
+    /// Below a mark that has been flushed no TLB can hold a writable entry, even for pages that are writable
+    /// themselves.
     fn a_deeper_fork_after_a_shallow_one_flushes_nothing<F>() {
         for (first, second) in [(Share::Level3, Share::Pages), (Share::Level1, Share::Level2), (Share::Level1, Share::Pages)] {
             let (host, tlb) = (Host::new(64), Notes::default());
@@ -75,7 +76,8 @@ cases! {
         }
     }
 
-    /// Dropped instead of destroyed: everything is flushed, and nothing leaks; a relative keeps what it shares.
+    /// A space is dropped instead of destroyed: everything is flushed, and nothing leaks; a relative keeps what it
+    /// shares.
     fn a_space_that_is_dropped_is_destroyed<F>() {
         for guaranteed in [false, true] {
             let (host, tlb) = (Host::new(64), Notes::default());
@@ -95,11 +97,11 @@ cases! {
         }
     }
 
-    /// Pages of one space in another, which stay one and the same.
+    /// Pages of one space, mapped in another, stay one and the same.
     fn pages_of_another_space_are_mapped_shared<F>() {
         let (host, tlb) = (Host::new(64), Notes::default());
         let mut object = space::<F>(&host, &[(0, PAGE), (PAGE, PAGE)]);
-        // Read and never written: there is no page of its own yet.
+        // Read and never written: the space has no page of its own there yet.
         object.reserve(&tlb, range(2 * PAGE, PAGE), MEMORY).unwrap();
         object.resolve(&tlb, at(2 * PAGE), Access::Read).unwrap();
         let mut user = AddressSpace::<F, Host>::new(host.clone()).unwrap();
@@ -112,14 +114,15 @@ cases! {
             let frame = object.translate(at(page)).unwrap().page.frame;
             assert_eq!(write(&mut user, GIB + page).frame, frame);
         }
-        // Whichever goes first, the frames stay for the other.
+        // One space ends first, and the frames stay for the other.
         object.destroy(&tlb);
         assert_eq!(host.in_use(), 4 + 2);
         user.destroy(&tlb);
         assert_eq!(host.in_use(), 0);
     }
 
-    /// Frames enough, and no table more: pages can be had, what needs a table is refused and has changed nothing.
+    /// There are frames enough, but no more tables: a page is given out, and an operation that needs a table is refused
+    /// and changes nothing.
     fn a_bound_on_tables_is_want_of_memory<F>() {
         let (host, tlb) = (Host::new(64), Notes::default());
         let mut parent = space::<F>(&host, &[(GIB, 2 * MIB)]);
@@ -140,7 +143,7 @@ cases! {
                 1 => {
                     assert_eq!(split.map(|split| split.table_splits), Ok(1));
                     assert_eq!((path, fork), (Err(Error::OutOfMemory), Err(Error::OutOfMemory)));
-                    // With its tables there, a page needs none.
+                    // A page whose tables exist needs none.
                     assert_eq!(write(&mut parent, GIB + PAGE).action, Action::DemandZero);
                 }
                 2 => assert_eq!((path, fork), (Err(Error::OutOfMemory), Err(Error::OutOfMemory))),
@@ -152,7 +155,7 @@ cases! {
         assert_eq!(host.in_use(), 0);
     }
 
-    /// Memory that was only read has no content to give up: no descriptor changes, and no TLB has to forget one.
+    /// Memory that was only read has no content to give up: no descriptor changes, and nothing is invalidated.
     fn discarding_what_was_only_read_changes_nothing<F>() {
         let (host, tlb) = (Host::new(64), Notes::default());
         let mut space = space::<F>(&host, &[(GIB, 4 * PAGE)]);

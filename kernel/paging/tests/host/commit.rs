@@ -1,4 +1,4 @@
-//! The commit charge: exact numbers, refusals up front, and copies that find their memory to the last frame.
+//! The commit charge: exact numbers, refusals in advance, and copies that find memory down to the last frame.
 
 use std::sync::atomic::AtomicU32;
 
@@ -31,7 +31,7 @@ fn write_all<F: Format>(space: &mut AddressSpace<F, Host>) {
 }
 
 cases! {
-    /// All that is shared, once for each sharer beyond the first.
+    /// The charge is all that is shared, once for each sharer beyond the first.
     fn the_charge_is_what_it_takes_to_share_nothing<F>() {
         for (share, copied) in DEPTHS {
             let (host, tlb) = (Host::new(64), Notes::default());
@@ -39,7 +39,7 @@ cases! {
             let mut child = parent.fork_guaranteed(&tlb, share).unwrap();
             let shared = 4 + 5 - copied;
             assert_eq!(host.committed() as u64, shared, "{share:?}");
-            // Further forks are under the guarantee, whether they say so or not, from parent and child.
+            // Further forks of parent and child are under the guarantee, with or without asking for it.
             let mut grandchild = child.fork(&tlb, share).unwrap();
             let sibling = parent.fork_guaranteed(&tlb, share).unwrap();
             assert_eq!(host.committed() as u64, 3 * shared, "{share:?}");
@@ -59,7 +59,7 @@ cases! {
         }
     }
 
-    /// Not a frame is left for anything else, and everybody still gets a copy of everything.
+    /// No frame is left for anything else, and every relative still gets a copy of everything.
     fn every_copy_finds_memory_when_none_is_left<F>() {
         for (share, copied) in DEPTHS {
             let shared = 4 + 5 - copied;
@@ -78,7 +78,8 @@ cases! {
         }
     }
 
-    /// Another core holds, for the moment of a copy, what is paid for: that is no want of memory, and a moment later there is none of it.
+    /// Another core holds a committed frame while it copies: that is not reported as a shortage of memory, and a moment
+    /// later the operation succeeds.
     fn a_paid_fork_waits_for_frames_and_does_not_want_memory<F>() {
         for (share, _) in DEPTHS {
             let (host, tlb) = (Host::new(64), Notes::default());
@@ -101,7 +102,7 @@ cases! {
         }
     }
 
-    /// One frame less than it takes: refused, and nothing has changed.
+    /// With one frame less than the guarantee needs, the fork is refused, and nothing has changed.
     fn what_cannot_be_kept_is_not_promised<F>() {
         for (share, copied) in DEPTHS {
             let enough = 4 + 5 + copied + (4 + 5 - copied);
@@ -110,7 +111,7 @@ cases! {
                 let mut parent = parent::<F>(&host);
                 assert_eq!(parent.fork_guaranteed(&tlb, share).err(), Some(Error::OutOfMemory), "{share:?}");
                 assert_eq!((host.in_use(), host.committed()), (9, 0));
-                // It has promised nothing, so it may still fork at its own risk; afterwards it can promise nothing.
+                // It is under no guarantee, so it may still fork without one; after that it can have none.
                 if let Ok(child) = parent.fork(&tlb, share) {
                     assert_eq!(parent.fork_guaranteed(&tlb, share).err(), Some(Error::Unguaranteed));
                     child.destroy(&tlb);
@@ -122,7 +123,7 @@ cases! {
         }
     }
 
-    /// What a child does not get, or keeps in common, is not copied and not paid for.
+    /// Memory that a child does not get, or has in common with the parent, is neither copied nor committed for.
     fn memory_that_no_write_copies_costs_no_charge<F>() {
         for (share, _) in DEPTHS {
             let (host, tlb) = (Host::new(64), Notes::default());
@@ -133,7 +134,7 @@ cases! {
             write(&mut parent, GIB);
             parent.reserve(&tlb, range(2 * GIB, PAGE), MEMORY).unwrap();
             let child = parent.fork_guaranteed(&tlb, share).unwrap();
-            // The table and its upper one for memory that is there to be touched.
+            // The table and the one above it, for the memory that was reserved.
             let tables = [0, 1, 2, 2][DEPTHS.iter().position(|(other, _)| *other == share).unwrap()];
             assert_eq!(host.committed(), tables, "{share:?}");
             child.destroy(&tlb);
@@ -146,7 +147,7 @@ cases! {
         let (host, tlb) = (Host::new(64), Notes::default());
         let frame = host.allocate(Purpose::Page).unwrap();
         for kind in [Kind::Private, Kind::NoInherit] {
-            // Under a guarantee nobody may bring it in; with it nobody can be promised anything.
+            // A space under a guarantee may not map such memory; a space that has mapped it cannot get a guarantee.
             let mut parent = parent::<F>(&host);
             let child = parent.fork_guaranteed(&tlb, Share::Level3).unwrap();
             let refused = parent.map_own_pages(&tlb, range(0, PAGE), Permissions::ReadWrite, kind, |_| frame);
@@ -158,7 +159,7 @@ cases! {
             assert_eq!(other.fork_guaranteed(&tlb, Share::Level3).err(), Some(Error::Unguaranteed));
             other.destroy(&tlb);
         }
-        // What failed to be mapped has changed nothing.
+        // The refused mapping has changed nothing.
         let mut parent = parent::<F>(&host);
         let refused = parent.map_own_pages(&tlb, range(GIB, PAGE), Permissions::ReadWrite, Kind::Private, |_| frame);
         assert!(matches!(refused, Err(Error::Occupied(_))));
@@ -177,7 +178,7 @@ cases! {
         let touch = |space: &mut AddressSpace<F, Host>| space.resolve(&tlb, at(GIB + 2 * PAGE), graft_paging::Access::Write);
         assert_eq!(touch(&mut child), Err(Fault::OutOfMemory));
         assert_eq!((host.in_use(), host.committed()), (used, committed));
-        // Read, it shows the page of zeroes, and writing that is a first touch as well.
+        // After a read the page of zeroes is there, and a write to it is a first touch as well.
         child.resolve(&tlb, at(GIB + 2 * PAGE), graft_paging::Access::Read).unwrap();
         assert_eq!(touch(&mut child), Err(Fault::OutOfMemory));
         assert_eq!((host.in_use(), host.committed()), (used, committed));
@@ -202,7 +203,7 @@ cases! {
         }
     }
 
-    /// A snapshot promises as a child does; restoring pays again for what is shared again.
+    /// A snapshot is under the guarantee as a child is; a restore commits again for what it shares again.
     fn a_restore_pays_for_what_it_shares_again<F>() {
         for (share, copied) in DEPTHS {
             let shared = (4 + 5 - copied) as isize;
@@ -219,7 +220,7 @@ cases! {
                 assert_eq!(host.committed(), shared, "{share:?}");
             }
             write_all(&mut parent);
-            // Nothing is left to pay with: refused, and the space goes on as it was.
+            // No frame is left to commit: the restore is refused, and the space goes on as it was.
             let all: Vec<Frame> = std::iter::from_fn(|| host.allocate(Purpose::Page)).collect();
             assert_eq!(parent.restore(&tlb, &mut snapshot), Err(Error::OutOfMemory));
             assert_eq!(host.committed(), 0);
@@ -234,7 +235,7 @@ cases! {
     }
 }
 
-/// A memory that knows nothing of commitments.
+/// A memory that does not offer commitments.
 #[derive(Clone)]
 struct Plain(Host);
 

@@ -1,4 +1,4 @@
-//! What operations cost in frames, and what they tell the TLBs: no less than is needed, and no more.
+//! What operations cost in frames, and what they invalidate: no less than is needed, and no more.
 
 use graft_paging::{
     Access, Action, AddressSpace, Foreign, Frame, Inherit, Kind, Permissions, Reach, Reservation, Share, Usage,
@@ -106,7 +106,7 @@ cases! {
             assert_eq!((resolved.action, resolved.table_splits, resolved.frame), (Action::Reuse, 0, found.page.frame));
             assert_eq!(tlb.take(), all_told(range(GIB, PAGE)));
             assert!(parent.translate(at(GIB)).unwrap().writable_now);
-            // Now there is nothing to do, and a fault can only be stale.
+            // Now there is nothing to do, and only a stale entry can cause a fault.
             assert_eq!(parent.resolve(&tlb, at(GIB), Access::Write).unwrap().action, Action::Nothing);
             assert_eq!(tlb.take(), []);
             assert_eq!(parent.fault(&tlb, at(GIB), Access::Write).unwrap().action, Action::Nothing);
@@ -115,8 +115,8 @@ cases! {
         }
     }
 
-    /// A split replaces one table descriptor: its whole range, walk caches included. A page copied in a table of its
-    /// own: that page, in the last level alone.
+    /// A split replaces one table descriptor: it invalidates the descriptor's whole range, walk caches included. A page
+    /// copied in the space's own table: it invalidates that page, in the last level alone.
     fn a_split_invalidates_what_its_descriptor_covers<F>() {
         for (share, bytes) in [(Share::Level3, 2 * MIB), (Share::Level2, GIB), (Share::Level1, 512 * GIB)] {
             let (host, tlb) = (Host::new(64), Notes::default());
@@ -157,7 +157,8 @@ cases! {
     fn unmapping_invalidates_pages_or_tables_as_they_go<F>() {
         let (host, tlb) = (Host::new(64), Notes::default());
         let mut space = space::<F>(&host, &[(GIB, 2 * MIB), (GIB + 2 * MIB, 2 * MIB)]);
-        // A page that others remain beside; memory never touched; a whole table; its last neighbour, and every table above it.
+        // A page with neighbours that stay; memory never touched; a whole table; the last table beside it, and every
+        // table above.
         space.unmap(&tlb, range(GIB, PAGE)).unwrap();
         assert_eq!(tlb.take(), [Told::Invalidated(range(GIB, PAGE), Reach::Pages)]);
         space.unmap(&tlb, range(GIB + PAGE, PAGE)).unwrap();
@@ -168,7 +169,8 @@ cases! {
         assert_eq!(tlb.take(), all_told(range(GIB, 2 * MIB)));
         assert_eq!(space.usage(), Usage { resident: 1, reserved: 511, tables: 4 });
         space.unmap(&tlb, range(GIB + 2 * MIB, 2 * MIB)).unwrap();
-        // The tables above were walked for more than the range: everything that they covered.
+        // Walks for other addresses than the range's used the tables above: everything that they covered is
+        // invalidated.
         assert_eq!(tlb.take(), all_told(range(0, 512 * GIB)));
         assert_eq!((space.usage(), host.in_use()), (Usage { resident: 0, reserved: 0, tables: 1 }, 1));
         space.destroy(&tlb);

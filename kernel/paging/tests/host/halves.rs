@@ -1,6 +1,6 @@
-//! One root for user and kernel, as x86_64 has it: the kernel's half is nobody's business here.
+//! One root for user and kernel, as x86_64 has it: the tree leaves the kernel's half alone.
 //!
-//! The entries of that half lead nowhere in these tests: whoever follows one of them stops with a panic.
+//! The entries of that half lead nowhere in these tests: code that follows one of them panics.
 #![expect(unsafe_code, reason = "descriptors that no processor follows")]
 
 use std::ops::ControlFlow;
@@ -20,7 +20,7 @@ fn trap() -> u64 {
     X86_64::encode(Entry::Table(Table { frame: Frame(0x7_7777_7777), read_only: false }), Level::ROOT)
 }
 
-/// Sets the traps, or sees that they are as they were.
+/// Sets the traps, or checks that they are unchanged.
 fn set_traps(space: &mut AddressSpace<X86_64, Host>) {
     for index in [256, 300, 511] {
         // SAFETY: no processor walks these tables.
@@ -58,7 +58,7 @@ fn every_operation_leaves_the_kernels_half_alone() {
             write(&mut parent, GIB);
             assert_eq!(snapshot.space().usage(), before);
 
-            // Back to the snapshot: entry by entry; and with a table that has to be made again.
+            // Two restores: entry by entry, and with a table that has to be made again.
             parent.restore(&tlb, &mut snapshot).unwrap();
             parent.unmap(&tlb, shared).unwrap();
             parent.restore(&tlb, &mut snapshot).unwrap();
@@ -233,7 +233,7 @@ fn what_the_kernel_maps_later_is_in_every_root() {
     assert_eq!(host.in_use(), kernel);
     assert_eq!(map.translate(addresses[0]).map(|found| found.physical), Some(5 * GIB));
 
-    // Without memory for one of the two tables none is made.
+    // If there is no memory for one of the two tables, none is made.
     host.limit_tables(kernel + 1);
     assert!(map.prepare(WINDOW - 1024 * GIB, 1024 * GIB).is_err());
     assert_eq!(host.in_use(), kernel);

@@ -1,4 +1,4 @@
-//! What a child gets, and that a table which once could not be shared can be again.
+//! What a child gets, and that a table which could not be shared can be shared again later.
 
 use graft_paging::{
     AddressSpace, Error, Foreign, Frame, Inherit, Kind, Memory, Permissions, Purpose, Reach, Reservation, Share, Usage,
@@ -9,7 +9,7 @@ use crate::memory::{GIB, Host, MEMORY, MIB, MapAnything, Notes, PAGE, Told, at, 
 const OURS: Reservation = Reservation { permissions: Permissions::ReadWrite, inherit: Inherit::No };
 
 cases! {
-    /// Neither reserved nor touched, and a table that would be empty is not made.
+    /// The memory is neither reserved nor mapped in the child, and a table that would be empty is not made.
     fn memory_that_is_not_inherited_leaves_no_trace_in_a_child<F>() {
         for touched in [false, true] {
             let (host, tlb) = (Host::new(64), Notes::default());
@@ -27,14 +27,14 @@ cases! {
                 assert_eq!(child.translate(at(GIB + 2 * MIB)), None);
                 child.destroy(&tlb);
             }
-            // It never lost its permission to write: nobody else has it.
+            // The page never lost its write permission: no other space has it.
             assert!(!touched || parent.translate(at(GIB + 2 * MIB)).unwrap().writable_now);
             parent.destroy(&tlb);
             assert_eq!(host.in_use(), 0);
         }
     }
 
-    /// Shared memory moves without losing its permission to be written, however it lies to the tables.
+    /// Shared memory moves without losing its write permission, with any alignment of the two places.
     fn shared_memory_moves_as_writable_as_it_was<F>() {
         for (from, to) in [(GIB, 4 * GIB), (GIB, 4 * GIB + PAGE), (GIB, GIB + 8 * PAGE)] {
             let (host, tlb) = (Host::new(64), Notes::default());
@@ -46,7 +46,7 @@ cases! {
             let moved = space.translate(at(to)).unwrap();
             assert!(moved.writable_now && moved.page.frame == frame, "{to:#x}");
             assert_eq!(space.translate(at(from)), None);
-            // Its private neighbour waits for a write, like any last owner's page.
+            // Its private neighbour becomes writable with the next write, like any last owner's page.
             assert!(!space.translate(at(to + PAGE)).unwrap().writable_now);
             space.destroy(&tlb);
             assert_eq!(host.in_use(), 1);
@@ -85,7 +85,7 @@ cases! {
         }
     }
 
-    /// What keeps its table from being shared does not keep a second fork from finding nothing to take away.
+    /// An entry that keeps its table from being shared does not make a second fork invalidate anything.
     fn a_fork_around_an_obstacle_flushes_once<F>() {
         for share in [Share::Pages, Share::Level3, Share::Level2, Share::Level1] {
             let (host, tlb) = (Host::new(64), Notes::default());
@@ -106,7 +106,7 @@ cases! {
         }
     }
 
-    /// Gone is gone, page by page: only the last of them makes the tables above shareable again.
+    /// Pages are removed one by one: only the removal of the last makes the tables above shareable again.
     fn tables_are_shared_again_when_the_last_obstacle_goes<F>() {
         let (host, tlb) = (Host::new(64), Notes::default());
         let mut parent = space::<F>(&host, &[(GIB, PAGE)]);
@@ -124,7 +124,7 @@ cases! {
         assert_eq!(host.in_use(), 0);
     }
 
-    /// Reserved at any level or backed: what a read or a fetch may back is never executed.
+    /// Memory that a child does not get is never made executable, reserved at any level or backed.
     fn memory_that_is_not_inherited_cannot_be_made_executable<F>() {
         let (host, tlb) = (Host::new(64), Notes::default());
         let mut space = AddressSpace::<F, Host>::new(host.clone()).unwrap();
@@ -157,7 +157,8 @@ cases! {
         assert_eq!(host.in_use(), 0);
     }
 
-    /// A process with a read-only mapping cannot help itself to more, and nobody executes what others can write.
+    /// A process with a read-only mapping cannot give itself more permissions, and no process executes memory that
+    /// others can write.
     fn shared_memory_gains_no_permission<F>() {
         let (host, tlb) = (Host::new(64), Notes::default());
         let mut owner = space::<F>(&host, &[(GIB, PAGE)]);

@@ -1,7 +1,9 @@
-//! The tree on a host's memory: what its operations cost, what they tell the TLBs, and what they do when threads run for real.
+//! The tree on a host's memory: what its operations cost, what they tell the TLBs, and what they do when threads run
+//! for real.
 //!
-//! The model (`tests/model`) says whether contents are right. It cannot say that something was shared which might as well have been
-//! copied, or flushed once too often: that is said here. `make miri` runs these tests under Miri, which watches every access to a page.
+//! The model (`tests/model`) says whether contents are right. It cannot say whether a table was shared rather than
+//! copied, or whether a flush was unnecessary: these tests do. `make miri` runs these tests under Miri, which watches
+//! every access to a page.
 
 /// A test of both formats.
 macro_rules! cases {
@@ -16,11 +18,12 @@ macro_rules! cases {
     )* };
 }
 
-/// The functions of `Memory` that a memory around another one has from that: all but those for allocating and for commitments.
+/// The functions of `Memory` that a wrapper passes on to the memory inside: all but those for allocating and for
+/// commitments.
 macro_rules! forward_memory {
     ($field:tt) => {
         unsafe fn free(&self, frame: Frame, purpose: Purpose) {
-            // SAFETY: the caller's promise, here and in what follows.
+            // SAFETY: the caller's promise, here and below.
             unsafe { self.$field.free(frame, purpose) };
         }
 

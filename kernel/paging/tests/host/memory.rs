@@ -31,12 +31,13 @@ struct Free {
     /// Tables among the frames in use, and how many there may be.
     tables: usize,
     tables_most: usize,
-    /// May be below zero for a moment: what a copy has taken, while a relative who shared it drops it.
+    /// May be below zero for a moment: a copy has taken frames that a relative's drop uncommits at the same time.
     committed: isize,
 }
 
 #[expect(unsafe_code, reason = "page contents are plain memory, as in a kernel")]
-// SAFETY: descriptors are only accessed as atomics; page contents only by whoever the tree says may, which is what is tested.
+// SAFETY: descriptors are only accessed as atomics; page contents only by threads that the tree permits, which is what
+// is tested.
 unsafe impl Sync for Frames {}
 
 #[expect(unsafe_code, reason = "as above")]
@@ -84,7 +85,7 @@ impl Host {
         self.0.forgotten.load(Relaxed)
     }
 
-    /// Takes a page back that a test has allocated.
+    /// Takes back a page that a test has allocated.
     pub fn give_back(&self, page: Frame) {
         #[expect(unsafe_code, reason = "what a test has allocated it may free")]
         // SAFETY: the test has unmapped it wherever it was mapped.
@@ -93,7 +94,7 @@ impl Host {
         }
     }
 
-    /// From now on no more than so many tables at a time.
+    /// Allows no more than so many tables at a time from now on.
     pub fn limit_tables(&self, most: usize) {
         self.0.free.lock().unwrap().tables_most = most;
     }
@@ -123,7 +124,7 @@ impl Host {
     /// A word of a page, read as a program reads it.
     pub fn read(&self, page: Frame, word: usize) -> u64 {
         #[expect(unsafe_code, reason = "as a program would")]
-        // SAFETY: the tree lets this space read the page, so nobody writes to it now.
+        // SAFETY: the tree lets this space read the page, so no thread writes to it now.
         unsafe {
             self.pointer(page, word).read()
         }
@@ -132,7 +133,7 @@ impl Host {
     /// A word of a page, written as a program writes it.
     pub fn write(&self, page: Frame, word: usize, value: u64) {
         #[expect(unsafe_code, reason = "as a program would")]
-        // SAFETY: the tree lets this space write the page, so nobody else uses it now.
+        // SAFETY: the tree lets this space write the page, so no other thread uses it now.
         unsafe {
             self.pointer(page, word).write(value);
         }
@@ -140,7 +141,8 @@ impl Host {
 }
 
 #[expect(unsafe_code, reason = "implementing Memory is a promise")]
-// SAFETY: frames come from a free list behind a lock; descriptors are atomics; references and counts are distinct and never move.
+// SAFETY: frames come from a free list behind a lock; descriptors are atomics; references and counts are distinct and
+// never move.
 unsafe impl Memory for Host {
     fn allocate(&self, purpose: Purpose) -> Option<Frame> {
         let mut free = self.0.free.lock().unwrap();
@@ -216,7 +218,8 @@ unsafe impl Memory for Host {
     }
 
     unsafe fn copy(&self, from: Frame, to: Frame) {
-        // SAFETY: frames are 512 words each and do not overlap; nobody writes to the one, and the other belongs to the caller alone.
+        // SAFETY: frames are 512 words each and do not overlap; nothing writes to `from`, and `to` belongs to the
+        // caller alone.
         unsafe {
             self.pointer(to, 0).copy_from_nonoverlapping(self.pointer(from, 0), 512);
         }
@@ -242,7 +245,7 @@ pub enum Told {
     Invalidated(VirtRange, Reach),
 }
 
-/// A TLB that writes down what it is told.
+/// A TLB that records what it is told.
 #[derive(Default)]
 pub struct Notes(RefCell<Vec<Told>>);
 
@@ -275,7 +278,7 @@ pub fn at(address: u64) -> VirtAddr {
 
 pub const MEMORY: Reservation = Reservation { permissions: Permissions::ReadWrite, inherit: Inherit::Yes };
 
-/// Mapping whatever a test has at hand.
+/// Mapping of pages and frames that a test provides.
 pub trait MapAnything<M: Memory> {
     /// [`AddressSpace::map_pages`] of pages that the test has allocated.
     fn map_own_pages(
@@ -287,7 +290,7 @@ pub trait MapAnything<M: Memory> {
         frame: impl Fn(u64) -> Frame,
     ) -> Result<(), Error>;
 
-    /// [`AddressSpace::map_frames`] of frames that nobody has.
+    /// [`AddressSpace::map_frames`] of frames outside of all memory.
     fn map_no_frames(
         &mut self,
         tlb: &Notes,
@@ -335,7 +338,7 @@ pub fn space<F: Format>(host: &Host, ranges: &[(u64, u64)]) -> AddressSpace<F, H
     space
 }
 
-/// Makes a write possible, as a fault would; the answer.
+/// Makes a write possible, as a fault would; returns the answer.
 pub fn write<F: Format>(space: &mut AddressSpace<F, Host>, address: u64) -> graft_paging::Resolved {
     space.resolve(&Notes::default(), at(address), graft_paging::Access::Write).unwrap()
 }

@@ -8,7 +8,7 @@ use graft_paging::{Access, Action, AddressSpace, Format, Frame, Memory, OutOfMem
 
 use crate::memory::{GIB, Host, MEMORY, MIB, Notes, PAGE, at, range};
 
-/// What happens when the next frame is allocated, which is when an operation has planned and stored nothing yet.
+/// A memory that runs an action at the next allocation: by then an operation has planned and has stored nothing yet.
 type Meanwhile = Rc<RefCell<Option<Box<dyn FnOnce()>>>>;
 
 #[derive(Clone)]
@@ -18,7 +18,7 @@ struct Interrupted {
 }
 
 #[expect(unsafe_code, reason = "implementing Memory is a promise")]
-// SAFETY: everything is the host's.
+// SAFETY: every function calls the host's, which keeps the promise.
 unsafe impl Memory for Interrupted {
     fn allocate(&self, purpose: Purpose) -> Option<Frame> {
         let meanwhile = self.meanwhile.take();
@@ -67,7 +67,7 @@ impl<F: Format> Pair<F> {
         Pair { host, meanwhile, first, second }
     }
 
-    /// Has the second process read a page for the first time as soon as the first has planned something.
+    /// Lets the second process read a page for the first time as soon as the first process has planned an operation.
     fn read_meanwhile(&self, page: u64) {
         let second = self.second.clone();
         *self.meanwhile.borrow_mut() = Some(Box::new(move || {
@@ -85,7 +85,7 @@ impl<F: Format> Pair<F> {
 }
 
 cases! {
-    /// Untouched memory moves as one descriptor, whatever a relative has begun to read of it.
+    /// Untouched memory moves as one descriptor, even where a relative has begun to read it.
     fn a_relative_reads_what_is_about_to_move<F>() {
         for share in [Share::Level3, Share::Level2, Share::Level1] {
             for page in [GIB + PAGE, GIB + 2 * PAGE, GIB + 2 * MIB] {
@@ -102,7 +102,7 @@ cases! {
         }
     }
 
-    /// Reading has no effect on what `discard` does: nothing, where nothing was written.
+    /// A read has no effect on `discard`, which does nothing where nothing was written.
     fn a_relative_reads_what_is_about_to_be_discarded<F>() {
         for share in [Share::Level3, Share::Level1] {
             let mut pair = Pair::<F>::new(share);

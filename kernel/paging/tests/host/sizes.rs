@@ -1,4 +1,4 @@
-//! Sizes that only a walk tells, in numbers worked out by hand.
+//! Sizes that only a walk finds, compared with numbers worked out by hand.
 
 use graft_paging::{AArch64, AddressSpace, Format, Place, Share, Sizes, X86_64};
 
@@ -31,11 +31,12 @@ fn case<F: Format>() {
     let apart = Sizes { private_pages: 1, shared_pages: 1, private_tables: 3, shared_tables: 1, parts: 5 * WHOLE };
     assert_eq!((sizes(&parent), sizes(&child)), (apart, apart));
 
-    // Reserved memory and the page of zeroes are nobody's.
+    // Reserved memory and the page of zeroes belong to no space.
     parent.reserve(&tlb, range(GIB + 4 * MIB, 4 * MIB), MEMORY).unwrap();
     assert_eq!(sizes(&parent), apart);
 
-    // Step by step, as many descriptors as wanted at a time: 2 upper ones, 2 of level 3, 2 pages, 2 reservations, 8 in all.
+    // Step by step, as many descriptors as wanted at a time: 2 upper ones, 2 of level 3, 2 pages, 2 reservations, 8 in
+    // all.
     for most in 1..=9 {
         let (mut sum, mut steps, mut from) = (Sizes::default(), 0, Some(Place::START));
         while let Some(place) = from {

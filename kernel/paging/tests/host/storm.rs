@@ -1,7 +1,8 @@
-//! Threads that do everything at once, each in a space of its own, over tables and snapshots that they share.
+//! Threads that run all operations concurrently, each in a space of its own, over tables and snapshots that they share.
 //!
-//! [`threads`](crate::threads) has the plain life of a process; here are the other operations, with a guarantee or without, with
-//! memory that stays shared, and with snapshots that all take from one shelf. `GRAFT_STORMS` says how many of each kind.
+//! [`threads`](crate::threads) has the ordinary operations of a process; here are the others, with a guarantee or
+//! without, with memory that stays shared, and with snapshots that all threads take from one shelf. `GRAFT_STORMS` says
+//! how many of each kind.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -20,14 +21,14 @@ const DEPTHS: [Share; 4] = [Share::Pages, Share::Level3, Share::Level2, Share::L
 const PAGES: [u64; 8] = [0, PAGE, 2 * PAGE, 511 * PAGE, 2 * MIB, 2 * MIB + PAGE, GIB, GIB + PAGE];
 /// Where pages of other kinds come and go, two at a time, beside the private ones and in a table of their own.
 const MIXED: [u64; 4] = [16 * PAGE, 2 * MIB + 16 * PAGE, GIB + 16 * PAGE, 3 * GIB];
-/// Where memory moves to, and back from.
+/// Where memory moves to and later back from.
 const AWAY: u64 = 1 << 40;
 /// The word of a page that is written.
 const WORD: usize = 3;
 /// Snapshots on the shelf.
 const SHELF: usize = 3;
 
-/// What a storm is made of.
+/// The parameters of a storm.
 #[derive(Clone, Copy)]
 struct Weather {
     guaranteed: bool,
@@ -52,12 +53,12 @@ type Kept = (Snapshot<AArch64, Host>, Expected);
 struct Common {
     host: Host,
     shelf: Arc<Mutex<Vec<Kept>>>,
-    /// Pages to map shared; nobody looks at their content.
+    /// Pages to map shared; no thread reads their content.
     frames: Arc<[Frame]>,
     weather: Weather,
 }
 
-/// Tries again while another thread has the frame that is paid for.
+/// Tries again while another thread holds the committed frame.
 fn change<R>(mut operation: impl FnMut() -> Result<R, Error>) -> Result<R, Error> {
     loop {
         match operation() {
@@ -112,7 +113,7 @@ impl Process {
         std::mem::replace(self, Process { space, expected }).space.destroy(&Notes::default());
     }
 
-    /// One thing of all that a process can do.
+    /// Runs one operation of all that a process has.
     fn act(&mut self, common: &Common, random: &mut Random, value: u64) {
         let (tlb, host, space) = (Notes::default(), &common.host, &mut self.space);
         let address = random.pick(&PAGES);
@@ -183,7 +184,7 @@ impl Process {
         }
     }
 
-    /// Maps shared memory, or memory that children do not get, or takes it away again.
+    /// Maps shared memory, or memory that children do not get, or unmaps it again.
     fn mix(&mut self, common: &Common, random: &mut Random) {
         let (tlb, space) = (Notes::default(), &mut self.space);
         let start = random.pick(&MIXED);

@@ -1,4 +1,5 @@
-//! Threads that fork, write, unmap and exit at once, each in its own space, over tables they share; nothing between them but the counts.
+//! Threads that fork, write, unmap and exit at once, each in its own space, over tables they share; only the counts
+//! synchronise them.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -11,7 +12,7 @@ const THREADS: u64 = 4;
 /// Pages that the threads use: some neighbours, and some in another table.
 const PAGES: [u64; 5] = [0, PAGE, 2 * PAGE, 2 * MIB, 2 * MIB + PAGE];
 
-/// As many rounds as the machine can take: Miri is a thousand times slower than a processor.
+/// Fewer rounds under Miri, which is a thousand times slower than a processor.
 fn rounds() -> u64 {
     if cfg!(miri) { 50 } else { 400 }
 }
@@ -46,7 +47,7 @@ impl<F: Format> Process<F> {
     }
 }
 
-/// One thread's life; different seeds do things in different orders.
+/// All that one thread does; different seeds give different orders.
 fn live<F: Format>(host: &Host, mut process: Process<F>, seed: u64) {
     let mut random = seed;
     let mut next = |bound: usize| {

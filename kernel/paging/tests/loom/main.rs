@@ -1,4 +1,5 @@
-//! The protocols between cores, under loom: every interleaving (up to the bound on preemptions) and every value that a load may return.
+//! The protocols between cores, under loom: every interleaving (up to the bound on preemptions) and every value that a
+//! load may return.
 //!
 //! `make loom` runs them; for a plain `cargo test` this file is empty.
 #![cfg(loom)]

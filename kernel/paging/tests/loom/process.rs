@@ -23,8 +23,8 @@ fn span(level: usize) -> u64 {
     1 << (48 - 9 * level)
 }
 
-/// A TLB that keeps the first answer it got until it is told to forget it. The lock makes an invalidation wait for the accesses under way
-/// (Arm: `DSB`).
+/// A TLB that keeps the first answer it got until it is told to forget it. The lock makes an invalidation wait for the
+/// accesses under way (Arm: `DSB`).
 #[derive(Default)]
 struct Translations(Vec<Cached>);
 

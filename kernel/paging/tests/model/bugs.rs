@@ -1,6 +1,7 @@
 //! One test for each bug that other kernels shipped with this design or a similar one, by name.
 //!
-//! Each runs in both formats, at every depth of sharing where depth matters, and ends with an audit of every count and with no frame left.
+//! Each runs in both formats, at every depth of sharing where depth matters, and ends with an audit of every count and
+//! with no frame left.
 
 use std::rc::Rc;
 

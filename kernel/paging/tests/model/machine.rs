@@ -410,8 +410,8 @@ impl<A> std::ops::Deref for Shared<A> {
 }
 
 #[expect(unsafe_code, reason = "implementing Memory is a promise")]
-// SAFETY: `allocate` hands out indices from a free list, each once until it is freed; words are cells of one thread, so loads
-// and stores cannot tear; references and counts are distinct vector elements that never move.
+// SAFETY: `allocate` hands out indices from a free list, each once until it is freed; words are cells of one thread, so
+// loads and stores cannot tear; references and counts are distinct vector elements that never move.
 unsafe impl<A: Architecture> Memory for Shared<A> {
     fn allocate(&self, purpose: Purpose) -> Option<Frame> {
         self.interleave(Point::Change);

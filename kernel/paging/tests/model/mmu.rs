@@ -67,7 +67,7 @@ pub trait Architecture: graft_paging::Format {
     /// As [`step`](Architecture::step), of the kernel's own map.
     fn kernel_step(raw: u64, level: usize) -> KernelStep;
 
-    /// Whether `new` is `old` without write permission, whatever its level, or the same.
+    /// Whether `new` is `old`, or `old` without write permission, at any level.
     fn loses_write_only(old: u64, new: u64) -> bool;
 
     /// The table that a descriptor above the last level leads to; pages differ from tables in a flag.
@@ -220,8 +220,8 @@ impl Architecture for X86_64 {
         raw & 3 == 3 || (raw & 1 == 0 && raw != 0)
     }
 
-    // "Operations that Invalidate TLBs and Paging-Structure Caches": INVLPG empties all paging-structure caches of the PCID;
-    // a page fault invalidates what is cached for its address.
+    // "Operations that Invalidate TLBs and Paging-Structure Caches": INVLPG empties all paging-structure caches of the
+    // PCID; a page fault invalidates what is cached for its address.
     const PAGE_INVALIDATION_REACHES_WALK_CACHES: bool = true;
     const FAULT_INVALIDATES: bool = true;
 }

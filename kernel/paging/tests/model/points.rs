@@ -86,7 +86,7 @@ fn at_every_point<A: Architecture + 'static>(
         drop((at, bystander));
         case.0.audit().unwrap_or_else(|wrong| panic!("{what}, point {point}: {wrong}"));
         case.read_everything(1..2);
-        Rc::into_inner(case).expect("nobody else has it").end();
+        Rc::into_inner(case).expect("no other reference is left").end();
         if !happened {
             break;
         }

@@ -148,8 +148,8 @@ impl<A: Architecture + 'static> World<A> {
         self.nested.set(false);
     }
 
-    /// Carries out an operation on a range, again for as long as another core holds the frame that it needs. `None`: that core
-    /// cannot go on before this one has finished.
+    /// Carries out an operation on a range, again for as long as another core holds the frame that it needs. `None`:
+    /// that core cannot go on before this one has finished.
     fn attempt<R>(
         &self,
         process: &Process<A>,
@@ -351,7 +351,7 @@ impl<A: Architecture + 'static> World<A> {
         };
         match result {
             Ok(space) => {
-                ensure!(process.sharing.get() != Sharing::BestEffort, "a guarantee for what nobody has paid for");
+                ensure!(process.sharing.get() != Sharing::BestEffort, "a guarantee for what no frames are committed for");
                 self.install_child(&process, to, space, Sharing::Guaranteed);
             }
             Err(Error::OutOfMemory) => {
@@ -670,8 +670,8 @@ impl<A: Architecture + 'static> World<A> {
         Ok(sizes.parts)
     }
 
-    /// The part of [`audit`](Self::audit) that looks at one tree. Counts every descriptor in a table that has not been seen.
-    /// Returns the frames that a write would copy if all were shared.
+    /// The part of [`audit`](Self::audit) that looks at one tree. Counts every descriptor in a table that has not been
+    /// seen. Returns the frames that a write would copy if all were shared.
     fn audit_space(
         space: &AddressSpace<A, Shared<A>>,
         pages: u64,

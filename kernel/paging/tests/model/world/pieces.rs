@@ -72,7 +72,7 @@ impl<A: Architecture + 'static> World<A> {
         };
         let memory = Shared(self.machine.clone());
         let mut debris = Debris::none(memory.clone());
-        // Little is done at once.
+        // A small change is done at once.
         let mut operation = None;
         let mut applied = range.start();
         let mut verdict = Ok(());
@@ -213,7 +213,7 @@ impl<A: Architecture + 'static> World<A> {
         // Locked from the first piece to the last: no fault is answered between pieces.
         let mut guard = process.space.borrow_mut();
         let space = guard.as_mut().expect("a process in a slot has a space");
-        // Little is done at once.
+        // A small change is done at once.
         let mut operation = None;
         let mut patience = PATIENCE;
         // Memory that is in both places for a while is not what the oracle says.
