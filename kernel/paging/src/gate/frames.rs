@@ -5,8 +5,8 @@
 //!
 //! | operation | what makes it right |
 //! |---|---|
-//! | `load`, `counts`, references | the frame is the root of a space that is held, or a descriptor of such a tree leads to it: it is in use |
-//! | `store` | the gate alone can ask for it: see [`Exclusive`](super::Exclusive) and the two stores that a frozen table permits |
+//! | `load`, `counts`, references | in use: it is the root of a held space, or a descriptor of such a tree leads to it |
+//! | `store` | only the gate can ask: see [`Exclusive`](super::Exclusive) and the two stores that a frozen table permits |
 //! | `zero`, `claim_line`, `copy` | the target is [`Fresh`], or was and is linked nowhere: no table leads to it yet |
 //! | `free` | the frame is [`Last`]: its last reference is gone, or it was fresh |
 #![allow(unsafe_code, reason = "what makes an operation right is in the types of its arguments, or said above")]

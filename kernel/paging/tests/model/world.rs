@@ -351,7 +351,7 @@ impl<A: Architecture + 'static> World<A> {
         };
         match result {
             Ok(space) => {
-                ensure!(process.sharing.get() != Sharing::BestEffort, "a guarantee for what no frames are committed for");
+                ensure!(process.sharing.get() != Sharing::BestEffort, "a guarantee without frames for all copies");
                 self.install_child(&process, to, space, Sharing::Guaranteed);
             }
             Err(Error::OutOfMemory) => {
