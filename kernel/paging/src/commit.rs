@@ -130,8 +130,8 @@ pub(crate) enum Ledger {
     /// What is dropped leaves the charge: this many frames.
     Paid(Cell<i64>),
     /// For the original of a table or page that has just been copied, with frames out of the charge. If relatives keep
-    /// the original, the copy used what was paid for it. If this is the last reference, the relatives dropped theirs
-    /// meanwhile: the frames of the original go into the charge in place of those that the copy took, and each
+    /// the original, the copy used the frames committed for it. If this is the last reference, the relatives dropped
+    /// theirs meanwhile: the frames of the original go into the charge in place of those that the copy took, and each
     /// reference of the original's entries has become one of the copy's.
     Repaid,
 }

@@ -72,15 +72,15 @@ pub struct KernelTranslation {
 pub enum KernelMapError {
     /// The address, physical address or number of bytes is not a multiple of the page size.
     Unaligned(u64),
-    /// The kernel's half does not have all of the range that begins here.
+    /// The kernel's half does not contain the whole range that begins here.
     OutOfRange(u64),
-    /// The format has no physical addresses for all of the range that begins here.
+    /// The range that begins here ends beyond the format's last physical address.
     NoPhysical(u64),
     /// Something is mapped at this address already.
     Occupied(u64),
     /// Nothing is mapped at this address.
     NotMapped(u64),
-    /// The block that begins at this address lies in the range with a part of it only.
+    /// Only a part of the block that begins at this address lies in the range.
     PartOfBlock(u64),
     /// There is no frame for a table.
     OutOfMemory,
@@ -97,9 +97,11 @@ impl fmt::Display for KernelMapError {
         match self {
             KernelMapError::Unaligned(value) => write!(f, "{value:#x} is not a multiple of the page size"),
             KernelMapError::OutOfRange(address) => {
-                write!(f, "the kernel's half has not all of the range at {address:#x}")
+                write!(f, "the kernel's half does not contain the whole range at {address:#x}")
             }
-            KernelMapError::NoPhysical(address) => write!(f, "no processor has the physical range at {address:#x}"),
+            KernelMapError::NoPhysical(address) => {
+                write!(f, "the physical range at {address:#x} ends beyond the last physical address")
+            }
             KernelMapError::Occupied(address) => write!(f, "something is mapped at {address:#x} already"),
             KernelMapError::NotMapped(address) => write!(f, "nothing is mapped at {address:#x}"),
             KernelMapError::PartOfBlock(address) => write!(f, "the range cuts the block at {address:#x}"),
@@ -112,8 +114,8 @@ impl core::error::Error for KernelMapError {}
 
 /// The tables of a kernel's map, and the processors that walk them.
 ///
-/// Less than a [`Memory`]: a kernel makes its map before it has counts for frames, and often from memory that is mapped
-/// by that very map.
+/// It needs less than a [`Memory`]: a kernel makes its map before it has counts for frames, and the map often maps the
+/// memory that its own tables are in.
 ///
 /// # Safety
 /// A [`KernelMap`] stores descriptors that processors follow, and relies on what these functions promise:

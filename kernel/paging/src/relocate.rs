@@ -50,7 +50,8 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         let ledger = self.commit.ledger();
         self.apply(tlb, to, &adopt, &mut stock, &ledger);
         self.apply(tlb, from, &Unmap(PhantomData::<F>), &mut stock, &ledger);
-        // Where pages were adopted one by one, the tables that remain take the pages' part out of the charge.
+        // Dead tables whose pages were adopted one by one still hold references to them: clearing the tables takes the
+        // pages' part out of the charge.
         self.dead.clear_within::<F>(&memory, &ledger);
         ledger.settle(&memory);
         stock.give_back(&memory);

@@ -16,7 +16,7 @@ use crate::{Entry, Format, Frame, Level, Memory, OutOfMemory, Page, Permissions,
 /// A space ends with [`destroy`](AddressSpace::destroy), which tells the TLBs what they must forget before its frames
 /// are free. A destructor has no [`Tlb`](crate::Tlb): a space that is dropped is destroyed, too, but everything that
 /// all cores have cached is invalidated with it ([`Memory::invalidate_all`]).
-#[must_use = "a space that is dropped instead of destroyed costs all that the TLBs know"]
+#[must_use = "a space that is dropped instead of destroyed empties every TLB"]
 pub struct AddressSpace<F: Format, M: Memory> {
     pub(crate) memory: Frames<M>,
     /// `NONE` once it is destroyed.

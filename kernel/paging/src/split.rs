@@ -57,9 +57,9 @@ pub enum Action {
 pub enum Fault {
     /// Nothing is mapped or reserved there.
     Unmapped,
-    /// What is there may not be used in this way.
+    /// The permissions there forbid the access.
     Denied(Permissions),
-    /// It would be allowed, but there is no frame for it. The tree is as it was.
+    /// It would be allowed, but there is no frame for it. The tree is unchanged.
     OutOfMemory,
     /// The space, under a guarantee, needs a committed frame that another core holds for a moment, because that core
     /// copies the same table or page at the same time. Try again.
@@ -310,7 +310,7 @@ fn replace<F: Format, M: Memory>(
     splits
 }
 
-/// A copy of a frozen table that shares everything below it with the original, but for one substituted entry.
+/// A copy of a frozen table that shares everything below it with the original, except for one substituted entry.
 ///
 /// Every entry loses its write permission on both sides and what it leads to gains a reference. If the original kept
 /// the permission, its last owner would later write to pages that the copy still reads. The substituted entry needs

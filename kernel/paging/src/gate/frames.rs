@@ -5,8 +5,8 @@
 //!
 //! | operation | what makes it right |
 //! |---|---|
-//! | `load`, `counts`, references | in use: it is the root of a held space, or a descriptor of such a tree leads to it |
-//! | `store` | only the gate can ask: see [`Exclusive`](super::Exclusive) and the two stores that a frozen table permits |
+//! | `load`, `counts`, references | in use: the root of a held space, or a descriptor of such a tree leads to it |
+//! | `store` | only the gate asks: see [`Exclusive`](super::Exclusive) and the two stores for frozen tables |
 //! | `zero`, `claim_line`, `copy` | the target is [`Fresh`], or was and is linked nowhere: no table leads to it yet |
 //! | `free` | the frame is [`Last`]: its last reference is gone, or it was fresh |
 #![allow(unsafe_code, reason = "what makes an operation right is in the types of its arguments, or said above")]

@@ -530,7 +530,7 @@ impl<A: Architecture + 'static> World<A> {
         let there = page.is_some_and(|translation| translation.page.kind != Kind::Zero);
         ensure!(
             !(there && process.sharing.get() == Sharing::Guaranteed),
-            "{access:?} of {address:#x} by {slot} wants memory, and was guaranteed to find it"
+            "{access:?} of {address:#x} by {slot} finds no memory, which a guarantee covers"
         );
         Ok(())
     }
