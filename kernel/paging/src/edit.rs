@@ -165,7 +165,7 @@ pub(crate) struct Needed {
 }
 
 impl Needed {
-    /// Those that no guarantee has paid for already.
+    /// The frames that no guarantee has committed already.
     pub(crate) fn beyond_the_charge(self, commit: Commit) -> u64 {
         self.tables(commit) + self.adopted
     }
