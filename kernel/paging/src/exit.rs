@@ -1,15 +1,15 @@
 //! Exit: dropping references, and what no tree leads to any more.
 //!
-//! A table whose last reference goes still holds references of its own: 512 of them, each perhaps to a table with 512 more. So
-//! it is not freed on the spot. It joins a list of dead tables, [`Debris`], which is worked off in pieces:
+//! A table whose last reference goes still holds references of its own: 512 of them, each perhaps to a table with 512
+//! more. So it is not freed on the spot. It joins a list of dead tables, [`Debris`], which is worked off in pieces:
 //!
 //! ```text
 //!   first ──▶ level 3, entries 0..512 ──▶ its level 2, entries 17..512 ──▶ its level 1, ... ──▶ another dead table ...
 //!             all freed in one go         went on below at entry 16
 //! ```
 //!
-//! The list is threaded through the counts of the dead tables, and so is what has been done: it needs no memory, whatever its length, and no more
-//! stack than a tree has levels.
+//! The list is threaded through the counts of the dead tables, and so is what has been done: it needs no memory,
+//! whatever its length, and no more stack than a tree has levels.
 
 use core::cell::Cell;
 use core::marker::PhantomData;
@@ -29,8 +29,8 @@ pub enum Progress {
 
 /// Most work that one step may do before it returns, in units of about an instruction.
 ///
-/// A step may exceed it by the smallest piece of work there is: a table's entries, about 16,000 instructions where each of them is
-/// the last reference to a page.
+/// A step may exceed it by the smallest piece of work there is: a table's entries, about 16,000 instructions where each
+/// of them is the last reference to a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Budget(pub u32);
 
@@ -39,7 +39,8 @@ impl Budget {
     pub const UNLIMITED: Budget = Budget(u32::MAX);
 }
 
-/// Tables that no tree leads to any more, and all that hangs on them alone: frames that are still in use until it is [cleared](Debris::clear).
+/// Tables that no tree leads to any more, and all that hangs on them alone: frames that are still in use until it is
+/// [cleared](Debris::clear).
 #[must_use = "debris that is dropped instead of cleared leaks its frames"]
 pub struct Debris<F: Format, M: Memory> {
     memory: Frames<M>,
@@ -69,7 +70,8 @@ impl<F: Format, M: Memory> Debris<F, M> {
         self.dead.clear::<F>(&self.memory, budget, 0)
     }
 
-    /// As [`clear`](Self::clear), for a step in which so much has been done already: nothing if the smallest piece of work exceeds the budget.
+    /// As [`clear`](Self::clear), for a step in which so much has been done already: nothing if the smallest piece of
+    /// work exceeds the budget.
     pub fn clear_further(&mut self, budget: Budget, done: u32) -> Progress {
         self.dead.clear::<F>(&self.memory, budget, done.max(1))
     }
@@ -306,10 +308,11 @@ impl Dead {
         if self.is_empty() { Progress::Done } else { Progress::More }
     }
 
-    /// Frees a table and what hangs on it alone. When the budget is used up what is left of them joins the dead again, and this is `false`.
+    /// Frees a table and what hangs on it alone. When the budget is used up what is left of them joins the dead again,
+    /// and this is `false`.
     ///
-    /// The children's counts decide, not this table's: a child may have gained another owner when a table above it was split. Calls itself
-    /// for them, from level to level.
+    /// The children's counts decide, not this table's: a child may have gained another owner when a table above it was
+    /// split. Calls itself for them, from level to level.
     fn free<F: Format>(
         &mut self,
         memory: &Frames<impl Memory>,
@@ -355,8 +358,8 @@ impl Dead {
     }
 }
 
-/// Drops the reference that a present descriptor of this level held. Every TLB has forgotten the descriptor. A table whose last reference it
-/// was joins the dead.
+/// Drops the reference that a present descriptor of this level held. Every TLB has forgotten the descriptor. A table
+/// whose last reference it was joins the dead.
 #[inline(always)]
 pub(crate) fn release_entry<F: Format>(
     memory: &Frames<impl Memory>,
@@ -374,8 +377,8 @@ pub(crate) fn release_entry<F: Format>(
     }
 }
 
-/// The same, at once. For the original of a table or a page that has been copied: it has one reference to each of the entries that the copy
-/// has, too, so that nothing but a path of dead tables can hang on it.
+/// The same, at once. For the original of a table or a page that has been copied: it has one reference to each of the
+/// entries that the copy has, too, so that nothing but a path of dead tables can hang on it.
 #[inline(always)]
 pub(crate) fn release_copied<F: Format>(memory: &Frames<impl Memory>, raw: u64, level: Level, ledger: &Ledger) {
     let last = match ledger {

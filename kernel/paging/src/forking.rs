@@ -1,9 +1,11 @@
 //! Fork in pieces: the child's tree is built table by table, so that no step takes longer than a budget allows.
 //!
-//! The space is the caller's alone from the first step to the last: nothing may change it meanwhile, no fault either. Where other threads may be
-//! running in it, it is [frozen](AddressSpace::freeze) first: what they store then faults and waits, and the fork is one moment for them.
+//! The space is the caller's alone from the first step to the last: nothing may change it meanwhile, no fault either.
+//! Where other threads may be running in it, it is [frozen](AddressSpace::freeze) first: what they store then faults
+//! and waits, and the fork is one moment for them.
 //!
-//! The unit of work is a table that the fork copies, with up to 512 entries that are shared. The tables above it are made as the child needs them.
+//! The unit of work is a table that the fork copies, with up to 512 entries that are shared. The tables above it are
+//! made as the child needs them.
 
 use core::ops::ControlFlow;
 
@@ -53,11 +55,13 @@ const PLACED: u32 = 400;
 impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// How many instructions, about, a fork takes at most, as far as that is below `limit`.
     ///
-    /// The counts of the root tell where little is copied for certain. Otherwise the tables that a fork copies are looked at.
+    /// The counts of the root tell where little is copied for certain. Otherwise the tables that a fork copies are
+    /// looked at.
     #[inline(always)]
     pub fn fork_cost(&self, share: Share, limit: u64) -> u64 {
         let counts = self.memory.counts(self.root()).get();
-        // Above the tables that are shared, an entry leads to a table, or is a reservation for all of what such a table covers.
+        // Above the tables that are shared, an entry leads to a table, or is a reservation for all of what such a table
+        // covers.
         let entries = match share {
             Share::Pages => return counts.tables as u64 * 7_500,
             Share::Level3 => counts.tables as u64 + counts.reserved as u64 / crate::ENTRIES as u64,
@@ -89,8 +93,9 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         tlb.invalidate(VirtRange::ALL, Reach::Tables);
     }
 
-    /// Begins a fork that goes in pieces. From the first [step](Self::fork_step) on the space has shared something, under a guarantee or not,
-    /// also if the fork is given up: what has been shared by then is referred to until its debris is cleared.
+    /// Begins a fork that goes in pieces. From the first [step](Self::fork_step) on the space has shared something,
+    /// under a guarantee or not, also if the fork is given up: what has been shared by then is referred to until its
+    /// debris is cleared.
     ///
     /// # Errors
     /// As [`fork_guaranteed`](Self::fork_guaranteed).
@@ -119,7 +124,8 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// Goes on with a fork until it is done or the budget is used up.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`], [`Error::Contended`]: it can be tried again from where it was, or [given up](Forking::give_up).
+    /// [`Error::OutOfMemory`], [`Error::Contended`]: it can be tried again from where it was, or
+    /// [given up](Forking::give_up).
     pub fn fork_step(
         &mut self,
         tlb: &impl Tlb,
@@ -295,7 +301,8 @@ impl<F: Format, M: Memory> Forking<F, M> {
 pub(crate) struct NeverRan;
 
 #[expect(unsafe_code, reason = "implementing it is a promise")]
-// SAFETY: a walker reads a root only where a core runs in it, and none runs in a snapshot's, nor in a child's before it is finished; so no TLB has anything to forget.
+// SAFETY: a walker reads a root only where a core runs in it, and none runs in a snapshot's, nor in a child's before it
+// is finished; so no TLB has anything to forget.
 unsafe impl Tlb for NeverRan {
     fn publish(&self) {}
 
@@ -315,7 +322,8 @@ fn missing<F: Format>(memory: &Frames<impl Memory>, root: Frame, level: Level, a
     0
 }
 
-/// Puts an entry into the child's tree, and makes the tables that lead to it. Answers with what that adds to the counts above.
+/// Puts an entry into the child's tree, and makes the tables that lead to it. Answers with what that adds to the counts
+/// above.
 fn link<F: Format>(
     memory: &Frames<impl Memory>,
     table: &mut Exclusive<F>,

@@ -1,17 +1,17 @@
 //! Changing a range in pieces, so that no step takes longer than a budget allows, whatever the size of the range.
 //!
-//! 1. *Check.* The plan of the whole range, piece by piece: a refusal is found before anything has changed. It also counts the tables that will be
-//!    needed, and at its end so many frames are committed: a number, in constant time.
-//! 2. *Apply.* Piece by piece, each an edit of its own (`edit.rs`): planned again, applied, invalidated, swept. Between two pieces the tree is
-//!    valid: what lies before the cursor has changed, what lies behind it has not.
+//! 1. *Check.* The plan of the whole range, piece by piece: a refusal is found before anything has changed. It also
+//!    counts the tables that will be needed, and at its end so many frames are committed: a number, in constant time.
+//! 2. *Apply.* Piece by piece, each an edit of its own (`edit.rs`): planned again, applied, invalidated, swept. Between
+//!    two pieces the tree is valid: what lies before the cursor has changed, what lies behind it has not.
 //!
-//! A piece ends where the plan of the whole range would not have looked inside: a shared subtree that lies wholly in the range is dropped whole,
-//! though it may be larger than all that a piece could look at.
+//! A piece ends where the plan of the whole range would not have looked inside: a shared subtree that lies wholly in
+//! the range is dropped whole, though it may be larger than all that a piece could look at.
 //!
-//! While an operation is under way its owner keeps other operations away from the space, and other forks. Faults may be answered between
-//! the pieces, since they change no answer that the check has had: what is mapped or reserved stays so, with the same
-//! permissions, and a path that is not shared comes to be shared by forks alone. What fits into one piece needs none of this:
-//! [`AddressSpace::change_at_once`] is tried first.
+//! While an operation is under way its owner keeps other operations away from the space, and other forks. Faults may be
+//! answered between the pieces, since they change no answer that the check has had: what is mapped or reserved stays
+//! so, with the same permissions, and a path that is not shared comes to be shared by forks alone. What fits into one
+//! piece needs none of this: [`AddressSpace::change_at_once`] is tried first.
 
 use core::marker::PhantomData;
 
@@ -52,14 +52,16 @@ pub enum Change {
     Unmap,
     /// As [`AddressSpace::protect`].
     Protect(Permissions),
-    /// As [`AddressSpace::relocate`], to this range of the same size. Nothing else may change the space between the steps, no fault either: the
-    /// content is in both places for a while. Under a guarantee there must be memory for copies of what is moved page by page.
+    /// As [`AddressSpace::relocate`], to this range of the same size. Nothing else may change the space between the
+    /// steps, no fault either: the content is in both places for a while. Under a guarantee there must be memory for
+    /// copies of what is moved page by page.
     Move(VirtRange),
 }
 
 /// A change of a range that is under way, for what [`AddressSpace::change_at_once`] finds too large.
 ///
-/// Dropped before it is done, it leaves the range changed up to some address, and gives back the frames that it had committed.
+/// Dropped before it is done, it leaves the range changed up to some address, and gives back the frames that it had
+/// committed.
 #[must_use = "an operation does nothing until `AddressSpace::step` is called"]
 pub struct Operation<M: Memory> {
     memory: Frames<M>,
@@ -115,7 +117,8 @@ impl<M: Memory> Drop for Operation<M> {
 }
 
 impl<F: Format, M: Memory> AddressSpace<F, M> {
-    /// Carries a change of a range out if that takes no more than the budget. Otherwise nothing has changed, and an [`Operation`] can do it.
+    /// Carries a change of a range out if that takes no more than the budget. Otherwise nothing has changed, and an
+    /// [`Operation`] can do it.
     ///
     /// `frame` and `before` are as for [`step`](Self::step).
     ///
@@ -146,16 +149,16 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
 
     /// Goes on with a change of a range until it is done or the budget is used up.
     ///
-    /// `frame` says which frame page `n` of the range gets; only [`Change::MapPages`] asks. `before` is told which part of the range is about to
-    /// change in this step, if any is. What has been cut off waits in the space
+    /// `frame` says which frame page `n` of the range gets; only [`Change::MapPages`] asks. `before` is told which part
+    /// of the range is about to change in this step, if any is. What has been cut off waits in the space
     /// ([`take_debris`](Self::take_debris)), also when the operation is done.
     ///
     /// # Errors
     /// As the method of the same name. Then nothing has changed, and the operation is over.
     ///
     /// # Safety
-    /// For [`Change::MapFrames`] and [`Change::MapPages`] as for the methods of the same names: the frames are there for as long as they are mapped. The
-    /// others ask for nothing.
+    /// For [`Change::MapFrames`] and [`Change::MapPages`] as for the methods of the same names: the frames are there
+    /// for as long as they are mapped. The others ask for nothing.
     #[expect(unsafe_code, reason = "existing frames are mapped")]
     pub unsafe fn step(
         &mut self,
@@ -324,8 +327,8 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         self.apply_piece_after(tlb, operation, rest, edit, budget, |_, _| {})
     }
 
-    /// Applies a piece of what has been checked: up to where, if that is not all of it. `None`: another core holds, for a moment, a frame that is
-    /// committed.
+    /// Applies a piece of what has been checked: up to where, if that is not all of it. `None`: another core holds, for
+    /// a moment, a frame that is committed.
     fn apply_piece_after(
         &mut self,
         tlb: &impl Tlb,

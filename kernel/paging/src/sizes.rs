@@ -1,7 +1,8 @@
 //! How much of its memory a space has for itself: what only a walk can tell.
 //!
-//! A frame that `n` descriptors lead to belongs to each of their tables by one part in `n`, and a table's parts belong in the same way to those
-//! who share the table. So the proportional sizes of all spaces add up to the frames in use, whatever is shared at which level:
+//! A frame that `n` descriptors lead to belongs to each of their tables by one part in `n`, and a table's parts belong
+//! in the same way to those who share the table. So the proportional sizes of all spaces add up to the frames in use,
+//! whatever is shared at which level:
 //!
 //! ```text
 //!   parent ─┐                ┌─▶ page, 2 references        parent and child: 1/2 x 1/2 of the page each
@@ -25,7 +26,8 @@ pub struct Sizes {
     pub private_tables: u64,
     /// Tables that others reach, too.
     pub shared_tables: u64,
-    /// This space's part of all of these, in units of one frame divided by 2^[`PART_BITS`](Sizes::PART_BITS), rounded down frame by frame.
+    /// This space's part of all of these, in units of one frame divided by 2^[`PART_BITS`](Sizes::PART_BITS), rounded
+    /// down frame by frame.
     pub parts: u64,
 }
 
@@ -64,8 +66,9 @@ impl AddAssign for Sizes {
 }
 
 impl<F: Format, M: Memory> AddressSpace<F, M> {
-    /// Sizes of the first `most` descriptors from a place on, or of fewer where these are far apart, and where to go on if that was not all. A walk: its
-    /// time grows with what is mapped, which is why it can be taken in steps. Others may come and go between them.
+    /// Sizes of the first `most` descriptors from a place on, or of fewer where these are far apart, and where to go on
+    /// if that was not all. A walk: its time grows with what is mapped, which is why it can be taken in steps. Others
+    /// may come and go between them.
     pub fn sizes(&self, from: Place, most: usize) -> (Sizes, Option<Place>) {
         let (mut sizes, mut seen) = (Sizes::default(), 0);
         let next = self.visit_some(from, 1 << crate::ADDRESS_BITS, Level::LAST, LOOKS, |visit| {

@@ -1,8 +1,8 @@
-//! Snapshots: a fork that nobody runs, and the way back to it.
+//! Snapshots: a fork in which no core runs, and the way back to it.
 //!
-//! Restoring compares the two trees from the root down. Where both lead to the same table or page nothing has diverged below, and nothing
-//! below is looked at; where they differ, the space drops its own and shares the snapshot's again. So the cost of a restore is that of what
-//! diverged, and it allocates nothing.
+//! Restoring compares the two trees from the root down. Where both lead to the same table or page nothing has diverged
+//! below, and nothing below is looked at; where they differ, the space drops its own and shares the snapshot's again.
+//! So the cost of a restore is that of what diverged, and it allocates nothing.
 
 use core::cell::Cell;
 use core::ops::ControlFlow;
@@ -29,7 +29,7 @@ impl<F: Format, M: Memory> Snapshot<F, M> {
         &self.space
     }
 
-    /// A snapshot in a space that nobody runs in, which shares from this level down.
+    /// A snapshot in a space in which no core runs, which shares from this level down.
     pub(crate) fn of(space: AddressSpace<F, M>, share: Share) -> Self {
         Snapshot { space, share }
     }
@@ -91,15 +91,16 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         cost
     }
 
-    /// Brings the space back to a snapshot of it, or of any other space: afterwards it is what a fork of the snapshot would be.
-    /// The root stays where it is, so cores may go on running in the space.
+    /// Brings the space back to a snapshot of it, or of any other space: afterwards it is what a fork of the snapshot
+    /// would be. The root stays where it is, so cores may go on running in the space.
     ///
     /// A space restored to a snapshot that is under a guarantee is under it afterwards.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] if the space has lost tables with shared mappings, which cannot be shared with the snapshot, and one of those
-    /// could not be allocated, and if a guarantee could not be given for what the space comes to share; [`Error::Contended`] where a
-    /// snapshot under a guarantee needs such a table. Nothing has changed then.
+    /// [`Error::OutOfMemory`] if the space has lost tables with shared mappings, which cannot be shared with the
+    /// snapshot, and one of those could not be allocated, and if a guarantee could not be given for what the space
+    /// comes to share; [`Error::Contended`] where a snapshot under a guarantee needs such a table. Nothing has changed
+    /// then.
     ///
     /// # Panics
     /// If the snapshot is of a space in another memory.
@@ -310,7 +311,7 @@ impl<M: Memory> Rewind<'_, M> {
         self.adopt_counts(own, source);
     }
 
-    /// Moves the entries of a root that nobody runs into a root whose own are all retired.
+    /// Moves the entries of a root in which no core runs into a root whose own are all retired.
     fn take_over<F: Format>(&self, own: &mut Exclusive<F>, copy: Exclusive<F>, dead: &mut Dead) {
         let memory = self.memory;
         gate::complete();

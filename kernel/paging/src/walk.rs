@@ -27,11 +27,13 @@ pub struct Visit {
     pub pages_below: u32,
     /// For a table: tables below it.
     pub tables_below: u32,
-    /// In how many ways the roots reach the table that holds the descriptor: the product of the references of all tables on this path.
+    /// In how many ways the roots reach the table that holds the descriptor: the product of the references of all
+    /// tables on this path.
     pub paths: u64,
 }
 
-/// Where a tour is: at the descriptor of this level that covers what begins at this address. Places are in the order in which a tour comes by.
+/// Where a tour is: at the descriptor of this level that covers what begins at this address. Places are in the order in
+/// which a tour comes by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// First address that the descriptor covers.
@@ -55,7 +57,8 @@ impl Visit {
 impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// Shows every descriptor that is not empty, a table before what is below it, down to level `deepest`.
     ///
-    /// Begins with the first that is not before `from`, so that an interrupted tour goes on where it stopped; stops before `end`, or when the visitor breaks.
+    /// Begins with the first that is not before `from`, so that an interrupted tour goes on where it stopped; stops
+    /// before `end`, or when the visitor breaks.
     pub fn visit<B>(
         &self,
         from: Place,
@@ -66,8 +69,8 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         self.tour((from, end, deepest), u32::MAX, |_| None, &mut visitor)
     }
 
-    /// As [`visit`](Self::visit), with no look at more than `most` descriptors, empty ones included: then it breaks with the place to go on
-    /// at. It makes progress where `most` is not less than a tree has levels.
+    /// As [`visit`](Self::visit), with no look at more than `most` descriptors, empty ones included: then it breaks
+    /// with the place to go on at. It makes progress where `most` is not less than a tree has levels.
     pub fn visit_some(
         &self,
         from: Place,
@@ -102,8 +105,8 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         }
     }
 
-    /// As [`find_gap`](Self::find_gap), with a look at about as many descriptors as `most` says, or as lie before the next that is not
-    /// empty.
+    /// As [`find_gap`](Self::find_gap), with a look at about as many descriptors as `most` says, or as lie before the
+    /// next that is not empty.
     pub fn search_gap(&self, from: VirtAddr, bytes: u64, most: u32) -> Search {
         let mut gap = Gap { start: from.get(), bytes, left: most };
         let end = F::USER_ENTRIES as u64 * Level::ROOT.span();

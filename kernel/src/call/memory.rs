@@ -120,8 +120,8 @@ fn change(
 /// Descriptors that are looked at before interrupts are answered.
 const LOOKS: u32 = 500;
 
-/// The range for a new mapping: where the program wants it, or, at address 0, where there is room. `None`: the search goes on when the call is
-/// made again.
+/// The range for a new mapping: where the program wants it, or, at address 0, where there is room. `None`: the search
+/// goes on when the call is made again.
 fn place(thread: &Thread, tree: &Locked<'_>, address: u64, bytes: u64) -> Result<Option<VirtRange>, Error> {
     if address != 0 {
         return checked(address, bytes).map(Some);
@@ -142,7 +142,8 @@ fn place(thread: &Thread, tree: &Locked<'_>, address: u64, bytes: u64) -> Result
     }
 }
 
-/// Has a call that is made again for want of memory begin where it has found room, or it would search each time anew, and never be refused.
+/// Has a call that is made again for want of memory begin where it has found room, or it would search each time anew,
+/// and never be refused.
 #[inline(always)]
 fn keep_place(
     thread: &Thread,

@@ -69,8 +69,8 @@ pub(super) fn share_of(number: u64) -> Result<graft_paging::Share, Error> {
 }
 
 /// Makes a child with the caller's handles, one thread with these registers and what `floating_point` gives it, and a
-/// tree from `tree`. That may answer that the fork takes long: then `begin` begins it. Either may answer that the call has to
-/// wait. The call's results are the child's handle and identifier.
+/// tree from `tree`. That may answer that the fork takes long: then `begin` begins it. Either may answer that the call
+/// has to wait. The call's results are the child's handle and identifier.
 #[inline(always)]
 pub(super) fn make_child(
     thread: &Thread,

@@ -1,5 +1,5 @@
-//! Changes of trees, locked or not: in steps that are short enough, tried again while another core holds what is promised, refused as the
-//! call interface says it.
+//! Changes of trees, locked or not: in steps that are short enough, tried again while another core holds what is
+//! promised, refused as the call interface says it.
 
 use crate::arch;
 use crate::arch::memory::{clean_for_fetches, direct, invalidate_instructions};

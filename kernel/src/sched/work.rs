@@ -39,8 +39,9 @@ const RETRIES: u64 = 4;
 /// The work of one thread. Only the thread's owner touches it.
 #[repr(C)]
 pub struct Work {
-    /// Whether there is any; in [`RETRIED`], how often a call has been made again in a row for want of memory; and the page from where a search for
-    /// room goes on that a call has begun which is being made again. One word: a fork makes one of these.
+    /// Whether there is any; in [`RETRIED`], how often a call has been made again in a row for want of memory; and the
+    /// page from where a search for room goes on that a call has begun which is being made again. One word: a fork
+    /// makes one of these.
     notes: AtomicU64,
     state: Mutex<State>,
 }
@@ -71,8 +72,8 @@ pub enum Task {
     Keep(Forked, Ref<Snapshot>),
     /// A move; what the call answers in the end.
     Move(Moved, (u64, u64)),
-    /// A snapshot's content that takes the place of the process's, and the results of the call that took it. Without the
-    /// fork, there was no memory for it.
+    /// A snapshot's content that takes the place of the process's, and the results of the call that took it. Without
+    /// the fork, there was no memory for it.
     Restore(Option<Forked>, Ref<Snapshot>, [u64; 2]),
     /// A program, for this process or a new one.
     Launch(Launch),
@@ -236,7 +237,8 @@ impl Task {
                         return Step::Registers(call::complete_restore(thread, tree, snapshot, *results));
                     }
                     Ok(Progress::More) => {}
-                    // It must not fail for want of tables that it can do without. Those that it has got so far go first.
+                    // It must not fail for want of tables that it can do without. Those that it has got so far go
+                    // first.
                     Err(_) => *fork = None,
                 }
                 return Step::More;
@@ -245,7 +247,8 @@ impl Task {
                 Ok(Launched::More) => return Step::More,
                 Ok(Launched::Spawned(answer)) => (Ok(Progress::Done), Ok(answer)),
                 Ok(Launched::Replaced(registers)) => return Step::Registers(registers),
-                // From where it was: a program whose other threads fork all the time would never get to the end from the beginning.
+                // From where it was: a program whose other threads fork all the time would never get to the end from
+                // the beginning.
                 Err(Error::OutOfMemory) if space::met_absence() => return Step::More,
                 Err(error) => return Step::Answer(Err(error)),
             },

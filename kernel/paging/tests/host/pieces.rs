@@ -177,7 +177,8 @@ cases! {
     }
 
     fn a_move_of_a_vast_and_nearly_empty_range_in_pieces_comes_to_an_end<F>() {
-        // The new place lies at other offsets in its tables than the old one, and the pages at the ends of what is moved.
+        // The new place lies at other offsets in its tables than the old one, and the pages at the ends of what is
+        // moved.
         let (bytes, places) = (600 * GIB, [GIB + 6 * PAGE, 2_000 * GIB + 3 * MIB]);
         for edge in [0, 700 * MIB] {
             let (host, tlb) = (Host::new(2_000), Notes::default());

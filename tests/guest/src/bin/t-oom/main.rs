@@ -96,7 +96,8 @@ fn object(report: &Report) -> Result<(), Error> {
     Ok(())
 }
 
-/// A restore that would go in pieces if there were tables for that: there are some, but too few, and it must not need any.
+/// A restore that would go in pieces if there were tables for that: there are some, but too few, and it must not need
+/// any.
 fn restored(report: &Report) -> Result<(), Error> {
     const TABLE: usize = 2 << 20;
     const TABLES: usize = 256;
