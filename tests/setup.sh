@@ -103,6 +103,11 @@ need_rust() {
         [ -n "$root" ] && [ -x "$root/bin/cargo-$component" ] || lacks=yes
     done
     [ -n "$lacks" ] || return 0
+    if ! have rustup && [ $installs = yes ] && apt_has rustup; then
+        # Debian 13 has it; what it fetches is looked at again after that.
+        want rustup && want ca-certificates
+        return 0
+    fi
     if ! have rustup; then
         problem "Rust $toolchain with the target $target: get rustup from https://rustup.rs, then run this again"
         return 0
@@ -145,6 +150,16 @@ need_command() { have "$2" || missing "$1" "$3" "$4"; }
 # candidate PACKAGE [RELEASE]: the version that apt would install.
 candidate() {
     apt-cache ${2:+-t "$2"} policy "$1" 2>/dev/null | sed -n 's/^  Candidate: \(.*\)$/\1/p'
+}
+
+# apt_has PACKAGE: whether apt could install it; fetches the lists of packages where there are none.
+apt_has() {
+    known=$(candidate "$1")
+    if [ -z "$known" ] && [ -z "$(candidate dpkg | sed 's/^(none)$//')" ]; then
+        as_root apt-get update -q >&2
+        known=$(candidate "$1")
+    fi
+    [ -n "$known" ] && [ "$known" != "(none)" ]
 }
 
 # major VERSION: 1:10.0.2+ds-2 -> 10

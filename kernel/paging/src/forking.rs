@@ -63,7 +63,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         // Above the tables that are shared, an entry leads to a table, or is a reservation for all of what such a table
         // covers.
         let entries = match share {
-            Share::Pages => return counts.tables as u64 * 7_500,
+            Share::Pages => counts.tables as u64 * crate::ENTRIES as u64,
             Share::Level3 => counts.tables as u64 + counts.reserved as u64 / crate::ENTRIES as u64,
             Share::Level2 => counts.tables as u64 + counts.reserved as u64 / (crate::ENTRIES * crate::ENTRIES) as u64,
             Share::Level1 => 0,
