@@ -170,6 +170,11 @@ impl Needed {
         self.tables(commit) + self.adopted
     }
 
+    /// Whether more than one shared table is copied.
+    pub(crate) fn copies_several(self) -> bool {
+        self.splits > 1
+    }
+
     /// The tables among them.
     pub(crate) fn tables(self, commit: Commit) -> u64 {
         let splits = if commit.source() == Source::Committed { 0 } else { self.splits };

@@ -237,6 +237,10 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
             return Ok(Progress::More);
         }
         needed += more;
+        // The plan of a piece covers its first address, whatever that takes: several full tables that are shared.
+        if needed.copies_several() {
+            return Ok(Progress::More);
+        }
         self.relocate_planned(tlb, from, to, needed)?;
         Ok(Progress::Done)
     }

@@ -113,6 +113,15 @@ fn look(address: usize, bytes: usize) {
     }
 }
 
+/// A table of each level on the way to [`BASE`] without an empty entry.
+fn three_full_tables() -> Result<(), Error> {
+    memory::map(BASE, 512 * GIB, Permissions::ReadWrite)?;
+    touch(BASE, 512 * GIB, GIB);
+    touch(BASE, GIB, 2 * MIB);
+    touch(BASE, 2 * MIB, PAGE);
+    Ok(())
+}
+
 fn touched(bytes: usize) -> Result<(), Error> {
     memory::map(BASE, bytes, Permissions::ReadWrite)?;
     touch(BASE, bytes, PAGE);
@@ -319,6 +328,27 @@ const CASES: &[Case] = cases! {
         memory::reserve(BASE + 512 * GIB - PAGE, PAGE, Permissions::ReadWrite, Inherit::No)?;
         marked();
         Process::fork_into(Share::L1, || 0)?.wait()?
+    }
+    "first write, l1, three full tables": |_bytes, marked| {
+        three_full_tables()?;
+        marked();
+        let write = || {
+            touch(BASE, PAGE, PAGE);
+            0
+        };
+        Process::fork_into(Share::L1, write)?.wait()?
+    }
+    "unmap of a page, l1, three full tables": |_bytes, marked| {
+        three_full_tables()?;
+        marked();
+        // SAFETY: nothing lives there.
+        Process::fork_into(Share::L1, || i32::from(unsafe { memory::unmap(BASE, PAGE) }.is_err()))?.wait()?
+    }
+    "move of a page, l1, three full tables": |_bytes, marked| {
+        three_full_tables()?;
+        marked();
+        // SAFETY: nothing lives there.
+        Process::fork_into(Share::L1, || i32::from(unsafe { memory::relocate(BASE, PAGE, ELSEWHERE) }.is_err()))?.wait()?
     }
     "map where there is room, behind many holes": |bytes, marked| {
         for offset in (0..4 * bytes).step_by(MIB) {
