@@ -13,7 +13,7 @@ use aarch64_paging::paging::{Constraints, El1And0, MemoryRegion, VaRange};
 use graft_paging::{AArch64, AddressSpace, Foreign, Frame, Permissions, Reach, Tlb, VirtRange};
 
 #[path = "../tests/host/memory.rs"]
-#[allow(dead_code, reason = "the tests use more of it")]
+#[expect(dead_code, reason = "the tests use more of it")]
 mod memory;
 
 use memory::{GIB, Host};

@@ -179,7 +179,12 @@ unsafe impl Tlb for Processor {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the same root again: this invalidates everything but global entries, and user pages are not global.
         unsafe {
-            core::arch::asm!("mov {root}, cr3", "mov cr3, {root}", root = out(reg) _, options(nostack, preserves_flags));
+            core::arch::asm!(
+                "mov {root}, cr3",
+                "mov cr3, {root}",
+                root = out(reg) _,
+                options(nostack, preserves_flags)
+            );
         }
     }
 }

@@ -276,11 +276,11 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
                 }
             }
             Phase::Apply => {
-                if let Some(cut) = self.apply_piece(tlb, operation, rest(to), &adopt, budget) {
+                if let Some(cut) = self.apply_piece(tlb, operation, rest(to), &adopt, budget, |_, _| {}) {
                     operation.advance(cut.map(|cut| cut - to.start()), Phase::ApplySource);
                 }
             }
-            Phase::ApplySource => match self.apply_piece(tlb, operation, rest(from), &unmap, budget) {
+            Phase::ApplySource => match self.apply_piece(tlb, operation, rest(from), &unmap, budget, |_, _| {}) {
                 Some(None) => return Ok(Progress::Done),
                 Some(Some(cut)) => operation.cursor = cut,
                 None => {}
@@ -310,30 +310,19 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
             }
             return Ok(Progress::More);
         }
-        match self.apply_piece_after(tlb, operation, rest, edit, budget, before) {
-            Some(None) => Ok(Progress::Done),
+        Ok(match self.apply_piece(tlb, operation, rest, edit, budget, before) {
+            Some(None) => Progress::Done,
             Some(Some(cut)) => {
                 operation.cursor = cut;
-                Ok(Progress::More)
+                Progress::More
             }
-            None => Ok(Progress::More),
-        }
-    }
-
-    fn apply_piece(
-        &mut self,
-        tlb: &impl Tlb,
-        operation: &mut Operation<M>,
-        rest: VirtRange,
-        edit: &impl Edit<F>,
-        budget: Budget,
-    ) -> Option<Option<u64>> {
-        self.apply_piece_after(tlb, operation, rest, edit, budget, |_, _| {})
+            None => Progress::More,
+        })
     }
 
     /// Applies a piece of what has been checked: up to where, if that is not all of it. `None`: another core holds, for
     /// a moment, a frame that is committed.
-    fn apply_piece_after(
+    fn apply_piece(
         &mut self,
         tlb: &impl Tlb,
         operation: &mut Operation<M>,

@@ -16,12 +16,7 @@
 //! One core, and an interrupt controller of version 2: a question is a load from `GICC_IAR`.
 #![deny(missing_docs)]
 
-// The other plugin has the interface of QEMU that both use.
-#[allow(dead_code)]
-#[path = "../../cache/plugin/src/qemu.rs"]
-mod qemu;
-
-use qemu::{Block, DataAccess, Flags, Info, Token};
+use graft_plugin::{self as qemu, Block, DataAccess, Flags, Info, Token};
 use std::ffi::{c_char, c_int, c_uint, c_void};
 use std::fs::File;
 use std::io::Write;

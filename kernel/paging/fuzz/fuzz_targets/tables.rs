@@ -6,7 +6,9 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::atomic::AtomicU32;
 
-use graft_paging::{AArch64, AddressSpace, ENTRIES, Format, Frame, Level, Memory, Place, Purpose, TableCounts, VirtAddr, X86_64};
+use graft_paging::{
+    AArch64, AddressSpace, ENTRIES, Format, Frame, Level, Memory, Place, Purpose, TableCounts, VirtAddr, X86_64,
+};
 use libfuzzer_sys::fuzz_target;
 
 const FRAMES: usize = 8;

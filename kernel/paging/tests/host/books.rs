@@ -64,7 +64,9 @@ cases! {
     /// Below a mark that has been flushed no TLB can hold a writable entry, even for pages that are writable
     /// themselves.
     fn a_deeper_fork_after_a_shallow_one_flushes_nothing<F>() {
-        for (first, second) in [(Share::Level3, Share::Pages), (Share::Level1, Share::Level2), (Share::Level1, Share::Pages)] {
+        let pairs =
+            [(Share::Level3, Share::Pages), (Share::Level1, Share::Level2), (Share::Level1, Share::Pages)];
+        for (first, second) in pairs {
             let (host, tlb) = (Host::new(64), Notes::default());
             let mut parent = space::<F>(&host, &[(GIB, PAGE), (512 * GIB, PAGE)]);
             let one = parent.fork(&tlb, first).unwrap();

@@ -60,7 +60,8 @@ cases! {
 
     /// Read-only foreign memory is shared like any other; writable, it stays writable on both sides.
     fn foreign_memory_is_neither_counted_nor_copied<F>() {
-        for (permissions, copied) in [(Permissions::Read, 3), (Permissions::ReadExecute, 3), (Permissions::ReadWrite, 4)] {
+        let copied = [(Permissions::Read, 3), (Permissions::ReadExecute, 3), (Permissions::ReadWrite, 4)];
+        for (permissions, copied) in copied {
             let (host, tlb) = (Host::new(64), Notes::default());
             let mut parent = AddressSpace::<F, Host>::new(host.clone()).unwrap();
             parent.map_no_frames(&tlb, range(GIB, 3 * PAGE), Frame(7), permissions, Foreign::Normal).unwrap();

@@ -190,7 +190,8 @@ cases! {
             let usage = owner.usage();
             let change = Change::Move(range(places[1], bytes));
             let mut operation = Operation::new(host.clone(), range(places[0], bytes), change);
-            let steps = (0..100_000).take_while(|_| step(&mut owner, &tlb, &mut operation) == Ok(Progress::More)).count();
+            let mut goes_on = |_: &u32| step(&mut owner, &tlb, &mut operation) == Ok(Progress::More);
+            let steps = (0..100_000).take_while(|round| goes_on(round)).count();
             assert!(steps < 100_000, "it goes on for ever");
             drop(operation);
             assert!(pages.iter().all(|page| owner.translate(at(places[1] + page)).is_some()));

@@ -6,7 +6,7 @@
 
 mod machine;
 #[path = "../model/mmu.rs"]
-#[allow(dead_code, reason = "the model uses the rest of it")]
+#[expect(dead_code, reason = "the model uses the rest of it")]
 mod mmu;
 mod process;
 

@@ -112,7 +112,8 @@ pub unsafe fn load_line(line: *const u64) -> [u64; LINE] {
     // SAFETY: as promised; nothing is stored.
     unsafe {
         asm!(
-            "ldp {a}, {b}, [{line}]", "ldp {c}, {d}, [{line}, #16]", "ldp {e}, {f}, [{line}, #32]", "ldp {g}, {h}, [{line}, #48]",
+            "ldp {a}, {b}, [{line}]", "ldp {c}, {d}, [{line}, #16]",
+            "ldp {e}, {f}, [{line}, #32]", "ldp {g}, {h}, [{line}, #48]",
             line = in(reg) line,
             a = out(reg) a, b = out(reg) b, c = out(reg) c, d = out(reg) d,
             e = out(reg) e, f = out(reg) f, g = lateout(reg) g, h = lateout(reg) h,
@@ -133,7 +134,8 @@ pub unsafe fn store_line(line: *mut u64, [a, b, c, d, e, f, g, h]: [u64; LINE]) 
     // SAFETY: as promised.
     unsafe {
         asm!(
-            "stp {a}, {b}, [{line}]", "stp {c}, {d}, [{line}, #16]", "stp {e}, {f}, [{line}, #32]", "stp {g}, {h}, [{line}, #48]",
+            "stp {a}, {b}, [{line}]", "stp {c}, {d}, [{line}, #16]",
+            "stp {e}, {f}, [{line}, #32]", "stp {g}, {h}, [{line}, #48]",
             line = in(reg) line,
             a = in(reg) a, b = in(reg) b, c = in(reg) c, d = in(reg) d,
             e = in(reg) e, f = in(reg) f, g = in(reg) g, h = in(reg) h,

@@ -22,11 +22,10 @@
 #![deny(missing_docs)]
 
 mod guest;
-mod qemu;
 
 use graft_cache_model::{Access, Bench, Control, Counts, Detail, Instruction, LINE_SHIFT, Missed, Reach, Span};
+use graft_plugin::{self as qemu, Block, DataAccess, Flags, Info, Token};
 use guest::{Ram, Registers};
-use qemu::{Block, DataAccess, Flags, Info, Token};
 use std::ffi::{c_char, c_int, c_uint, c_void};
 use std::fs::File;
 use std::io::{BufWriter, Write};
