@@ -50,7 +50,7 @@ fn dispatch_again(thread: &Thread, registers: &mut Context) -> Next {
             next => return next,
         }
     }
-    thread.work.forget_search();
+    thread.work.forget();
     Next::NoMemory
 }
 

@@ -181,7 +181,7 @@ fn outcome(thread: &Thread, registers: &mut Context, result: Result<Outcome, Err
             registers.rewind();
             Next::Restart
         }
-        Err(error) => refuse(registers, error),
+        Err(error) => refuse_noted(thread, registers, error),
     };
     tidy(thread, next)
 }
@@ -218,6 +218,16 @@ fn refuse(registers: &mut Context, error: Error) -> Next {
     }
     registers.set_result(error.to_register());
     Next::Resume
+}
+
+/// As [`refuse`], of a call that may have noted something for when it is made again.
+#[cold]
+#[inline(never)]
+fn refuse_noted(thread: &Thread, registers: &mut Context, error: Error) -> Next {
+    if error != Error::OutOfMemory {
+        thread.work.forget();
+    }
+    refuse(registers, error)
 }
 
 /// Ends the calling process.

@@ -64,6 +64,9 @@ pub struct Device {
     pub interrupt: Option<u32>,
 }
 
+/// Bytes of a header (Devicetree Specification 0.4, 5.2).
+const HEADER: u64 = 40;
+
 impl DeviceTree {
     /// Maps and checks the device tree at this physical address. What it holds stays mapped, read-only.
     pub fn load(address: u64) -> Result<Self, Error> {
@@ -80,7 +83,7 @@ impl DeviceTree {
         }
         // SAFETY: the alignment to eight bytes keeps this word within the page.
         let size = u64::from(u32::from_be(unsafe { header.add(1).read() }));
-        if size > LARGEST {
+        if !(HEADER..=LARGEST).contains(&size) {
             return Err(Error::Size(size));
         }
         let end = (address + size).next_multiple_of(PAGE);

@@ -132,7 +132,7 @@ impl Core {
                 Step::More => {}
                 Step::Answer(answer) => {
                     if !matches!(answer, Err(graft_abi::Error::OutOfMemory)) {
-                        thread.work.forget_retries();
+                        thread.work.forget();
                     }
                     // SAFETY: the current thread is this core's own.
                     work::complete_task(unsafe { &mut *thread.context() }, &thread.work, answer);
@@ -141,6 +141,7 @@ impl Core {
                     }
                 }
                 Step::Registers(registers) => {
+                    thread.work.forget();
                     // SAFETY: as above.
                     unsafe { *thread.context() = registers };
                     if !thread.work.is_pending() {

@@ -124,9 +124,9 @@ impl Work {
         retries < RETRIES
     }
 
-    /// A call has ended in another way.
-    pub fn forget_retries(&self) {
-        self.note(RETRIED, 0);
+    /// A call is over: the next one has its own retries, and its own search.
+    pub fn forget(&self) {
+        self.note(RETRIED | SEARCH, 0);
     }
 
     /// Where a search for room goes on, once.
@@ -134,14 +134,9 @@ impl Work {
     pub fn take_search(&self) -> u64 {
         let search = self.notes.load(Ordering::Relaxed) & SEARCH;
         if search != 0 {
-            self.forget_search();
+            self.note(SEARCH, 0);
         }
         search
-    }
-
-    /// The call is over.
-    pub fn forget_search(&self) {
-        self.note(SEARCH, 0);
     }
 
     /// A search for room goes on at this page when the call is made again.
@@ -278,8 +273,27 @@ pub fn complete_task(registers: &mut Context, work: &Work, answer: Result<(u64, 
         // Nothing has changed: the call is made again, a few times, with what other cores have given back.
         Err(Error::OutOfMemory) if space::met_absence() || (work.may_retry() && frames::gather()) => registers.rewind(),
         Err(error) => {
-            work.forget_search();
+            work.forget();
             registers.set_result(error.to_register());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_is_over_leaves_no_note_for_the_next() {
+        let work = Work::none();
+        for _ in 0..2 * RETRIES {
+            assert!(work.may_retry());
+            work.note_search(0x1234_5000);
+            work.forget();
+            assert_eq!(work.take_search(), 0);
+        }
+        assert!((0..RETRIES).all(|_| work.may_retry()) && !work.may_retry());
+        work.note_search(0x1234_5000);
+        assert_eq!((work.take_search(), work.take_search(), work.is_pending()), (0x1234_5000, 0, false));
     }
 }

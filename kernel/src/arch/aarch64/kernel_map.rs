@@ -80,14 +80,14 @@ impl KernelMap {
         mem::replace(&mut self.map.memory_mut().spare, NONE)
     }
 
-    /// Maps the pages that hold device registers; returns where the first register is.
+    /// Maps the pages that hold device registers, at least the one at `physical`; returns where the first register is.
     ///
     /// # Errors
     ///
     /// [`KernelMapError`]: the processor has no such address, or there is no room for so many registers.
     pub fn map_device(&mut self, physical: u64, bytes: u64) -> Result<u64, KernelMapError> {
         let first = physical & !(PAGE - 1);
-        let end = physical.checked_add(bytes).and_then(|end| end.checked_next_multiple_of(PAGE));
+        let end = physical.checked_add(bytes.max(1)).and_then(|end| end.checked_next_multiple_of(PAGE));
         let length = end.ok_or(KernelMapError::NoPhysical(physical))? - first;
         let window = if length < BLOCK {
             self.next_device

@@ -32,11 +32,12 @@ pub(super) fn cases(build: &Build) -> Vec<Case> {
         let name = format!("{what} for a device tree · {}", virt(&build));
         cases.push(Case::new(name, move |log| refused(&placed(&build, log, None, address)?, WORD)));
     }
-    let broken: [(&str, Spoil); 5] = [
+    let broken: [(&str, Spoil); 6] = [
         ("noise", |path| fill(path, |good| noise(good.len()))),
         ("a header with noise", |path| fill(path, |good| [&good[..40], &noise(good.len() - 40)].concat())),
         ("a tree of the wrong version", |path| fill(path, |good| patched(good, 20, 1))),
         ("a tree of four gigabytes", |path| fill(path, |good| patched(good, 4, u32::MAX))),
+        ("a tree of no bytes", |path| fill(path, |good| patched(good, 4, 0))),
         ("a tree with its structure outside", |path| fill(path, |good| patched(good, 8, 0x7fff_fff0))),
     ];
     for (what, spoil) in broken {
