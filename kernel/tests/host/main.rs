@@ -1,6 +1,9 @@
 //! The kernel boots on the host and runs programs: scheduler, frames, handles, objects, waiting and the call
 //! dispatcher, with threads as cores and a TLB that forgets nothing.
 
+mod calls;
 mod machine;
+mod numbers;
 mod processes;
 mod program;
+mod states;

@@ -1,8 +1,8 @@
 //! Programs for the host: instructions one after the other, put together by the test.
 
-use graft_abi::{Call, Error, Handle, PAGE_SIZE};
-use graft_kernel::arch::Failure;
+use graft_abi::{Call, Error, ExitStatus, Handle, PAGE_SIZE};
 use graft_kernel::arch::processor::{self, Effect, Instruction, User};
+use graft_kernel::arch::{Failure, floating_point};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -28,11 +28,135 @@ impl Label {
 pub struct Program {
     base: u64,
     code: Vec<Instruction>,
+    /// What its writable memory holds first.
+    pub data: Vec<u8>,
+    claims: u64,
 }
+
+/// Codes of programs whose claims do not hold begin here: the number of the claim is what is left.
+pub const CLAIMS: u64 = 1000;
 
 impl Program {
     pub fn new() -> Program {
-        Program { base: processor::next_code(), code: Vec::new() }
+        Program { base: processor::next_code(), code: Vec::new(), data: Vec::new(), claims: 0 }
+    }
+
+    /// The address of its first instruction.
+    pub fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// An instruction that goes on with the next; it uses floating point.
+    pub fn calculate(&mut self, act: impl Fn(&mut User) + Send + Sync + 'static) {
+        self.push(move |user| {
+            if !floating_point::is_enabled() {
+                return Ok(Effect::FloatingPoint);
+            }
+            act(user);
+            Ok(Effect::Next)
+        });
+    }
+
+    /// Ends the program with a code that tells this claim from others unless it holds.
+    pub fn claim(&mut self, holds: impl Fn(&User) -> bool + Send + Sync + 'static) {
+        self.claims += 1;
+        self.expect(CLAIMS + self.claims, holds);
+    }
+
+    /// Makes a call and claims that it is answered with this error.
+    pub fn refused(&mut self, call: Call, arguments: [u64; 4], error: Error) {
+        self.call(call, arguments);
+        self.claim(move |user| user.x[0] == error.to_register());
+    }
+
+    /// Makes a call and claims that it succeeds.
+    pub fn granted(&mut self, call: Call, arguments: [u64; 4]) {
+        self.call(call, arguments);
+        self.claim(|user| (user.x[0] as i64) >= 0);
+    }
+
+    /// As [`granted`](Self::granted), with arguments that depend on registers.
+    pub fn granted_with(&mut self, call: Call, arguments: impl Fn(&User) -> [u64; 4] + Send + Sync + 'static) {
+        self.call_with(call, arguments);
+        self.claim(|user| (user.x[0] as i64) >= 0);
+    }
+
+    /// Loads a word into a register.
+    pub fn load(&mut self, register: usize, address: u64) {
+        self.act(move |user| {
+            user.x[register] = user.load(address)?;
+            Ok(())
+        });
+    }
+
+    /// Stores a word.
+    pub fn store(&mut self, address: u64, value: u64) {
+        self.act(move |user| user.store(address, value));
+    }
+
+    /// Claims that a word is there.
+    pub fn holds(&mut self, address: u64, value: u64) {
+        self.load(28, address);
+        self.claim(move |user| user.x[28] == value);
+    }
+
+    /// Stores its own number into the first word of each page, numbered from `first`.
+    pub fn touch(&mut self, base: u64, pages: u64, first: u64) {
+        self.act(|user| {
+            user.x[28] = 0;
+            Ok(())
+        });
+        let again = self.label();
+        self.place(&again);
+        self.act(move |user| {
+            user.store(base + user.x[28] * PAGE_SIZE as u64, first + user.x[28])?;
+            user.x[28] += 1;
+            Ok(())
+        });
+        self.jump_if(&again, move |user| user.x[28] < pages);
+    }
+
+    /// Claims that [`touch`](Self::touch) is what was stored last.
+    pub fn touched(&mut self, base: u64, pages: u64, first: u64) {
+        self.act(|user| {
+            (user.x[27], user.x[28]) = (0, 0);
+            Ok(())
+        });
+        let again = self.label();
+        self.place(&again);
+        self.act(move |user| {
+            let number = user.load(base + user.x[28] * PAGE_SIZE as u64)?;
+            user.x[27] += u64::from(number == first + user.x[28]);
+            user.x[28] += 1;
+            Ok(())
+        });
+        self.jump_if(&again, move |user| user.x[28] < pages);
+        self.claim(move |user| user.x[27] == pages);
+    }
+
+    /// Has a child do this, and claims that it ends so.
+    pub fn child(&mut self, status: ExitStatus, child: impl FnOnce(&mut Program)) {
+        self.fork(3, |program| {
+            child(program);
+            program.exit(0);
+        });
+        self.ends(status);
+    }
+
+    /// Claims that the process whose handle is in `x0` ends so, and closes the handle.
+    pub fn ends(&mut self, status: ExitStatus) {
+        self.keep(26);
+        self.call_with(Call::Wait, |user| [user.x[26], 0, 0, 0]);
+        self.claim(move |user| user.x[0] == 0 && user.x[1] == status.to_register());
+        self.granted_with(Call::Close, |user| [user.x[26], 0, 0, 0]);
+    }
+
+    /// Stores bytes, a page at a time.
+    pub fn store_bytes(&mut self, address: u64, bytes: &[u8]) {
+        for (number, piece) in bytes.chunks(PAGE_SIZE).enumerate() {
+            let piece = piece.to_vec();
+            self.act(move |user| user.store_bytes(address + number as u64 * PAGE_SIZE as u64, &piece));
+        }
     }
 
     fn push(&mut self, instruction: impl Fn(&mut User) -> Result<Effect, Failure> + Send + Sync + 'static) {
@@ -68,6 +192,14 @@ impl Program {
         });
     }
 
+    /// Keeps the second result in another register.
+    pub fn keep_second(&mut self, register: usize) {
+        self.act(move |user| {
+            user.x[register] = user.x[1];
+            Ok(())
+        });
+    }
+
     /// Ends the program with this code.
     pub fn exit(&mut self, code: u64) {
         self.call(Call::Exit, [code, 0, 0, 0]);
@@ -98,6 +230,11 @@ impl Program {
     /// Makes the label lead to the next instruction.
     pub fn place(&mut self, label: &Label) {
         label.0.store(self.base + self.code.len() as u64 * 4, Ordering::Relaxed);
+    }
+
+    /// Makes the label lead to an address outside the program.
+    pub fn place_at(&mut self, label: &Label, address: u64) {
+        label.0.store(address, Ordering::Relaxed);
     }
 
     pub fn jump(&mut self, label: &Label) {
@@ -139,13 +276,18 @@ impl Program {
         ] {
             file.extend(&u64::to_le_bytes(value)[..bytes]);
         }
-        for (flags, address, size) in [(5_u64, self.base, text), (6, DATA, DATA_SIZE)] {
+        let data = self.data.len() as u64;
+        for (flags, address, size, (offset, in_file)) in
+            [(5_u64, self.base, text, (0, 0)), (6, DATA, DATA_SIZE, (PAGE_SIZE as u64, data))]
+        {
             file.extend(u32::to_le_bytes(1));
             file.extend(&flags.to_le_bytes()[..4]);
-            for field in [0, address, address, 0, size, PAGE_SIZE as u64] {
+            for field in [offset, address, address, in_file, size, PAGE_SIZE as u64] {
                 file.extend(field.to_le_bytes());
             }
         }
+        file.resize(PAGE_SIZE, 0);
+        file.extend(&self.data);
         file
     }
 

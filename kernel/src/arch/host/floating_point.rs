@@ -1,4 +1,4 @@
-//! Floating-point registers of threads: the host's programs use none, so that the state is one word.
+//! Floating-point registers of threads: one word.
 
 use std::cell::Cell;
 use std::thread_local;
@@ -35,4 +35,27 @@ pub fn restore(state: &State) {
 /// Forgets what the registers hold.
 pub fn scrub() {
     REGISTERS.set(0);
+}
+
+/// Whether programs may use the registers.
+pub fn is_enabled() -> bool {
+    ENABLED.get()
+}
+
+/// What the registers hold.
+///
+/// # Panics
+/// They are switched off: the program that asks has not trapped.
+pub fn registers() -> u64 {
+    assert!(is_enabled());
+    REGISTERS.get()
+}
+
+/// Puts this into the registers.
+///
+/// # Panics
+/// As [`registers`].
+pub fn set_registers(value: u64) {
+    assert!(is_enabled());
+    REGISTERS.set(value);
 }

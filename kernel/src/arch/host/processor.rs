@@ -26,6 +26,8 @@ pub enum Effect {
     Jump(u64),
     /// A call of the kernel's.
     Call,
+    /// The same one again, when floating point is switched on.
+    FloatingPoint,
     /// What no program may do.
     Error(FaultKind),
 }
@@ -162,6 +164,7 @@ fn run(context: &mut Context) -> Event {
                 context.pc = pc + Context::INSTRUCTION;
                 return Event::Call;
             }
+            Ok(Effect::FloatingPoint) => return Event::Trap(Trap::FloatingPoint),
             Ok(Effect::Error(kind)) => return Event::Trap(Trap::Error(kind)),
             Err(failure) => return Event::Trap(Trap::Access(failure)),
         }
