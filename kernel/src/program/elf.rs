@@ -346,6 +346,34 @@ mod tests {
     }
 
     #[test]
+    fn the_limits_are_permitted() {
+        // Right behind the text, and right before it.
+        assert!(with(DATA + 16, 0x20_2000, 8).is_ok() && with(DATA + 16, 0x1F_E000, 8).is_ok());
+        // To the end of the file; all of the segment's memory; the first and the last user addresses.
+        assert!(with(DATA + 32, 0x10, 8).is_ok() && with(DATA + 40, 0x10, 8).is_ok());
+        assert!(with(DATA + 16, USER_START as u64, 8).is_ok());
+        assert!(with(DATA + 16, USER_END as u64 - 0x2000, 8).is_ok());
+        assert!(with(DATA + 16, STACK_TOP as u64, 8).is_ok());
+        assert!(with(DATA + 16, (STACK_TOP - STACK_SIZE - STACK_GUARD) as u64 - 0x2000, 8).is_ok());
+        assert!(!with(DATA + 16, (STACK_TOP - STACK_SIZE - STACK_GUARD) as u64 - 0x1000, 8).is_ok());
+        // A segment of nothing is none.
+        let mut file = good();
+        put(&mut file, DATA + 32, 0, 8);
+        put(&mut file, DATA + 40, 0, 8);
+        assert_eq!(parse(&file).unwrap().segments().len(), 1);
+        assert!(Image::is_empty(&&good()[..0]) && !Image::is_empty(&&good()[..]));
+    }
+
+    #[test]
+    fn flags_are_permissions() {
+        for (flags, permissions) in
+            [(0, Permissions::None), (4, Permissions::Read), (2, Permissions::ReadWrite), (6, Permissions::ReadWrite)]
+        {
+            assert_eq!(with(DATA + 4, flags, 4).unwrap().segments()[1].permissions, permissions, "{flags}");
+        }
+    }
+
+    #[test]
     fn too_many_segments_are_refused() {
         let mut file = good();
         put(&mut file, 56, HEADERS_MAX.into(), 2);

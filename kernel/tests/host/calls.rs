@@ -349,3 +349,36 @@ fn each_thread_has_its_own_floating_point() {
         program.call_with(Call::ThreadExit, |user| [user.x[21], 0, 0, 0]);
     });
 }
+
+/// A fetch that is permitted finds what was stored: there is no instruction at these addresses, and the fault of a
+/// program that gets there is not one of its page.
+#[test]
+fn what_a_program_has_written_can_be_fetched_as_soon_as_it_may_be_executed() {
+    const PAGES: u64 = 700;
+    let executes = |program: &mut Program, address: u64| {
+        program.child(faulted(FaultKind::Undefined), |child| {
+            let there = child.label();
+            child.place_at(&there, address);
+            child.jump(&there);
+        });
+    };
+    run(|program| {
+        program.granted(Call::Map, [FREE, PAGES * PAGE, WRITE, 0]);
+        for (first, pages) in [(0, 1), (3, 5), (8, PAGES - 9)] {
+            let start = FREE + first * PAGE;
+            program.touch(start, pages, 1);
+            program.granted(Call::Protect, [start, pages * PAGE, EXECUTE, 0]);
+            for page in [0, pages / 2, pages - 1] {
+                executes(program, start + page * PAGE);
+            }
+        }
+        // Memory that has not been touched is the page of zeroes.
+        program.granted(Call::Map, [ELSEWHERE, PAGE, EXECUTE, 0]);
+        executes(program, ELSEWHERE);
+        // Written again by the same program, in the same frame.
+        program.granted(Call::Protect, [FREE, PAGE, WRITE, 0]);
+        program.touch(FREE, 1, 9);
+        program.granted(Call::Protect, [FREE, PAGE, EXECUTE, 0]);
+        executes(program, FREE);
+    });
+}

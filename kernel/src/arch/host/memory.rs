@@ -3,7 +3,7 @@
 use graft_paging::{LINE, TableCounts};
 use std::alloc::{Layout, alloc_zeroed};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// Bytes in a page.
 pub const PAGE: u64 = 4096;
@@ -60,6 +60,7 @@ pub fn counts() -> *const TableCounts {
 /// # Safety
 /// `page` is a whole, aligned page of ordinary memory that nothing else uses.
 pub unsafe fn zero_page(page: *mut u8) {
+    mark_stored(page);
     // SAFETY: the caller's promise.
     unsafe { page.write_bytes(0, PAGE as usize) }
 }
@@ -69,6 +70,7 @@ pub unsafe fn zero_page(page: *mut u8) {
 /// # Safety
 /// Both are whole, aligned pages of ordinary memory, and nothing else uses `to`.
 pub unsafe fn copy_page(to: *mut u8, from: *const u8) {
+    mark_stored(to);
     // SAFETY: the caller's promise.
     unsafe { to.copy_from_nonoverlapping(from, PAGE as usize) }
 }
@@ -107,11 +109,42 @@ pub unsafe fn claim_line(line: *mut u64) {
     unsafe { store_line(line, [u64::MAX; LINE]) };
 }
 
-/// Writes a page back to where fetches look: nothing is fetched here.
+/// What the instruction caches would make of each frame. No real one is as bad as this: every store stays out of its
+/// sight until the frame has been cleaned, and the caches emptied.
+static FETCHES: [AtomicU8; (SIZE / PAGE) as usize] = [const { AtomicU8::new(FRESH) }; (SIZE / PAGE) as usize];
+/// They find what was stored.
+const FRESH: u8 = 0;
+/// They find what was there before.
+const STALE: u8 = 1;
+/// They find what was there before, in the caches alone.
+const CLEANED: u8 = 2;
+
+fn fetches_of(byte: *const u8) -> &'static AtomicU8 {
+    &FETCHES[(byte.addr() - direct(0).addr()) / PAGE as usize]
+}
+
+/// Notes that something was stored in a page.
+pub(super) fn mark_stored(byte: *const u8) {
+    fetches_of(byte).store(STALE, Ordering::Relaxed);
+}
+
+/// Ends the test where an instruction is fetched from a page that has not been made fetchable since it was stored.
+pub(super) fn claim_fetchable(byte: *const u8) {
+    let state = fetches_of(byte).load(Ordering::Relaxed);
+    assert_eq!(state, FRESH, "a fetch finds what the frame held before");
+}
+
+/// Writes a page back to where fetches look.
 ///
 /// # Safety
 /// It is a whole, aligned page of ordinary memory.
-pub unsafe fn clean_for_fetches(_page: *const u8) {}
+pub unsafe fn clean_for_fetches(page: *const u8) {
+    let _ = fetches_of(page).compare_exchange(STALE, CLEANED, Ordering::Relaxed, Ordering::Relaxed);
+}
 
 /// Ends the use of everything that instruction caches hold.
-pub fn invalidate_instructions() {}
+pub fn invalidate_instructions() {
+    for fetches in &FETCHES {
+        let _ = fetches.compare_exchange(CLEANED, FRESH, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}

@@ -9,7 +9,7 @@
 //! memory through the translation of `mmu.rs` only. So `fork`, `exec` and snapshots work as they do on a board:
 //! registers and memory are all there is of a program.
 
-use super::{Context, Entries, interrupts, mmu};
+use super::{Context, Entries, interrupts, memory, mmu};
 use crate::arch::{Cause, Failure, Trap};
 use graft_abi::FaultKind;
 use graft_paging::Access;
@@ -65,6 +65,7 @@ impl User<'_> {
     pub fn store(&mut self, address: u64, value: u64) -> Result<(), Failure> {
         aligned(address, Access::Write)?;
         mmu::access(address, Access::Write, |word| {
+            memory::mark_stored(word);
             // SAFETY: as in `load`.
             unsafe { AtomicU64::from_ptr(word.cast()) }.store(value, Ordering::Relaxed);
         })
@@ -77,6 +78,7 @@ impl User<'_> {
     pub fn store_bytes(&mut self, address: u64, bytes: &[u8]) -> Result<(), Failure> {
         for (offset, &byte) in bytes.iter().enumerate() {
             mmu::access(address + offset as u64, Access::Write, |place| {
+                memory::mark_stored(place);
                 // SAFETY: a byte of memory, which programs access by atomics.
                 unsafe { AtomicU8::from_ptr(place) }.store(byte, Ordering::Relaxed);
             })?;
@@ -150,7 +152,7 @@ fn run(context: &mut Context) -> Event {
             return Event::Trap(Trap::Interrupt);
         }
         let pc = context.pc;
-        if let Err(failure) = mmu::access(pc, Access::Execute, |_| ()) {
+        if let Err(failure) = mmu::access(pc, Access::Execute, |byte| memory::claim_fetchable(byte)) {
             return Event::Trap(Trap::Access(failure));
         }
         let index = pc.checked_sub(CODE_BASE).map(|offset| (offset / Context::INSTRUCTION) as usize);
