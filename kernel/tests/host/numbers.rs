@@ -34,7 +34,7 @@ fn info(program: &mut Program, register: usize, field: usize) {
 #[test]
 fn a_process_is_what_its_information_says() {
     run(|program| {
-        program.touch(RESULT - 8 & !(PAGE - 1), 2, 0);
+        program.touch(RESULT & !(PAGE - 1), 2, 0);
         program.granted(Call::Map, [FREE, 20 * PAGE, WRITE, 0]);
         program.granted(Call::ProcessInfo, [SELF, RESULT, 0, 0]);
         info(program, 20, offset_of!(ProcessInfo, resident_pages));
@@ -270,11 +270,11 @@ fn tables_are_told_entry_by_entry_whatever_the_room_for_them() {
     // From the middle on.
     program.store(REQUEST + offset_of!(TablesRequest, deepest) as u64, 3);
     program.store(REQUEST + offset_of!(TablesRequest, capacity) as u64, 1);
-    program.store(REQUEST, MAPPED + 5 * PAGE | 3);
+    program.store(REQUEST, (MAPPED + 5 * PAGE) | 3);
     program.call(Call::Tables, [SELF, REQUEST, 0, 0]);
     program.claim(|user| user.x[0] == 1);
     program.holds(DATA + 0x3000 - 72, MAPPED + 5 * PAGE);
-    program.holds(REQUEST, MAPPED + 6 * PAGE | 3);
+    program.holds(REQUEST, (MAPPED + 6 * PAGE) | 3);
     program.exit(0);
     assert_eq!(machine.run(program), ExitStatus::Exited(0));
     let all = lists[0].1.lock().unwrap().clone();

@@ -286,7 +286,7 @@ fn duplicating_oneself_gives_no_right_that_was_not_asked_for() {
 #[test]
 fn identifiers_run_out_and_no_process_meets_anothers_memory() {
     let machine = Machine::take();
-    let (witnesses, count) = if cfg!(miri) { (1, 3) } else { (8, 1_200) };
+    let (witnesses, count, looks) = if cfg!(miri) { (1, 3, 2) } else { (150, 300, 100) };
     let mut program = Program::new();
     program.act(move |user| {
         (user.x[20], user.x[22]) = (witnesses, count);
@@ -296,6 +296,24 @@ fn identifiers_run_out_and_no_process_meets_anothers_memory() {
     program.place(&another);
     program.fork(3, |witness| {
         let look = witness.label();
+        // With one of its own that looks so many times, more live at once than there are identifiers: no end of another
+        // process invalidates what is kept under theirs.
+        witness.fork(3, |other| {
+            let look = other.label();
+            other.act(|user| {
+                (user.x[20], user.x[22]) = (user.x[20] + 1_000, 0);
+                user.store(DATA, user.x[20])
+            });
+            other.place(&look);
+            other.call(Call::Sleep, [500_000, 0, 0, 0]);
+            other.act(|user| {
+                (user.x[21], user.x[22]) = (user.load(DATA)?, user.x[22] + 1);
+                Ok(())
+            });
+            other.expect(22, |user| user.x[21] == user.x[20]);
+            other.jump_if(&look, move |user| user.x[22] < looks);
+            other.exit(0);
+        });
         witness.act(|user| user.store(DATA, user.x[20]));
         witness.place(&look);
         witness.call(Call::Sleep, [500_000, 0, 0, 0]);
