@@ -34,6 +34,20 @@ cases! {
         }
     }
 
+    /// Its content is gone, its owner is not.
+    fn memory_that_is_not_inherited_stays_so_when_it_is_discarded<F>() {
+        let (host, tlb) = (Host::new(64), Notes::default());
+        let mut parent = space::<F>(&host, &[(GIB, PAGE)]);
+        parent.reserve(&tlb, range(GIB + 2 * MIB, PAGE), OURS).unwrap();
+        write(&mut parent, GIB + 2 * MIB);
+        parent.discard(&tlb, range(GIB + 2 * MIB, PAGE)).unwrap();
+        let child = parent.fork(&tlb, Share::Level1).unwrap();
+        assert_eq!(child.usage(), Usage { resident: 1, reserved: 0, tables: 4 });
+        child.destroy(&tlb);
+        parent.destroy(&tlb);
+        assert_eq!(host.in_use(), 0);
+    }
+
     /// Shared memory moves without losing its write permission, with any alignment of the two places.
     fn shared_memory_moves_as_writable_as_it_was<F>() {
         for (from, to) in [(GIB, 4 * GIB), (GIB, 4 * GIB + PAGE), (GIB, GIB + 8 * PAGE)] {

@@ -289,10 +289,13 @@ cases! {
     /// A fork that fails after it has taken permissions away must still flush: the next fork trusts the marks.
     fn a_failed_fork_flushes_what_it_marked<A>() {
         for share in DEPTHS {
-            for allocations in 1..6 {
+            for allocations in 1..9 {
                 let case = Case::<A>::new();
-                case.0.reserve(0, range(0, PAGE), Permissions::ReadWrite, Inherit::Yes).unwrap();
-                case.write(0, 0);
+                // Two tables of every level: the fork marks the first one's entry before it fails for the second.
+                for page in [0, GIB] {
+                    case.0.reserve(0, range(page, PAGE), Permissions::ReadWrite, Inherit::Yes).unwrap();
+                    case.write(0, page);
+                }
                 (0..4).for_each(|core| case.0.access(core, 0, 0, Access::Write, 1).unwrap());
                 case.0.machine.fail_after.set(Some(allocations));
                 case.0.fork(0, 1, share).unwrap();
