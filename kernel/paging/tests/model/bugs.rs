@@ -300,6 +300,8 @@ cases! {
                 case.0.machine.fail_after.set(Some(allocations));
                 case.0.fork(0, 1, share).unwrap();
                 case.0.machine.fail_after.set(None);
+                // Before another fork flushes what the first one has left.
+                (0..4).for_each(|core| case.0.access(core, 0, 0, Access::Write, 5).unwrap());
                 case.0.fork(0, 2, share).unwrap();
                 (0..4).for_each(|core| case.0.access(core, 0, 0, Access::Write, 7).unwrap());
                 case.finish();
