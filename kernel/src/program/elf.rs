@@ -355,7 +355,7 @@ mod tests {
         assert!(with(DATA + 16, USER_END as u64 - 0x2000, 8).is_ok());
         assert!(with(DATA + 16, STACK_TOP as u64, 8).is_ok());
         assert!(with(DATA + 16, (STACK_TOP - STACK_SIZE - STACK_GUARD) as u64 - 0x2000, 8).is_ok());
-        assert!(!with(DATA + 16, (STACK_TOP - STACK_SIZE - STACK_GUARD) as u64 - 0x1000, 8).is_ok());
+        assert!(with(DATA + 16, (STACK_TOP - STACK_SIZE - STACK_GUARD) as u64 - 0x1000, 8).is_err());
         // A segment of nothing is none.
         let mut file = good();
         put(&mut file, DATA + 32, 0, 8);
