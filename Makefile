@@ -31,7 +31,7 @@
 #= GRAFT_HISTORIES=N | test miri mutants | how many random histories the model's tests run
 #= GRAFT_FIRST_SEED=N | test miri | the seed of the first of them
 #= EXTRA=DIR | build run test image gdb size profile | add static AArch64 ELF programs and other files to the archive
-#= QEMU=PROGRAM | run gdb test bench bench-linux bench-accept picture profile doctor | another emulator than qemu-system-aarch64
+#= QEMU=PROGRAM | run gdb test bench bench-linux bench-accept picture profile trace-tables doctor | another emulator than qemu-system-aarch64
 #= GDB=PROGRAM | gdb doctor | another debugger than gdb-multiarch
 #= BUILD=DIR | * | folder for everything that is made (build)
 #= CARGO=PROGRAM | * | another cargo
@@ -104,11 +104,13 @@ define compile
 @touch $(STAMP)
 endef
 
-# The plugins for QEMU that count cache lines and how long interrupts wait; they need Linux, and without them both are left out.
+# The plugins for QEMU that count cache lines and how long interrupts wait, and that record what happens to translation
+# tables; they need Linux, and without them all of this is left out.
 define plugin
-@[ "$$(uname)" != Linux ] || { $(CARGO) build --quiet --release -p graft-cache-plugin -p graft-masked-plugin && \
+@[ "$$(uname)" != Linux ] || { $(CARGO) build --quiet --release -p graft-cache-plugin -p graft-masked-plugin -p graft-table-plugin && \
 	install -m 644 $(TARGET_DIR)/release/libgraft_cache_plugin.so $(BUILD)/cache-plugin.so && \
-	install -m 644 $(TARGET_DIR)/release/libgraft_masked_plugin.so $(BUILD)/masked-plugin.so; }
+	install -m 644 $(TARGET_DIR)/release/libgraft_masked_plugin.so $(BUILD)/masked-plugin.so && \
+	install -m 644 $(TARGET_DIR)/release/libgraft_table_plugin.so $(BUILD)/table-plugin.so; }
 endef
 
 build: ## kernel, programs and archive, into build/
@@ -248,9 +250,10 @@ prove: ## the laws of the descriptors and of the commit charge, for all 64-bit v
 		--cfg prove --emit=llvm-ir=$(PROVED) -C debuginfo=0
 	@$(TOOL) prove $(PROVED)
 
-trace-tables: ## traces of stores into tables, barriers and invalidations, judged and written to build/traces/
-	@tests/setup.sh build
-	@$(CARGO) build $(QUIET) -p graft-tests
+trace-tables: ## traces of stores into tables, barriers and invalidations, on the host and of real runs: judged, and in build/traces/
+	@tests/setup.sh run
+	$(compile)
+	$(plugin)
 	@$(TOOL) trace-tables
 
 miri: ## the tests of the tree, and the host's machine, under Miri (random ones too with GRAFT_HISTORIES=N: minutes each)

@@ -10,7 +10,7 @@ use graft_tests::harness::host;
 use graft_tests::harness::machine::{Board, Console, Machine};
 use graft_tests::harness::runner::{self, Options};
 use graft_tests::harness::session::shell_words;
-use graft_tests::judges::{prove, tables};
+use graft_tests::judges::{prove, runs, tables};
 use graft_tests::plots::picture;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -111,7 +111,7 @@ enum Action {
         /// What rustc made of kernel/paging/src/proof.rs: LLVM IR.
         program: PathBuf,
     },
-    /// Writes traces of what the tree does to translation tables, and judges them.
+    /// Writes traces of what the tree and the running kernel do to translation tables, and judges them.
     TraceTables,
     /// Runs every test; the last line is the count.
     Test {
@@ -248,7 +248,11 @@ fn perform(build: &Build, action: Action) -> Result<ExitCode, String> {
             }
         }
         Action::Compare { histories } => print!("{}", compare::report(build, &histories)?),
-        Action::TraceTables => println!("{}", tables::run(&build.0.join("traces"))?),
+        Action::TraceTables => {
+            let folder = build.0.join("traces");
+            println!("{}", tables::run(&folder)?);
+            println!("{}", runs::run(build, &folder)?);
+        }
         Action::Prove { program } => println!("{}", prove::run(&program, &build.0)?),
         Action::Test { jobs, only } => {
             let jobs = at_a_time(jobs);

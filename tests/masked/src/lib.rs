@@ -16,7 +16,7 @@
 //! One core, and an interrupt controller of version 2: a question is a load from `GICC_IAR`.
 #![deny(missing_docs)]
 
-use graft_plugin::{self as qemu, Block, DataAccess, Flags, Info, Token};
+use graft_plugin::{self as qemu, Accesses, Block, DataAccess, Flags, Info, Token};
 use std::ffi::{c_char, c_int, c_uint, c_void};
 use std::fs::File;
 use std::io::Write;
@@ -119,7 +119,7 @@ extern "C" fn translate(_: u64, block: Token<Block>) {
             instruction.on_execution(marked, word as usize);
         }
         if instruction.address() >> 63 == 1 {
-            instruction.on_access(accessed, 0);
+            instruction.on_access(accessed, Accesses::ALL, 0);
         }
     }
 }

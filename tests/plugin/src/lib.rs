@@ -1,5 +1,7 @@
 //! The part of QEMU's plugin interface that is used here (`include/qemu/qemu-plugin.h`, version 4).
 
+pub mod guest;
+
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
@@ -43,8 +45,24 @@ impl Flags {
     pub const READS_REGISTERS: Flags = Flags(1);
 }
 
-/// Loads as well as stores.
-const LOADS_AND_STORES: c_int = 3;
+/// Which accesses a callback is for.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub struct Accesses(c_int);
+
+impl Accesses {
+    pub const STORES: Accesses = Accesses(2);
+    pub const ALL: Accesses = Accesses(3);
+}
+
+/// `qemu_plugin_mem_value`: the type says how many bytes it has, as a power of two.
+#[repr(C)]
+struct Value {
+    shift: c_int,
+    /// Of fewer than eight bytes, the lowest.
+    low: u64,
+    high: u64,
+}
 
 /// Called for a block or an instruction: with the core, and what was given with the callback.
 pub type OnExecution = extern "C" fn(c_uint, *mut c_void);
@@ -84,7 +102,7 @@ unsafe extern "C" {
         instruction: NonNull<c_void>,
         act: OnAccess,
         flags: Flags,
-        kind: c_int,
+        kind: Accesses,
         with: *mut c_void,
     );
     fn qemu_plugin_tb_n_insns(block: NonNull<c_void>) -> usize;
@@ -93,6 +111,7 @@ unsafe extern "C" {
     fn qemu_plugin_insn_vaddr(instruction: NonNull<c_void>) -> u64;
     fn qemu_plugin_insn_haddr(instruction: NonNull<c_void>) -> *mut c_void;
     fn qemu_plugin_mem_size_shift(access: DataAccess) -> c_uint;
+    fn qemu_plugin_mem_get_value(access: DataAccess) -> Value;
     fn qemu_plugin_mem_is_store(access: DataAccess) -> bool;
     fn qemu_plugin_get_hwaddr(access: DataAccess, address: u64) -> *const c_void;
     fn qemu_plugin_hwaddr_is_io(place: *const c_void) -> bool;
@@ -167,11 +186,11 @@ impl Token<Instruction> {
         unsafe { qemu_plugin_register_vcpu_insn_exec_cb(self.0, act, Flags::READS_REGISTERS, with) };
     }
 
-    /// Has QEMU call this with `with` after each access to memory of the instruction.
-    pub fn on_access(&self, act: OnAccess, with: u64) {
+    /// Has QEMU call this with `with` after each of these accesses to memory of the instruction.
+    pub fn on_access(&self, act: OnAccess, accesses: Accesses, with: u64) {
         let with = std::ptr::without_provenance_mut(with as usize);
         // SAFETY: the instruction is valid during this callback.
-        unsafe { qemu_plugin_register_vcpu_mem_cb(self.0, act, Flags::NONE, LOADS_AND_STORES, with) };
+        unsafe { qemu_plugin_register_vcpu_mem_cb(self.0, act, Flags::NONE, accesses, with) };
     }
 }
 
@@ -194,6 +213,17 @@ impl DataAccess {
     pub fn is_store(self) -> bool {
         // SAFETY: the access is valid during this callback.
         unsafe { qemu_plugin_mem_is_store(self) }
+    }
+
+    /// What was loaded or stored, at most 16 bytes of it: the lower ones first.
+    pub fn value(self) -> [u64; 2] {
+        // SAFETY: the access is valid during this callback.
+        let Value { shift, low, high } = unsafe { qemu_plugin_mem_get_value(self) };
+        match shift {
+            0..3 => [low & ((1 << (8 << shift)) - 1), 0],
+            3 => [low, 0],
+            _ => [low, high],
+        }
     }
 
     /// How many bytes it was about.

@@ -48,6 +48,11 @@ impl Build {
         self.0.join("cache-plugin.so")
     }
 
+    /// The plugin for QEMU that records what happens to translation tables.
+    pub fn table_plugin(&self) -> PathBuf {
+        self.0.join("table-plugin.so")
+    }
+
     /// The folder of logs.
     pub fn logs(&self) -> PathBuf {
         self.0.join("logs")

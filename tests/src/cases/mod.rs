@@ -13,6 +13,7 @@ mod placed;
 mod play;
 mod programs;
 mod refusal;
+mod traces;
 mod waits;
 
 use crate::builder::folder::Build;
@@ -28,6 +29,7 @@ pub fn all(build: &Build) -> Result<Vec<Case>, String> {
     cases.extend(firmware::cases(build));
     cases.extend(matrix::cases(build)?);
     cases.extend(waits::cases(build));
+    cases.extend(traces::cases(build));
     cases.extend(memory::cases(build));
     cases.extend(programs::cases(build));
     cases.extend(bad_boot::cases(build));

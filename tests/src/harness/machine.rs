@@ -76,6 +76,17 @@ impl LineCounter {
     }
 }
 
+/// A plugin that writes down what happens to translation tables.
+#[derive(Clone, Debug)]
+pub struct TableRecorder {
+    /// The plugin.
+    pub plugin: PathBuf,
+    /// Where it writes the trace.
+    pub out: PathBuf,
+    /// Virtual address of the kernel's reference counts of frames.
+    pub references: u64,
+}
+
 /// A machine that QEMU can play. The fields are the variables of the Makefile.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -99,6 +110,8 @@ pub struct Machine {
     pub leave: Leave,
     /// What counts cache lines, if anything does; `virt` only.
     pub lines: Option<LineCounter>,
+    /// What records a trace of the translation tables, if anything does.
+    pub tables: Option<TableRecorder>,
     /// A device tree to start with; without it, `virt` makes its own and `raspi4b` has none.
     pub device_tree: Option<PathBuf>,
     /// What is in memory.
@@ -121,6 +134,7 @@ impl Machine {
             icount: false,
             leave: Leave::Status,
             lines: None,
+            tables: None,
             device_tree: None,
             load: Load::Image { kernel: kernel.into(), archive: None, arguments: None },
             emulator: std::env::var_os("QEMU").unwrap_or_else(|| "qemu-system-aarch64".into()).into(),
@@ -184,9 +198,19 @@ impl Machine {
             command.args(["-icount", "shift=0,sleep=off", "-seed", "1"]);
             command.args(["-rtc", "base=2025-01-01T00:00:00,clock=vm"]);
         }
-        if let Some(LineCounter { plugin, out, missed }) = &self.lines {
-            // The plugin reads translation tables, in memory that it can find.
+        if self.has_visible_memory() {
+            // The plugins read translation tables, in memory that they can find.
             command.arg("-object").arg(format!("memory-backend-memfd,id=ram,size={}", self.memory));
+        }
+        if let Some(TableRecorder { plugin, out, references }) = &self.tables {
+            let mut option = escaped(plugin);
+            option.push(",out=");
+            option.push(escaped(out));
+            let memory = if self.board == Board::Raspi4b { 0 } else { 1_u64 << 30 };
+            option.push(format!(",references={references:#x},ram={memory:#x}"));
+            command.arg("-plugin").arg(option);
+        }
+        if let Some(LineCounter { plugin, out, missed }) = &self.lines {
             let mut option = escaped(plugin);
             option.push(",out=");
             option.push(escaped(out));
@@ -243,13 +267,17 @@ impl Machine {
         command
     }
 
+    fn has_visible_memory(&self) -> bool {
+        self.lines.is_some() || self.tables.is_some()
+    }
+
     fn machine_option(&self) -> String {
+        let memory = if self.has_visible_memory() { ",memory-backend=ram" } else { "" };
         match self.board {
-            Board::Raspi4b => "raspi4b".into(),
+            Board::Raspi4b => format!("raspi4b{memory}"),
             Board::Virt => {
                 let secure = if self.secure { ",secure=on" } else { "" };
                 let virtualization = if self.virtualization { ",virtualization=on" } else { "" };
-                let memory = if self.lines.is_some() { ",memory-backend=ram" } else { "" };
                 format!("virt,gic-version={}{secure}{virtualization}{memory}", self.gic)
             }
         }
@@ -325,6 +353,15 @@ mod tests {
         assert!(has(&machine, "-M", "virt,gic-version=2,memory-backend=ram"));
         assert!(has(&machine, "-object", "memory-backend-memfd,id=ram,size=3G"));
         assert!(has(&machine, "-plugin", "p.so,out=a,,b,missed=m"));
+    }
+
+    #[test]
+    fn what_records_tables_knows_where_memory_and_counts_are() {
+        let tables = TableRecorder { plugin: "p.so".into(), out: "t".into(), references: 0xffff_ffc0_0000_0000 };
+        let machine = Machine { tables: Some(tables), ..Machine::new(Path::new("k")).raspi4b(None) };
+        assert!(has(&machine, "-M", "raspi4b,memory-backend=ram"));
+        assert!(has(&machine, "-object", "memory-backend-memfd,id=ram,size=2G"));
+        assert!(has(&machine, "-plugin", "p.so,out=t,references=0xffffffc000000000,ram=0x0"));
     }
 
     #[test]

@@ -2,4 +2,5 @@
 //! traces.
 
 pub mod prove;
+pub mod runs;
 pub mod tables;

@@ -21,11 +21,9 @@
 //! not to be trusted.
 #![deny(missing_docs)]
 
-mod guest;
-
 use graft_cache_model::{Access, Bench, Control, Counts, Detail, Instruction, LINE_SHIFT, Missed, Reach, Span};
-use graft_plugin::{self as qemu, Block, DataAccess, Flags, Info, Token};
-use guest::{Ram, Registers};
+use graft_plugin::guest::{Ram, Registers};
+use graft_plugin::{self as qemu, Accesses, Block, DataAccess, Flags, Info, Token};
 use std::ffi::{c_char, c_int, c_uint, c_void};
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -252,7 +250,7 @@ extern "C" fn translate(_: u64, block: Token<Block>) {
         block.on_execution(fetched, Flags::READS_REGISTERS, (Box::leak(Box::new(fetch)) as *const Fetch).cast());
     }
     for (number, instruction) in instructions.iter().enumerate() {
-        instruction.on_access(accessed, instruction.address());
+        instruction.on_access(accessed, Accesses::ALL, instruction.address());
         let word = instruction.word();
         match Instruction::decode(word) {
             // What the kernel reads for its own purposes is no mark.

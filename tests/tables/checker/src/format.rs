@@ -1,6 +1,7 @@
 //! The text of a trace: one S-expression a line, as the public checker reads it.
 
-use crate::{Event, FRAME, Invalidation, Thread};
+use crate::{Event, FRAME, Invalidation, Register, Thread};
+use std::fmt;
 
 /// Whose names a trace uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +57,11 @@ impl Vocabulary {
                 };
                 ("sysreg-write", format!("(sysreg {register}) (value {:#x})", root | u64::from(asid) << 48))
             }
+            Event::Kernel(root) => ("sysreg-write", format!("(sysreg ttbr1_el1) (value {root:#x})")),
+            Event::Set { register, value } => {
+                let register = if register == Register::Translation { "tcr_el1" } else { "sctlr_el1" };
+                ("sysreg-write", format!("(sysreg {register}) (value {value:#x})"))
+            }
             Event::Release(root) => ("hint", format!("(kind release_table) (location {root:#x}) (value 0x0)")),
             // A lock has an address; nothing else stands at the root's plus one.
             Event::Lock(root) => ("lock", format!("(address {:#x})", root + 1)),
@@ -80,4 +86,71 @@ impl Vocabulary {
             (Vocabulary::El2, Invalidation::Space(_) | Invalidation::All) => "alle2is".into(),
         })
     }
+}
+
+/// A line of a trace that says nothing in the vocabulary of EL1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadLine(pub String);
+
+impl fmt::Display for BadLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not a line of a trace: {}", self.0)
+    }
+}
+
+impl std::error::Error for BadLine {}
+
+/// Reads what [`Vocabulary::El1`] writes: who did what, and what the line names as its source.
+///
+/// # Errors
+/// If it is something else.
+pub fn parse(line: &str) -> Result<(Thread, Event, &str), BadLine> {
+    parts(line).ok_or_else(|| BadLine(line.into()))
+}
+
+fn parts(line: &str) -> Option<(Thread, Event, &str)> {
+    let field = |name: &str| {
+        let (_, rest) = line.split_once(&format!("({name} "))?;
+        Some(rest.split_once(')')?.0)
+    };
+    let number = |name: &str| u64::from_str_radix(field(name)?.strip_prefix("0x")?, 16).ok();
+    let body = line.strip_prefix('(')?.strip_suffix(')')?;
+    let (head, rest) = body.split_once(' ')?;
+    let address = || number("address");
+    let tagged = || number("value").map(|value| ((value >> 48) as u16, value & ((1 << 48) - 1)));
+    let event = match head {
+        "mem-init" => Event::Init(address()?),
+        "mem-set" => Event::Zero(address()?),
+        "mem-write" => Event::Write { address: address()?, value: number("value")? },
+        "mem-free" => Event::Free(address()?),
+        "barrier" if rest.contains(" isb ") => Event::Synchronise,
+        "barrier" => match field("kind")? {
+            "ishst" => Event::WaitForStores,
+            "ish" => Event::WaitForAll,
+            _ => return None,
+        },
+        "tlbi" => Event::Invalidate(match rest.split_whitespace().nth(4)? {
+            "vale1is" => tagged().map(|(asid, page)| Invalidation::Leaf(asid, page))?,
+            "vae1is" => tagged().map(|(asid, page)| Invalidation::Page(asid, page))?,
+            "rvae1is" => {
+                let (asid, page) = tagged()?;
+                Invalidation::Pages(asid, page, number("pages")?)
+            }
+            "aside1is" => Invalidation::Space(tagged()?.0),
+            "vmalle1is" => Invalidation::All,
+            _ => return None,
+        }),
+        "sysreg-write" => match (field("sysreg")?, number("value")?) {
+            ("ttbr0_el1", _) => tagged().map(|(asid, root)| Event::Run { root, asid })?,
+            ("ttbr1_el1", root) => Event::Kernel(root),
+            ("tcr_el1", value) => Event::Set { register: Register::Translation, value },
+            ("sctlr_el1", value) => Event::Set { register: Register::System, value },
+            _ => return None,
+        },
+        "hint" if field("kind")? == "release_table" => Event::Release(number("location")?),
+        "lock" => Event::Lock(address()? - 1),
+        "unlock" => Event::Unlock(address()? - 1),
+        _ => return None,
+    };
+    Some((field("tid")?.parse().ok()?, event, field("src")?.trim_matches('"')))
 }

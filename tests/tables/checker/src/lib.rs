@@ -18,24 +18,30 @@
 //! - valid over valid is judged by what changes, not by whether a table is concerned: permissions may change without a
 //!   break;
 //! - frames of pages are watched too: nothing that an unclean descriptor leads to may be freed;
-//! - an ASID may not be given to another root before everything of it has gone.
+//! - an ASID may not be given to another root before everything of it has gone;
+//! - no table is a page of a program;
+//! - the kernel's own half is watched as tables of every address space; what its leaves lead to is not.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
 mod format;
+mod instruction;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-pub use format::Vocabulary;
+pub use format::{BadLine, Vocabulary, parse};
+pub use instruction::{Instruction, Operand};
 
 /// Descriptors in a table.
 pub const ENTRIES: usize = 512;
 /// Bytes in a frame.
 pub const FRAME: u64 = 4096;
 
-/// Bits of a descriptor that lead somewhere.
-const OUTPUT: u64 = 0x0000_ffff_ffff_f000;
+/// Where the kernel's half begins that a table of level 1 translates, as a `TLBI` has addresses: without bits 63 to 56.
+const KERNEL_BASE: u64 = 0x00ff_ff80_0000_0000;
+/// Bits of a descriptor that lead somewhere, and of a root's register.
+pub const OUTPUT: u64 = 0x0000_ffff_ffff_f000;
 /// Valid, and a table or page rather than a block: bits 1 and 0.
 const KIND: u64 = 0b11;
 /// What may change in a valid descriptor without a break: permissions, which are hierarchical ones in a table's
@@ -77,12 +83,30 @@ pub enum Event {
         /// Address space identifier.
         asid: u16,
     },
-    /// No thread will run in the space of this root any more.
+    /// The kernel's half is translated through this table of level 1: `TTBR1_EL1`.
+    Kernel(u64),
+    /// The thread sets a register that says how addresses are translated.
+    Set {
+        /// Which.
+        register: Register,
+        /// To what.
+        value: u64,
+    },
+    /// No thread runs in the space of this root any more. One may come back.
     Release(u64),
     /// The thread has the space of this root for itself.
     Lock(u64),
     /// It has not any more.
     Unlock(u64),
+}
+
+/// A register that says how addresses are translated and is the same for all spaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Register {
+    /// `TCR_EL1`
+    Translation,
+    /// `SCTLR_EL1`
+    System,
 }
 
 /// A TLB invalidation, broadcast to the inner-shareable domain. Pages are numbers: addresses divided by [`FRAME`].
@@ -133,6 +157,13 @@ pub enum Violation {
     TwoAsids(u64),
     /// A thread changed a table of one space without having that space for itself.
     NotLocked(u64),
+    /// A frame that descriptors lead to as a table is a page of a program, too, or was until an invalidation that is
+    /// not complete.
+    TwoUses(u64),
+    /// The kernel's half got another root.
+    OtherKernel(u64),
+    /// A thread that translates switched that off, or set how to anew.
+    Reconfigured(Register),
 }
 
 impl fmt::Display for Violation {
@@ -155,6 +186,9 @@ impl fmt::Display for Violation {
             Violation::AsidReused(asid) => write!(f, "ASID {asid} has a new root, and TLBs may know the old one"),
             Violation::TwoAsids(root) => write!(f, "the root {root:#x} runs under two ASIDs"),
             Violation::NotLocked(address) => write!(f, "the table with {address:#x} changes without its space's lock"),
+            Violation::TwoUses(frame) => write!(f, "frame {frame:#x} is a table and a page of a program"),
+            Violation::OtherKernel(root) => write!(f, "the kernel's half has another root, {root:#x}"),
+            Violation::Reconfigured(register) => write!(f, "{register:?} register set by a thread that translates"),
         }
     }
 }
@@ -177,17 +211,34 @@ struct Unclean {
     thread: Thread,
     old: u64,
     /// By the spaces that reach it, and the addresses it translates there: what is not clean yet.
-    left: BTreeMap<(u16, u64), Progress>,
+    left: BTreeMap<(Scope, u64), Progress>,
 }
 
-/// A root that no thread will run with any more.
+/// Which addresses an entry of a TLB is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Scope {
+    /// A space's.
+    Asid(u16),
+    /// The kernel's half of all spaces.
+    Global,
+}
+
+/// A root that no thread runs with.
 struct Released {
-    thread: Thread,
     root: u64,
-    progress: Progress,
+    /// How far each thread that has done anything about it has come.
+    progress: BTreeMap<Thread, Progress>,
+}
+
+/// Whose addresses a table translates.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Half {
+    User,
+    Kernel,
 }
 
 struct Table {
+    half: Half,
     level: usize,
     /// Descriptors that lead here, unclean ones included.
     entries: BTreeSet<u64>,
@@ -202,6 +253,9 @@ pub struct Checker {
     pages: BTreeMap<u64, BTreeSet<u64>>,
     unclean: BTreeMap<u64, Unclean>,
     roots: BTreeMap<u16, u64>,
+    kernel: Option<u64>,
+    /// What the registers of each thread that translates say.
+    registers: BTreeMap<(Thread, Register), u64>,
     released: BTreeMap<u16, Released>,
     /// The thread that has each space for itself; spaces that were never locked are not judged.
     locks: BTreeMap<u64, Option<Thread>>,
@@ -260,7 +314,9 @@ impl Checker {
             Event::Synchronise => {}
             Event::Invalidate(invalidation) => self.invalidate(thread, invalidation),
             Event::Run { root, asid } => self.run(root, asid)?,
-            Event::Release(root) => self.release(thread, root),
+            Event::Kernel(root) => self.run_kernel(root)?,
+            Event::Set { register, value } => self.set(thread, register, value)?,
+            Event::Release(root) => self.release(root),
             Event::Lock(root) => {
                 self.locks.insert(root, Some(thread));
             }
@@ -298,7 +354,11 @@ impl Checker {
             if !table.entries.is_empty() && table.entries.iter().all(only_unclean) {
                 return Err(Violation::ChangedWhileUnclean(address));
             }
-            let mut spaces = places.iter().map(|(asid, _)| self.roots[asid]).collect::<BTreeSet<u64>>().into_iter();
+            let root = |(scope, _): &(Scope, u64)| match scope {
+                Scope::Asid(asid) => Some(self.roots[asid]),
+                Scope::Global => None,
+            };
+            let mut spaces = places.iter().filter_map(root).collect::<BTreeSet<u64>>().into_iter();
             if let (Some(root), None) = (spaces.next(), spaces.next())
                 && self.locks.get(&root).is_some_and(|holder| *holder != Some(thread))
             {
@@ -329,13 +389,16 @@ impl Checker {
         Ok(())
     }
 
-    /// Where a table's word at this offset of what the table translates is found: by ASID and address.
-    fn places(&self, table: u64, offset: u64) -> Vec<(u16, u64)> {
-        let Some(Table { level, entries }) = self.tables.get(&table) else { return Vec::new() };
+    /// Where a table's word at this offset of what the table translates is found: by space and address.
+    fn places(&self, table: u64, offset: u64) -> Vec<(Scope, u64)> {
+        let Some(Table { level, entries, .. }) = self.tables.get(&table) else { return Vec::new() };
         let mut all = Vec::new();
         if *level == 0 {
-            let here = |(asid, root): (&u16, &u64)| (*root == table).then_some((*asid, offset));
+            let here = |(asid, root): (&u16, &u64)| (*root == table).then_some((Scope::Asid(*asid), offset));
             all.extend(self.roots.iter().filter_map(here));
+        }
+        if self.kernel == Some(table) {
+            all.push((Scope::Global, KERNEL_BASE + offset));
         }
         for entry in entries {
             let above = self.tables.get(&frame_of(*entry)).map_or(0, |table| table.level);
@@ -347,15 +410,22 @@ impl Checker {
     /// A descriptor leads somewhere from now on.
     fn link(&mut self, address: u64, raw: u64, level: usize) -> Result<(), Violation> {
         let to = raw & OUTPUT;
+        let half = self.tables[&frame_of(address)].half;
         if level == 3 || raw & KIND != KIND {
-            self.pages.entry(to).or_default().insert(address);
-            return Ok(());
+            // The kernel maps all memory, and keeps it mapped.
+            if half == Half::User {
+                self.pages.entry(to).or_default().insert(address);
+            }
+            return if half == Half::User && self.is_table(to) { Err(Violation::TwoUses(to)) } else { Ok(()) };
+        }
+        if self.pages.contains_key(&to) {
+            return Err(Violation::TwoUses(to));
         }
         if let Some(table) = self.tables.get_mut(&to) {
             table.entries.insert(address);
             return Ok(());
         }
-        self.tables.insert(to, Table { level: level + 1, entries: BTreeSet::from([address]) });
+        self.tables.insert(to, Table { half, level: level + 1, entries: BTreeSet::from([address]) });
         self.adopt(to, level + 1)
     }
 
@@ -435,11 +505,13 @@ impl Checker {
             }
         }
         let mut gone = Vec::new();
-        for (asid, released) in self.released.iter_mut().filter(|(_, released)| released.thread == thread) {
-            match released.progress {
-                Progress::Stored => released.progress = Progress::Visible,
-                Progress::Told if for_all => gone.push((*asid, released.root)),
-                _ => {}
+        for (asid, released) in &mut self.released {
+            match released.progress.get(&thread) {
+                None | Some(Progress::Stored) => {
+                    released.progress.insert(thread, Progress::Visible);
+                }
+                Some(Progress::Told) if for_all => gone.push((*asid, released.root)),
+                Some(Progress::Visible | Progress::Told) => {}
             }
         }
         for (asid, root) in gone {
@@ -455,24 +527,27 @@ impl Checker {
         for (address, unclean) in self.unclean.iter_mut().filter(|(_, unclean)| unclean.thread == thread) {
             let level = tables.get(&frame_of(*address)).map_or(3, |table| table.level);
             let is_leaf = level == 3 || unclean.old & KIND != KIND;
-            for ((asid, at), progress) in &mut unclean.left {
-                if *progress == Progress::Visible && reaches(invalidation, *asid, *at, span(level), is_leaf) {
+            for ((scope, at), progress) in &mut unclean.left {
+                if *progress == Progress::Visible && reaches(invalidation, *scope, *at, span(level), is_leaf) {
                     *progress = Progress::Told;
                 }
             }
         }
-        for (asid, released) in self.released.iter_mut().filter(|(_, released)| released.thread == thread) {
+        for (asid, released) in &mut self.released {
             let everything = matches!(invalidation, Invalidation::All) || invalidation == Invalidation::Space(*asid);
-            if everything && released.progress == Progress::Visible {
-                released.progress = Progress::Told;
+            if let Some(progress @ Progress::Visible) = released.progress.get_mut(&thread)
+                && everything
+            {
+                *progress = Progress::Told;
             }
         }
     }
 
     fn run(&mut self, root: u64, asid: u16) -> Result<(), Violation> {
-        if self.released.contains_key(&asid) {
+        if self.released.get(&asid).is_some_and(|released| released.root != root) {
             return Err(Violation::AsidReused(asid));
         }
+        self.released.remove(&asid);
         match self.roots.get(&asid) {
             Some(known) if *known == root => return Ok(()),
             Some(_) => return Err(Violation::AsidReused(asid)),
@@ -483,30 +558,57 @@ impl Checker {
         }
         self.roots.insert(asid, root);
         if !self.is_table(root) {
-            self.tables.insert(root, Table { level: 0, entries: BTreeSet::new() });
+            if self.pages.contains_key(&root) {
+                return Err(Violation::TwoUses(root));
+            }
+            self.tables.insert(root, Table { half: Half::User, level: 0, entries: BTreeSet::new() });
             self.adopt(root, 0)?;
         }
         Ok(())
     }
 
-    fn release(&mut self, thread: Thread, root: u64) {
+    fn run_kernel(&mut self, root: u64) -> Result<(), Violation> {
+        if self.kernel.is_some_and(|known| known != root) {
+            return Err(Violation::OtherKernel(root));
+        }
+        if self.kernel.is_none() {
+            self.kernel = Some(root);
+            self.tables.insert(root, Table { half: Half::Kernel, level: 1, entries: BTreeSet::new() });
+            self.adopt(root, 1)?;
+        }
+        Ok(())
+    }
+
+    /// The first values are those with which a thread begins.
+    fn set(&mut self, thread: Thread, register: Register, value: u64) -> Result<(), Violation> {
+        let is_allowed = match register {
+            Register::Translation => self.registers.get(&(thread, register)).is_none_or(|old| *old == value),
+            Register::System => value & 1 == 1,
+        };
+        self.registers.insert((thread, register), value);
+        if is_allowed { Ok(()) } else { Err(Violation::Reconfigured(register)) }
+    }
+
+    fn release(&mut self, root: u64) {
         let asid = self.roots.iter().find(|(_, known)| **known == root).map(|(asid, _)| *asid);
         if let Some(asid) = asid {
-            self.released.insert(asid, Released { thread, root, progress: Progress::Stored });
+            self.released.insert(asid, Released { root, progress: BTreeMap::new() });
         }
     }
 }
 
 /// Whether an invalidation ends the use of a descriptor that translates so many bytes from an address.
-fn reaches(invalidation: Invalidation, asid: u16, at: u64, bytes: u64, is_leaf: bool) -> bool {
+fn reaches(invalidation: Invalidation, scope: Scope, at: u64, bytes: u64, is_leaf: bool) -> bool {
+    // Those by address reach global entries, too, whatever ASID they name.
+    let is_of = |asid| scope == Scope::Asid(asid) || scope == Scope::Global;
     // Of a table TLBs may hold something for every page below it, and for a block every page of it.
     let covers = |first: u64, pages: u64| first * FRAME <= at && at + bytes <= (first + pages) * FRAME;
     match invalidation {
         Invalidation::All => true,
-        Invalidation::Space(of) => of == asid,
-        Invalidation::Leaf(of, page) => of == asid && is_leaf && covers(page, 1),
-        Invalidation::Page(of, page) => of == asid && covers(page, 1),
-        Invalidation::Pages(of, first, pages) => of == asid && covers(first, pages),
+        Invalidation::Space(asid) => scope == Scope::Asid(asid),
+        Invalidation::Leaf(asid, page) => is_of(asid) && is_leaf && covers(page, 1),
+        Invalidation::Page(asid, page) => is_of(asid) && covers(page, 1),
+        Invalidation::Pages(asid, first, pages) => is_of(asid) && covers(first, pages),
     }
 }
 

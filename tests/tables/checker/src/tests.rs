@@ -126,6 +126,14 @@ fn tables_and_pages_are_not_freed_while_something_leads_to_them() {
 }
 
 #[test]
+fn no_table_is_a_page() {
+    assert_eq!(alone(&[write(CHILD[2] + 8, CHILD[1] | MAP)]), Err(Violation::TwoUses(CHILD[1])));
+    let tables = [Event::Init(PAGE), write(CHILD[1] + 8, PAGE | TABLE)];
+    assert_eq!(alone(&tables), Err(Violation::TwoUses(PAGE)));
+    assert_eq!(alone(&[Event::Init(PAGE), Event::Run { root: PAGE, asid: 9 }]), Err(Violation::TwoUses(PAGE)));
+}
+
+#[test]
 fn a_table_below_an_unclean_descriptor_stays_as_it_is() {
     let events = [write(CHILD[1], 0), write(CHILD[2], 0)];
     assert_eq!(alone(&events), Err(Violation::ChangedWhileUnclean(CHILD[2])));
@@ -169,4 +177,83 @@ fn a_table_of_one_space_changes_under_its_lock() {
     assert_eq!(alone(&[Event::Lock(ROOT), change, Event::Unlock(ROOT)]), Ok(()));
     assert_eq!(alone(&[Event::Lock(ROOT), Event::Unlock(ROOT), change]), Err(Violation::NotLocked(CHILD[2] + 8)));
     assert_eq!(after(&[(1, Event::Lock(ROOT)), (0, change)]), Err(Violation::NotLocked(CHILD[2] + 8)));
+}
+
+/// A space that no thread runs in may still be in TLBs: it may come back, and its ASID waits.
+#[test]
+fn a_space_comes_back_and_another_thread_may_end_it() {
+    let back = [Release(ROOT), Event::Run { root: ROOT, asid: ASID }];
+    assert_eq!(
+        alone(&[&back[..], &[WaitForStores, SPACE, WaitForAll, Free(ROOT)]].concat()),
+        Err(Violation::FreedRoot(ROOT))
+    );
+    let end = |told| [(0, Release(ROOT)), (1, WaitForStores), (1, SPACE), (told, WaitForAll), (1, Free(ROOT))];
+    assert_eq!(after(&end(1)), Ok(()));
+    assert_eq!(after(&end(0)), Err(Violation::FreedRoot(ROOT)));
+}
+
+/// The kernel's half is everyone's: an invalidation of one space does not reach it.
+#[test]
+fn the_kernels_own_tables_are_watched() {
+    const KERNEL: u64 = 0x9_0000;
+    let leaf = KERNEL + 8;
+    let block = 0x4000_0000 | MAP & !2;
+    let begin = [Event::Init(KERNEL), write(leaf, block), Event::Kernel(KERNEL)];
+    let page = (0x00ff_ff80_0000_0000 + (1 << 30)) / FRAME;
+    let with = |events: &[Event]| alone(&[&begin[..], events].concat());
+    assert_eq!(with(&[Event::Kernel(KERNEL), write(leaf + 8, block), Free(0x4000_0000)]), Ok(()));
+    assert_eq!(with(&[Event::Kernel(ROOT)]), Err(Violation::OtherKernel(ROOT)));
+    assert!(matches!(with(&[write(leaf, block + (1 << 30))]), Err(Violation::NoBreak { .. })));
+    for (told, suffices) in [
+        (SPACE, false),
+        (Event::Invalidate(Invalidation::Page(ASID, page)), false),
+        (Event::Invalidate(Invalidation::Pages(7, page, 1 << 18)), true),
+        (Event::Invalidate(Invalidation::All), true),
+    ] {
+        let events = [write(leaf, 0), WaitForStores, told, WaitForAll, write(leaf, block + (1 << 30))];
+        assert_eq!(with(&events).is_ok(), suffices, "{told:?}");
+    }
+}
+
+#[test]
+fn how_addresses_are_translated_stays_as_it_is() {
+    let set = |register, value| Event::Set { register, value };
+    use Register::{System, Translation};
+    assert_eq!(alone(&[set(Translation, 5), set(System, 1), set(Translation, 5), set(System, 3)]), Ok(()));
+    let other = [set(Translation, 5), set(Translation, 5 | 1 << 41)];
+    assert_eq!(alone(&other), Err(Violation::Reconfigured(Translation)));
+    assert_eq!(alone(&[set(System, 0)]), Err(Violation::Reconfigured(System)));
+}
+
+#[test]
+fn a_trace_is_read_as_it_was_written() {
+    let events = [
+        Event::Init(ROOT),
+        Event::Zero(ROOT),
+        write(ROOT + 8, CHILD[0] | TABLE | 1 << 62),
+        Free(ROOT),
+        WaitForStores,
+        WaitForAll,
+        Event::Synchronise,
+        Event::Invalidate(Invalidation::Leaf(ASID, 5)),
+        Event::Invalidate(Invalidation::Page(0xa5c3, 0xfff_ffff_ffff)),
+        Event::Invalidate(Invalidation::Pages(ASID, 5, 7)),
+        SPACE,
+        Event::Invalidate(Invalidation::All),
+        Event::Run { root: ROOT, asid: ASID },
+        Event::Kernel(OTHER),
+        Event::Set { register: Register::Translation, value: 5 },
+        Event::Set { register: Register::System, value: 1 },
+        Release(ROOT),
+        Event::Lock(ROOT),
+        Event::Unlock(ROOT),
+    ];
+    for (number, event) in events.into_iter().enumerate() {
+        let line = Vocabulary::El1.line(number, 3, event, "place").unwrap();
+        assert_eq!(parse(&line), Ok((3, event, &*format!("place:{number}"))), "{line}");
+    }
+    for line in ["", "(barrier (id 1) (tid 0) dsb (kind nsh) (src \"a:1\"))", "(mem-free (id 1) (tid 0) (address 0x1)"]
+    {
+        assert_eq!(parse(line), Err(BadLine(line.into())));
+    }
 }

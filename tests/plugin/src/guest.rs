@@ -1,7 +1,7 @@
 //! The guest's memory and registers.
 
+use crate::{self as qemu, Array};
 use graft_cache_model::Memory;
-use graft_plugin::{self as qemu, Array};
 use std::collections::BTreeMap;
 use std::ffi::{CStr, c_void};
 use std::fs;
