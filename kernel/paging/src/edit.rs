@@ -19,15 +19,16 @@ use crate::gate::{self, Exclusive, Frames, Stock};
 use crate::memory::Counts;
 use crate::split::copy_table;
 use crate::{
-    AddressSpace, Budget, ENTRIES, Entry, Error, Format, Frame, Kind, Level, Memory, Reach, Tlb, VirtAddr, VirtRange,
+    AddressSpace, Budget, Descriptor, ENTRIES, Entry, Error, Format, Frame, Kind, Level, Memory, Reach, Tlb, VirtAddr,
+    VirtRange,
 };
 
 /// What becomes of a descriptor in the range.
-pub(crate) enum Decision {
+pub(crate) enum Decision<F: Format> {
     /// It stays.
     Keep,
     /// It becomes this one, in place: not another present frame, not empty.
-    Store(u64),
+    Store(Descriptor<F>),
     /// It is removed, with everything below it.
     Remove,
     /// The page is removed and leaves a reservation behind.
@@ -59,13 +60,19 @@ pub(crate) trait Edit<F: Format> {
         0
     }
 
-    /// What becomes of the descriptor `raw` of a table of `level` that covers `slot`, of which `cover` says how much
-    /// lies in the range.
+    /// What becomes of the descriptor of a table of `level` that covers `slot`, of which `cover` says how much lies in
+    /// the range.
     ///
     /// The plan and its application both ask, and in between another core may show the page of zeroes or take write
     /// permission away, here and in every other shared table. The operation refuses and descends for the same
     /// descriptors both times: see [`gate::for_good`].
-    fn decide(&self, raw: u64, level: Level, slot: VirtRange, cover: Cover) -> Result<Decision, Error>;
+    fn decide(
+        &self,
+        descriptor: Descriptor<F>,
+        level: Level,
+        slot: VirtRange,
+        cover: Cover,
+    ) -> Result<Decision<F>, Error>;
 }
 
 impl<F: Format, M: Memory> AddressSpace<F, M> {
@@ -105,7 +112,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         Self::check(range)?;
         let mut plan = Plan::new(&self.memory, edit, range, Budget::UNLIMITED);
         plan.counted = counted;
-        plan.table::<F>(Below::Table(self.root()), Level::ROOT, 0, false)?;
+        plan.table(Below::Table(self.root()), Level::ROOT, 0, false)?;
         Ok(plan.needed)
     }
 
@@ -124,7 +131,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         let mut plan = Plan::new(&self.memory, edit, range, budget);
         plan.goes_on = goes_on;
         plan.paid = self.commit == Commit::Guaranteed;
-        plan.table::<F>(Below::Table(self.root()), Level::ROOT, 0, false)?;
+        plan.table(Below::Table(self.root()), Level::ROOT, 0, false)?;
         Ok((plan.needed, plan.cut))
     }
 
@@ -230,11 +237,11 @@ impl Stocks {
 
 /// What a planned table holds.
 #[derive(Clone, Copy)]
-enum Below {
+enum Below<F: Format> {
     /// It exists.
     Table(Frame),
     /// It will be made, with this descriptor, empty or reserved, in every slot.
-    Uniform(u64),
+    Uniform(Descriptor<F>),
 }
 
 /// Which entries of a table that starts at `base` the range touches, and how.
@@ -298,21 +305,21 @@ impl<'a, M: Memory, E> Plan<'a, M, E> {
         true
     }
 
-    fn table<F: Format>(&mut self, below: Below, level: Level, base: u64, frozen: bool) -> Result<(), Error>
+    fn table<F: Format>(&mut self, below: Below<F>, level: Level, base: u64, frozen: bool) -> Result<(), Error>
     where
         E: Edit<F>,
     {
         // Local copies: a small edit spends most of its time in this loop.
         let (range, budget, mut total) = (self.range, self.budget, self.cost);
         for (index, slot, cover) in slots(level, base, range) {
-            let raw = match below {
+            let descriptor = match below {
                 Below::Table(table) => self.memory.load(table, index),
-                Below::Uniform(raw) => raw,
+                Below::Uniform(descriptor) => descriptor,
             };
-            let cost = match self.edit.decide(raw, level, slot, cover)? {
+            let cost = match self.edit.decide(descriptor, level, slot, cover)? {
                 Decision::Descend => {
                     self.cost = total;
-                    self.below(raw, level, slot, frozen)?;
+                    self.below(descriptor, level, slot, frozen)?;
                     if self.cut.is_some() {
                         return Ok(());
                     }
@@ -323,8 +330,8 @@ impl<'a, M: Memory, E> Plan<'a, M, E> {
                 Decision::Store(_) if level != Level::LAST => STORE_COST + self.edit.look_cost(),
                 Decision::Store(_) => STORE_COST,
                 Decision::Adopt { table, index } if self.paid => {
-                    let adopted = self.memory.load(table, index);
-                    self.needed.adopted += frames_behind::<F>(self.memory, adopted, level);
+                    let adopted = self.memory.load::<F>(table, index);
+                    self.needed.adopted += frames_behind(self.memory, adopted, level);
                     ENTRY_COST
                 }
                 Decision::Remove | Decision::Forget | Decision::Adopt { .. } => ENTRY_COST,
@@ -343,13 +350,19 @@ impl<'a, M: Memory, E> Plan<'a, M, E> {
 impl<M: Memory, E> Plan<'_, M, E> {
     /// What lies below an entry that the plan descends into.
     #[inline(always)]
-    fn below<F: Format>(&mut self, raw: u64, level: Level, slot: VirtRange, frozen: bool) -> Result<(), Error>
+    fn below<F: Format>(
+        &mut self,
+        descriptor: Descriptor<F>,
+        level: Level,
+        slot: VirtRange,
+        frozen: bool,
+    ) -> Result<(), Error>
     where
         E: Edit<F>,
     {
         let counted = self.goes_on && slot.start() < self.range.start();
-        let (below, frozen) = if F::is_present(raw) {
-            let child = F::output(raw);
+        let (below, frozen) = if descriptor.is_present() {
+            let child = descriptor.output();
             let frozen = frozen || !gate::is_sole(self.memory, child);
             let counted = counted || self.counted.is_some_and(|range| range.intersect(slot).is_some());
             let cost = if frozen {
@@ -367,9 +380,9 @@ impl<M: Memory, E> Plan<'_, M, E> {
                 return Ok(());
             }
             self.needed.new += usize::from(!counted);
-            (Below::Uniform(raw), false)
+            (Below::Uniform(descriptor), false)
         };
-        self.table::<F>(below, level.below(), slot.start(), frozen)
+        self.table(below, level.below(), slot.start(), frozen)
     }
 }
 
@@ -428,33 +441,32 @@ impl<M: Memory, T: Tlb, E> Apply<'_, M, T, E> {
             match decision {
                 Decision::Keep => {}
                 Decision::Store(new) => {
-                    change += gate::weight::<F>(memory, new, level) - gate::weight::<F>(memory, old, level);
-                    if old == 0 {
-                        if F::is_present(new) && F::is_counted(new) {
-                            gate::retain(memory, F::output(new));
+                    change += gate::weight(memory, new, level) - gate::weight(memory, old, level);
+                    if old.is_empty() {
+                        if new.is_present() && new.is_counted() {
+                            gate::retain(memory, new.output());
                         }
                         table.insert(memory, index, new);
                     } else {
                         table.store(memory, index, new);
                     }
-                    if F::is_present(old) {
+                    if old.is_present() {
                         self.outcome.weaken(level);
                     }
                 }
                 Decision::Adopt { table: source, index: entry } => {
-                    let new = adopt::<F>(memory, source, entry, level);
-                    self.ledger.adopt::<F>(memory, new, level);
+                    let new = adopt(memory, source, entry, level);
+                    self.ledger.adopt(memory, new, level);
                     table.insert(memory, index, new);
-                    change += gate::weight::<F>(memory, new, level);
+                    change += gate::weight(memory, new, level);
                 }
                 Decision::Forget => {
-                    change +=
-                        gate::weight::<F>(memory, forgotten::<F>(old), level) - gate::weight::<F>(memory, old, level);
+                    change += gate::weight(memory, forgotten(old), level) - gate::weight(memory, old, level);
                     self.retire(table, index, old, slot);
                     self.outcome.forgotten = true;
                 }
                 Decision::Remove => {
-                    change += Counts::ZERO - gate::weight::<F>(memory, old, level);
+                    change += Counts::ZERO - gate::weight(memory, old, level);
                     retired += u32::from(self.retire(table, index, old, slot));
                     lost = true;
                 }
@@ -464,7 +476,7 @@ impl<M: Memory, T: Tlb, E> Apply<'_, M, T, E> {
                     change += expanded + below.change;
                     if below.hollow {
                         let link = table.load(memory, index);
-                        change += Counts::ZERO - gate::weight::<F>(memory, link, level);
+                        change += Counts::ZERO - gate::weight(memory, link, level);
                         retired += u32::from(self.retire(table, index, link, slot));
                         lost = true;
                     }
@@ -477,12 +489,18 @@ impl<M: Memory, T: Tlb, E> Apply<'_, M, T, E> {
     }
 
     /// Takes a descriptor away. `true` if it was present and now waits for the sweep.
-    fn retire<F: Format>(&mut self, table: &mut Exclusive<F>, index: usize, raw: u64, slot: VirtRange) -> bool {
-        if !F::is_present(raw) {
+    fn retire<F: Format>(
+        &mut self,
+        table: &mut Exclusive<F>,
+        index: usize,
+        descriptor: Descriptor<F>,
+        slot: VirtRange,
+    ) -> bool {
+        if !descriptor.is_present() {
             table.remove(self.memory, index);
             return false;
         }
-        table.store(self.memory, index, F::retire(raw));
+        table.store(self.memory, index, descriptor.retired());
         self.outcome.weaken(table.level());
         self.outcome.reached = Some(self.outcome.reached.map_or(slot, |reached| reached.hull(slot)));
         self.outcome.retired = true;
@@ -494,30 +512,30 @@ impl<M: Memory, T: Tlb, E> Apply<'_, M, T, E> {
     fn own<F: Format>(&mut self, table: &mut Exclusive<F>, index: usize, slot: VirtRange) -> (Exclusive<F>, Counts) {
         let memory = self.memory;
         let level = table.level();
-        let raw = table.load(memory, index);
-        if !F::is_present(raw) {
+        let descriptor = table.load(memory, index);
+        if !descriptor.is_present() {
             let fresh = self.stock.new.take(memory);
-            let child = if raw == 0 {
+            let child = if descriptor.is_empty() {
                 let child = Exclusive::fresh(memory, fresh, level.below());
                 gate::complete();
                 table.insert(memory, index, child.descriptor());
                 child
             } else {
-                let child = Exclusive::filled(memory, fresh, level.below(), raw);
+                let child = Exclusive::filled(memory, fresh, level.below(), descriptor);
                 gate::complete();
                 table.store(memory, index, child.descriptor());
                 child
             };
-            let change = gate::weight::<F>(memory, child.descriptor(), level) - gate::weight::<F>(memory, raw, level);
+            let change = gate::weight(memory, child.descriptor(), level) - gate::weight(memory, descriptor, level);
             return (child, change);
         }
         if let Some(child) = table.child(memory, index) {
             return (child, Counts::ZERO);
         }
-        let child = copy_table::<F>(memory, F::output(raw), self.stock.splits.take(memory), level.below(), None);
+        let child = copy_table::<F>(memory, descriptor.output(), self.stock.splits.take(memory), level.below(), None);
         gate::complete();
         table.redirect(memory, self.tlb, index, child.descriptor(), (slot, Reach::Tables));
-        release_copied::<F>(memory, raw, level, &self.commit.source().repaid());
+        release_copied(memory, descriptor, level, &self.commit.source().repaid());
         (child, Counts::ZERO)
     }
 }
@@ -525,22 +543,22 @@ impl<M: Memory, T: Tlb, E> Apply<'_, M, T, E> {
 /// What the new place of a moved entry gets: the same entry, shared with the old place until that is unmapped.
 ///
 /// This is a fork within one space. Write permission returns with the first write, as for any last owner.
-fn adopt<F: Format>(memory: &Frames<impl Memory>, source: Frame, index: usize, level: Level) -> u64 {
-    let raw = memory.load(source, index);
-    if level == Level::LAST && !F::is_counted(raw) {
-        return raw;
+fn adopt<F: Format>(memory: &Frames<impl Memory>, source: Frame, index: usize, level: Level) -> Descriptor<F> {
+    let descriptor = memory.load(source, index);
+    if level == Level::LAST && !descriptor.is_counted() {
+        return descriptor;
     }
-    gate::retain(memory, F::output(raw));
-    match F::decode(raw, level) {
-        Entry::Page(page) if page.kind == Kind::Shared => raw,
-        _ => gate::write_protect::<F>(memory, source, level, index, raw),
+    gate::retain(memory, descriptor.output());
+    match descriptor.entry(level) {
+        Entry::Page(page) if page.kind == Kind::Shared => descriptor,
+        _ => gate::write_protect(memory, source, level, index, descriptor),
     }
 }
 
 /// The reservation that stands for a page whose content is given up.
-fn forgotten<F: Format>(raw: u64) -> u64 {
-    let Entry::Page(page) = F::decode(raw, Level::LAST) else { unreachable!("only pages are forgotten") };
-    F::encode(Entry::Reserved(page.untouched()), Level::LAST)
+fn forgotten<F: Format>(descriptor: Descriptor<F>) -> Descriptor<F> {
+    let Entry::Page(page) = descriptor.entry(Level::LAST) else { unreachable!("only pages are forgotten") };
+    Descriptor::new(Entry::Reserved(page.untouched()), Level::LAST)
 }
 
 /// Empties every retired slot in the range, or restores its reservation, and drops the reference that it held. The TLBs
@@ -556,17 +574,17 @@ fn sweep<F: Format>(
 ) {
     let level = table.level();
     for (index, slot, _) in slots(level, base, range) {
-        let raw = table.load(memory, index);
-        if F::is_retired(raw) {
-            let raw = F::restore(raw);
+        let descriptor = table.load(memory, index);
+        if descriptor.is_retired() {
+            let descriptor = descriptor.restored();
             if forget {
-                table.store(memory, index, forgotten::<F>(raw));
+                table.store(memory, index, forgotten(descriptor));
             } else {
                 table.remove(memory, index);
             }
-            release_entry::<F>(memory, raw, level, ledger, dead);
+            release_entry(memory, descriptor, level, ledger, dead);
         } else if level != Level::LAST
-            && F::is_present(raw)
+            && descriptor.is_present()
             && let Some(mut child) = table.child(memory, index)
         {
             sweep(memory, &mut child, slot.start(), range, forget, ledger, dead);

@@ -5,8 +5,8 @@ use core::marker::PhantomData;
 use crate::commit::Commit;
 use crate::edit::{Cover, Decision, Edit, first};
 use crate::{
-    AddressSpace, Entry, Error, Format, Frame, Inherit, Kind, Level, Memory, Page, Permissions, Reservation, Tlb,
-    VirtAddr, VirtRange,
+    AddressSpace, Descriptor, Entry, Error, Format, Frame, Inherit, Kind, Level, Memory, Page, Permissions,
+    Reservation, Tlb, VirtAddr, VirtRange,
 };
 
 /// Memory that the frame allocator does not own.
@@ -183,11 +183,17 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
 pub(crate) struct Reserve(pub(crate) Reservation);
 
 impl<F: Format> Edit<F> for Reserve {
-    fn decide(&self, raw: u64, level: Level, slot: VirtRange, cover: Cover) -> Result<Decision, Error> {
-        if raw == 0 && cover == Cover::Whole {
-            return Ok(Decision::Store(F::encode(Entry::Reserved(self.0), level)));
+    fn decide(
+        &self,
+        descriptor: Descriptor<F>,
+        level: Level,
+        slot: VirtRange,
+        cover: Cover,
+    ) -> Result<Decision<F>, Error> {
+        if descriptor.is_empty() && cover == Cover::Whole {
+            return Ok(Decision::Store(Descriptor::new(Entry::Reserved(self.0), level)));
         }
-        descend_or_refuse::<F>(raw, level, slot)
+        descend_or_refuse(descriptor, level, slot)
     }
 }
 
@@ -196,19 +202,31 @@ pub(crate) struct Map<P> {
 }
 
 impl<F: Format, P: Fn(VirtRange) -> Result<Page, Error>> Edit<F> for Map<P> {
-    fn decide(&self, raw: u64, level: Level, slot: VirtRange, _cover: Cover) -> Result<Decision, Error> {
-        if raw == 0 && level == Level::LAST {
-            return Ok(Decision::Store(F::encode(Entry::Page((self.page)(slot)?), level)));
+    fn decide(
+        &self,
+        descriptor: Descriptor<F>,
+        level: Level,
+        slot: VirtRange,
+        _cover: Cover,
+    ) -> Result<Decision<F>, Error> {
+        if descriptor.is_empty() && level == Level::LAST {
+            return Ok(Decision::Store(Descriptor::new(Entry::Page((self.page)(slot)?), level)));
         }
-        descend_or_refuse::<F>(raw, level, slot)
+        descend_or_refuse(descriptor, level, slot)
     }
 }
 
 pub(crate) struct Discard;
 
 impl<F: Format> Edit<F> for Discard {
-    fn decide(&self, raw: u64, level: Level, slot: VirtRange, _cover: Cover) -> Result<Decision, Error> {
-        match F::decode(raw, level) {
+    fn decide(
+        &self,
+        descriptor: Descriptor<F>,
+        level: Level,
+        slot: VirtRange,
+        _cover: Cover,
+    ) -> Result<Decision<F>, Error> {
+        match descriptor.entry(level) {
             Entry::Empty | Entry::Reserved(_) => Ok(Decision::Keep),
             Entry::Table(_) => Ok(Decision::Descend),
             Entry::Page(page) => match page.kind {
@@ -222,8 +240,12 @@ impl<F: Format> Edit<F> for Discard {
 }
 
 /// For operations that need an empty range: descends where part of it may be empty.
-pub(crate) fn descend_or_refuse<F: Format>(raw: u64, level: Level, slot: VirtRange) -> Result<Decision, Error> {
-    if raw == 0 || (F::is_present(raw) && level != Level::LAST) {
+pub(crate) fn descend_or_refuse<F: Format>(
+    descriptor: Descriptor<F>,
+    level: Level,
+    slot: VirtRange,
+) -> Result<Decision<F>, Error> {
+    if descriptor.is_empty() || (descriptor.is_present() && level != Level::LAST) {
         return Ok(Decision::Descend);
     }
     Err(Error::Occupied(first(slot)))
@@ -232,11 +254,17 @@ pub(crate) fn descend_or_refuse<F: Format>(raw: u64, level: Level, slot: VirtRan
 pub(crate) struct Unmap<F>(pub(crate) PhantomData<F>);
 
 impl<F: Format> Edit<F> for Unmap<F> {
-    fn decide(&self, raw: u64, _level: Level, _slot: VirtRange, cover: Cover) -> Result<Decision, Error> {
-        Ok(match (raw, cover) {
-            (0, _) => Decision::Keep,
-            (_, Cover::Whole) => Decision::Remove,
-            (_, Cover::Part) => Decision::Descend,
+    fn decide(
+        &self,
+        descriptor: Descriptor<F>,
+        _level: Level,
+        _slot: VirtRange,
+        cover: Cover,
+    ) -> Result<Decision<F>, Error> {
+        Ok(match cover {
+            _ if descriptor.is_empty() => Decision::Keep,
+            Cover::Whole => Decision::Remove,
+            Cover::Part => Decision::Descend,
         })
     }
 }
@@ -244,9 +272,15 @@ impl<F: Format> Edit<F> for Unmap<F> {
 pub(crate) struct Protect(pub(crate) Permissions);
 
 impl<F: Format> Edit<F> for Protect {
-    fn decide(&self, raw: u64, level: Level, slot: VirtRange, cover: Cover) -> Result<Decision, Error> {
+    fn decide(
+        &self,
+        descriptor: Descriptor<F>,
+        level: Level,
+        slot: VirtRange,
+        cover: Cover,
+    ) -> Result<Decision<F>, Error> {
         let permissions = self.0;
-        let entry = match F::decode(raw, level) {
+        let entry = match descriptor.entry(level) {
             Entry::Empty => return Err(Error::NotMapped(first(slot))),
             Entry::Table(_) => return Ok(Decision::Descend),
             // Never executable: a fetch would back it with a fresh frame, and instruction caches may still hold the
@@ -276,8 +310,8 @@ impl<F: Format> Edit<F> for Protect {
                 })
             }
         };
-        let new = F::encode(entry, level);
-        Ok(if new == raw { Decision::Keep } else { Decision::Store(new) })
+        let new = Descriptor::new(entry, level);
+        Ok(if new == descriptor { Decision::Keep } else { Decision::Store(new) })
     }
 }
 
@@ -291,7 +325,7 @@ mod tests {
     use std::vec::Vec;
 
     /// What a plan makes of a decision: a refusal, a table on the way, or neither.
-    fn planned(decision: Result<Decision, Error>) -> Result<bool, Error> {
+    fn planned<F: Format>(decision: Result<Decision<F>, Error>) -> Result<bool, Error> {
         decision.map(|decision| matches!(decision, Decision::Descend))
     }
 
@@ -314,14 +348,14 @@ mod tests {
     fn law<F: Format>() {
         for level in levels() {
             for entry in entries(level) {
-                let raw = F::encode(entry, level);
+                let descriptor = Descriptor::<F>::new(entry, level);
                 let slot = VirtRange::slot(0, level, 1);
                 // A page is never covered in part.
                 let part = if level == Level::LAST { Cover::Whole } else { Cover::Part };
                 for cover in [Cover::Whole, part] {
                     for (number, edit) in edits::<F>().iter().enumerate() {
-                        let [before, after] = [raw, gate::for_good::<F>(raw, level)]
-                            .map(|raw| planned(edit.decide(raw, level, slot, cover)));
+                        let [before, after] = [descriptor, gate::for_good(descriptor, level)]
+                            .map(|descriptor| planned(edit.decide(descriptor, level, slot, cover)));
                         assert_eq!(before, after, "operation {number}, {entry:?} at {level:?}");
                     }
                 }
