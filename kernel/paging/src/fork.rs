@@ -23,6 +23,7 @@ use crate::{
 
 /// From which level down `fork` shares tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Share {
     /// From none: every table is copied and every page becomes copy-on-write. The classic fork.
     Pages,

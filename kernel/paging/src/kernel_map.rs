@@ -57,6 +57,7 @@ pub enum KernelEntry {
 
 /// Where an address of the kernel's leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct KernelTranslation {
     /// The physical address.
     pub physical: u64,

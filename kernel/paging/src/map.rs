@@ -11,6 +11,7 @@ use crate::{
 
 /// Memory that the frame allocator does not own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Foreign {
     /// Ordinary memory, cached.
     Normal,

@@ -27,6 +27,7 @@ use crate::{
 
 /// What becomes of a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Change {
     /// As [`AddressSpace::reserve`].
     Reserve(Reservation),

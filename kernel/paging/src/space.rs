@@ -45,6 +45,7 @@ pub struct Usage {
 
 /// Where an address leads now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Translation {
     /// The page descriptor.
     pub page: Page,
@@ -54,6 +55,7 @@ pub struct Translation {
 
 /// Why an operation on a range was refused. Nothing has changed then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Error {
     /// Something is mapped or reserved at this address already.
     Occupied(VirtAddr),

@@ -27,6 +27,7 @@ use crate::{
 
 /// How a fault was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Resolved {
     /// The frame that the address leads to now.
     pub frame: Frame,
