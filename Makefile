@@ -184,6 +184,7 @@ check: ## formatting, lints with warnings denied, and the kernel's rooms
 		echo 'missing: rustup target add $(OTHER_TARGET)' >&2; exit 1; else rustup target add $(OTHER_TARGET); fi
 	for target in $(TARGET) $(OTHER_TARGET); do \
 		$(CARGO) clippy -p graft-paging --example kernel --target $$target -- --deny warnings || exit 1; done
+	$(CARGO) clippy -p graft-paging --examples --target $(TARGET) -- --deny warnings
 
 doc: ## the documentation of every crate
 	@tests/setup.sh build
