@@ -20,7 +20,7 @@
 use core::cell::Cell;
 
 use crate::gate::{Frames, Fresh, Last};
-use crate::{Entry, Error, Fault, Format, Kind, Level, Memory, Purpose};
+use crate::{Descriptor, Entry, Error, Fault, Format, Kind, Level, Memory, Purpose};
 
 /// Whether a space is under a guarantee.
 ///
@@ -138,9 +138,9 @@ pub(crate) enum Ledger {
 
 impl Ledger {
     /// Notes that the space shares with itself what this descriptor leads to, until the original is dropped.
-    pub(crate) fn adopt<F: Format>(&self, memory: &Frames<impl Memory>, raw: u64, level: Level) {
+    pub(crate) fn adopt<F: Format>(&self, memory: &Frames<impl Memory>, descriptor: Descriptor<F>, level: Level) {
         if let Ledger::Paid(dropped) = self {
-            dropped.set(dropped.get() - frames_behind::<F>(memory, raw, level) as i64);
+            dropped.set(dropped.get() - frames_behind(memory, descriptor, level) as i64);
         }
     }
 
@@ -240,8 +240,8 @@ impl Entries for Repaid {
 
 /// What the reference in a present descriptor counts for in the charge: the frames that it leads to and that are copied
 /// at a write.
-pub(crate) fn frames_behind<F: Format>(memory: &Frames<impl Memory>, raw: u64, level: Level) -> u64 {
-    match F::decode(raw, level) {
+pub(crate) fn frames_behind<F: Format>(memory: &Frames<impl Memory>, descriptor: Descriptor<F>, level: Level) -> u64 {
+    match descriptor.entry(level) {
         Entry::Table(table) => {
             let below = memory.counts(table.frame).get();
             // Where a table is shared, all pages below are private.

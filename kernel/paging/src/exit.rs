@@ -16,7 +16,7 @@ use core::marker::PhantomData;
 
 use crate::commit::{Entries, Ledger, Mark, Repaid, Unpaid, frames_behind};
 use crate::gate::{self, Exclusive, Frames, Last};
-use crate::{AddressSpace, Format, Frame, Level, Memory, Purpose, Reach, Tlb, VirtRange};
+use crate::{AddressSpace, Descriptor, Format, Frame, Level, Memory, Purpose, Reach, Tlb, VirtRange};
 
 /// What a step of something that goes in pieces has left to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -342,9 +342,9 @@ impl Dead {
             }
         } else {
             for index in bounds.clone() {
-                let raw = memory.load(table.frame(), index);
-                if (F::is_present(raw) || F::is_retired(raw))
-                    && let Some(child) = release::<F>(memory, raw, level, entries)
+                let descriptor = memory.load::<F>(table.frame(), index);
+                if (descriptor.is_present() || descriptor.is_retired())
+                    && let Some(child) = release(memory, descriptor, level, entries)
                     && !self.free::<F>(memory, (child, level.below()), entries, done, budget)
                 {
                     counts.set_bounds(index + 1..bounds.end);
@@ -363,14 +363,14 @@ impl Dead {
 #[inline(always)]
 pub(crate) fn release_entry<F: Format>(
     memory: &Frames<impl Memory>,
-    raw: u64,
+    descriptor: Descriptor<F>,
     level: Level,
     ledger: &Ledger,
     dead: &mut Dead,
 ) {
     let last = match ledger {
-        Ledger::Unpaid => release::<F>(memory, raw, level, &Unpaid),
-        paid => release_paid_entry::<F>(memory, raw, level, paid),
+        Ledger::Unpaid => release(memory, descriptor, level, &Unpaid),
+        paid => release_paid_entry(memory, descriptor, level, paid),
     };
     if let Some(table) = last {
         dead.push(memory, table, level.below(), ledger.mark());
@@ -380,10 +380,15 @@ pub(crate) fn release_entry<F: Format>(
 /// The same, at once. For the original of a table or a page that has been copied: it has one reference to each of the
 /// entries that the copy has, too, so that nothing but a path of dead tables can hang on it.
 #[inline(always)]
-pub(crate) fn release_copied<F: Format>(memory: &Frames<impl Memory>, raw: u64, level: Level, ledger: &Ledger) {
+pub(crate) fn release_copied<F: Format>(
+    memory: &Frames<impl Memory>,
+    descriptor: Descriptor<F>,
+    level: Level,
+    ledger: &Ledger,
+) {
     let last = match ledger {
-        Ledger::Unpaid => release::<F>(memory, raw, level, &Unpaid),
-        paid => release_paid_entry::<F>(memory, raw, level, paid),
+        Ledger::Unpaid => release(memory, descriptor, level, &Unpaid),
+        paid => release_paid_entry(memory, descriptor, level, paid),
     };
     if let Some(table) = last {
         free_dead::<F>(memory, table, level.below(), ledger);
@@ -393,14 +398,14 @@ pub(crate) fn release_copied<F: Format>(memory: &Frames<impl Memory>, raw: u64, 
 #[cold]
 fn release_paid_entry<F: Format>(
     memory: &Frames<impl Memory>,
-    raw: u64,
+    descriptor: Descriptor<F>,
     level: Level,
     ledger: &Ledger,
 ) -> Option<Last> {
     match ledger {
         Ledger::Unpaid => None,
-        Ledger::Paid(dropped) => release::<F>(memory, raw, level, dropped),
-        Ledger::Repaid => release::<F>(memory, raw, level, &Repaid),
+        Ledger::Paid(dropped) => release(memory, descriptor, level, dropped),
+        Ledger::Repaid => release(memory, descriptor, level, &Repaid),
     }
 }
 
@@ -418,15 +423,20 @@ fn free_dead<F: Format>(memory: &Frames<impl Memory>, table: Last, level: Level,
 
 /// Drops a reference. Answers with the table whose last one it was.
 #[inline(always)]
-fn release<F: Format>(memory: &Frames<impl Memory>, raw: u64, level: Level, entries: &impl Entries) -> Option<Last> {
-    if level == Level::LAST && !F::is_counted(raw) {
+fn release<F: Format>(
+    memory: &Frames<impl Memory>,
+    descriptor: Descriptor<F>,
+    level: Level,
+    entries: &impl Entries,
+) -> Option<Last> {
+    if level == Level::LAST && !descriptor.is_counted() {
         return None;
     }
-    let frame = F::output(raw);
+    let frame = descriptor.output();
     // Asked while this reference stands, and what hangs below is frozen: afterwards it is another owner's.
     let frames = entries.weigh(|| {
-        let present = if F::is_retired(raw) { F::restore(raw) } else { raw };
-        frames_behind::<F>(memory, present, level)
+        let present = if descriptor.is_retired() { descriptor.restored() } else { descriptor };
+        frames_behind(memory, present, level)
     });
     match gate::release(memory, frame) {
         None => {

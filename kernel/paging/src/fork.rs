@@ -17,10 +17,13 @@
 use crate::commit::{Commit, Shortage, Source};
 use crate::exit::free_table;
 use crate::gate::{self, Exclusive, Frames};
-use crate::{AddressSpace, Entry, Error, Format, Frame, Inherit, Kind, Level, Memory, Purpose, Reach, Tlb, VirtRange};
+use crate::{
+    AddressSpace, Descriptor, Entry, Error, Format, Frame, Inherit, Kind, Level, Memory, Purpose, Reach, Tlb, VirtRange,
+};
 
 /// From which level down `fork` shares tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Share {
     /// From none: every table is copied and every page becomes copy-on-write. The classic fork.
     Pages,
@@ -155,17 +158,12 @@ impl<'a, M: Memory> Inheritance<'a, M> {
         let memory = self.memory;
         let fresh = self.source.allocate(memory, Purpose::Table)?;
         let counts = memory.counts(source);
-        let last = level == Level::LAST;
-        if counts.has_unshareable() || !(last || self.share.includes(level.below())) {
+        if counts.has_unshareable() || !(level == Level::LAST || self.share.includes(level.below())) {
             return self.select(source, Exclusive::fresh(memory, fresh, level), read_only_above);
         }
         let bounds = counts.bounds();
         let mut target = Exclusive::to_fill(memory, fresh, level, counts);
-        let downgraded = if last {
-            gate::share_entries::<F, true>(memory, source, bounds, &mut target)
-        } else {
-            gate::share_entries::<F, false>(memory, source, bounds, &mut target)
-        };
+        let downgraded = gate::share_entries(memory, source, bounds, &mut target);
         self.downgraded |= downgraded && !read_only_above;
         Ok(target)
     }
@@ -184,11 +182,11 @@ impl<'a, M: Memory> Inheritance<'a, M> {
         let mut live = 0;
         for index in bounds.clone() {
             match self.entry::<F>(source, level, index, read_only_above) {
-                Ok(0) => {}
-                Ok(raw) => {
-                    target.put(memory, index, raw);
+                Ok(empty) if empty.is_empty() => {}
+                Ok(descriptor) => {
+                    target.put(memory, index, descriptor);
                     live += 1;
-                    target.account(memory, gate::weight::<F>(memory, raw, level));
+                    target.account(memory, gate::weight(memory, descriptor, level));
                 }
                 Err(error) => {
                     target.set_live(memory, live, bounds);
@@ -201,7 +199,7 @@ impl<'a, M: Memory> Inheritance<'a, M> {
         Ok(target)
     }
 
-    /// What the child gets of one entry; 0 for nothing.
+    /// What the child gets of one entry.
     #[inline(always)]
     pub(crate) fn entry<F: Format>(
         &mut self,
@@ -209,19 +207,21 @@ impl<'a, M: Memory> Inheritance<'a, M> {
         level: Level,
         index: usize,
         read_only_above: bool,
-    ) -> Result<u64, Shortage> {
+    ) -> Result<Descriptor<F>, Shortage> {
         let memory = self.memory;
-        let raw = memory.load(source, index);
-        let share = match F::decode(raw, level) {
-            Entry::Empty => return Ok(0),
-            Entry::Reserved(reservation) => return Ok(if reservation.inherit == Inherit::Yes { raw } else { 0 }),
+        let descriptor = memory.load(source, index);
+        let share = match descriptor.entry(level) {
+            Entry::Empty => return Ok(Descriptor::EMPTY),
+            Entry::Reserved(reservation) => {
+                return Ok(if reservation.inherit == Inherit::Yes { descriptor } else { Descriptor::EMPTY });
+            }
             Entry::Page(page) => match page.kind {
-                Kind::NoInherit | Kind::Device => return Ok(0),
-                Kind::Zero | Kind::Foreign => return Ok(raw),
+                Kind::NoInherit | Kind::Device => return Ok(Descriptor::EMPTY),
+                Kind::Zero | Kind::Foreign => return Ok(descriptor),
                 Kind::Shared => {
                     self.shared_pages += 1;
                     gate::retain(memory, page.frame);
-                    return Ok(raw);
+                    return Ok(descriptor);
                 }
                 Kind::Private => page.frame,
             },
@@ -233,14 +233,14 @@ impl<'a, M: Memory> Inheritance<'a, M> {
                         return Ok(copy.descriptor());
                     }
                     free_table(memory, copy, &self.source.repaid());
-                    return Ok(0);
+                    return Ok(Descriptor::EMPTY);
                 }
                 table.frame
             }
         };
         gate::retain(memory, share);
-        let protected = gate::write_protect::<F>(memory, source, level, index, raw);
-        self.downgraded |= protected != raw && !read_only_above;
+        let protected = gate::write_protect(memory, source, level, index, descriptor);
+        self.downgraded |= protected != descriptor && !read_only_above;
         Ok(protected)
     }
 }

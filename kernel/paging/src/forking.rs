@@ -17,8 +17,8 @@ use crate::memory::Counts;
 #[cfg(feature = "snapshot")]
 use crate::snapshot::Snapshot;
 use crate::{
-    ADDRESS_BITS, AddressSpace, Budget, Entry, Error, Format, Frame, Level, Memory, Progress, Reach, Share, Tlb,
-    VirtAddr, VirtRange,
+    ADDRESS_BITS, AddressSpace, Budget, Descriptor, Entry, Error, Format, Frame, Level, Memory, Progress, Reach, Share,
+    Tlb, VirtAddr, VirtRange,
 };
 
 /// Whether a fork promises memory for the copies that it may cause.
@@ -85,9 +85,9 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         let memory = &self.memory.clone();
         let mut root = self.exclusive_root();
         for index in memory.counts(root.frame()).bounds() {
-            let raw = root.load(memory, index);
-            if F::is_present(raw) && !F::is_read_only_table(raw) {
-                root.store(memory, index, F::write_protect(raw, Level::ROOT));
+            let descriptor = root.load(memory, index);
+            if descriptor.is_present() && !descriptor.is_read_only_table() {
+                root.store(memory, index, descriptor.write_protected(Level::ROOT));
             }
         }
         tlb.invalidate(VirtRange::ALL, Reach::Tables);
@@ -180,7 +180,7 @@ fn copied<F: Format>(
         return ControlFlow::Continue(());
     }
     for index in bounds {
-        if let Entry::Table(below) = F::decode(memory.load(table, index), level)
+        if let Entry::Table(below) = memory.load::<F>(table, index).entry(level)
             && (!share.includes(level.below()) || memory.counts(below.frame).has_unshareable())
         {
             copied::<F>(memory, below.frame, level.below(), share, limit, cost)?;
@@ -240,9 +240,9 @@ impl<F: Format, M: Memory> Forking<F, M> {
                 self.cursor = base + next as u64 * level.span();
                 return Ok(PLACED / 8);
             }
-            let raw = memory.load(table, index);
+            let descriptor = memory.load::<F>(table, index);
             let mut cost = PLACED;
-            match F::decode(raw, level) {
+            match descriptor.entry(level) {
                 Entry::Empty => {
                     self.cursor = slot.end();
                     return Ok(PLACED / 8);
@@ -282,15 +282,15 @@ impl<F: Format, M: Memory> Forking<F, M> {
         let mut root = self.child.exclusive_root();
         let missing = missing::<F>(memory, root.frame(), level, address);
         let mut stock = Stock::allocate(memory, missing, self.source)?;
-        let raw = match inheritance.entry::<F>(table, level, index, read_only) {
-            Ok(raw) => raw,
+        let descriptor = match inheritance.entry::<F>(table, level, index, read_only) {
+            Ok(descriptor) => descriptor,
             Err(error) => {
                 stock.give_back(memory);
                 return Err(error.into());
             }
         };
-        if raw != 0 {
-            link(memory, &mut root, level, address, raw, &mut stock);
+        if !descriptor.is_empty() {
+            link(memory, &mut root, level, address, descriptor, &mut stock);
         }
         stock.give_back(memory);
         Ok(())
@@ -313,11 +313,11 @@ unsafe impl Tlb for NeverRan {
 fn missing<F: Format>(memory: &Frames<impl Memory>, root: Frame, level: Level, address: VirtAddr) -> usize {
     let (mut table, mut at) = (root, Level::ROOT);
     while at < level {
-        let raw = memory.load(table, at.index(address));
-        if !F::is_present(raw) {
+        let descriptor = memory.load::<F>(table, at.index(address));
+        if !descriptor.is_present() {
             return level.number() - at.number();
         }
-        (table, at) = (F::output(raw), at.below());
+        (table, at) = (descriptor.output(), at.below());
     }
     0
 }
@@ -329,20 +329,20 @@ fn link<F: Format>(
     table: &mut Exclusive<F>,
     level: Level,
     address: VirtAddr,
-    raw: u64,
+    descriptor: Descriptor<F>,
     stock: &mut Stock,
 ) -> Counts {
     let at = table.level();
     let index = at.index(address);
     let change = if at == level {
-        table.insert(memory, index, raw);
-        gate::weight::<F>(memory, raw, level)
-    } else if F::is_present(table.load(memory, index)) {
+        table.insert(memory, index, descriptor);
+        gate::weight(memory, descriptor, level)
+    } else if table.load(memory, index).is_present() {
         let mut below = table.child(memory, index).expect("the child's tables above are its own");
-        link(memory, &mut below, level, address, raw, stock)
+        link(memory, &mut below, level, address, descriptor, stock)
     } else {
         let mut below = Exclusive::<F>::fresh(memory, stock.take(memory), at.below());
-        let change = link(memory, &mut below, level, address, raw, stock);
+        let change = link(memory, &mut below, level, address, descriptor, stock);
         gate::complete();
         table.insert(memory, index, below.descriptor());
         change + Counts { tables: 1, ..Counts::ZERO }

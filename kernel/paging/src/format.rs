@@ -25,7 +25,7 @@ use crate::{Entry, Frame, Inherit, KernelEntry, Kind, Level, Permissions, Reserv
 ///
 /// And for every entry `e` of the kernel's that can stand at level `l`: `decode_kernel(encode_kernel(e, l), l) == e`,
 /// and `encode_kernel(KernelEntry::Empty, l) == 0`.
-pub trait Format: 'static {
+pub trait Format: Copy + Eq + core::hash::Hash + core::fmt::Debug + 'static {
     /// The architecture's name.
     const NAME: &'static str;
 

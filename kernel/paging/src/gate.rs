@@ -18,9 +18,10 @@ pub(crate) use stock::Stock;
 use core::marker::PhantomData;
 use core::ops::Range;
 
+use crate::descriptor::{Line, Writability};
 use crate::memory::Counts;
 use crate::sync::{Ordering, fence};
-use crate::{ENTRIES, Entry, Format, Frame, Kind, LINE, Level, Memory, Reach, TableCounts, Tlb, VirtRange};
+use crate::{Descriptor, ENTRIES, Entry, Format, Frame, Kind, LINE, Level, Memory, Reach, TableCounts, Tlb, VirtRange};
 
 /// A table that only its holder reaches.
 ///
@@ -55,16 +56,16 @@ impl<F: Format> Exclusive<F> {
     }
 
     /// As [`fresh`](Self::fresh), with the same descriptor, present or reserved, in every slot.
-    pub(crate) fn filled(memory: &Frames<impl Memory>, frame: Fresh, level: Level, raw: u64) -> Self {
+    pub(crate) fn filled(memory: &Frames<impl Memory>, frame: Fresh, level: Level, descriptor: Descriptor<F>) -> Self {
         let claims = memory.claims_lines();
         for first in (0..ENTRIES).step_by(LINE) {
             if claims {
                 memory.claim_line(frame.0, first);
             }
-            memory.store_line(frame.0, first, [raw; LINE]);
+            memory.store_line(frame.0, first, Line([descriptor; LINE]));
         }
         let counts = memory.counts(frame.0);
-        let one = weight::<F>(memory, raw, level);
+        let one = weight(memory, descriptor, level);
         counts.set(Counts {
             reserved: one.reserved * ENTRIES as i64,
             unshareable: one.unshareable * ENTRIES as i64,
@@ -75,16 +76,16 @@ impl<F: Format> Exclusive<F> {
     }
 
     /// The descriptor that leads to this table and forbids nothing.
-    pub(crate) fn descriptor(&self) -> u64 {
-        F::encode(Entry::Table(crate::Table { frame: self.frame, read_only: false }), Level::ROOT)
+    pub(crate) fn descriptor(&self) -> Descriptor<F> {
+        Descriptor::new(Entry::Table(crate::Table { frame: self.frame, read_only: false }), Level::ROOT)
     }
 
     /// The table that entry `index` leads to, if this is the only reference to it.
     #[inline(always)]
     pub(crate) fn child(&self, memory: &Frames<impl Memory>, index: usize) -> Option<Self> {
-        let raw = memory.load(self.frame, index);
-        debug_assert!(F::is_present(raw) && self.level != Level::LAST);
-        let frame = F::output(raw);
+        let descriptor = memory.load::<F>(self.frame, index);
+        debug_assert!(descriptor.is_present() && self.level != Level::LAST);
+        let frame = descriptor.output();
         is_sole(memory, frame).then(|| Exclusive { frame, level: self.level.below(), format: PhantomData })
     }
 
@@ -105,21 +106,21 @@ impl<F: Format> Exclusive<F> {
     }
 
     #[inline(always)]
-    pub(crate) fn load(&self, memory: &Frames<impl Memory>, index: usize) -> u64 {
-        memory.load(self.frame, index)
+    pub(crate) fn load(&self, memory: &Frames<impl Memory>, index: usize) -> Descriptor<F> {
+        memory.load::<F>(self.frame, index)
     }
 
     /// Replaces a descriptor that is not empty by another that is not. The old one leads to the same place or leads
     /// nowhere. To make a present descriptor lead elsewhere there is [`redirect`](Self::redirect).
     #[inline(always)]
-    pub(crate) fn store(&mut self, memory: &Frames<impl Memory>, index: usize, raw: u64) {
-        debug_assert!(raw != 0 && self.leads_nowhere_else(memory, index, raw));
-        memory.store(self.frame, index, raw);
+    pub(crate) fn store(&mut self, memory: &Frames<impl Memory>, index: usize, descriptor: Descriptor<F>) {
+        debug_assert!(!descriptor.is_empty() && self.leads_nowhere_else(memory, index, descriptor));
+        memory.store(self.frame, index, descriptor);
     }
 
-    fn leads_nowhere_else(&self, memory: &Frames<impl Memory>, index: usize, raw: u64) -> bool {
-        let old = memory.load(self.frame, index);
-        !F::is_present(old) || !F::is_present(raw) || F::output(old) == F::output(raw)
+    fn leads_nowhere_else(&self, memory: &Frames<impl Memory>, index: usize, descriptor: Descriptor<F>) -> bool {
+        let old = memory.load::<F>(self.frame, index);
+        !old.is_present() || !descriptor.is_present() || old.output() == descriptor.output()
     }
 
     /// Makes a present descriptor lead to another frame: break, invalidate, make.
@@ -133,30 +134,31 @@ impl<F: Format> Exclusive<F> {
         memory: &Frames<impl Memory>,
         tlb: &impl Tlb,
         index: usize,
-        raw: u64,
+        descriptor: Descriptor<F>,
         (range, reach): (VirtRange, Reach),
     ) {
-        debug_assert!(F::is_present(memory.load(self.frame, index)) && F::is_present(raw));
-        let meanwhile = if F::BREAK_BEFORE_MAKE { F::retire(raw) } else { F::write_protect(raw, self.level) };
+        debug_assert!(memory.load::<F>(self.frame, index).is_present() && descriptor.is_present());
+        let meanwhile =
+            if F::BREAK_BEFORE_MAKE { descriptor.retired() } else { descriptor.write_protected(self.level) };
         memory.store(self.frame, index, meanwhile);
         tlb.invalidate(range, reach);
-        memory.store(self.frame, index, raw);
+        memory.store(self.frame, index, descriptor);
         tlb.publish();
     }
 
     /// Stores into a table that nothing leads to yet and that is filled in one go; the filling ends with
     /// [`set_live`](Self::set_live). Also stores into the kernel's entries of a root.
     #[inline(always)]
-    pub(crate) fn put(&mut self, memory: &Frames<impl Memory>, index: usize, raw: u64) {
-        memory.store(self.frame, index, raw);
+    pub(crate) fn put(&mut self, memory: &Frames<impl Memory>, index: usize, descriptor: Descriptor<F>) {
+        memory.store(self.frame, index, descriptor);
     }
 
     #[cfg(feature = "snapshot")]
     /// As [`put`](Self::put), into a table in use: what stood there has been retired and the TLBs have forgotten it, or
     /// it leads to the same place.
-    pub(crate) fn refill(&mut self, memory: &Frames<impl Memory>, index: usize, raw: u64) {
-        debug_assert!(self.leads_nowhere_else(memory, index, raw));
-        memory.store(self.frame, index, raw);
+    pub(crate) fn refill(&mut self, memory: &Frames<impl Memory>, index: usize, descriptor: Descriptor<F>) {
+        debug_assert!(self.leads_nowhere_else(memory, index, descriptor));
+        memory.store(self.frame, index, descriptor);
     }
 
     /// Records how many entries were [`put`](Self::put) or [refilled](Self::refill), and within which bounds.
@@ -165,16 +167,16 @@ impl<F: Format> Exclusive<F> {
     }
 
     /// Fills an empty slot.
-    pub(crate) fn insert(&mut self, memory: &Frames<impl Memory>, index: usize, raw: u64) {
-        debug_assert!(raw != 0 && memory.load(self.frame, index) == 0);
-        memory.store(self.frame, index, raw);
+    pub(crate) fn insert(&mut self, memory: &Frames<impl Memory>, index: usize, descriptor: Descriptor<F>) {
+        debug_assert!(!descriptor.is_empty() && memory.load::<F>(self.frame, index).is_empty());
+        memory.store(self.frame, index, descriptor);
         memory.counts(self.frame).add_live(index);
     }
 
     /// Empties a slot.
     pub(crate) fn remove(&mut self, memory: &Frames<impl Memory>, index: usize) {
-        debug_assert!(memory.load(self.frame, index) != 0);
-        memory.store(self.frame, index, 0);
+        debug_assert!(!memory.load::<F>(self.frame, index).is_empty());
+        memory.store(self.frame, index, Descriptor::<F>::EMPTY);
         let counts = memory.counts(self.frame);
         counts.set_live(counts.live() - 1, counts.bounds());
     }
@@ -197,10 +199,10 @@ pub(crate) fn write_protect<F: Format>(
     table: Frame,
     level: Level,
     index: usize,
-    raw: u64,
-) -> u64 {
-    let protected = F::write_protect(raw, level);
-    if protected != raw {
+    descriptor: Descriptor<F>,
+) -> Descriptor<F> {
+    let protected = descriptor.write_protected(level);
+    if protected != descriptor {
         memory.store(table, index, protected);
     }
     protected
@@ -211,68 +213,104 @@ pub(crate) fn write_protect<F: Format>(
 ///
 /// Other cores make those stores at any moment. So two loads of one entry may differ, and a plan must not: every
 /// decision about an entry of a table that may be shared is made as if this value stood there.
-pub(crate) fn for_good<F: Format>(raw: u64, level: Level) -> u64 {
-    if !F::is_present(raw) {
-        return raw;
+pub(crate) fn for_good<F: Format>(descriptor: Descriptor<F>, level: Level) -> Descriptor<F> {
+    if !descriptor.is_present() {
+        return descriptor;
     }
     if level == Level::LAST
-        && !F::is_counted(raw)
-        && let Entry::Page(page) = F::decode(raw, level)
+        && !descriptor.is_counted()
+        && let Entry::Page(page) = descriptor.entry(level)
         && page.kind == Kind::Zero
     {
-        return F::encode(Entry::Reserved(page.untouched()), level);
+        return Descriptor::new(Entry::Reserved(page.untouched()), level);
     }
-    F::write_protect(raw, level)
+    descriptor.write_protected(level)
 }
 
-/// Puts the entries of `source` within `range`, empty ones as well, into `target` and shares what they lead to: what
-/// they lead to gains a reference, and the entries lose write permission on both sides. Returns whether any entry of
-/// the source had it. `LAST` says whether both are level-3 tables.
+/// Puts the entries of `source` within `range`, empty ones as well, into `target`, a table of the same level, and shares
+/// what they lead to: what they lead to gains a reference, and the entries lose write permission on both sides. Returns
+/// whether any entry of the source had it.
 #[inline(always)]
-pub(crate) fn share_entries<F: Format, const LAST: bool>(
+pub(crate) fn share_entries<F: Format>(
     memory: &Frames<impl Memory>,
     source: Frame,
     range: Range<usize>,
     target: &mut Exclusive<F>,
 ) -> bool {
-    // Most upper tables hold a few entries.
-    let mut seen = F::PROTECTED;
-    if range.len() < LINE {
-        share_singly::<F, LAST>(memory, source, range, target.frame, &mut seen);
-    } else {
-        seen = share_lines::<F, LAST>(memory, source, range, target.frame);
+    match target.level {
+        Level::LAST => share_all::<F, ToPages>(memory, source, range, target.frame).is_any(ToPages::LEVEL),
+        _ => share_all::<F, ToTables>(memory, source, range, target.frame).is_any(ToTables::LEVEL),
     }
-    F::write_protect(seen, sharing_level::<LAST>()) != seen
 }
 
-/// A level that stands for all levels with the same descriptors.
-const fn sharing_level<const LAST: bool>() -> Level {
-    if LAST { Level::LAST } else { Level::ROOT }
+/// What the descriptors of a table lead to: something that the compiler knows in the loops that share them.
+trait Leads {
+    /// Stands for all levels with the same descriptors.
+    const LEVEL: Level;
+
+    /// Whether the frame that a descriptor leads to counts this reference.
+    fn is_shared<F: Format>(descriptor: Descriptor<F>) -> bool;
 }
 
-/// Whether the frame that a descriptor leads to counts this reference.
+/// The descriptors of levels 0 to 2.
+struct ToTables;
+
+impl Leads for ToTables {
+    const LEVEL: Level = Level::ROOT;
+
+    #[inline(always)]
+    fn is_shared<F: Format>(descriptor: Descriptor<F>) -> bool {
+        descriptor.is_present()
+    }
+}
+
+/// The descriptors of level 3.
+struct ToPages;
+
+impl Leads for ToPages {
+    const LEVEL: Level = Level::LAST;
+
+    #[inline(always)]
+    fn is_shared<F: Format>(descriptor: Descriptor<F>) -> bool {
+        descriptor.is_counted()
+    }
+}
+
+/// [`share_entries`] of a table whose kind is known.
 #[inline(always)]
-fn is_shared<F: Format, const LAST: bool>(raw: u64) -> bool {
-    if LAST { F::is_counted(raw) } else { F::is_present(raw) }
+fn share_all<F: Format, L: Leads>(
+    memory: &Frames<impl Memory>,
+    source: Frame,
+    range: Range<usize>,
+    target: Frame,
+) -> Writability<F> {
+    // Most upper tables hold a few entries.
+    if range.len() < LINE {
+        let mut seen = Writability::NONE;
+        share_singly::<F, L>(memory, source, range, target, &mut seen);
+        seen
+    } else {
+        share_lines::<F, L>(memory, source, range, target)
+    }
 }
 
 /// The descriptor that the copy of a table gets for one of the original. If what it leads to is shared, the original is
 /// write-protected as well. `seen` collects which descriptors were writable.
 #[inline(always)]
-fn share_entry<F: Format, const LAST: bool>(
+fn share_entry<F: Format, L: Leads>(
     memory: &Frames<impl Memory>,
     source: Frame,
     index: usize,
-    raw: u64,
-    seen: &mut u64,
-) -> u64 {
-    if !is_shared::<F, LAST>(raw) {
+    descriptor: Descriptor<F>,
+    seen: &mut Writability<F>,
+) -> Descriptor<F> {
+    if !L::is_shared(descriptor) {
         // It stays as it is: empty, a reservation, the page of zeroes, foreign memory.
-        return raw;
+        return descriptor;
     }
-    retain(memory, F::output(raw));
-    *seen = F::both(*seen, raw);
-    let protected = F::write_protect(raw, sharing_level::<LAST>());
+    retain(memory, descriptor.output());
+    *seen = seen.with(descriptor);
+    let protected = descriptor.write_protected(L::LEVEL);
     // Stored whether it changes or not: a test costs more than the store. Other cores whose spaces share the source can
     // only be storing the same value.
     memory.store(source, index, protected);
@@ -281,60 +319,59 @@ fn share_entry<F: Format, const LAST: bool>(
 
 /// [`share_entries`] one by one.
 #[inline(always)]
-fn share_singly<F: Format, const LAST: bool>(
+fn share_singly<F: Format, L: Leads>(
     memory: &Frames<impl Memory>,
     source: Frame,
     range: Range<usize>,
     target: Frame,
-    seen: &mut u64,
+    seen: &mut Writability<F>,
 ) {
     for index in range {
-        let raw = memory.load(source, index);
-        memory.store(target, index, share_entry::<F, LAST>(memory, source, index, raw, seen));
+        let descriptor = memory.load(source, index);
+        memory.store(target, index, share_entry::<F, L>(memory, source, index, descriptor, seen));
     }
 }
 
 /// [`share_entries`] of many: the hot loop of fork and split, about ten instructions an entry. It works line by line,
 /// and one test decides about eight entries that are all pages, or all tables.
 #[inline(never)]
-fn share_lines<F: Format, const LAST: bool>(
+fn share_lines<F: Format, L: Leads>(
     memory: &Frames<impl Memory>,
     source: Frame,
     range: Range<usize>,
     target: Frame,
-) -> u64 {
-    let level = sharing_level::<LAST>();
+) -> Writability<F> {
     let claims = memory.claims_lines();
-    let (mut seen, mut first) = (F::PROTECTED, range.start.next_multiple_of(LINE));
-    share_singly::<F, LAST>(memory, source, range.start..first, target, &mut seen);
+    let (mut seen, mut first) = (Writability::NONE, range.start.next_multiple_of(LINE));
+    share_singly::<F, L>(memory, source, range.start..first, target, &mut seen);
     while first + LINE <= range.end {
-        let raws = memory.load_line(source, first);
+        let line: Line<F> = memory.load_line(source, first);
         if claims {
             memory.claim_line(target, first);
         }
         // Only a line of shared entries alone is stored back as a whole: where a relative has shown the page of zeroes
         // since the load, that entry must stay. Shared entries can only have lost their write permission.
-        if is_shared::<F, LAST>(raws.into_iter().fold(!0, |all, raw| all & raw)) {
-            let protected = raws.map(|raw| F::write_protect(raw, level));
-            let both = raws.into_iter().fold(F::PROTECTED, F::both);
-            if F::write_protect(both, level) != both {
+        if L::is_shared(line.in_common()) {
+            let protected = Line(line.0.map(|descriptor| descriptor.write_protected(L::LEVEL)));
+            let writable = Writability::of(line);
+            if writable.is_any(L::LEVEL) {
                 memory.store_line(source, first, protected);
             }
             memory.store_line(target, first, protected);
             // Last, so that the cache line of the counts does not evict one of the others while they are needed.
-            raws.into_iter().for_each(|raw| retain(memory, F::output(raw)));
-            seen = F::both(seen, both);
+            line.0.into_iter().for_each(|descriptor| retain(memory, descriptor.output()));
+            seen = seen.and(writable);
         } else {
             let mut index = first;
-            let copied = raws.map(|raw| {
+            let copied = line.0.map(|descriptor| {
                 index += 1;
-                share_entry::<F, LAST>(memory, source, index - 1, raw, &mut seen)
+                share_entry::<F, L>(memory, source, index - 1, descriptor, &mut seen)
             });
-            memory.store_line(target, first, copied);
+            memory.store_line(target, first, Line(copied));
         }
         first += LINE;
     }
-    share_singly::<F, LAST>(memory, source, first..range.end, target, &mut seen);
+    share_singly::<F, L>(memory, source, first..range.end, target, &mut seen);
     seen
 }
 
@@ -343,8 +380,13 @@ fn share_lines<F: Format, const LAST: bool>(
 /// The other store that a frozen table permits, see [`for_good`]: a reservation reads as zeroes, so no sharer can tell
 /// the difference, the counts stay as they are (a zero page counts as reserved), and two cores that do it at once store
 /// the same value. If a read broke the sharing instead, it would cost one table for each process that reads.
-pub(crate) fn show_zero_page(memory: &Frames<impl Memory>, table: Frame, index: usize, raw: u64) {
-    memory.store(table, index, raw);
+pub(crate) fn show_zero_page<F: Format>(
+    memory: &Frames<impl Memory>,
+    table: Frame,
+    index: usize,
+    descriptor: Descriptor<F>,
+) {
+    memory.store(table, index, descriptor);
 }
 
 /// Before the store that links a fresh table or page: every core and every walker that follows the link sees what was
@@ -384,8 +426,8 @@ pub(crate) fn release(memory: &Frames<impl Memory>, frame: Frame) -> Option<Last
 }
 
 /// What a descriptor adds to the counts of the tables above it.
-pub(crate) fn weight<F: Format>(memory: &Frames<impl Memory>, raw: u64, level: Level) -> Counts {
-    let entry = F::decode(raw, level);
+pub(crate) fn weight<F: Format>(memory: &Frames<impl Memory>, descriptor: Descriptor<F>, level: Level) -> Counts {
+    let entry = descriptor.entry(level);
     let unshareable = entry.is_unshareable().into();
     match entry {
         Entry::Empty => Counts::ZERO,

@@ -16,7 +16,8 @@ use core::fmt;
 use core::marker::PhantomData;
 
 use crate::{
-    AddressSpace, ENTRIES, Format, Frame, Level, Memory, OutOfMemory, PAGE_SIZE, VirtAddr, VirtRange, gate::complete,
+    AddressSpace, Descriptor, ENTRIES, Format, Frame, Level, Memory, OutOfMemory, PAGE_SIZE, VirtAddr, VirtRange,
+    gate::complete,
 };
 
 /// What the kernel may do with a mapping, and what kind of memory it is. User mode may do nothing with any of them, and
@@ -56,6 +57,7 @@ pub enum KernelEntry {
 
 /// Where an address of the kernel's leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct KernelTranslation {
     /// The physical address.
     pub physical: u64,
@@ -315,9 +317,9 @@ impl<F: Format, M: KernelMemory> KernelMap<F, M> {
     pub unsafe fn link_into<S: Memory>(&self, space: &mut AddressSpace<F, S>) {
         let (root, level) = self.memory.root();
         for index in F::USER_ENTRIES..ENTRIES {
-            let raw = F::encode_kernel(self.load(root, level, index), level);
+            let descriptor = Descriptor::of_kernel(self.load(root, level, index), level);
             // SAFETY: what the map maps the user cannot reach; the caller promises the rest.
-            unsafe { space.set_kernel_entry(index, raw) };
+            unsafe { space.set_kernel_entry(index, descriptor) };
         }
     }
 
@@ -409,12 +411,12 @@ impl<F: Format, M: KernelMemory> KernelMap<F, M> {
     fn load(&self, table: Frame, level: Level, index: usize) -> KernelEntry {
         // SAFETY: the root, or a table that a descriptor of the map leads to: `fill` and `prepare` alone make those,
         // of frames that were allocated. The index is an entry's.
-        F::decode_kernel(unsafe { self.memory.load(table, index) }, level)
+        Descriptor::<F>::from_raw(unsafe { self.memory.load(table, index) }).kernel_entry(level)
     }
 
     #[expect(unsafe_code, reason = "as above")]
     fn store(&mut self, table: Frame, level: Level, index: usize, entry: KernelEntry) {
         // SAFETY: as for `load`.
-        unsafe { self.memory.store(table, index, F::encode_kernel(entry, level)) };
+        unsafe { self.memory.store(table, index, Descriptor::<F>::of_kernel(entry, level).raw()) };
     }
 }

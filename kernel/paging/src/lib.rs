@@ -8,6 +8,7 @@ pub mod soundness {}
 
 mod address;
 mod commit;
+mod descriptor;
 mod edit;
 mod entry;
 mod exit;
@@ -31,6 +32,7 @@ mod sync;
 mod walk;
 
 pub use address::{ADDRESS_BITS, ENTRIES, Frame, Level, PAGE_BITS, PAGE_SIZE, TABLES_MAX, VirtAddr, VirtRange};
+pub use descriptor::Descriptor;
 pub use entry::{Access, Entry, Inherit, Kind, Page, Permissions, Reservation, Table};
 pub use exit::{Budget, Debris, Progress};
 pub use fork::Share;

@@ -3,14 +3,15 @@
 use core::marker::PhantomData;
 
 use crate::commit::Commit;
-use crate::edit::{Cover, Decision, Edit, first};
+use crate::edit::{Cover, Decision, Edit, Slot};
 use crate::{
-    AddressSpace, Entry, Error, Format, Frame, Inherit, Kind, Level, Memory, Page, Permissions, Reservation, Tlb,
-    VirtAddr, VirtRange,
+    AddressSpace, Descriptor, Entry, Error, Format, Frame, Inherit, Kind, Level, Memory, Page, Permissions,
+    Reservation, Tlb, VirtAddr, VirtRange,
 };
 
 /// Memory that the frame allocator does not own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Foreign {
     /// Ordinary memory, cached.
     Normal,
@@ -87,7 +88,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         let from = VirtRange::new(start.page().get(), range.end() - range.start()).ok_or(Error::NotMapped(start))?;
         let writable = permissions == Permissions::ReadWrite;
         let page = |slot: VirtRange| {
-            let address = first(slot.moved(range, from));
+            let address = VirtAddr::new(slot.moved(range, from).start()).expect("ranges are of user addresses");
             match source.translate(address) {
                 Some(there) if there.page.kind.is_counted() => {
                     Ok(Page { frame: there.page.frame, permissions, kind: Kind::Shared, writable })
@@ -183,11 +184,11 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
 pub(crate) struct Reserve(pub(crate) Reservation);
 
 impl<F: Format> Edit<F> for Reserve {
-    fn decide(&self, raw: u64, level: Level, slot: VirtRange, cover: Cover) -> Result<Decision, Error> {
-        if raw == 0 && cover == Cover::Whole {
-            return Ok(Decision::Store(F::encode(Entry::Reserved(self.0), level)));
+    fn decide(&self, descriptor: Descriptor<F>, slot: &Slot) -> Result<Decision<F>, Error> {
+        if descriptor.is_empty() && slot.cover == Cover::Whole {
+            return Ok(Decision::Store(Descriptor::new(Entry::Reserved(self.0), slot.level)));
         }
-        descend_or_refuse::<F>(raw, level, slot)
+        descend_or_refuse(descriptor, slot)
     }
 }
 
@@ -196,47 +197,47 @@ pub(crate) struct Map<P> {
 }
 
 impl<F: Format, P: Fn(VirtRange) -> Result<Page, Error>> Edit<F> for Map<P> {
-    fn decide(&self, raw: u64, level: Level, slot: VirtRange, _cover: Cover) -> Result<Decision, Error> {
-        if raw == 0 && level == Level::LAST {
-            return Ok(Decision::Store(F::encode(Entry::Page((self.page)(slot)?), level)));
+    fn decide(&self, descriptor: Descriptor<F>, slot: &Slot) -> Result<Decision<F>, Error> {
+        if descriptor.is_empty() && slot.level == Level::LAST {
+            return Ok(Decision::Store(Descriptor::new(Entry::Page((self.page)(slot.range)?), slot.level)));
         }
-        descend_or_refuse::<F>(raw, level, slot)
+        descend_or_refuse(descriptor, slot)
     }
 }
 
 pub(crate) struct Discard;
 
 impl<F: Format> Edit<F> for Discard {
-    fn decide(&self, raw: u64, level: Level, slot: VirtRange, _cover: Cover) -> Result<Decision, Error> {
-        match F::decode(raw, level) {
+    fn decide(&self, descriptor: Descriptor<F>, slot: &Slot) -> Result<Decision<F>, Error> {
+        match descriptor.entry(slot.level) {
             Entry::Empty | Entry::Reserved(_) => Ok(Decision::Keep),
             Entry::Table(_) => Ok(Decision::Descend),
             Entry::Page(page) => match page.kind {
                 Kind::Private | Kind::NoInherit => Ok(Decision::Forget),
                 // It counts as a reservation already; a relative may have shown the page of zeroes there a moment ago.
                 Kind::Zero => Ok(Decision::Keep),
-                Kind::Shared | Kind::Foreign | Kind::Device => Err(Error::Unsuitable(first(slot), page.permissions)),
+                Kind::Shared | Kind::Foreign | Kind::Device => Err(Error::Unsuitable(slot.address(), page.permissions)),
             },
         }
     }
 }
 
 /// For operations that need an empty range: descends where part of it may be empty.
-pub(crate) fn descend_or_refuse<F: Format>(raw: u64, level: Level, slot: VirtRange) -> Result<Decision, Error> {
-    if raw == 0 || (F::is_present(raw) && level != Level::LAST) {
+pub(crate) fn descend_or_refuse<F: Format>(descriptor: Descriptor<F>, slot: &Slot) -> Result<Decision<F>, Error> {
+    if descriptor.is_empty() || descriptor.is_table(slot.level) {
         return Ok(Decision::Descend);
     }
-    Err(Error::Occupied(first(slot)))
+    Err(Error::Occupied(slot.address()))
 }
 
 pub(crate) struct Unmap<F>(pub(crate) PhantomData<F>);
 
 impl<F: Format> Edit<F> for Unmap<F> {
-    fn decide(&self, raw: u64, _level: Level, _slot: VirtRange, cover: Cover) -> Result<Decision, Error> {
-        Ok(match (raw, cover) {
-            (0, _) => Decision::Keep,
-            (_, Cover::Whole) => Decision::Remove,
-            (_, Cover::Part) => Decision::Descend,
+    fn decide(&self, descriptor: Descriptor<F>, slot: &Slot) -> Result<Decision<F>, Error> {
+        Ok(match slot.cover {
+            _ if descriptor.is_empty() => Decision::Keep,
+            Cover::Whole => Decision::Remove,
+            Cover::Part => Decision::Descend,
         })
     }
 }
@@ -244,17 +245,17 @@ impl<F: Format> Edit<F> for Unmap<F> {
 pub(crate) struct Protect(pub(crate) Permissions);
 
 impl<F: Format> Edit<F> for Protect {
-    fn decide(&self, raw: u64, level: Level, slot: VirtRange, cover: Cover) -> Result<Decision, Error> {
+    fn decide(&self, descriptor: Descriptor<F>, slot: &Slot) -> Result<Decision<F>, Error> {
         let permissions = self.0;
-        let entry = match F::decode(raw, level) {
-            Entry::Empty => return Err(Error::NotMapped(first(slot))),
+        let entry = match descriptor.entry(slot.level) {
+            Entry::Empty => return Err(Error::NotMapped(slot.address())),
             Entry::Table(_) => return Ok(Decision::Descend),
             // Never executable: a fetch would back it with a fresh frame, and instruction caches may still hold the
             // frame's former content.
             Entry::Reserved(Reservation { inherit: Inherit::No, .. }) if permissions == Permissions::ReadExecute => {
-                return Err(Error::Unsuitable(first(slot), permissions));
+                return Err(Error::Unsuitable(slot.address(), permissions));
             }
-            Entry::Reserved(_) if cover == Cover::Part => return Ok(Decision::Descend),
+            Entry::Reserved(_) if slot.cover == Cover::Part => return Ok(Decision::Descend),
             Entry::Reserved(reservation) => Entry::Reserved(Reservation { permissions, ..reservation }),
             Entry::Page(page) => {
                 let gains_write = permissions == Permissions::ReadWrite && page.permissions != permissions;
@@ -267,7 +268,7 @@ impl<F: Format> Edit<F> for Protect {
                     Kind::Shared => gains_write || permissions == Permissions::ReadExecute,
                 };
                 if refused {
-                    return Err(Error::Unsuitable(first(slot), permissions));
+                    return Err(Error::Unsuitable(slot.address(), permissions));
                 }
                 Entry::Page(Page {
                     permissions,
@@ -276,8 +277,8 @@ impl<F: Format> Edit<F> for Protect {
                 })
             }
         };
-        let new = F::encode(entry, level);
-        Ok(if new == raw { Decision::Keep } else { Decision::Store(new) })
+        let new = Descriptor::new(entry, slot.level);
+        Ok(if new == descriptor { Decision::Keep } else { Decision::Store(new) })
     }
 }
 
@@ -291,7 +292,7 @@ mod tests {
     use std::vec::Vec;
 
     /// What a plan makes of a decision: a refusal, a table on the way, or neither.
-    fn planned(decision: Result<Decision, Error>) -> Result<bool, Error> {
+    fn planned<F: Format>(decision: Result<Decision<F>, Error>) -> Result<bool, Error> {
         decision.map(|decision| matches!(decision, Decision::Descend))
     }
 
@@ -314,14 +315,15 @@ mod tests {
     fn law<F: Format>() {
         for level in levels() {
             for entry in entries(level) {
-                let raw = F::encode(entry, level);
-                let slot = VirtRange::slot(0, level, 1);
+                let descriptor = Descriptor::<F>::new(entry, level);
+                let range = VirtRange::slot(0, level, 1);
                 // A page is never covered in part.
                 let part = if level == Level::LAST { Cover::Whole } else { Cover::Part };
                 for cover in [Cover::Whole, part] {
+                    let slot = Slot { level, index: 1, range, cover };
                     for (number, edit) in edits::<F>().iter().enumerate() {
-                        let [before, after] = [raw, gate::for_good::<F>(raw, level)]
-                            .map(|raw| planned(edit.decide(raw, level, slot, cover)));
+                        let [before, after] = [descriptor, gate::for_good(descriptor, level)]
+                            .map(|descriptor| planned(edit.decide(descriptor, &slot)));
                         assert_eq!(before, after, "operation {number}, {entry:?} at {level:?}");
                     }
                 }

@@ -16,7 +16,7 @@
 use core::marker::PhantomData;
 
 use crate::commit::Commit;
-use crate::edit::{Edit, Needed, Stocks};
+use crate::edit::{Edit, Needed, Planned, Stocks};
 use crate::gate::Frames;
 use crate::map::{Discard, Foreign, Map, Protect, Reserve, Unmap};
 use crate::relocate::Adopt;
@@ -27,6 +27,7 @@ use crate::{
 
 /// What becomes of a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Change {
     /// As [`AddressSpace::reserve`].
     Reserve(Reservation),
@@ -228,11 +229,11 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         let memory = &self.memory.clone();
         let (adopt, unmap) = (Adopt::<F, M>::new(memory, self.root(), from, to), Unmap(PhantomData::<F>));
         let half = Budget(budget.0 / 2);
-        let (mut needed, cut) = self.plan_part(to, &adopt, half, false)?;
+        let Planned { mut needed, cut } = self.plan_part(to, &adopt, half, false)?;
         if cut.is_some() {
             return Ok(Progress::More);
         }
-        let (more, cut) = self.plan_part(from, &unmap, half, false)?;
+        let Planned { needed: more, cut } = self.plan_part(from, &unmap, half, false)?;
         if cut.is_some() {
             return Ok(Progress::More);
         }
@@ -263,27 +264,27 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         let first = offset == 0;
         match operation.phase {
             Phase::Check => {
-                let (needed, cut) = self.plan_part(rest(to), &adopt, budget, !first)?;
+                let Planned { needed, cut } = self.plan_part(rest(to), &adopt, budget, !first)?;
                 operation.needed += needed;
                 operation.advance(cut.map(|cut| cut - to.start()), Phase::CheckSource);
             }
             Phase::CheckSource => {
-                let (needed, cut) = self.plan_part(rest(from), &unmap, budget, !first)?;
+                let Planned { needed, cut } = self.plan_part(rest(from), &unmap, budget, !first)?;
                 operation.needed += needed;
                 operation.advance(cut.map(|cut| cut - from.start()), Phase::Apply);
                 if operation.phase == Phase::Apply {
                     operation.reserve(self.commit)?;
                 }
             }
-            Phase::Apply => {
-                if let Some(cut) = self.apply_piece(tlb, operation, rest(to), &adopt, budget, |_, _| {}) {
-                    operation.advance(cut.map(|cut| cut - to.start()), Phase::ApplySource);
-                }
-            }
+            Phase::Apply => match self.apply_piece(tlb, operation, rest(to), &adopt, budget, |_, _| {}) {
+                Applied::All => operation.advance(None, Phase::ApplySource),
+                Applied::UpTo(cut) => operation.advance(Some(cut - to.start()), Phase::ApplySource),
+                Applied::Nothing => {}
+            },
             Phase::ApplySource => match self.apply_piece(tlb, operation, rest(from), &unmap, budget, |_, _| {}) {
-                Some(None) => return Ok(Progress::Done),
-                Some(Some(cut)) => operation.cursor = cut,
-                None => {}
+                Applied::All => return Ok(Progress::Done),
+                Applied::UpTo(cut) => operation.cursor = cut,
+                Applied::Nothing => {}
             },
         }
         Ok(Progress::More)
@@ -301,7 +302,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         let rest = VirtRange::new(operation.cursor, range.end() - operation.cursor).expect("something is left");
         if operation.phase == Phase::Check {
             let first = operation.cursor == range.start();
-            let (needed, cut) = self.plan_part(rest, edit, budget, !first)?;
+            let Planned { needed, cut } = self.plan_part(rest, edit, budget, !first)?;
             operation.needed += needed;
             operation.cursor = cut.unwrap_or(range.start());
             if cut.is_none() {
@@ -311,17 +312,16 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
             return Ok(Progress::More);
         }
         Ok(match self.apply_piece(tlb, operation, rest, edit, budget, before) {
-            Some(None) => Progress::Done,
-            Some(Some(cut)) => {
+            Applied::All => Progress::Done,
+            Applied::UpTo(cut) => {
                 operation.cursor = cut;
                 Progress::More
             }
-            None => Progress::More,
+            Applied::Nothing => Progress::More,
         })
     }
 
-    /// Applies a piece of what has been checked: up to where, if that is not all of it. `None`: another core holds, for
-    /// a moment, a frame that is committed.
+    /// Applies a piece of what has been checked.
     fn apply_piece(
         &mut self,
         tlb: &impl Tlb,
@@ -330,9 +330,9 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         edit: &impl Edit<F>,
         budget: Budget,
         before: impl FnOnce(&Self, VirtRange),
-    ) -> Option<Option<u64>> {
-        let (needed, cut) = self.plan_part(rest, edit, budget, false).expect("the check had no objection");
-        let mut stocks = Stocks::allocate_committed(&self.memory, needed).ok()?;
+    ) -> Applied {
+        let Planned { needed, cut } = self.plan_part(rest, edit, budget, false).expect("the check had no objection");
+        let Ok(mut stocks) = Stocks::allocate_committed(&self.memory, needed) else { return Applied::Nothing };
         let part = match cut {
             Some(cut) => VirtRange::new(rest.start(), cut - rest.start()).expect("a piece makes progress"),
             None => rest,
@@ -346,8 +346,18 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         }
         let used = needed.tables(self.commit) - stocks.give_back(&self.memory).tables(self.commit);
         operation.reserve -= used + adopted;
-        Some(cut)
+        cut.map_or(Applied::All, Applied::UpTo)
     }
+}
+
+/// What a step has applied of what was left.
+enum Applied {
+    /// All of it.
+    All,
+    /// What lies before this address.
+    UpTo(u64),
+    /// Nothing: another core holds, for a moment, a frame that is committed.
+    Nothing,
 }
 
 /// A move is to another place of the same size.
@@ -375,7 +385,7 @@ struct AtOnce<'a, T, B> {
 impl<F: Format, M: Memory, T: Tlb, B: FnOnce(&AddressSpace<F, M>, VirtRange)> Act<F, M> for AtOnce<'_, T, B> {
     #[inline(always)]
     fn with(self, space: &mut AddressSpace<F, M>, edit: &impl Edit<F>) -> Result<Progress, Error> {
-        let (needed, cut) = space.plan_part(self.range, edit, self.budget, false)?;
+        let Planned { needed, cut } = space.plan_part(self.range, edit, self.budget, false)?;
         if cut.is_some() {
             return Ok(Progress::More);
         }

@@ -10,8 +10,8 @@ use crate::gate::Frames;
 use crate::memory::Counts;
 use crate::sync::AtomicU32;
 use crate::{
-    AddressSpace, Entry, Format, Frame, Inherit, KernelEntry, Kind, Leaf, Level, Mapping, Memory, Page, Permissions,
-    Purpose, Reservation, Table, TableCounts, VirtAddr, commit, gate,
+    AddressSpace, Descriptor, Entry, Format, Frame, Inherit, KernelEntry, Kind, Leaf, Level, Mapping, Memory, Page,
+    Permissions, Purpose, Reservation, Table, TableCounts, VirtAddr, commit, gate,
 };
 
 fn level(number: u8) -> Level {
@@ -304,17 +304,23 @@ macro_rules! format {
             /// What a reference in this descriptor counts for, where the table that it leads to has these counts.
             #[inline(never)]
             pub extern "C" fn frames_behind(raw: u64, at: u8, tables: u32, pages: u32) -> u64 {
-                with_counts(tables, pages, [0; 4], |memory| commit::frames_behind::<F>(memory, raw, level(at)))
+                with_counts(tables, pages, [0; 4], |memory| {
+                    commit::frames_behind::<F>(memory, Descriptor::from_raw(raw), level(at))
+                })
             }
             /// What this descriptor adds to the tables counted above it.
             #[inline(never)]
             pub extern "C" fn weight_tables(raw: u64, at: u8, tables: u32, pages: u32) -> u64 {
-                with_counts(tables, pages, [0; 4], |memory| gate::weight::<F>(memory, raw, level(at)).tables as u64)
+                with_counts(tables, pages, [0; 4], |memory| {
+                    gate::weight::<F>(memory, Descriptor::from_raw(raw), level(at)).tables as u64
+                })
             }
             /// What this descriptor adds to the pages counted above it.
             #[inline(never)]
             pub extern "C" fn weight_pages(raw: u64, at: u8, tables: u32, pages: u32) -> u64 {
-                with_counts(tables, pages, [0; 4], |memory| gate::weight::<F>(memory, raw, level(at)).pages as u64)
+                with_counts(tables, pages, [0; 4], |memory| {
+                    gate::weight::<F>(memory, Descriptor::from_raw(raw), level(at)).pages as u64
+                })
             }
             /// Whether this descriptor keeps its table from being shared.
             #[inline(never)]

@@ -6,10 +6,10 @@
 
 use core::marker::PhantomData;
 
-use crate::edit::{Cover, Decision, Edit, Needed, Stocks};
+use crate::edit::{Cover, Decision, Edit, Needed, Origin, Slot, Stocks};
 use crate::gate::{self, Frames};
 use crate::map::{Unmap, descend_or_refuse};
-use crate::{AddressSpace, ENTRIES, Error, Format, Frame, Level, Memory, Tlb, VirtAddr, VirtRange};
+use crate::{AddressSpace, Descriptor, ENTRIES, Error, Format, Frame, LINE, Level, Memory, Tlb, VirtAddr, VirtRange};
 
 impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// Moves everything that is mapped or reserved in `from` to `to`, a free range of the same size. Holes move as
@@ -79,23 +79,24 @@ impl<F: Format, M: Memory> Edit<F> for Adopt<'_, F, M> {
         8_000
     }
 
-    fn decide(&self, raw: u64, level: Level, slot: VirtRange, cover: Cover) -> Result<Decision, Error> {
-        if raw != 0 {
-            return descend_or_refuse::<F>(raw, level, slot);
+    fn decide(&self, descriptor: Descriptor<F>, slot: &Slot) -> Result<Decision<F>, Error> {
+        if !descriptor.is_empty() {
+            return descend_or_refuse(descriptor, slot);
         }
-        let part = slot.intersect(self.to).expect("only slots in the range are asked about");
+        let part = slot.range.intersect(self.to).expect("only slots in the range are asked about");
         let source = part.moved(self.to, self.from);
         match self.uniform(self.root, Level::ROOT, 0, source) {
-            Some(0) => return Ok(Decision::Keep),
-            Some(reservation) if cover == Cover::Whole => return Ok(Decision::Store(reservation)),
+            Some(empty) if empty.is_empty() => return Ok(Decision::Keep),
+            Some(reservation) if slot.cover == Cover::Whole => return Ok(Decision::Store(reservation)),
             _ => {}
         }
-        if cover == Cover::Whole && source.start().is_multiple_of(level.span()) {
-            let (table, index, raw) = self.find(source, level);
+        if slot.cover == Cover::Whole && source.start().is_multiple_of(slot.level.span()) {
+            let origin = self.find(source, slot.level);
+            let descriptor = self.memory.load::<F>(origin.table, origin.index);
             // It is a table, or a page. Memory that may not be shared moves page by page, and stays as writable as it
             // was.
-            if level == Level::LAST || !self.memory.counts(F::output(raw)).has_unshareable() {
-                return Ok(Decision::Adopt { table, index });
+            if slot.level == Level::LAST || !self.memory.counts(descriptor.output()).has_unshareable() {
+                return Ok(Decision::Adopt(origin));
             }
         }
         Ok(Decision::Descend)
@@ -105,16 +106,15 @@ impl<F: Format, M: Memory> Edit<F> for Adopt<'_, F, M> {
 impl<F: Format, M: Memory> Adopt<'_, F, M> {
     /// The entry of `level` that covers exactly this range. There is one: [`uniform`](Self::uniform) has found
     /// something present.
-    fn find(&self, range: VirtRange, level: Level) -> (Frame, usize, u64) {
+    fn find(&self, range: VirtRange, level: Level) -> Origin {
         let address = VirtAddr::new(range.start()).expect("ranges are of user addresses");
         let (mut table, mut at) = (self.root, Level::ROOT);
         loop {
             let index = at.index(address);
-            let raw = self.memory.load(table, index);
             if at == level {
-                return (table, index, raw);
+                return Origin { table, index };
             }
-            (table, at) = (F::output(raw), at.below());
+            (table, at) = (self.memory.load::<F>(table, index).output(), at.below());
         }
     }
 
@@ -126,26 +126,26 @@ impl<F: Format, M: Memory> Adopt<'_, F, M> {
     /// the plan and its application: a page of zeroes counts as what it was before. And where the new place begins
     /// close by, applying makes tables that cover an edge of the old place, too. That changes no answer: the search
     /// descends into a table at an edge.
-    fn uniform(&self, table: Frame, level: Level, base: u64, range: VirtRange) -> Option<u64> {
+    fn uniform(&self, table: Frame, level: Level, base: u64, range: VirtRange) -> Option<Descriptor<F>> {
         let first = (range.start().saturating_sub(base) / level.span()) as usize;
         let end = ENTRIES.min((range.end() - base).div_ceil(level.span()) as usize);
         let (mut index, mut common) = (first, None);
         while index < end {
-            if common.unwrap_or(0) == 0 && index + EMPTY <= end && self.are_empty(table, index) {
-                common = Some(0);
-                index += EMPTY;
+            if common.is_none_or(Descriptor::is_empty) && index + LINE <= end && self.are_empty(table, index) {
+                common = Some(Descriptor::EMPTY);
+                index += LINE;
                 continue;
             }
-            let mut raw = gate::for_good::<F>(self.memory.load(table, index), level);
-            if F::is_present(raw) {
+            let mut descriptor = gate::for_good(self.memory.load(table, index), level);
+            if descriptor.is_present() {
                 let slot = VirtRange::slot(base, level, index);
                 let inside = slot.intersect(range) == Some(slot);
                 if level == Level::LAST || (inside && range.pages() > ENTRIES as u64) {
                     return None;
                 }
-                raw = self.uniform(F::output(raw), level.below(), slot.start(), range)?;
+                descriptor = self.uniform(descriptor.output(), level.below(), slot.start(), range)?;
             }
-            if *common.get_or_insert(raw) != raw {
+            if *common.get_or_insert(descriptor) != descriptor {
                 return None;
             }
             index += 1;
@@ -153,12 +153,9 @@ impl<F: Format, M: Memory> Adopt<'_, F, M> {
         common
     }
 
-    /// Whether the [`EMPTY`] entries from this one on are empty.
+    /// Whether the [`LINE`] entries from this one on, most of them in a table, are empty.
     #[inline(always)]
     fn are_empty(&self, table: Frame, first: usize) -> bool {
-        (first..first + EMPTY).fold(0, |all, index| all | self.memory.load(table, index)) == 0
+        (first..first + LINE).fold(0, |all, index| all | self.memory.load::<F>(table, index).raw()) == 0
     }
 }
-
-/// Entries that [`Adopt::uniform`] tests together: most of them are empty.
-const EMPTY: usize = 8;

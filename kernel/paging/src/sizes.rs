@@ -40,7 +40,7 @@ impl Sizes {
         self.parts >> (Sizes::PART_BITS - crate::PAGE_BITS)
     }
 
-    fn add(&mut self, visit: &Visit) {
+    fn add<F: Format>(&mut self, visit: &Visit<F>) {
         let (private, shared) = match visit.entry {
             Entry::Table(_) => (&mut self.private_tables, &mut self.shared_tables),
             Entry::Page(page) if page.kind.is_counted() => (&mut self.private_pages, &mut self.shared_pages),

@@ -169,16 +169,16 @@ fn compared<F: Format>(
         if *cost >= limit {
             return ControlFlow::Break(());
         }
-        let (mine, wanted) = (memory.load(own, index), memory.load(source, index));
+        let (mine, wanted) = (memory.load::<F>(own, index), memory.load::<F>(source, index));
         if mine == wanted {
             continue;
         }
         *cost += DIVERGED_COST;
-        let tables = level != Level::LAST && F::is_present(mine) && F::is_present(wanted);
-        if !tables || F::write_protect(mine, level) == F::write_protect(wanted, level) {
+        let tables = level != Level::LAST && mine.is_present() && wanted.is_present();
+        if !tables || mine.write_protected(level) == wanted.write_protected(level) {
             continue;
         }
-        let below = (F::output(mine), F::output(wanted));
+        let below = (mine.output(), wanted.output());
         if gate::is_sole(memory, below.0)
             && (!share.includes(level.below()) || memory.counts(below.1).has_unshareable())
         {
@@ -218,37 +218,38 @@ impl<M: Memory> Rewind<'_, M> {
     fn compare<F: Format>(&self, own: &Exclusive<F>, source: Frame, index: usize) -> Divergence<F> {
         let (memory, level) = (self.memory, own.level());
         let (mine, wanted) = (own.load(memory, index), memory.load(source, index));
-        if gate::for_good::<F>(mine, level) == gate::for_good::<F>(wanted, level) {
+        if gate::for_good(mine, level) == gate::for_good(wanted, level) {
             return Divergence::None;
         }
-        if !F::is_present(mine) || !F::is_present(wanted) {
+        if !mine.is_present() || !wanted.is_present() {
             return Divergence::Here;
         }
         // A table that cannot be shared is the snapshot's own, and so may be what the space has in its place.
         if let Some(share) = self.share
             && level != Level::LAST
-            && (!share.includes(level.below()) || memory.counts(F::output(wanted)).has_unshareable())
+            && (!share.includes(level.below()) || memory.counts(wanted.output()).has_unshareable())
             && let Some(child) = own.child(memory, index)
         {
-            return Divergence::Below(child, F::output(wanted));
+            return Divergence::Below(child, wanted.output());
         }
         Divergence::Here
     }
 
     /// The entries of two tables that are not the same to the letter: all others have not diverged.
-    fn changed(&self, table: Frame, source: Frame) -> impl Iterator<Item = usize> + use<'_, M> {
+    fn changed<F: Format>(&self, own: &Exclusive<F>, source: Frame) -> impl Iterator<Item = usize> + use<'_, F, M> {
+        let table = own.frame();
         let (mine, wanted) = (self.memory.counts(table).bounds(), self.memory.counts(source).bounds());
         let all = mine.start.min(wanted.start)..mine.end.max(wanted.end);
-        all.filter(move |&index| self.memory.load(table, index) != self.memory.load(source, index))
+        all.filter(move |&index| self.memory.load::<F>(table, index) != self.memory.load(source, index))
     }
 
     /// Whether the space has a table of its own wherever the snapshot has one that cannot be shared.
     fn needs_no_table<F: Format>(&self, own: &Exclusive<F>, source: Frame) -> bool {
         let memory = self.memory;
         own.level() == Level::LAST
-            || self.changed(own.frame(), source).all(|index| {
-                let wanted = memory.load(source, index);
-                if !F::is_present(wanted) || !memory.counts(F::output(wanted)).has_unshareable() {
+            || self.changed(own, source).all(|index| {
+                let wanted = memory.load::<F>(source, index);
+                if !wanted.is_present() || !memory.counts(wanted.output()).has_unshareable() {
                     return true;
                 }
                 match self.compare(own, source, index) {
@@ -266,20 +267,20 @@ impl<M: Memory> Rewind<'_, M> {
             Divergence::Below(child, source) => self.owed(&child, source),
             Divergence::Here => frames_behind::<F>(self.memory, self.memory.load(source, index), own.level()),
         };
-        self.changed(own.frame(), source).map(owed).sum()
+        self.changed(own, source).map(owed).sum()
     }
 
     /// Takes away what has diverged. `true` if there was anything.
     fn retire<F: Format>(&self, own: &mut Exclusive<F>, source: Frame) -> bool {
         let mut any = false;
-        for index in self.changed(own.frame(), source) {
+        for index in self.changed(own, source) {
             match self.compare(own, source, index) {
                 Divergence::None => {}
                 Divergence::Below(mut child, source) => any |= self.retire(&mut child, source),
                 Divergence::Here => {
-                    let raw = own.load(self.memory, index);
-                    if F::is_present(raw) {
-                        own.store(self.memory, index, F::retire(raw));
+                    let descriptor = own.load(self.memory, index);
+                    if descriptor.is_present() {
+                        own.store(self.memory, index, descriptor.retired());
                         any = true;
                     }
                 }
@@ -293,7 +294,7 @@ impl<M: Memory> Rewind<'_, M> {
         let (memory, level) = (self.memory, own.level());
         // Whatever the level: here sharing is all there is left to do, and it cannot fail.
         let mut inheritance = Inheritance::new(memory, Share::Level1, Source::Free);
-        for index in self.changed(own.frame(), source) {
+        for index in self.changed(own, source) {
             match self.compare(own, source, index) {
                 Divergence::None => {}
                 Divergence::Below(mut child, source) => self.replace(&mut child, source, dead),
@@ -301,9 +302,9 @@ impl<M: Memory> Rewind<'_, M> {
                     let old = own.load(memory, index);
                     let new = inheritance.entry::<F>(source, level, index, true).expect("sharing allocates nothing");
                     own.refill(memory, index, new);
-                    self.adopted.set(self.adopted.get() + frames_behind::<F>(memory, new, level));
-                    if F::is_retired(old) {
-                        release_entry::<F>(memory, F::restore(old), level, self.ledger, dead);
+                    self.adopted.set(self.adopted.get() + frames_behind(memory, new, level));
+                    if old.is_retired() {
+                        release_entry(memory, old.restored(), level, self.ledger, dead);
                     }
                 }
             }
@@ -319,9 +320,9 @@ impl<M: Memory> Rewind<'_, M> {
             let old = own.load(memory, index);
             own.refill(memory, index, copy.load(memory, index));
             // Retired; or the same as the copy's, so that two references have become one.
-            let held = if F::is_retired(old) { F::restore(old) } else { old };
-            if F::is_present(held) {
-                release_entry::<F>(memory, held, Level::ROOT, self.ledger, dead);
+            let held = if old.is_retired() { old.restored() } else { old };
+            if held.is_present() {
+                release_entry(memory, held, Level::ROOT, self.ledger, dead);
             }
         }
         self.adopt_counts(own, copy.frame());

@@ -6,7 +6,9 @@ use crate::commit::Commit;
 use crate::exit::Dead;
 use crate::gate::{Exclusive, Frames, Path};
 use crate::memory::Counts;
-use crate::{Entry, Format, Frame, Level, Memory, OutOfMemory, Page, Permissions, Purpose, VirtAddr, VirtRange};
+use crate::{
+    Descriptor, Entry, Format, Frame, Level, Memory, OutOfMemory, Page, Permissions, Purpose, VirtAddr, VirtRange,
+};
 
 /// An address space.
 ///
@@ -43,6 +45,7 @@ pub struct Usage {
 
 /// Where an address leads now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Translation {
     /// The page descriptor.
     pub page: Page,
@@ -52,6 +55,7 @@ pub struct Translation {
 
 /// Why an operation on a range was refused. Nothing has changed then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Error {
     /// Something is mapped or reserved at this address already.
     Occupied(VirtAddr),
@@ -153,12 +157,12 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// If the entry is the user's.
     ///
     /// # Safety
-    /// It is the raw descriptor of a table or leaf that exists for as long as the space, and that user mode cannot
+    /// It is the descriptor descriptor of a table or leaf that exists for as long as the space, and that user mode cannot
     /// reach.
     #[expect(unsafe_code, reason = "a processor follows the descriptor")]
-    pub unsafe fn set_kernel_entry(&mut self, index: usize, raw: u64) {
+    pub unsafe fn set_kernel_entry(&mut self, index: usize, descriptor: Descriptor<F>) {
         assert!((F::USER_ENTRIES..crate::ENTRIES).contains(&index), "entry {index} of the root is the user's");
-        self.exclusive_root().put(&self.memory, index, raw);
+        self.exclusive_root().put(&self.memory, index, descriptor);
     }
 
     /// Sizes, from the root's counts.
@@ -171,8 +175,8 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         if !address.is_user::<F>() {
             return None;
         }
-        let (raw, level, read_only) = Path::peek(self, address);
-        match F::decode(raw, level) {
+        let (descriptor, level, read_only) = Path::peek(self, address);
+        match descriptor.entry(level) {
             Entry::Page(page) => Some(Translation { page, writable_now: page.writable && !read_only }),
             _ => None,
         }

@@ -21,12 +21,13 @@ use crate::exit::release_copied;
 use crate::gate::{self, Exclusive, Frames, Fresh, Path, Stock};
 use crate::memory::Counts;
 use crate::{
-    Access, AddressSpace, Entry, Format, Frame, Inherit, Kind, Level, Memory, OutOfMemory, Page, Permissions, Purpose,
-    Reach, Reservation, Tlb, VirtAddr, VirtRange,
+    Access, AddressSpace, Descriptor, Entry, Format, Frame, Inherit, Kind, Level, Memory, OutOfMemory, Page,
+    Permissions, Purpose, Reach, Reservation, Tlb, VirtAddr, VirtRange,
 };
 
 /// How a fault was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Resolved {
     /// The frame that the address leads to now.
     pub frame: Frame,
@@ -98,7 +99,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
             return Err(Fault::Unmapped);
         }
         let path = Path::new(self, address);
-        match F::decode(path.raw, path.level) {
+        match path.descriptor.entry(path.level) {
             Entry::Empty | Entry::Table(_) => Err(Fault::Unmapped),
             Entry::Reserved(reservation) => {
                 if !reservation.permissions.allow(access) {
@@ -129,8 +130,8 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
 fn reuse<F: Format, M: Memory>(tlb: &impl Tlb, mut path: Path<'_, F, M>, page: Page) -> Resolved {
     path.open();
     let index = path.index(Level::LAST);
-    let raw = F::write_enable(path.raw, Level::LAST);
-    path.lowest().store(path.memory, index, raw);
+    let descriptor = path.descriptor.write_enabled(Level::LAST);
+    path.lowest().store(path.memory, index, descriptor);
     // An upgrade: what is cached with less permission is harmless, but without an
     // invalidation nothing obliges the processor ever to drop it, and the store would fault forever.
     tlb.upgrade(path.address);
@@ -161,8 +162,8 @@ fn copy<F: Format, M: Memory>(tlb: &impl Tlb, mut path: Path<'_, F, M>, page: Pa
         let frame = memory.copy_page_to(fresh, page.frame);
         (frame, page.kind, Action::Copy, Counts::ZERO)
     };
-    let raw = F::encode(Entry::Page(Page { frame, kind, writable: true, ..page }), Level::LAST);
-    let table_splits = replace(tlb, &mut path, raw, change, stock);
+    let descriptor = Descriptor::new(Entry::Page(Page { frame, kind, writable: true, ..page }), Level::LAST);
+    let table_splits = replace(tlb, &mut path, descriptor, change, stock);
     Ok(Resolved { frame, table_splits, action })
 }
 
@@ -184,8 +185,8 @@ fn back<F: Format, M: Memory>(
     };
     if kind == Kind::Zero && path.level == Level::LAST {
         let frame = memory.zero_page();
-        let raw = F::encode(Entry::Page(Page { frame, permissions, kind, writable }), Level::LAST);
-        gate::show_zero_page(memory, path.tables[path.level.number()], path.index(Level::LAST), raw);
+        let descriptor = Descriptor::<F>::new(Entry::Page(Page { frame, permissions, kind, writable }), Level::LAST);
+        gate::show_zero_page(memory, path.tables[path.level.number()], path.index(Level::LAST), descriptor);
         tlb.publish();
         return Ok(Resolved { frame, table_splits: 0, action: Action::ZeroPage });
     }
@@ -216,19 +217,19 @@ fn back<F: Format, M: Memory>(
         (memory.zero_page_in(fresh), Action::DemandZero)
     };
     // Bottom up: the page, and tables full of the same reservation for the levels between.
-    let mut raw = F::encode(Entry::Page(Page { frame, permissions, kind, writable }), Level::LAST);
+    let mut descriptor = Descriptor::new(Entry::Page(Page { frame, permissions, kind, writable }), Level::LAST);
     let mut level = Level::LAST;
     while level > path.level {
-        let mut table = Exclusive::<F>::filled(memory, between.take(memory), level, path.raw);
+        let mut table = Exclusive::<F>::filled(memory, between.take(memory), level, path.descriptor);
         let index = path.index(level);
-        let change = gate::weight::<F>(memory, raw, level) - gate::weight::<F>(memory, path.raw, level);
-        table.store(memory, index, raw);
+        let change = gate::weight(memory, descriptor, level) - gate::weight(memory, path.descriptor, level);
+        table.store(memory, index, descriptor);
         table.account(memory, change);
-        raw = table.descriptor();
+        descriptor = table.descriptor();
         level = level.above();
     }
-    let change = gate::weight::<F>(memory, raw, level) - gate::weight::<F>(memory, path.raw, level);
-    let table_splits = replace(tlb, &mut path, raw, change, splits);
+    let change = gate::weight(memory, descriptor, level) - gate::weight(memory, path.descriptor, level);
+    let table_splits = replace(tlb, &mut path, descriptor, change, splits);
     Ok(Resolved { frame, table_splits, action })
 }
 
@@ -241,7 +242,7 @@ fn back_page<F: Format, M: Memory>(tlb: &impl Tlb, mut path: Path<'_, F, M>, pag
     path.account(Counts { pages: 1, reserved: -1, ..Counts::ZERO });
     let index = path.index(Level::LAST);
     gate::complete();
-    path.lowest().store(memory, index, F::encode(Entry::Page(Page { frame, ..page }), Level::LAST));
+    path.lowest().store(memory, index, Descriptor::new(Entry::Page(Page { frame, ..page }), Level::LAST));
     if path.read_only {
         // Marks came off on the way: see `reuse`.
         tlb.upgrade(path.address);
@@ -256,12 +257,12 @@ fn frozen_tables<F: Format, M: Memory>(path: &Path<'_, F, M>) -> usize {
     path.shared.map_or(0, |shared| path.level.number() - shared.number() + 1)
 }
 
-/// Puts `raw` in place of the path's descriptor and splits the shared tables above it. Returns how many. Cannot fail:
+/// Replaces the path's descriptor and splits the shared tables above it. Returns how many. Cannot fail:
 /// the stock holds a frame for each.
 fn replace<F: Format, M: Memory>(
     tlb: &impl Tlb,
     path: &mut Path<'_, F, M>,
-    raw: u64,
+    descriptor: Descriptor<F>,
     change: Counts,
     mut stock: Stock,
 ) -> u32 {
@@ -273,15 +274,15 @@ fn replace<F: Format, M: Memory>(
     let splits = frozen_tables(path) as u32;
 
     // Copies, bottom up, each leading to the one below and sharing everything else.
-    let mut raw = raw;
+    let mut descriptor = descriptor;
     if let Some(shared) = path.shared {
         let mut copied = path.level;
         loop {
             let original = path.tables[copied.number()];
-            let substitute = Some((path.index(copied), raw));
+            let substitute = Some((path.index(copied), descriptor));
             let mut copy = copy_table::<F>(memory, original, stock.take(memory), copied, substitute);
             copy.account(memory, change);
-            raw = copy.descriptor();
+            descriptor = copy.descriptor();
             if copied == shared {
                 break;
             }
@@ -293,8 +294,8 @@ fn replace<F: Format, M: Memory>(
     gate::complete();
     path.open();
     path.account(change);
-    if !F::is_present(old) {
-        lowest.store(memory, index, raw);
+    if !old.is_present() {
+        lowest.store(memory, index, descriptor);
         if path.read_only {
             // Marks came off on the way: see `reuse`.
             tlb.upgrade(address);
@@ -304,8 +305,8 @@ fn replace<F: Format, M: Memory>(
     } else {
         // A table descriptor covers more than the page; and where marks came off, walk caches may still hold them.
         let reach = if level == Level::LAST && !path.read_only { Reach::Pages } else { Reach::Tables };
-        lowest.redirect(memory, tlb, index, raw, (VirtRange::entry(address, level), reach));
-        release_copied::<F>(memory, old, level, &path.commit.source().repaid());
+        lowest.redirect(memory, tlb, index, descriptor, (VirtRange::entry(address, level), reach));
+        release_copied(memory, old, level, &path.commit.source().repaid());
     }
     splits
 }
@@ -320,25 +321,21 @@ pub(crate) fn copy_table<F: Format>(
     original: Frame,
     fresh: Fresh,
     level: Level,
-    substitute: Option<(usize, u64)>,
+    substitute: Option<(usize, Descriptor<F>)>,
 ) -> Exclusive<F> {
     let counts = memory.counts(original);
     let bounds = counts.bounds();
     let mut copy = Exclusive::to_fill(memory, fresh, level, counts);
     debug_assert!(!counts.has_unshareable(), "a table with unshareable entries is never shared");
-    let mut share = |range| {
-        if level == Level::LAST {
-            gate::share_entries::<F, true>(memory, original, range, &mut copy);
-        } else {
-            gate::share_entries::<F, false>(memory, original, range, &mut copy);
+    match substitute {
+        None => {
+            gate::share_entries(memory, original, bounds, &mut copy);
         }
-    };
-    let Some((index, raw)) = substitute else {
-        share(bounds);
-        return copy;
-    };
-    share(bounds.start..index);
-    share(index + 1..bounds.end);
-    copy.put(memory, index, raw);
+        Some((index, descriptor)) => {
+            gate::share_entries(memory, original, bounds.start..index, &mut copy);
+            gate::share_entries(memory, original, index + 1..bounds.end, &mut copy);
+            copy.put(memory, index, descriptor);
+        }
+    }
     copy
 }

@@ -4,19 +4,20 @@ use core::cell::Cell;
 use core::ops::ControlFlow;
 
 use crate::gate::Frames;
-use crate::{AddressSpace, ENTRIES, Entry, Format, Frame, Level, Memory, VirtAddr};
+use crate::{AddressSpace, Descriptor, ENTRIES, Entry, Format, Frame, Level, Memory, VirtAddr};
 
 /// A descriptor in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Visit {
+#[non_exhaustive]
+pub struct Visit<F: Format> {
     /// First address that it covers.
     pub address: VirtAddr,
     /// Level of the table that holds it.
     pub level: Level,
     /// That table.
     pub table: Frame,
-    /// The raw 64 bits.
-    pub raw: u64,
+    /// The descriptor 64 bits.
+    pub descriptor: Descriptor<F>,
     /// What they mean.
     pub entry: Entry,
     /// References to what it leads to; 0 where none are counted.
@@ -47,7 +48,7 @@ impl Place {
     pub const START: Place = Place { address: 0, level: Level::ROOT };
 }
 
-impl Visit {
+impl<F: Format> Visit<F> {
     /// Where a tour goes on that is to begin with this descriptor.
     pub const fn place(&self) -> Place {
         Place { address: self.address.get(), level: self.level }
@@ -64,7 +65,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         from: Place,
         end: u64,
         deepest: Level,
-        mut visitor: impl FnMut(Visit) -> ControlFlow<B>,
+        mut visitor: impl FnMut(Visit<F>) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
         self.tour((from, end, deepest), u32::MAX, |_| None, &mut visitor)
     }
@@ -77,7 +78,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         end: u64,
         deepest: Level,
         most: u32,
-        mut visitor: impl FnMut(Visit) -> ControlFlow<Place>,
+        mut visitor: impl FnMut(Visit<F>) -> ControlFlow<Place>,
     ) -> ControlFlow<Place> {
         self.tour((from, end, deepest), most, Some, &mut visitor)
     }
@@ -87,7 +88,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         (from, end, deepest): (Place, u64, Level),
         most: u32,
         interrupted: fn(Place) -> Option<B>,
-        visitor: &mut impl FnMut(Visit) -> ControlFlow<B>,
+        visitor: &mut impl FnMut(Visit<F>) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
         let tour = Tour { memory: &self.memory, from, end, deepest, left: Cell::new(most), interrupted };
         let above = Above { writable: true, paths: 1 };
@@ -176,9 +177,9 @@ impl Gap {
         let bounds = memory.counts(table).bounds();
         for index in bounds.start.max(first as usize)..bounds.end.min(level.entries::<F>()) {
             self.left = self.left.saturating_sub(1);
-            let raw = memory.load(table, index);
+            let descriptor = memory.load::<F>(table, index);
             let start = base + index as u64 * level.span();
-            match F::decode(raw, level) {
+            match descriptor.entry(level) {
                 Entry::Empty => {}
                 Entry::Table(below) => self.search::<F>(memory, below.frame, level.below(), start)?,
                 Entry::Reserved(_) | Entry::Page(_) => self.occupied(start, start + level.span())?,
@@ -213,7 +214,7 @@ impl<M: Memory, B> Tour<'_, M, B> {
         level: Level,
         base: u64,
         above: Above,
-        visitor: &mut impl FnMut(Visit) -> ControlFlow<B>,
+        visitor: &mut impl FnMut(Visit<F>) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
         let first = self.from.address.saturating_sub(base) / level.span();
         let bounds = self.memory.counts(table).bounds();
@@ -228,8 +229,8 @@ impl<M: Memory, B> Tour<'_, M, B> {
                 return ControlFlow::Break(answer);
             }
             self.left.set(self.left.get().saturating_sub(1));
-            let raw = self.memory.load(table, index);
-            let entry = F::decode(raw, level);
+            let descriptor = self.memory.load(table, index);
+            let entry = descriptor.entry(level);
             let (below, references, writable) = match entry {
                 Entry::Empty => continue,
                 Entry::Reserved(_) => (None, 0, false),
@@ -244,7 +245,7 @@ impl<M: Memory, B> Tour<'_, M, B> {
                     address: VirtAddr::new(start).expect("the tree covers user addresses"),
                     level,
                     table,
-                    raw,
+                    descriptor,
                     entry,
                     references,
                     writable_now,

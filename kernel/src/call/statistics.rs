@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::named_process;
-use crate::arch::timer;
+use crate::arch::{self, timer};
 use crate::memory::{frames, user_copy};
 use crate::object::process::{Process, System};
 use crate::object::thread::Thread;
@@ -167,7 +167,7 @@ pub(super) fn tables(thread: &Thread, handle: Handle, request: u64) -> Result<Lo
     Ok(Look::Done(stored as u64))
 }
 
-fn record(visit: &Visit) -> EntryRecord {
+fn record(visit: &Visit<arch::Format>) -> EntryRecord {
     let (kind, permissions) = match visit.entry {
         // A table says nothing about permissions; empty entries are not shown.
         Entry::Empty | Entry::Table(_) => (EntryKind::Table, Permissions::None),
@@ -176,7 +176,7 @@ fn record(visit: &Visit) -> EntryRecord {
     };
     EntryRecord {
         address: visit.address.get(),
-        descriptor: visit.raw,
+        descriptor: visit.descriptor.raw(),
         table: visit.table.address(),
         references: visit.references,
         level: visit.level.number() as u8,

@@ -117,6 +117,8 @@ pub fn refusal(error: graft_paging::Error) -> Error {
         graft_paging::Error::Kernel(_) => Error::BadAddress,
         graft_paging::Error::Unsuitable(..) | graft_paging::Error::Unguaranteed => Error::NotAllowed,
         graft_paging::Error::OutOfMemory | graft_paging::Error::Contended => Error::OutOfMemory,
+        // A reason that the tree has learnt since.
+        _ => Error::NotAllowed,
     }
 }
 

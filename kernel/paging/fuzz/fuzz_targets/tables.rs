@@ -96,7 +96,7 @@ fn look<F: Format>((from, bytes, deepest, words): &(u64, u64, u8, Vec<u64>)) {
         let _: ControlFlow<()> = space.visit(from, 1 << 48, Level::LAST, |visit| {
             let place = visit.place();
             assert!(last.is_none_or(|last| last < place) && place >= from);
-            assert_eq!(F::decode(visit.raw, visit.level), visit.entry);
+            assert_eq!(visit.descriptor.entry(visit.level), visit.entry);
             last = Some(place);
             visits += 1;
             assert!(visits <= 4 + 16 + 64 + 256);

@@ -45,7 +45,7 @@ const RESERVED: u64 = 1 << 2;
 const RESERVATION_SHIFT: u32 = 3;
 
 /// The AArch64 format.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AArch64 {}
 
 impl AArch64 {

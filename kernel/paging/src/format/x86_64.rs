@@ -40,7 +40,7 @@ const RESERVED: u64 = 1 << 57;
 const RESERVATION_SHIFT: u32 = 3;
 
 /// The x86_64 format.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum X86_64 {}
 
 impl Format for X86_64 {

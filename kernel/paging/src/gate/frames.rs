@@ -11,8 +11,9 @@
 //! | `free` | the frame is [`Last`]: its last reference is gone, or it was fresh |
 #![allow(unsafe_code, reason = "what makes an operation right is in the types of its arguments, or said above")]
 
+use crate::descriptor::Line;
 use crate::sync::{AtomicU32, Ordering};
-use crate::{Frame, LINE, Memory, OutOfMemory, Purpose, TableCounts};
+use crate::{Descriptor, Format, Frame, LINE, Memory, OutOfMemory, Purpose, TableCounts};
 
 /// A frame fresh from the allocator, linked nowhere. Must be used or given back.
 #[must_use]
@@ -98,33 +99,47 @@ impl<M: Memory> Frames<M> {
     }
 
     #[inline(always)]
-    pub(crate) fn load(&self, table: Frame, index: usize) -> u64 {
+    pub(crate) fn load<F: Format>(&self, table: Frame, index: usize) -> Descriptor<F> {
         debug_assert!(index < crate::ENTRIES);
         // SAFETY: a table of a tree that is held; the index is an entry's.
-        unsafe { self.0.load(table, index) }
+        Descriptor::from_raw(unsafe { self.0.load(table, index) })
     }
 
     #[inline(always)]
-    pub(super) fn store(&self, table: Frame, index: usize, raw: u64) {
+    pub(super) fn store<F: Format>(&self, table: Frame, index: usize, descriptor: Descriptor<F>) {
         debug_assert!(index < crate::ENTRIES);
         // SAFETY: the gate has a proof that it may, or the store is one of those that a frozen table permits.
-        unsafe { self.0.store(table, index, raw) };
+        unsafe { self.0.store(table, index, descriptor.raw()) };
+    }
+
+    /// The number that a frame of the [stock](super::Stock) holds for it, in its first word.
+    #[inline(always)]
+    pub(super) fn link(&self, frame: Frame) -> u64 {
+        // SAFETY: a frame that is set aside for a table: nothing else uses it.
+        unsafe { self.0.load(frame, 0) }
+    }
+
+    /// See [`link`](Self::link).
+    #[inline(always)]
+    pub(super) fn set_link(&self, frame: Frame, link: u64) {
+        // SAFETY: as for `link`.
+        unsafe { self.0.store(frame, 0, link) };
     }
 
     /// The descriptors of one line, each read as [`load`](Self::load) reads it.
     #[inline(always)]
-    pub(crate) fn load_line(&self, table: Frame, first: usize) -> [u64; LINE] {
+    pub(crate) fn load_line<F: Format>(&self, table: Frame, first: usize) -> Line<F> {
         debug_assert!(first.is_multiple_of(LINE) && first < crate::ENTRIES);
         // SAFETY: as for `load`; the line lies in the table.
-        unsafe { self.0.load_line(table, first) }
+        Line::from_raw(unsafe { self.0.load_line(table, first) })
     }
 
     /// The descriptors of one line, each written as [`store`](Self::store) writes it.
     #[inline(always)]
-    pub(super) fn store_line(&self, table: Frame, first: usize, raws: [u64; LINE]) {
+    pub(super) fn store_line<F: Format>(&self, table: Frame, first: usize, line: Line<F>) {
         debug_assert!(first.is_multiple_of(LINE) && first < crate::ENTRIES);
         // SAFETY: as for `store`; the line lies in the table.
-        unsafe { self.0.store_line(table, first, raws) };
+        unsafe { self.0.store_line(table, first, line.raw()) };
     }
 
     #[inline(always)]

@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 use super::{Exclusive, Frames, is_sole};
 use crate::commit::Commit;
 use crate::memory::Counts;
-use crate::{AddressSpace, Format, Frame, Level, Memory, VirtAddr};
+use crate::{AddressSpace, Descriptor, Format, Frame, Level, Memory, VirtAddr};
 
 /// A path from the root down to the descriptor that decides about an address, and which of its tables are shared.
 ///
@@ -17,7 +17,7 @@ pub(crate) struct Path<'a, F: Format, M: Memory> {
     /// Level of the table that holds the descriptor.
     pub(crate) level: Level,
     /// The descriptor: a page, a reservation or empty.
-    pub(crate) raw: u64,
+    pub(crate) descriptor: Descriptor<F>,
     /// Whether a table descriptor on the path refuses stores.
     pub(crate) read_only: bool,
     /// First level whose table has other references; it and everything below are frozen.
@@ -36,9 +36,9 @@ impl<'a, F: Format, M: Memory> Path<'a, F, M> {
 
     /// For reading only: the caller holds the space by `&`, and gets no proof of exclusive ownership.
     #[inline(always)]
-    pub(crate) fn peek(space: &'a AddressSpace<F, M>, address: VirtAddr) -> (u64, Level, bool) {
+    pub(crate) fn peek(space: &'a AddressSpace<F, M>, address: VirtAddr) -> (Descriptor<F>, Level, bool) {
         let path = Self::descend(&space.memory, space.root(), address, space.commit);
-        (path.raw, path.level, path.read_only)
+        (path.descriptor, path.level, path.read_only)
     }
 
     #[inline(always)]
@@ -47,19 +47,29 @@ impl<'a, F: Format, M: Memory> Path<'a, F, M> {
         let (mut read_only, mut shared) = (false, None);
         for number in 0..Level::LAST.number() {
             let level = Level::new(number as u8).expect("a level of the tree");
-            let raw = memory.load(tables[number], level.index(address));
-            if !F::is_present(raw) {
-                return Path { memory, tables, level, raw, read_only, shared, address, commit, space: PhantomData };
+            let descriptor = memory.load::<F>(tables[number], level.index(address));
+            if !descriptor.is_present() {
+                return Path {
+                    memory,
+                    tables,
+                    level,
+                    descriptor,
+                    read_only,
+                    shared,
+                    address,
+                    commit,
+                    space: PhantomData,
+                };
             }
-            tables[number + 1] = F::output(raw);
-            read_only |= F::is_read_only_table(raw);
-            if shared.is_none() && !is_sole(memory, F::output(raw)) {
+            tables[number + 1] = descriptor.output();
+            read_only |= descriptor.is_read_only_table();
+            if shared.is_none() && !is_sole(memory, descriptor.output()) {
                 shared = Some(level.below());
             }
         }
         let level = Level::LAST;
-        let raw = memory.load(tables[level.number()], level.index(address));
-        Path { memory, tables, level, raw, read_only, shared, address, commit, space: PhantomData }
+        let descriptor = memory.load::<F>(tables[level.number()], level.index(address));
+        Path { memory, tables, level, descriptor, read_only, shared, address, commit, space: PhantomData }
     }
 
     /// Which entry of the path's table of this level is on the path.
@@ -88,9 +98,9 @@ impl<'a, F: Format, M: Memory> Path<'a, F, M> {
         let mut level = Level::ROOT;
         while level < lowest {
             let (table, index) = (self.tables[level.number()], self.index(level));
-            let raw = self.memory.load(table, index);
-            if F::is_read_only_table(raw) {
-                self.memory.store(table, index, F::write_enable(raw, level));
+            let descriptor = self.memory.load::<F>(table, index);
+            if descriptor.is_read_only_table() {
+                self.memory.store(table, index, descriptor.write_enabled(level));
             }
             level = level.below();
         }

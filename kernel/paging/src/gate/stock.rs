@@ -23,7 +23,7 @@ impl Stock {
         for _ in 0..count {
             match source.allocate(memory, Purpose::Table) {
                 Ok(Fresh(frame)) => {
-                    memory.store(frame, 0, stock.first.0);
+                    memory.set_link(frame, stock.first.0);
                     stock.first = frame;
                 }
                 Err(shortage) => {
@@ -42,7 +42,7 @@ impl Stock {
     pub(crate) fn take(&mut self, memory: &Frames<impl Memory>) -> Fresh {
         assert!(!self.is_empty(), "an operation set too few tables aside");
         let frame = self.first;
-        self.first = Frame(memory.load(frame, 0));
+        self.first = Frame(memory.link(frame));
         Fresh(frame)
     }
 

@@ -6,8 +6,8 @@
 use std::ops::ControlFlow;
 
 use graft_paging::{
-    AArch64, Access, AddressSpace, ENTRIES, Entry, Error, Fault, Format, Frame, KernelMap, KernelMemory, Kind, Level,
-    Mapping, Memory, OutOfMemory, Permissions, Place, Purpose, Share, Table, VirtRange, X86_64,
+    AArch64, Access, AddressSpace, Descriptor, ENTRIES, Entry, Error, Fault, Format, Frame, KernelMap, KernelMemory,
+    Kind, Level, Mapping, Memory, OutOfMemory, Permissions, Place, Purpose, Share, Table, VirtRange, X86_64,
 };
 
 use crate::memory::{GIB, Host, MEMORY, MIB, MapAnything, Notes, PAGE, at, range, space, write};
@@ -24,7 +24,7 @@ fn trap() -> u64 {
 fn set_traps(space: &mut AddressSpace<X86_64, Host>) {
     for index in [256, 300, 511] {
         // SAFETY: no processor walks these tables.
-        unsafe { space.set_kernel_entry(index, trap()) };
+        unsafe { space.set_kernel_entry(index, Descriptor::from_raw(trap())) };
     }
 }
 
@@ -129,7 +129,7 @@ fn the_last_entry_is_the_users_where_the_kernel_has_another_root() {
 fn the_users_entries_are_not_for_the_kernel() {
     let mut space = space::<X86_64>(&Host::new(64), &[]);
     // SAFETY: no processor walks these tables.
-    unsafe { space.set_kernel_entry(255, trap()) };
+    unsafe { space.set_kernel_entry(255, Descriptor::from_raw(trap())) };
 }
 
 /// The kernel's own map, with this root, in the same memory as the spaces.

@@ -10,7 +10,7 @@ fn level(number: u8) -> Level {
     Level::new(number).unwrap()
 }
 
-fn tour<F: Format>(space: &AddressSpace<F, Host>, from: Place, end: u64, deepest: Level) -> Vec<Visit> {
+fn tour<F: Format>(space: &AddressSpace<F, Host>, from: Place, end: u64, deepest: Level) -> Vec<Visit<F>> {
     let mut seen = Vec::new();
     let _: ControlFlow<()> = space.visit(from, end, deepest, |visit| {
         seen.push(visit);
@@ -19,7 +19,7 @@ fn tour<F: Format>(space: &AddressSpace<F, Host>, from: Place, end: u64, deepest
     seen
 }
 
-fn places(visits: &[Visit]) -> Vec<(u64, usize)> {
+fn places<F: Format>(visits: &[Visit<F>]) -> Vec<(u64, usize)> {
     visits.iter().map(|visit| (visit.address.get(), visit.level.number())).collect()
 }
 
@@ -51,7 +51,7 @@ fn case<F: Format>() {
     assert!(all.iter().all(|visit| visit.references == u32::from(!matches!(visit.entry, Entry::Reserved(_)))));
     assert!(all.iter().all(|visit| visit.writable_now != matches!(visit.entry, Entry::Reserved(_))));
     assert_eq!(all[0].table, parent.root());
-    assert!(all.iter().all(|visit| F::decode(visit.raw, visit.level) == visit.entry));
+    assert!(all.iter().all(|visit| visit.descriptor.entry(visit.level) == visit.entry));
 
     // From anywhere on, and no further than asked.
     for (skipped, &(address, number)) in expected.iter().enumerate() {

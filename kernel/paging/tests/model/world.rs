@@ -3,8 +3,8 @@
 pub mod pieces;
 
 use graft_paging::{
-    Access, Action, AddressSpace, Entry, Error, Fault, Foreign, Frame, Inherit, Kind, Level, Memory, Permissions,
-    Place, Purpose, Reservation, Share, Sizes, Snapshot, VirtAddr, VirtRange,
+    Access, Action, AddressSpace, Descriptor, Entry, Error, Fault, Foreign, Frame, Inherit, Kind, Level, Memory,
+    Permissions, Place, Purpose, Reservation, Share, Sizes, Snapshot, VirtAddr, VirtRange,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -129,7 +129,7 @@ impl<A: Architecture + 'static> World<A> {
             #[expect(unsafe_code, reason = "no core of the machine walks there")]
             // SAFETY: programs have no address of the kernel's half.
             unsafe {
-                space.set_kernel_entry(index, Machine::<A>::TRAP);
+                space.set_kernel_entry(index, Descriptor::from_raw(Machine::<A>::TRAP));
             }
         };
         // In one step: another core must not find the slot still empty.

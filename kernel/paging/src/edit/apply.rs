@@ -1,0 +1,204 @@
+//! Carrying out a plan: nothing here can fail.
+
+use super::sweep::{forgotten, sweep};
+use super::{Decision, Edit, Origin, Slot, Stocks};
+use crate::commit::{Commit, Ledger};
+use crate::exit::release_copied;
+use crate::gate::{self, Exclusive, Frames};
+use crate::memory::Counts;
+use crate::split::copy_table;
+use crate::{AddressSpace, Descriptor, Entry, Format, Kind, Level, Memory, Reach, Tlb, VirtRange};
+
+impl<F: Format, M: Memory> AddressSpace<F, M> {
+    /// Carries out the plan, and cannot fail.
+    pub(crate) fn apply(
+        &mut self,
+        tlb: &impl Tlb,
+        range: VirtRange,
+        edit: &impl Edit<F>,
+        stock: &mut Stocks,
+        ledger: &Ledger,
+    ) {
+        let memory = &self.memory.clone();
+        let commit = self.commit;
+        let mut root = self.exclusive_root();
+        let mut apply = Apply { memory, tlb, stock, edit, range, commit, ledger, outcome: Outcome::default() };
+        apply.table(&mut root, 0);
+        let outcome = apply.outcome;
+        match outcome.weakened {
+            Some(reach) => tlb.invalidate(outcome.reached.map_or(range, |reached| reached.hull(range)), reach),
+            None => tlb.publish(),
+        }
+        if outcome.retired {
+            sweep(memory, &mut root, 0, range, outcome.forgotten, ledger, &mut self.dead);
+        }
+    }
+}
+
+/// What applying an edit did.
+#[derive(Default)]
+struct Outcome {
+    /// A translation that a TLB may hold lost permissions or was removed.
+    weakened: Option<Reach>,
+    /// What retired tables covered: more than the range, where a table's last entry was removed and the table with it.
+    reached: Option<VirtRange>,
+    /// Retired descriptors wait for the sweep.
+    retired: bool,
+    /// They are pages that leave reservations behind.
+    forgotten: bool,
+}
+
+impl Outcome {
+    fn weaken(&mut self, level: Level) {
+        if level != Level::LAST || self.weakened.is_none() {
+            self.weakened = Some(if level == Level::LAST { Reach::Pages } else { Reach::Tables });
+        }
+    }
+}
+
+struct Apply<'a, M, T, E> {
+    memory: &'a Frames<M>,
+    tlb: &'a T,
+    stock: &'a mut Stocks,
+    edit: &'a E,
+    range: VirtRange,
+    commit: Commit,
+    ledger: &'a Ledger,
+    outcome: Outcome,
+}
+
+/// What an edit did to one table.
+struct Applied {
+    /// What the tables above must account for.
+    change: Counts,
+    /// It has lost entries, and every one that is left has been retired: the table can go too. A table that has just
+    /// been made and is still empty stays: the next piece of a move continues in it.
+    hollow: bool,
+}
+
+impl<M: Memory, T: Tlb, E> Apply<'_, M, T, E> {
+    fn table<F: Format>(&mut self, table: &mut Exclusive<F>, base: u64) -> Applied
+    where
+        E: Edit<F>,
+    {
+        let memory = self.memory;
+        let level = table.level();
+        let (mut change, mut retired, mut lost) = (Counts::ZERO, 0, false);
+        for slot in Slot::of(level, base, self.range) {
+            let index = slot.index;
+            let old = table.load(memory, index);
+            let decision = self.edit.decide(old, &slot).expect("the plan had no objection");
+            match decision {
+                Decision::Keep => {}
+                Decision::Store(new) => {
+                    change += gate::weight(memory, new, level) - gate::weight(memory, old, level);
+                    if old.is_empty() {
+                        if new.is_present() && new.is_counted() {
+                            gate::retain(memory, new.output());
+                        }
+                        table.insert(memory, index, new);
+                    } else {
+                        table.store(memory, index, new);
+                    }
+                    if old.is_present() {
+                        self.outcome.weaken(level);
+                    }
+                }
+                Decision::Adopt(origin) => {
+                    let new = adopt(memory, origin, level);
+                    self.ledger.adopt(memory, new, level);
+                    table.insert(memory, index, new);
+                    change += gate::weight(memory, new, level);
+                }
+                Decision::Forget => {
+                    change += gate::weight(memory, forgotten(old), level) - gate::weight(memory, old, level);
+                    self.retire(table, &slot, old);
+                    self.outcome.forgotten = true;
+                }
+                Decision::Remove => {
+                    change += Counts::ZERO - gate::weight(memory, old, level);
+                    retired += u32::from(self.retire(table, &slot, old));
+                    lost = true;
+                }
+                Decision::Descend => {
+                    let (mut child, expanded) = self.own(table, &slot);
+                    let below = self.table(&mut child, slot.start());
+                    change += expanded + below.change;
+                    if below.hollow {
+                        let link = table.load(memory, index);
+                        change += Counts::ZERO - gate::weight(memory, link, level);
+                        retired += u32::from(self.retire(table, &slot, link));
+                        lost = true;
+                    }
+                }
+            }
+        }
+        table.account(memory, change);
+        let hollow = lost && memory.counts(table.frame()).live() == retired && level != Level::ROOT;
+        Applied { change, hollow }
+    }
+
+    /// Takes a descriptor away. `true` if it was present and now waits for the sweep.
+    fn retire<F: Format>(&mut self, table: &mut Exclusive<F>, slot: &Slot, descriptor: Descriptor<F>) -> bool {
+        if !descriptor.is_present() {
+            table.remove(self.memory, slot.index);
+            return false;
+        }
+        table.store(self.memory, slot.index, descriptor.retired());
+        self.outcome.weaken(table.level());
+        self.outcome.reached = Some(self.outcome.reached.map_or(slot.range, |reached| reached.hull(slot.range)));
+        self.outcome.retired = true;
+        true
+    }
+
+    /// `make_mut` for one step down: the table behind an entry, now this space's alone, and what making it added to the
+    /// counts.
+    fn own<F: Format>(&mut self, table: &mut Exclusive<F>, slot: &Slot) -> (Exclusive<F>, Counts) {
+        let (memory, index) = (self.memory, slot.index);
+        let level = table.level();
+        let descriptor = table.load(memory, index);
+        if !descriptor.is_present() {
+            let fresh = self.stock.new.take(memory);
+            let child = if descriptor.is_empty() {
+                let child = Exclusive::fresh(memory, fresh, level.below());
+                gate::complete();
+                table.insert(memory, index, child.descriptor());
+                child
+            } else {
+                let child = Exclusive::filled(memory, fresh, level.below(), descriptor);
+                gate::complete();
+                table.store(memory, index, child.descriptor());
+                child
+            };
+            let change = gate::weight(memory, child.descriptor(), level) - gate::weight(memory, descriptor, level);
+            return (child, change);
+        }
+        if let Some(child) = table.child(memory, index) {
+            return (child, Counts::ZERO);
+        }
+        let child = copy_table::<F>(memory, descriptor.output(), self.stock.splits.take(memory), level.below(), None);
+        gate::complete();
+        table.redirect(memory, self.tlb, index, child.descriptor(), (slot.range, Reach::Tables));
+        release_copied(memory, descriptor, level, &self.commit.source().repaid());
+        (child, Counts::ZERO)
+    }
+}
+
+/// What the new place of a moved entry gets: the same entry, shared with the old place until that is unmapped.
+///
+/// This is a fork within one space. Write permission returns with the first write, as for any last owner.
+fn adopt<F: Format>(
+    memory: &Frames<impl Memory>,
+    Origin { table: source, index }: Origin,
+    level: Level,
+) -> Descriptor<F> {
+    let descriptor = memory.load(source, index);
+    if level == Level::LAST && !descriptor.is_counted() {
+        return descriptor;
+    }
+    gate::retain(memory, descriptor.output());
+    match descriptor.entry(level) {
+        Entry::Page(page) if page.kind == Kind::Shared => descriptor,
+        _ => gate::write_protect(memory, source, level, index, descriptor),
+    }
+}
