@@ -151,6 +151,12 @@ impl<F: Format> Line<F> {
         self.0.map(Descriptor::raw)
     }
 
+    /// Whether all of them are.
+    #[inline(always)]
+    pub(crate) fn is_empty(self) -> bool {
+        self.0.into_iter().fold(0, |any, descriptor| any | descriptor.raw) == 0
+    }
+
     /// A word that is present if all of them are, and counted if all of them are; it says nothing else.
     #[inline(always)]
     pub(crate) fn in_common(self) -> Descriptor<F> {

@@ -13,10 +13,12 @@
 
 use core::cell::Cell;
 use core::marker::PhantomData;
+use core::ops::Range;
 
 use crate::commit::{Entries, Ledger, Mark, Repaid, Unpaid, frames_behind};
+use crate::descriptor::Line;
 use crate::gate::{self, Exclusive, Frames, Last};
-use crate::{AddressSpace, Descriptor, Format, Frame, Level, Memory, Purpose, Reach, Tlb, VirtRange};
+use crate::{AddressSpace, Descriptor, Format, Frame, LINE, Level, Memory, Purpose, Reach, Tlb, VirtRange};
 
 /// What a step of something that goes in pieces has left to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,18 +220,6 @@ impl Dead {
         self.first = Link::new(table, level, mark);
     }
 
-    /// Adds one behind all others, so that what hangs on it goes first.
-    fn push_back(&mut self, memory: &Frames<impl Memory>, table: Last, level: Level, mark: Mark) {
-        let (frame, link) = (table.frame(), Link::new(table.frame(), level, mark));
-        memory.counts(frame).set_link(Link::END.0);
-        if self.is_empty() {
-            self.first = link;
-        } else {
-            memory.counts(self.last).set_link(link.0);
-        }
-        self.last = frame;
-    }
-
     pub(crate) fn append(&mut self, memory: &Frames<impl Memory>, other: Dead) {
         if other.is_empty() {
             return;
@@ -308,54 +298,99 @@ impl Dead {
         if self.is_empty() { Progress::Done } else { Progress::More }
     }
 
-    /// Frees a table and what hangs on it alone. When the budget is used up what is left of them joins the dead again,
-    /// and this is `false`.
+    /// Frees a table and what hangs on it alone, and then the other dead, up to the first of another kind. When the
+    /// budget is used up what is left of them joins the dead again, and this is `false`.
     ///
     /// The children's counts decide, not this table's: a child may have gained another owner when a table above it was
-    /// split. Calls itself for them, from level to level.
+    /// split. Where a table below dies, the one above it waits among the dead, with what is left of it.
     fn free<F: Format>(
         &mut self,
         memory: &Frames<impl Memory>,
-        (table, level): (Last, Level),
+        (mut table, mut level): (Last, Level),
         entries: &impl Entries,
         done: &mut u32,
         budget: Budget,
     ) -> bool {
-        let counts = memory.counts(table.frame());
-        let bounds = counts.bounds();
-        let length = bounds.end.wrapping_sub(bounds.start) as u32;
-        // Wraps around without a budget, where nothing depends on it.
-        let (after, little) = if level == Level::LAST {
-            (done.wrapping_add(length * PAGE_COST), LITTLE)
-        } else {
-            (done.wrapping_add(length * ENTRY_COST), 0)
-        };
-        if after > budget.0 && *done > little {
-            self.push(memory, table, level, entries.mark());
-            return false;
-        }
-        *done = after.wrapping_add(TABLE_COST);
-        if level == Level::LAST {
-            for index in bounds {
-                // Also where it has been retired: it still holds its reference. Pages are freed at once.
-                let _ = release::<F>(memory, memory.load(table.frame(), index), Level::LAST, entries);
+        loop {
+            let counts = memory.counts(table.frame());
+            let bounds = counts.bounds();
+            let length = bounds.end.wrapping_sub(bounds.start) as u32;
+            let (each, little) = if level == Level::LAST { (PAGE_COST, LITTLE) } else { (ENTRY_COST, 0) };
+            // Wraps around without a budget, where nothing depends on it.
+            let after = done.wrapping_add(length * each);
+            if after > budget.0 && *done > little {
+                self.push(memory, table, level, entries.mark());
+                return false;
             }
-        } else {
-            for index in bounds.clone() {
-                let descriptor = memory.load::<F>(table.frame(), index);
-                if (descriptor.is_present() || descriptor.is_retired())
-                    && let Some(child) = release(memory, descriptor, level, entries)
-                    && !self.free::<F>(memory, (child, level.below()), entries, done, budget)
-                {
-                    counts.set_bounds(index + 1..bounds.end);
-                    self.push_back(memory, table, level, entries.mark());
-                    return false;
+            if level == Level::LAST {
+                for index in bounds {
+                    // Also where it has been retired: it still holds its reference. Pages are freed at once.
+                    let _ = release::<F>(memory, memory.load(table.frame(), index), Level::LAST, entries);
                 }
+            } else if let Some((child, next)) = dead_child::<F>(memory, table.frame(), level, bounds.clone(), entries) {
+                *done = done.wrapping_add((next - bounds.start) as u32 * each);
+                counts.set_bounds(next..bounds.end);
+                self.push(memory, table, level, entries.mark());
+                (table, level) = (child, level.below());
+                continue;
+            }
+            entries.free(memory, table, Purpose::Table);
+            *done = after.wrapping_add(TABLE_COST);
+            if *done >= budget.0 {
+                return false;
+            }
+            if self.is_empty() || self.first.mark() != entries.mark() {
+                return true;
+            }
+            level = self.first.level();
+            table = self.pop(memory);
+        }
+    }
+}
+
+/// Drops the references that these entries of a table hold, one after the other, until one was the last to its table:
+/// that table, and the entry to go on with.
+#[inline(always)]
+fn dead_child<F: Format>(
+    memory: &Frames<impl Memory>,
+    table: Frame,
+    level: Level,
+    bounds: Range<usize>,
+    entries: &impl Entries,
+) -> Option<(Last, usize)> {
+    let mut index = bounds.start;
+    while index < bounds.end {
+        if index.is_multiple_of(LINE) && index + LINE <= bounds.end {
+            let line: Line<F> = memory.load_line(table, index);
+            if line.in_common().is_present() {
+                for descriptor in line.0 {
+                    index += 1;
+                    if let Some(child) = release(memory, descriptor, level, entries) {
+                        return Some((child, index));
+                    }
+                }
+                continue;
+            }
+            if line.is_empty() {
+                index += LINE;
+                continue;
             }
         }
-        entries.free(memory, table, Purpose::Table);
-        *done < budget.0
+        loop {
+            let descriptor = memory.load::<F>(table, index);
+            index += 1;
+            // Also where it has been retired, likewise.
+            if (descriptor.is_present() || descriptor.is_retired())
+                && let Some(child) = release(memory, descriptor, level, entries)
+            {
+                return Some((child, index));
+            }
+            if index.is_multiple_of(LINE) || index == bounds.end {
+                break;
+            }
+        }
     }
+    None
 }
 
 /// Drops the reference that a present descriptor of this level held. Every TLB has forgotten the descriptor. A table
