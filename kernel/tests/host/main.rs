@@ -2,5 +2,6 @@
 //! dispatcher, with threads as cores and a TLB that forgets nothing.
 
 mod machine;
+mod messages;
 mod processes;
 mod program;
