@@ -1,7 +1,7 @@
 //! Handles and the rights they carry.
 
 /// Names an object in the calling process's own handle table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct Handle(pub u32);
 
