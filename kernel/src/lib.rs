@@ -13,6 +13,7 @@ pub mod platform;
 
 pub mod arch;
 pub mod call;
+pub mod ipc;
 pub mod lock;
 pub mod memory;
 pub mod object;

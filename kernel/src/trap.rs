@@ -88,6 +88,7 @@ fn carry_out(next: Next, context: *mut Context) -> *mut Context {
             context
         }
         Next::Switch => sched::next(),
+        Next::SwitchTo(thread) => sched::switch_to(thread),
         Next::End => sched::end_current(None),
         Next::EndThread(value) => sched::end_current(Some(value)),
         Next::Work => sched::work(),

@@ -3,6 +3,10 @@
 /// The immediate of the `svc` instruction that enters a native call.
 pub const SVC_IMMEDIATE: u16 = 1;
 
+/// The immediate of the `svc` instruction with which the calls that carry a message are made: `x6`, `x7` and `x9`
+/// are arguments, too.
+pub const SVC_MESSAGE: u16 = 2;
+
 macro_rules! calls {
     ($($(#[$doc:meta])* $name:ident = $number:literal,)*) => {
         /// A system call. The discriminant is the number in `x8`.
@@ -143,4 +147,42 @@ calls! {
     /// not yet forgotten process with the smallest identifier above the given one; its identifier
     /// in `x1`. [`Error::NotFound`](crate::Error::NotFound) after the last.
     NextProcess = 51,
+
+    /// `endpoint_create()`: a place to which others send messages. Returns a handle with the rights to read, which is
+    /// to receive, and to duplicate. When its last handle is closed, every call that waits there, and every later one,
+    /// answers [`Error::Gone`](crate::Error::Gone).
+    EndpointCreate = 64,
+    /// `connection_create(endpoint, badge)`: a way to an endpoint, for which the right to read is needed. Returns a
+    /// handle with the rights to write, which is to call, and to duplicate. The badge tells the receiver through which
+    /// connection a message has come; its holder cannot change it.
+    ConnectionCreate = 65,
+    /// `reply_create(endpoint)`: where a message from this endpoint is received and answered, for which the right to
+    /// read is needed. Returns a handle with the rights to read, which is to receive with it, to write, which is to
+    /// answer, and to duplicate; a forked child does not get it. It holds one call at a time, which is answered once.
+    /// One that is not answered when the last handle is closed, or when another message is received here, ends with
+    /// [`Error::Gone`](crate::Error::Gone).
+    ReplyCreate = 66,
+    /// `call(connection, w1 ... w6, handle; deadline)`: sends a message and blocks until it has been answered. Returns
+    /// the answer's words in `x1` to `x6`, and in `x7` a handle that came with it, or 0. Made with
+    /// [`SVC_MESSAGE`](crate::SVC_MESSAGE), as are the next four.
+    ///
+    /// A handle in `x7`, for which the right to duplicate is needed, moves to the receiver; 0 is none. If the
+    /// receiver's table is full, it gets the message without, and the handle stays.
+    ///
+    /// `x9` is the moment, as [`Clock`](Call::Clock) counts, after which the call ends with
+    /// [`Error::TimedOut`](crate::Error::TimedOut), answered or not; 0 is never.
+    Call = 67,
+    /// `receive(reply; deadline)`: blocks until there is a message. Returns its words and its handle as `call` does,
+    /// and the connection's badge in `x9`.
+    Receive = 68,
+    /// `reply(reply, w1 ... w6, handle)`: answers the call that was received with this object.
+    /// [`Error::NotFound`](crate::Error::NotFound) if none is open; [`Error::Gone`](crate::Error::Gone) if its caller
+    /// has ended or waits no longer, and then the handle stays.
+    Reply = 69,
+    /// `reply_receive(reply, w1 ... w6, handle; deadline)`: both, one after the other, for a server's loop. That the
+    /// caller waits no longer is no error here.
+    ReplyReceive = 70,
+    /// `send(connection, w1 ... w6, handle)`: a message without an answer, and without waiting.
+    /// [`Error::NotReady`](crate::Error::NotReady) if no thread is waiting for one: then it has not arrived.
+    Send = 71,
 }

@@ -43,6 +43,9 @@ errors! {
     NotFound = 14, "there is no such thing";
     NotAllowed = 15, "this may not be done to that object";
     ThreadsExhausted = 16, "the process has as many threads as a process can have";
+    Gone = 17, "the other side does not exist any more";
+    NotReady = 18, "the other side is not ready for a message";
+    TimedOut = 19, "the deadline has passed";
     ImageTooShort = 32, "the program file ends before its headers do";
     ImageNotElf = 33, "the program file is not an ELF file";
     ImageWrongMachine = 34, "the program file is not a 64-bit little-endian AArch64 executable";

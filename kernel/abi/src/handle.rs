@@ -1,7 +1,7 @@
 //! Handles and the rights they carry.
 
 /// Names an object in the calling process's own handle table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct Handle(pub u32);
 
@@ -34,9 +34,10 @@ impl Rights {
     pub const INSPECT: Rights = Rights(1 << 2);
     /// Process: fork it.
     pub const FORK: Rights = Rights(1 << 3);
-    /// Console: read from it. Memory object: map it to read.
+    /// Console: read from it. Memory object: map it to read. Endpoint and reply: receive from it.
     pub const READ: Rights = Rights(1 << 4);
-    /// Console: write to it. Memory object: map it to write, together with the right to read.
+    /// Console: write to it. Memory object: map it to write, together with the right to read. Connection: call through
+    /// it. Reply: answer with it.
     pub const WRITE: Rights = Rights(1 << 5);
     /// Any object: make another handle to it, or pass it to a spawned process.
     pub const DUPLICATE: Rights = Rights(1 << 6);

@@ -11,6 +11,8 @@
 //! after a call: the kernel need not preserve them, and it never leaves kernel data in them.
 //! `x18`–`x30`, `sp` and the SIMD and floating-point registers are preserved.
 //!
+//! The calls that carry a message are made with `svc #2`: for these `x6`, `x7` and `x9` are arguments and results, too.
+//!
 //! `svc #0` is left free for binaries of other systems; a process without a supervisor that
 //! executes it is ended with a report.
 //!
@@ -29,7 +31,7 @@ mod handle;
 mod layout;
 mod status;
 
-pub use call::{Call, SVC_IMMEDIATE};
+pub use call::{Call, SVC_IMMEDIATE, SVC_MESSAGE};
 pub use error::Error;
 pub use handle::{Handle, Rights};
 pub use layout::{

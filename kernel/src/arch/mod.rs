@@ -8,7 +8,7 @@
 //!
 //! | name | law |
 //! |---|---|
-//! | [`Context`] | the registers of a thread that is not running. [`new_user`](Context::new_user) begins one in user space with interrupts on; [`call_number`](Context::call_number) and [`arguments`](Context::arguments) are what a call was made with; [`rewind`](Context::rewind) makes the call come again and precedes every result, because a result may lie where the number was; [`advance`](Context::advance) takes it back |
+//! | [`Context`] | the registers of a thread that is not running. [`new_user`](Context::new_user) begins one in user space with interrupts on; [`call_number`](Context::call_number) and [`arguments`](Context::arguments) are what a call was made with; [`rewind`](Context::rewind) makes the call come again and precedes every result, because a result may lie where the number was; [`advance`](Context::advance) takes it back. [`message`](Context::message), [`deadline`](Context::deadline) and [`set_message`](Context::set_message) are for calls that carry one |
 //! | [`Context::ENTRY_ALIGNMENT`], [`Context::STACK_ALIGNMENT`] | of a first instruction, and of a stack pointer there |
 //! | [`resume`] | leaves the kernel for a thread. The core comes back through the two functions that `entries` is given: one answers calls, one every other [`Trap`] |
 //! | [`Trap`], [`Failure`], [`Cause`] | why a thread has entered the kernel, in neutral words. An access that a descriptor denied is never decided here: the tree may have an answer |

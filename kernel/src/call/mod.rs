@@ -7,6 +7,7 @@
 mod console;
 mod handle;
 mod memory;
+mod message;
 mod process;
 mod snapshot;
 mod statistics;
@@ -37,6 +38,8 @@ pub enum Next {
     Restart,
     /// The thread has been taken off this core; the next one runs.
     Switch,
+    /// The thread has been taken off this core; this one, which is the core's, runs in what is left of its slice.
+    SwitchTo(Ref<Thread>),
     /// The thread's process is ending.
     End,
     /// The thread ends with this value.
@@ -108,6 +111,12 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
         Call::Tables => look(registers, statistics::tables(thread, handle(x0), x1)),
         Call::MemorySizes => look(registers, statistics::memory_sizes(thread, handle(x0), x1)),
         Call::SystemInfo => answer(registers, statistics::system_info(process, handle(x0), x1)),
+        Call::EndpointCreate => answer(registers, message::create_endpoint(process)),
+        Call::ConnectionCreate => answer(registers, message::create_connection(process, handle(x0), x1)),
+        Call::ReplyCreate => answer(registers, message::create_reply(process, handle(x0))),
+        Call::Call | Call::Receive | Call::Reply | Call::ReplyReceive | Call::Send => {
+            message::carry(call, thread, registers, handle(x0))
+        }
         Call::NextProcess => answer_two(registers, statistics::next_process(process, handle(x0), x1)),
     }
 }

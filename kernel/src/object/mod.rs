@@ -12,6 +12,7 @@
 //! a list of that core, through its header, and the outermost drop works the list off.
 
 pub mod end;
+pub mod endpoint;
 pub mod heap;
 pub mod list;
 pub mod memory;

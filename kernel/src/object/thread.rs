@@ -11,7 +11,7 @@ use crate::sched::work::Work;
 use core::cell::{Cell, UnsafeCell};
 use core::mem::{MaybeUninit, size_of};
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use graft_abi::{Error, PAGE_SIZE};
 
 /// The lists of threads that run next or wait: run queues, waiters for an end, readers of the console.
@@ -30,9 +30,15 @@ pub enum State {
     Running(usize),
 }
 
-const READY: u32 = 0;
-const BLOCKED: u32 = 1;
-const RUNNING: u32 = 2;
+// A state is one word: the lowest byte says which, and behind `BLOCKED` stands the number of the wait, if it has one.
+const READY: u64 = 0;
+const BLOCKED: u64 = 1;
+const RUNNING: u64 = 2;
+const KIND: u64 = 0xff;
+
+/// One of a thread's waits, told from all its others: what [`Thread::block_numbered`] gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitNumber(u64);
 
 /// A thread of execution.
 ///
@@ -51,13 +57,17 @@ pub struct Thread {
     /// The process it belongs to.
     pub process: Ref<Process>,
     own: NonNull<Registers>,
-    state: AtomicU32,
+    state: AtomicU64,
     floating_point: Cell<FloatingPoint>,
     queue: Link<Thread>,
     wait: UnsafeCell<Option<Wait>>,
     siblings: Link<Thread>,
     end: End,
     sleep: Node<Thread>,
+    /// Numbered waits so far.
+    waits: Cell<u64>,
+    /// One more than the core among whose sleepers the thread stands beside its place in a queue; 0 for none.
+    deadline: AtomicU32,
     /// What it has to do in the kernel before it goes on.
     pub work: Work,
 }
@@ -87,11 +97,11 @@ pub enum FloatingPoint {
 // follow `list.rs` and `heap.rs`.
 unsafe impl Sync for Thread {}
 
-static KIND: Kind<Thread> = Kind::new("thread");
+static THREAD: Kind<Thread> = Kind::new("thread");
 
 impl Object for Thread {
     fn kind() -> &'static Kind<Self> {
-        &KIND
+        &THREAD
     }
 }
 
@@ -152,13 +162,15 @@ impl Thread {
             };
             change(context);
             Thread {
-                state: AtomicU32::new(READY),
+                state: AtomicU64::new(READY),
                 floating_point: Cell::new(FloatingPoint::Unused),
                 own,
                 wait: UnsafeCell::new(None),
                 queue: Link::new(),
                 siblings: Link::new(),
                 sleep: Node::new(),
+                waits: Cell::new(0),
+                deadline: AtomicU32::new(0),
                 end: End::new(),
                 work: Work::none(),
                 process,
@@ -194,7 +206,7 @@ impl Thread {
     /// What it is doing.
     #[inline(always)]
     pub fn state(&self) -> State {
-        match self.state.load(Ordering::Acquire) {
+        match self.state.load(Ordering::Acquire) & KIND {
             READY => State::Ready,
             BLOCKED => State::Blocked,
             running => State::Running((running - RUNNING) as usize),
@@ -207,7 +219,7 @@ impl Thread {
         let state = match state {
             State::Ready => READY,
             State::Blocked => BLOCKED,
-            State::Running(core) => RUNNING + core as u32,
+            State::Running(core) => RUNNING + core as u64,
         };
         self.state.store(state, Ordering::Release);
     }
@@ -222,11 +234,45 @@ impl Thread {
         self.set_state(State::Blocked);
     }
 
+    /// Blocks it in a wait with a number, which [`unblock_from`](Self::unblock_from) ends.
+    ///
+    /// # Safety
+    /// The caller owns the thread.
+    pub unsafe fn block_numbered(&self, wait: Wait) -> WaitNumber {
+        let number = self.waits.get() + 1;
+        self.waits.set(number);
+        // SAFETY: no other core looks at `wait` before the state is blocked.
+        unsafe { *self.wait.get() = Some(wait) };
+        let state = BLOCKED | number * (KIND + 1);
+        self.state.store(state, Ordering::Release);
+        WaitNumber(state)
+    }
+
     /// Makes it ready if it is blocked; of several cores that try, one succeeds and learns what it waited for.
     pub fn unblock(&self) -> Option<Wait> {
-        self.state.compare_exchange(BLOCKED, READY, Ordering::AcqRel, Ordering::Relaxed).ok()?;
+        let state = self.state.load(Ordering::Relaxed);
+        if state & KIND != BLOCKED {
+            return None;
+        }
+        self.unblock_from(WaitNumber(state))
+    }
+
+    /// As [`unblock`](Self::unblock), if this is the wait that it is in.
+    pub fn unblock_from(&self, WaitNumber(state): WaitNumber) -> Option<Wait> {
+        self.state.compare_exchange(state, READY, Ordering::AcqRel, Ordering::Relaxed).ok()?;
         // SAFETY: `block` has written it; only the one whose exchange succeeded comes here.
         unsafe { (*self.wait.get()).take() }
+    }
+
+    /// The core among whose sleepers it stands beside its place in a queue. Changed with the lock on these only.
+    #[inline(always)]
+    pub fn deadline_core(&self) -> Option<usize> {
+        (self.deadline.load(Ordering::Relaxed) as usize).checked_sub(1)
+    }
+
+    /// Notes that, or that it stands there no longer.
+    pub fn set_deadline_core(&self, core: Option<usize>) {
+        self.deadline.store(core.map_or(0, |core| core as u32 + 1), Ordering::Relaxed);
     }
 
     /// Where its floating-point state is.

@@ -14,13 +14,18 @@ use core::ptr::NonNull;
 pub trait Queue: Sync + 'static {
     /// Takes a thread out; `None` if it does not stand here any more: then the core that took it out makes it ready.
     fn cancel(&self, thread: &Thread) -> Option<Ref<Thread>>;
+
+    /// Whether the call that waits here has been taken by another thread, so that it cannot be made again.
+    fn has_taken(&self) -> bool {
+        false
+    }
 }
 
 /// What a blocked thread waits for.
 pub struct Wait {
     queue: NonNull<dyn Queue>,
     /// What the queue is part of; nothing for one that is there for good.
-    _keeper: Option<AnyRef>,
+    keeper: Option<AnyRef>,
 }
 
 impl Wait {
@@ -28,12 +33,23 @@ impl Wait {
     pub fn in_object<T: Object + Queue>(object: Ref<T>) -> Wait {
         let queue: &dyn Queue = &*object;
         let queue = NonNull::from(queue);
-        Wait { queue, _keeper: Some(object.erase()) }
+        Wait { queue, keeper: Some(object.erase()) }
     }
 
     /// In a queue that is there for good.
     pub fn in_place(queue: &'static dyn Queue) -> Wait {
-        Wait { queue: NonNull::from(queue), _keeper: None }
+        Wait { queue: NonNull::from(queue), keeper: None }
+    }
+
+    /// The object that the queue is part of, if it is of this kind.
+    pub fn object<T: Object>(&self) -> Option<&Ref<T>> {
+        self.keeper.as_ref()?.get().ok()
+    }
+
+    /// As [`Queue::has_taken`].
+    pub fn has_taken(&self) -> bool {
+        // SAFETY: as in `cancel`.
+        unsafe { self.queue.as_ref() }.has_taken()
     }
 
     /// Takes the thread out of the queue, as [`Queue::cancel`] does.

@@ -1,6 +1,6 @@
 //! One core's part of the scheduler: its queue, its sleepers, its timer, the thread that it runs.
 
-use super::{IDLE, NEVER, SLICE, WOKEN, end_wait, handle_interrupts, make_ready};
+use super::{IDLE, NEVER, SLICE, WOKEN, end_wait, expire, handle_interrupts, make_ready};
 use crate::arch::{self, Context, MAX_CORES, floating_point, timer};
 use crate::lock::Mutex;
 use crate::object::Ref;
@@ -93,7 +93,14 @@ impl Core {
     }
 
     /// Makes a thread the current one, unless its process is ending: then it ends here.
-    pub(super) fn run(&self, index: usize, thread: Ref<Thread>) -> Option<*mut Context> {
+    /// It runs until the moment that `slice_end` makes of the present one.
+    #[inline(always)]
+    pub(super) fn run(
+        &self,
+        index: usize,
+        thread: Ref<Thread>,
+        slice_end: impl FnOnce(u64) -> u64,
+    ) -> Option<*mut Context> {
         thread.set_state(State::Running(index));
         fence(Ordering::SeqCst);
         if thread.process.is_ending() || thread.work.is_pending() {
@@ -102,7 +109,7 @@ impl Core {
         thread.process.space.activate(index);
         let now = timer::now();
         self.own.began.set(now);
-        self.own.slice_end.set(now + SLICE);
+        self.own.slice_end.set(slice_end(now));
         let context = thread.context();
         *self.own.current.borrow_mut() = Some(thread);
         self.set_timer();
@@ -200,11 +207,43 @@ impl Core {
             let mut sleepers = self.sleepers.lock();
             let thread = sleepers.pop_until(now);
             self.first_wake.store(sleepers.first_key().unwrap_or(NEVER), Ordering::Relaxed);
-            drop(sleepers);
             let Some(thread) = thread else { break };
+            if thread.deadline_core().is_some() {
+                thread.set_deadline_core(None);
+                // Under the lock: a core that ends the wait otherwise lets the thread run only after it has had it.
+                let wait = thread.unblock();
+                drop(sleepers);
+                if let Some(wait) = wait {
+                    expire(&thread, &wait);
+                }
+                continue;
+            }
+            drop(sleepers);
             end_wait(&thread, None);
             make_ready(thread);
         }
+    }
+
+    /// Puts a thread among the sleepers beside the queue that it will stand in.
+    #[cold]
+    pub(super) fn add_deadline(&self, index: usize, thread: Ref<Thread>, deadline: u64) {
+        let mut sleepers = self.sleepers.lock();
+        thread.set_deadline_core(Some(index));
+        sleepers.push(thread, deadline);
+        self.first_wake.store(sleepers.first_key().unwrap_or(NEVER), Ordering::Relaxed);
+        drop(sleepers);
+        self.set_timer();
+    }
+
+    /// Takes it out again.
+    #[cold]
+    pub(super) fn remove_deadline(&self, thread: &Thread) {
+        let mut sleepers = self.sleepers.lock();
+        thread.set_deadline_core(None);
+        let removed = sleepers.remove(thread);
+        self.first_wake.store(sleepers.first_key().unwrap_or(NEVER), Ordering::Relaxed);
+        drop(sleepers);
+        drop(removed);
     }
 
     /// Sleeps until something happens, with no address space and no timer but for the sleepers.

@@ -38,7 +38,7 @@ use crate::object::end::Answer;
 use crate::object::list::List;
 use crate::object::process::Process;
 use crate::object::terminal::Terminal;
-use crate::object::thread::{Queued, State, Thread};
+use crate::object::thread::{Queued, State, Thread, WaitNumber};
 use crate::object::wait::Wait;
 use crate::platform::platform;
 use core::sync::atomic::{AtomicU32, Ordering, fence};
@@ -152,7 +152,109 @@ pub fn block(list: &mut List<Ref<Thread>, Queued>, wait: Wait) -> Option<Ref<Thr
     list.push_back(thread);
     fence(Ordering::SeqCst);
     // If the mark was set before the thread could be seen as blocked, no other core may come to wake it.
-    if watched.process.is_ending() && watched.unblock().is_some() { list.remove(&watched) } else { None }
+    if watched.process.is_ending() && unblock(&watched).is_some() { list.remove(&watched) } else { None }
+}
+
+/// As [`block`], until a moment in nanoseconds since the counter started, at which the thread makes its call again;
+/// 0 is never.
+#[must_use]
+pub fn block_until(list: &mut List<Ref<Thread>, Queued>, wait: Wait, deadline: u64) -> Option<Ref<Thread>> {
+    let (_, core) = this();
+    let current = core.own.current.borrow().clone()?;
+    set_deadline(&current, deadline);
+    drop(current);
+    block(list, wait)
+}
+
+/// Takes the current thread off this core, for a caller that puts it where others see it.
+pub fn leave() -> Option<Ref<Thread>> {
+    this().1.leave()
+}
+
+/// Runs a thread that this core owns, in what is left of the slice of the one that has just left.
+pub fn switch_to(thread: Ref<Thread>) -> *mut Context {
+    let (index, core) = this();
+    let slice_end = core.own.slice_end.get();
+    core.run(index, thread, |_| slice_end).unwrap_or_else(next)
+}
+
+/// Whether the process of a thread that has just been blocked is ending, and no other core has ended its wait: then
+/// the caller ends the thread.
+pub fn meets_end(thread: &Thread, wait: WaitNumber) -> bool {
+    // As in `block`.
+    fence(Ordering::SeqCst);
+    thread.process.is_ending() && unblock_from(thread, wait).is_some()
+}
+
+/// Ends a thread's wait, if it is blocked, for the one core that succeeds: it learns what the thread waited for.
+#[inline(always)]
+pub fn unblock(thread: &Thread) -> Option<Wait> {
+    let wait = thread.unblock()?;
+    forget_deadline(thread);
+    Some(wait)
+}
+
+/// As [`unblock`], for this wait alone.
+#[inline(always)]
+pub fn unblock_from(thread: &Thread, wait: WaitNumber) -> Option<Wait> {
+    let wait = thread.unblock_from(wait)?;
+    forget_deadline(thread);
+    Some(wait)
+}
+
+/// Has this core end the next wait of a thread at a moment, unless it is over by then; 0 is never. The caller owns the
+/// thread.
+#[inline(always)]
+pub fn set_deadline(thread: &Ref<Thread>, deadline: u64) {
+    if deadline != 0 {
+        let (index, core) = this();
+        core.add_deadline(index, thread.clone(), deadline);
+    }
+}
+
+/// Before the thread runs again: so no deadline is ever met in a later wait.
+#[inline(always)]
+fn forget_deadline(thread: &Thread) {
+    if let Some(core) = thread.deadline_core() {
+        CORES[core].remove_deadline(thread);
+    }
+}
+
+/// Gives a message to a thread that was waiting for one and that this core owns.
+#[inline(always)]
+pub fn deliver(receiver: &Ref<Thread>, message: [u64; 7], badge: u64) {
+    // SAFETY: the caller has taken it out of its list and ended its wait, so that it is this core's, and it runs
+    // nowhere.
+    let registers = unsafe { &mut *receiver.context() };
+    registers.advance();
+    registers.set_message(message, badge);
+}
+
+/// Gives an answer to a thread that was waiting for it and that this core owns.
+#[inline(always)]
+pub fn deliver_answer(caller: &Ref<Thread>, message: [u64; 7]) {
+    // SAFETY: as in `deliver`.
+    unsafe { &mut *caller.context() }.set_message(message, 0);
+}
+
+/// Takes the message of a thread that was in line with it and that this core owns, and the deadline of its call.
+#[inline(always)]
+pub fn collect(caller: &Ref<Thread>) -> ([u64; 7], u64) {
+    // SAFETY: as in `deliver`.
+    let registers = unsafe { &mut *caller.context() };
+    registers.advance();
+    (registers.message(), registers.deadline())
+}
+
+/// Ends a wait whose deadline has come, and which this core has won.
+fn expire(thread: &Thread, wait: &Wait) {
+    // If it is not in its queue any more, the core that took it out makes it ready: it makes its call again.
+    let Some(thread) = wait.cancel(thread) else { return };
+    if wait.has_taken() {
+        // SAFETY: the core that ends such a wait owns the thread, and it runs nowhere.
+        unsafe { &mut *thread.context() }.set_result(graft_abi::Error::TimedOut.to_register());
+    }
+    make_ready(thread);
 }
 
 /// Blocks the current thread until a moment, in nanoseconds since the counter started.
@@ -183,7 +285,7 @@ pub fn sleep_until(deadline: u64) -> *mut Context {
 /// Notes why a thread that has been taken out of its list need not wait any longer.
 pub fn end_wait(thread: &Ref<Thread>, answer: Option<Answer>) {
     // It has been unblocked already, to be ended: its registers do not matter any more.
-    let Some(_waited_for) = thread.unblock() else { return };
+    let Some(_waited_for) = unblock(thread) else { return };
     if let Some(answer) = answer {
         // SAFETY: the core that takes a thread out of its list owns it, and this one is not running.
         let registers = unsafe { &mut *thread.context() };
@@ -202,7 +304,7 @@ pub fn interrupt(thread: &Thread) {
         State::Ready => {}
         State::Running(core) => interrupts::wake(core),
         State::Blocked => {
-            let Some(wait) = thread.unblock() else { return };
+            let Some(wait) = unblock(thread) else { return };
             // If it is not there any more, the core that took it out makes it ready.
             let taken = wait.cancel(thread);
             if let Some(thread) = taken {
@@ -220,7 +322,7 @@ pub fn next() -> *mut Context {
         let found = core.pop().or_else(|| steal(index));
         match found {
             Some(thread) => {
-                if let Some(context) = core.run(index, thread) {
+                if let Some(context) = core.run(index, thread, |now| now + SLICE) {
                     return context;
                 }
                 // It has ended. There may be many such threads in a row.

@@ -3,6 +3,7 @@
 
 mod calls;
 mod machine;
+mod messages;
 mod numbers;
 mod processes;
 mod program;

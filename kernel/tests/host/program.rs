@@ -184,6 +184,16 @@ impl Program {
         self.push(|_| Ok(Effect::Call));
     }
 
+    /// A call that carries a message; `set` stores all of its arguments.
+    pub fn call_with_message(&mut self, call: Call, set: impl Fn(&mut User) + Send + Sync + 'static) {
+        self.act(move |user| {
+            set(user);
+            user.x[8] = call as u64;
+            Ok(())
+        });
+        self.push(|_| Ok(Effect::Call));
+    }
+
     /// Keeps the first result in another register, which calls leave alone.
     pub fn keep(&mut self, register: usize) {
         self.act(move |user| {

@@ -4,6 +4,7 @@
 //!   program          main(Arguments) -> i32 | Result<_, impl Display>
 //!   ─────────────────────────────────────────────────────────────────────────────
 //!   process  thread  snapshot  memory  archive  gate   objects with typed results
+//!   message                                            calls to other processes
 //!   system   tables  time      console                 what can be looked at
 //!   heap     start   panic                             what a program needs to be Rust
 //!   ─────────────────────────────────────────────────────────────────────────────
@@ -36,6 +37,7 @@ pub mod gate;
 #[cfg(target_os = "none")]
 mod heap;
 pub mod memory;
+pub mod message;
 #[cfg(target_os = "none")]
 mod panic;
 pub mod process;

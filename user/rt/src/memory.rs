@@ -105,6 +105,11 @@ impl Shared {
         self.handle
     }
 
+    /// Gives the handle out of this value's hands, to be passed on.
+    pub fn into_handle(self) -> Handle {
+        core::mem::ManuallyDrop::new(self).handle
+    }
+
     /// A second handle with no more than these rights.
     pub fn duplicate(&self, rights: Rights) -> Result<Shared, Error> {
         Ok(Shared { handle: process::duplicate(self.handle, rights)? })

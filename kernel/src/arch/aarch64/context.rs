@@ -62,11 +62,38 @@ impl Context {
         self.x[8]
     }
 
+    /// Makes another call of the one that the thread is about to make.
+    #[inline(always)]
+    pub fn set_call_number(&mut self, number: u64) {
+        self.x[8] = number;
+    }
+
     /// The call's arguments.
     #[inline(always)]
     pub fn arguments(&self) -> [u64; 6] {
         let [x0, x1, x2, x3, x4, x5, ..] = self.x;
         [x0, x1, x2, x3, x4, x5]
+    }
+
+    /// The words of the message that a call carries, and the handle behind them.
+    #[inline(always)]
+    pub fn message(&self) -> [u64; 7] {
+        let [_, x1, x2, x3, x4, x5, x6, x7, ..] = self.x;
+        [x1, x2, x3, x4, x5, x6, x7]
+    }
+
+    /// Stores a message, which has arrived, and the badge of the connection that it came through.
+    #[inline(always)]
+    pub fn set_message(&mut self, message: [u64; 7], badge: u64) {
+        self.x[0] = 0;
+        self.x[1..8].copy_from_slice(&message);
+        self.x[9] = badge;
+    }
+
+    /// Until when a call that carries a message waits.
+    #[inline(always)]
+    pub fn deadline(&self) -> u64 {
+        self.x[9]
     }
 
     /// Stores a call's result.

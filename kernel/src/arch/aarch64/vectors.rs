@@ -6,6 +6,7 @@ use core::arch::global_asm;
 global_asm!(
     include_str!("vectors.s"),
     CALL = const graft_abi::SVC_IMMEDIATE,
+    MESSAGE = const graft_abi::SVC_MESSAGE,
     X30_SP = const Context::X30_SP,
     PC_PSTATE = const Context::PC_PSTATE,
     THREAD_POINTER = const Context::THREAD_POINTER,

@@ -66,6 +66,8 @@
         sub     x0, x0, x1
         cmp     x0, #{CALL}
         b.eq    call
+        cmp     x0, #{MESSAGE}
+        b.eq    message
         b       trap_synchronous
 .endm
 
@@ -136,6 +138,13 @@ call:
         eret
         dsb     nsh                     // never executed: stops speculation past ERET
         isb
+
+// A call that carries a message: it has more arguments.
+.balign 64
+message:
+        stp     x6, x7, [sp, #48]
+        str     x9, [sp, #72]
+        b       call
 
 .balign 64
 trap_synchronous:

@@ -1,0 +1,225 @@
+//! Messages between processes: the calls that bring a thread with a message and one without together.
+//!
+//! ```text
+//!   call ──▶ a receiver waits? ──▶ it has the message, and this core; the caller waits for its answer
+//!                    └── no ──▶ in line, and another thread runs
+//!   reply and receive ──▶ the caller has its answer ──▶ another call waits? ──▶ the server goes on with that one
+//!                                                              └── no ──▶ the server waits; the caller has this core
+//! ```
+//!
+//! A message is in the registers of the thread that sends it and goes straight into those of the one that gets it. The
+//! rendezvous is locked only to find that thread: whatever follows is done by the core that has taken it out of its
+//! list and ended its wait, which makes it that core's own.
+
+#![forbid(unsafe_code)]
+
+use crate::arch::{Context, timer};
+use crate::object::Ref;
+use crate::object::endpoint::{Connection, Reply};
+use crate::object::process::Process;
+use crate::object::thread::Thread;
+use crate::object::wait::Wait;
+use crate::sched;
+use graft_abi::{Call, Error, Handle, Rights};
+
+/// What follows for the calling thread.
+pub enum Outcome {
+    /// It goes on; its registers are as they should be.
+    Goes,
+    /// It is blocked. This one runs in its place, in the same slice.
+    SwitchTo(Ref<Thread>),
+    /// It is blocked.
+    Blocked,
+    /// It makes its call again, after others.
+    Again,
+}
+
+/// Threads that were about to end or whose deadline had come, and that a call passes over before others have a turn.
+const PASSED_OVER: usize = 8;
+
+/// The handle in a message's last register. One that does not fit names nothing.
+fn handle_in(message: &[u64; 7]) -> Handle {
+    u32::try_from(message[6]).map_or(Handle::NONE, Handle)
+}
+
+/// Refuses a message with a handle that cannot be moved.
+#[inline(always)]
+fn check(sender: &Process, message: &[u64; 7]) -> Result<(), Error> {
+    match message[6] {
+        0 => Ok(()),
+        _ => sender.handles.lock().get(handle_in(message), Rights::DUPLICATE).map(|_| ()),
+    }
+}
+
+/// Moves a message's handle, if it has one.
+#[inline(always)]
+fn transfer(message: &mut [u64; 7], from: &Process, to: &Process) {
+    if message[6] != 0 {
+        message[6] = transfer_handle(handle_in(message), from, to).0.into();
+    }
+}
+
+/// Both tables are locked, so that the handle is in one of them at any moment. It stays where it is if the receiver
+/// has no room, or if another thread of the sender's has taken it away since [`check`].
+#[cold]
+fn transfer_handle(handle: Handle, from: &Process, to: &Process) -> Handle {
+    if core::ptr::eq(from, to) {
+        return handle;
+    }
+    let (mut theirs, mut ours);
+    if core::ptr::from_ref(from) < core::ptr::from_ref(to) {
+        theirs = from.handles.lock();
+        ours = to.handles.lock();
+    } else {
+        ours = to.handles.lock();
+        theirs = from.handles.lock();
+    }
+    if !ours.has_room() {
+        return Handle::NONE;
+    }
+    let Ok((_, rights)) = theirs.get(handle, Rights::DUPLICATE) else { return Handle::NONE };
+    let Ok(object) = theirs.remove(handle) else { return Handle::NONE };
+    ours.insert(object, rights).unwrap_or(Handle::NONE)
+}
+
+/// Whether a call that would have to wait has come too late.
+fn is_over(deadline: u64) -> bool {
+    deadline != 0 && deadline <= timer::now()
+}
+
+/// Ends a thread that was to block and whose process is ending.
+fn end_if_some(ended: Option<Ref<Thread>>) {
+    if let Some(thread) = ended {
+        Process::end_thread(thread, None);
+    }
+}
+
+/// `call`.
+pub fn call(thread: &Thread, registers: &mut Context, handle: Handle) -> Result<Outcome, Error> {
+    let connection = thread.process.object::<Connection>(handle, Rights::WRITE)?;
+    let mut message = registers.message();
+    check(&thread.process, &message)?;
+    for _ in 0..PASSED_OVER {
+        let mut sides = connection.sides()?;
+        let Some(server) = sides.receivers.pop_front() else {
+            if is_over(registers.deadline()) {
+                return Err(Error::TimedOut);
+            }
+            registers.rewind();
+            let wait = Wait::in_object(connection.clone());
+            let ended = sched::block_until(&mut sides.callers, wait, registers.deadline());
+            drop(sides);
+            end_if_some(ended);
+            return Ok(Outcome::Blocked);
+        };
+        drop(sides);
+        let Some(wait) = sched::unblock(&server) else {
+            sched::make_ready(server);
+            continue;
+        };
+        let deadline = registers.deadline();
+        transfer(&mut message, &thread.process, &server.process);
+        sched::deliver(&server, message, connection.badge);
+        let Some(caller) = sched::leave() else { return Ok(Outcome::SwitchTo(server)) };
+        let reply = wait.object::<Reply>().expect("receivers wait in a reply");
+        end_if_some(reply.keep(caller, deadline));
+        return Ok(Outcome::SwitchTo(server));
+    }
+    Ok(Outcome::Again)
+}
+
+/// `send`.
+pub fn send(thread: &Thread, registers: &mut Context, handle: Handle) -> Result<Outcome, Error> {
+    let connection = thread.process.object::<Connection>(handle, Rights::WRITE)?;
+    let mut message = registers.message();
+    check(&thread.process, &message)?;
+    for _ in 0..PASSED_OVER {
+        let server = connection.sides()?.receivers.pop_front().ok_or(Error::NotReady)?;
+        if sched::unblock(&server).is_some() {
+            transfer(&mut message, &thread.process, &server.process);
+            sched::deliver(&server, message, connection.badge);
+            sched::make_ready(server);
+            registers.set_result(0);
+            return Ok(Outcome::Goes);
+        }
+        sched::make_ready(server);
+    }
+    Ok(Outcome::Again)
+}
+
+/// `receive`.
+pub fn receive(thread: &Thread, registers: &mut Context, handle: Handle) -> Result<Outcome, Error> {
+    let reply = thread.process.object::<Reply>(handle, Rights::READ)?;
+    if let Some(older) = reply.take() {
+        older.give_up(Error::Gone);
+    }
+    take_message(thread, registers, &reply)
+}
+
+/// `reply`.
+pub fn reply(thread: &Thread, registers: &mut Context, handle: Handle) -> Result<Outcome, Error> {
+    let reply = thread.process.object::<Reply>(handle, Rights::WRITE)?;
+    sched::make_ready(answer(thread, registers, &reply)?);
+    registers.set_result(0);
+    Ok(Outcome::Goes)
+}
+
+/// `reply_receive`.
+pub fn reply_receive(thread: &Thread, registers: &mut Context, handle: Handle) -> Result<Outcome, Error> {
+    let reply = thread.process.object::<Reply>(handle, Rights::READ.or(Rights::WRITE))?;
+    let caller = match answer(thread, registers, &reply) {
+        Ok(caller) => caller,
+        Err(Error::Gone) => return take_message(thread, registers, &reply),
+        Err(error) => return Err(error),
+    };
+    // What is left of the call. It is made again if the thread has to, and the answer is on its way already.
+    registers.set_call_number(Call::Receive as u64);
+    let received = take_message(thread, registers, &reply);
+    if let Ok(Outcome::Blocked) = received {
+        return Ok(Outcome::SwitchTo(caller));
+    }
+    sched::make_ready(caller);
+    received
+}
+
+/// Answers the call that is kept in a reply. The caller, which has the answer, is this core's.
+#[inline(always)]
+fn answer(thread: &Thread, registers: &Context, reply: &Reply) -> Result<Ref<Thread>, Error> {
+    let mut message = registers.message();
+    check(&thread.process, &message)?;
+    let caller = reply.take().ok_or(Error::NotFound)?.claim().ok_or(Error::Gone)?;
+    transfer(&mut message, &thread.process, &caller.process);
+    sched::deliver_answer(&caller, message);
+    Ok(caller)
+}
+
+/// Takes the first message in line, or waits for one.
+#[inline(always)]
+fn take_message(thread: &Thread, registers: &mut Context, reply: &Ref<Reply>) -> Result<Outcome, Error> {
+    for _ in 0..PASSED_OVER {
+        let mut sides = reply.sides()?;
+        let Some(caller) = sides.callers.pop_front() else {
+            if is_over(registers.deadline()) {
+                return Err(Error::TimedOut);
+            }
+            registers.rewind();
+            let wait = Wait::in_object(reply.clone());
+            let ended = sched::block_until(&mut sides.receivers, wait, registers.deadline());
+            drop(sides);
+            end_if_some(ended);
+            return Ok(Outcome::Blocked);
+        };
+        drop(sides);
+        let Some(wait) = sched::unblock(&caller) else {
+            sched::make_ready(caller);
+            continue;
+        };
+        let connection = wait.object::<Connection>().expect("callers wait in a connection");
+        let (mut message, deadline) = sched::collect(&caller);
+        transfer(&mut message, &caller.process, &thread.process);
+        registers.set_message(message, connection.badge);
+        end_if_some(reply.keep(caller, deadline));
+        return Ok(Outcome::Goes);
+    }
+    Ok(Outcome::Again)
+}

@@ -1,0 +1,236 @@
+//! Endpoints: where messages and receivers meet.
+//!
+//! ```text
+//!   client                                                            server
+//!   Connection, badge ──▶ Rendezvous ◀── Endpoint        the last handle to this one closes the rendezvous
+//!                          callers      ◀── Reply        the call that has been received and not yet answered
+//!                          receivers
+//! ```
+//!
+//! At most one of the two lists has members. A thread in `callers` has its message in its registers, and makes its call
+//! again if it is taken out for another reason than a receiver; so has one in `receivers`. Once a call has been taken,
+//! the [`Reply`] has the caller's own reference, and the number of its wait. Whichever core ends that wait first, by an
+//! answer, at the deadline or with the caller's process, ends it alone: the number is of that wait and of no later one.
+
+use crate::lock::{Mutex, MutexGuard};
+use crate::object::list::List;
+use crate::object::thread::{Queued, Thread, WaitNumber};
+use crate::object::wait::{Queue, Wait};
+use crate::object::{Kind, Object, Ref};
+use crate::sched;
+use graft_abi::Error;
+
+/// Where the two sides meet. No handle leads here.
+pub struct Rendezvous {
+    sides: Mutex<Sides>,
+}
+
+/// Threads that have come first.
+pub struct Sides {
+    /// Those with a message.
+    pub callers: List<Ref<Thread>, Queued>,
+    /// Those without.
+    pub receivers: List<Ref<Thread>, Queued>,
+    closed: bool,
+}
+
+/// The right to receive, and to make connections.
+pub struct Endpoint {
+    rendezvous: Ref<Rendezvous>,
+}
+
+/// A way to an endpoint.
+pub struct Connection {
+    rendezvous: Ref<Rendezvous>,
+    /// Tells the receiver which connection it is.
+    pub badge: u64,
+}
+
+/// Where calls are received and answered, one at a time.
+pub struct Reply {
+    rendezvous: Ref<Rendezvous>,
+    open: Mutex<Option<Taken>>,
+}
+
+/// A call that a receiver has taken: a thread that waits for the answer.
+pub struct Taken {
+    caller: Ref<Thread>,
+    wait: WaitNumber,
+}
+
+impl Endpoint {
+    /// A new one.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn new() -> Result<Ref<Endpoint>, Error> {
+        let sides = || Sides { callers: List::new(), receivers: List::new(), closed: false };
+        let rendezvous = Ref::new(|_| Rendezvous { sides: Mutex::new(sides()) })?;
+        Ref::new(|_| Endpoint { rendezvous })
+    }
+
+    /// A way here.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn connection(&self, badge: u64) -> Result<Ref<Connection>, Error> {
+        Ref::new(|_| Connection { rendezvous: self.rendezvous.clone(), badge })
+    }
+
+    /// A place to receive at.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn reply(&self) -> Result<Ref<Reply>, Error> {
+        Ref::new(|_| Reply { rendezvous: self.rendezvous.clone(), open: Mutex::new(None) })
+    }
+}
+
+impl Drop for Endpoint {
+    /// Every thread that waits makes its call again, and finds the rendezvous closed.
+    fn drop(&mut self) {
+        let mut sides = self.rendezvous.sides.lock();
+        sides.closed = true;
+        while let Some(thread) = sides.callers.pop_front().or_else(|| sides.receivers.pop_front()) {
+            sched::end_wait(&thread, None);
+            sched::make_ready(thread);
+        }
+    }
+}
+
+impl Rendezvous {
+    /// The two sides.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] when the endpoint has been closed.
+    #[inline(always)]
+    fn open(&self) -> Result<MutexGuard<'_, Sides>, Error> {
+        let sides = self.sides.lock();
+        if sides.closed { Err(Error::Gone) } else { Ok(sides) }
+    }
+}
+
+impl Connection {
+    /// The two sides of the endpoint that it leads to.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] when the endpoint has been closed.
+    #[inline(always)]
+    pub fn sides(&self) -> Result<MutexGuard<'_, Sides>, Error> {
+        self.rendezvous.open()
+    }
+}
+
+impl Reply {
+    /// The two sides of the endpoint that it receives from.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] when the endpoint has been closed.
+    #[inline(always)]
+    pub fn sides(&self) -> Result<MutexGuard<'_, Sides>, Error> {
+        self.rendezvous.open()
+    }
+
+    /// Keeps a call until it is answered. One that was kept before is given up, as is this one if its caller's process
+    /// is ending: a thread that is returned has to be ended by the caller.
+    #[must_use]
+    pub fn keep(&self, caller: Ref<Thread>, deadline: u64) -> Option<Ref<Thread>> {
+        sched::set_deadline(&caller, deadline);
+        let watched = caller.clone();
+        let mut open = self.open.lock();
+        // SAFETY: the calling core has taken it out of its queue, or off itself.
+        let wait = unsafe { caller.block_numbered(Wait::in_place(&Answers)) };
+        let older = open.replace(Taken { caller, wait });
+        drop(open);
+        if let Some(older) = older {
+            older.give_up(Error::Gone);
+        }
+        sched::meets_end(&watched, wait).then_some(watched)
+    }
+
+    /// The call that is kept here.
+    #[inline(always)]
+    pub fn take(&self) -> Option<Taken> {
+        self.open.lock().take()
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if let Some(taken) = self.open.get_mut().take() {
+            taken.give_up(Error::Gone);
+        }
+    }
+}
+
+impl Taken {
+    /// The caller, which this core owns from here on; `None` if it does not wait for the answer any more.
+    #[inline(always)]
+    pub fn claim(self) -> Option<Ref<Thread>> {
+        sched::unblock_from(&self.caller, self.wait).is_some().then_some(self.caller)
+    }
+
+    /// Ends the call without an answer.
+    pub fn give_up(self, error: Error) {
+        if let Some(caller) = self.claim() {
+            // SAFETY: this core owns the thread, which runs nowhere.
+            unsafe { &mut *caller.context() }.set_result(error.to_register());
+            sched::make_ready(caller);
+        }
+    }
+}
+
+/// Where threads stand that wait for an answer: nowhere. [`Reply`] has a reference to each, which finds it gone.
+struct Answers;
+
+impl Queue for Answers {
+    fn cancel(&self, thread: &Thread) -> Option<Ref<Thread>> {
+        // SAFETY: the caller keeps the thread.
+        unsafe { Ref::revive(thread) }
+    }
+
+    fn has_taken(&self) -> bool {
+        true
+    }
+}
+
+impl Queue for Connection {
+    fn cancel(&self, thread: &Thread) -> Option<Ref<Thread>> {
+        self.rendezvous.sides.lock().callers.remove(thread)
+    }
+}
+
+impl Queue for Reply {
+    fn cancel(&self, thread: &Thread) -> Option<Ref<Thread>> {
+        self.rendezvous.sides.lock().receivers.remove(thread)
+    }
+}
+
+static RENDEZVOUS: Kind<Rendezvous> = Kind::new("rendezvous");
+static ENDPOINT: Kind<Endpoint> = Kind::new("endpoint");
+static CONNECTION: Kind<Connection> = Kind::new("connection");
+static REPLY: Kind<Reply> = Kind::new("reply");
+
+impl Object for Rendezvous {
+    fn kind() -> &'static Kind<Self> {
+        &RENDEZVOUS
+    }
+}
+
+impl Object for Endpoint {
+    fn kind() -> &'static Kind<Self> {
+        &ENDPOINT
+    }
+}
+
+impl Object for Connection {
+    fn kind() -> &'static Kind<Self> {
+        &CONNECTION
+    }
+}
+
+impl Object for Reply {
+    fn kind() -> &'static Kind<Self> {
+        &REPLY
+    }
+}
