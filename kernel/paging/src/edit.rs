@@ -1,7 +1,7 @@
 //! Changing a range: one recursion for map, unmap and protect.
 //!
-//! 1. *Plan* (`edit/plan.rs`). Walk the range, ask the operation about every descriptor, refuse if it refuses, and count the tables that
-//!    will be needed.
+//! 1. *Plan* (`edit/plan.rs`). Walk the range, ask the operation about every descriptor, refuse if it refuses, and
+//!    count the tables that will be needed.
 //! 2. *Set aside* that many frames, or fail. Nothing has changed so far.
 //! 3. *Apply.* Own every table on the way (`make_mut`: re-open, split, expand a reservation) and store. A descriptor
 //!    that is removed is *retired*: invalid for the hardware, but it still says what it led to.

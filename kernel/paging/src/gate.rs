@@ -227,8 +227,8 @@ pub(crate) fn for_good<F: Format>(descriptor: Descriptor<F>, level: Level) -> De
     descriptor.write_protected(level)
 }
 
-/// Puts the entries of `source` within `range`, empty ones as well, into `target`, a table of the same level, and shares
-/// what they lead to: what they lead to gains a reference, and the entries lose write permission on both sides. Returns
+/// Puts the entries of `source` within `range`, empty ones as well, into `target`, a table of the same level, and
+/// shares what they lead to: that gains a reference, and the entries lose write permission on both sides. Returns
 /// whether any entry of the source had it.
 #[inline(always)]
 pub(crate) fn share_entries<F: Format>(

@@ -157,8 +157,8 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// If the entry is the user's.
     ///
     /// # Safety
-    /// It is the descriptor descriptor of a table or leaf that exists for as long as the space, and that user mode cannot
-    /// reach.
+    /// It is the descriptor of a table or leaf that exists for as long as the space, and that user mode
+    /// cannot reach.
     #[expect(unsafe_code, reason = "a processor follows the descriptor")]
     pub unsafe fn set_kernel_entry(&mut self, index: usize, descriptor: Descriptor<F>) {
         assert!((F::USER_ENTRIES..crate::ENTRIES).contains(&index), "entry {index} of the root is the user's");
