@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::{again, refuse};
+use super::{again, answer, handle, refuse};
 use crate::arch::Context;
 use crate::call::Next;
 use crate::ipc::{self, Outcome};
@@ -12,36 +12,42 @@ use crate::object::thread::Thread;
 use graft_abi::{Call, Error, Handle, Rights};
 
 /// `endpoint_create`.
-pub(super) fn create_endpoint(process: &Process) -> Result<u64, Error> {
+fn create_endpoint(process: &Process) -> Result<u64, Error> {
     let endpoint = Endpoint::new()?;
     let handle = process.handles.lock().insert(endpoint.erase(), Rights::READ.or(Rights::DUPLICATE))?;
     Ok(handle.0.into())
 }
 
 /// `connection_create`.
-pub(super) fn create_connection(process: &Process, endpoint: Handle, badge: u64) -> Result<u64, Error> {
+fn create_connection(process: &Process, endpoint: Handle, badge: u64) -> Result<u64, Error> {
     let connection = process.object::<Endpoint>(endpoint, Rights::READ)?.connection(badge)?;
     let handle = process.handles.lock().insert(connection.erase(), Rights::WRITE.or(Rights::DUPLICATE))?;
     Ok(handle.0.into())
 }
 
 /// `reply_create`.
-pub(super) fn create_reply(process: &Process, endpoint: Handle) -> Result<u64, Error> {
+fn create_reply(process: &Process, endpoint: Handle) -> Result<u64, Error> {
     let reply = process.object::<Endpoint>(endpoint, Rights::READ)?.reply()?;
     let rights = Rights::READ.or(Rights::WRITE).or(Rights::DUPLICATE).or(Rights::NO_INHERIT);
     let handle = process.handles.lock().insert(reply.erase(), rights)?;
     Ok(handle.0.into())
 }
 
-/// A call that carries a message.
-#[inline(always)]
-pub(super) fn carry(call: Call, thread: &Thread, registers: &mut Context, handle: Handle) -> Next {
-    let outcome = match call {
-        Call::Call => ipc::call(thread, registers, handle),
-        Call::Receive => ipc::receive(thread, registers, handle),
-        Call::Reply => ipc::reply(thread, registers, handle),
-        Call::ReplyReceive => ipc::reply_receive(thread, registers, handle),
-        _ => ipc::send(thread, registers, handle),
+/// One of these calls. Not inlined, and with few arguments: others would have to save the registers that it needs.
+#[inline(never)]
+pub(super) fn carry_out(thread: &Thread, registers: &mut Context) -> Next {
+    let [x0, x1, ..] = registers.arguments();
+    let (process, object) = (&thread.process, handle(x0));
+    let outcome = match Call::from_number(registers.call_number()) {
+        Some(Call::EndpointCreate) => return answer(registers, create_endpoint(process)),
+        Some(Call::ConnectionCreate) => return answer(registers, create_connection(process, object, x1)),
+        Some(Call::ReplyCreate) => return answer(registers, create_reply(process, object)),
+        Some(Call::Call) => ipc::call(thread, registers, object),
+        Some(Call::Receive) => ipc::receive(thread, registers, object),
+        Some(Call::Reply) => ipc::reply(thread, registers, object),
+        Some(Call::ReplyReceive) => ipc::reply_receive(thread, registers, object),
+        Some(Call::Send) => ipc::send(thread, registers, object),
+        _ => Err(Error::BadCall),
     };
     match outcome {
         Ok(Outcome::Goes) => Next::Restart,

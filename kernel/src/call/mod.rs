@@ -111,12 +111,14 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
         Call::Tables => look(registers, statistics::tables(thread, handle(x0), x1)),
         Call::MemorySizes => look(registers, statistics::memory_sizes(thread, handle(x0), x1)),
         Call::SystemInfo => answer(registers, statistics::system_info(process, handle(x0), x1)),
-        Call::EndpointCreate => answer(registers, message::create_endpoint(process)),
-        Call::ConnectionCreate => answer(registers, message::create_connection(process, handle(x0), x1)),
-        Call::ReplyCreate => answer(registers, message::create_reply(process, handle(x0))),
-        Call::Call | Call::Receive | Call::Reply | Call::ReplyReceive | Call::Send => {
-            message::carry(call, thread, registers, handle(x0))
-        }
+        Call::EndpointCreate
+        | Call::ConnectionCreate
+        | Call::ReplyCreate
+        | Call::Call
+        | Call::Receive
+        | Call::Reply
+        | Call::ReplyReceive
+        | Call::Send => message::carry_out(thread, registers),
         Call::NextProcess => answer_two(registers, statistics::next_process(process, handle(x0), x1)),
     }
 }

@@ -262,6 +262,9 @@ impl Process {
 
     /// Marks the process as ending: each of its threads ends when it meets the mark. The first status stands; returns
     /// whether that is this one. `caller` is the calling core's own thread, which the caller ends itself.
+    ///
+    /// Not inlined: every call would have to save the registers that it needs.
+    #[inline(never)]
     pub fn terminate(&self, status: ExitStatus, caller: &Thread) -> bool {
         let status = ENDING | status.to_register();
         if self.ending.compare_exchange(0, status, Ordering::SeqCst, Ordering::Relaxed).is_err() {

@@ -243,7 +243,7 @@ impl Thread {
         self.waits.set(number);
         // SAFETY: no other core looks at `wait` before the state is blocked.
         unsafe { *self.wait.get() = Some(wait) };
-        let state = BLOCKED | number * (KIND + 1);
+        let state = BLOCKED | (number * (KIND + 1));
         self.state.store(state, Ordering::Release);
         WaitNumber(state)
     }
