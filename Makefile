@@ -238,9 +238,10 @@ define nightly
 	fi
 endef
 
-loom: ## the tree's protocols between cores, in every order that a model checker finds
+loom: ## the protocols between cores, the tree's and the kernel's, in every order that a model checker finds
 	@tests/setup.sh build
 	RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=$(TARGET_DIR)/loom $(CARGO) test -p graft-paging --test loom
+	RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=$(TARGET_DIR)/loom $(CARGO) test -p graft-kernel-loom --release
 
 # What rustc makes of the functions that are proved, as text.
 PROVED := $(TARGET_DIR)/prove/graft-paging.ll

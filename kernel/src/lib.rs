@@ -19,6 +19,7 @@ pub mod memory;
 pub mod object;
 pub mod program;
 pub mod sched;
+mod sync;
 pub mod trap;
 
 #[cfg(target_os = "none")]

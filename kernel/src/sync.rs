@@ -1,0 +1,5 @@
+//! Atomics and a lock, for protocols between cores that a model checker runs as they are (`kernel/tests/loom`), with
+//! its own in the place of these.
+
+pub use core::sync::atomic::{AtomicU64, Ordering};
+pub use spin::Mutex;
