@@ -1,6 +1,6 @@
 //! What calls about memory, handles and threads answer, and what they refuse.
 
-use crate::machine::Machine;
+use crate::machine::run;
 use crate::program::{DATA, Program};
 use graft_abi::{
     Call, Error, ExitStatus, FORK_GUARANTEED, FaultKind, Handle, MAP_BASE, MAP_NO_INHERIT, Permissions, Rights,
@@ -19,15 +19,6 @@ const WRITE: u64 = Permissions::ReadWrite as u64;
 const EXECUTE: u64 = Permissions::ReadExecute as u64;
 const END: u64 = USER_END as u64;
 const START: u64 = USER_START as u64;
-
-/// Runs a program that makes claims, and exits with 0 when all of them hold.
-fn run(make: impl FnOnce(&mut Program)) {
-    let machine = Machine::take();
-    let mut program = Program::new();
-    make(&mut program);
-    program.exit(0);
-    assert_eq!(machine.run(program), ExitStatus::Exited(0));
-}
 
 fn faulted(kind: FaultKind) -> ExitStatus {
     ExitStatus::Faulted(kind)

@@ -81,6 +81,15 @@ impl Machine {
     }
 }
 
+/// Runs a program that makes claims, and exits with 0 when all of them hold.
+pub fn run(make: impl FnOnce(&mut Program)) {
+    let machine = Machine::take();
+    let mut program = Program::new();
+    make(&mut program);
+    program.exit(0);
+    assert_eq!(machine.run(program), ExitStatus::Exited(0));
+}
+
 impl Drop for Machine {
     /// No test leaves a frame behind, whatever it has done.
     fn drop(&mut self) {

@@ -1,6 +1,6 @@
 //! Calls that only look: what they say about processes, tables and the machine is what is there.
 
-use crate::machine::{CORES, Machine};
+use crate::machine::{CORES, Machine, run};
 use crate::program::{DATA, Program};
 use graft_abi::{
     Call, EntryKind, EntryRecord, Error, ExitStatus, Handle, MAP_NO_INHERIT, MemorySizes, Permissions, ProcessInfo,
@@ -17,14 +17,6 @@ const REQUEST: u64 = DATA + 0x100;
 /// Across two pages.
 const RESULT: u64 = DATA + 2 * PAGE - 24;
 const END: u64 = USER_END as u64;
-
-fn run(make: impl FnOnce(&mut Program)) {
-    let machine = Machine::take();
-    let mut program = Program::new();
-    make(&mut program);
-    program.exit(0);
-    assert_eq!(machine.run(program), ExitStatus::Exited(0));
-}
 
 /// Loads a field of a process's information.
 fn info(program: &mut Program, register: usize, field: usize) {

@@ -1,6 +1,6 @@
 //! Snapshots, guarantees, and programs that are loaded: by one that spawns them, or in its own place.
 
-use crate::machine::Machine;
+use crate::machine::{Machine, run};
 use crate::program::{DATA, Program};
 use graft_abi::{ARGUMENTS_MAX, Call, Error, ExitStatus, FORK_GUARANTEED, FaultKind, Handle, Rights, STACK_TOP};
 use graft_kernel::arch::floating_point;
@@ -15,14 +15,6 @@ const IMAGE: u64 = 0x7000_0000;
 const ARGUMENTS: u64 = DATA + 0x2000 - 24;
 const HANDLES: u64 = DATA + 0x4000;
 const REQUEST: u64 = DATA + 0x5000;
-
-fn run(make: impl FnOnce(&mut Program)) {
-    let machine = Machine::take();
-    let mut program = Program::new();
-    make(&mut program);
-    program.exit(0);
-    assert_eq!(machine.run(program), ExitStatus::Exited(0));
-}
 
 /// Takes a snapshot, changes memory, goes back several times: 0 in `x1` is the snapshot, other values are returns.
 fn go_back(program: &mut Program, share: u64, pages: u64) {

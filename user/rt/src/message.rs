@@ -23,7 +23,7 @@ use crate::process::close;
 pub struct Message {
     /// Words, whose meaning is between the two.
     pub words: [u64; 6],
-    /// A handle that moves with them; [`Handle::NONE`] for none. Whoever sends it does not have it any more.
+    /// A handle that moves with them; [`Handle::NONE`] for none. The sender does not have it any more.
     pub handle: Handle,
 }
 
