@@ -71,6 +71,7 @@ impl<T> Mutex<T> {
     /// Waits until no other core holds it.
     #[inline(always)]
     pub fn lock(&self) -> MutexGuard<'_, T> {
+        arch::stall();
         match self.0.try_lock() {
             Some(guard) => guard,
             None => self.wait(),

@@ -15,7 +15,7 @@
 
 use crate::arch::{Context, timer};
 use crate::object::Ref;
-use crate::object::endpoint::{Connection, Reply};
+use crate::object::endpoint::{Connection, Reply, take_first};
 use crate::object::process::Process;
 use crate::object::thread::Thread;
 use crate::object::wait::Wait;
@@ -34,8 +34,8 @@ pub enum Outcome {
     Again,
 }
 
-/// Threads that were about to end or whose deadline had come, and that a call passes over before others have a turn.
-const PASSED_OVER: usize = 8;
+/// How often a core looks for another process's table of handles before it leaves a message's handle where it is.
+const LOOKS: u32 = 2_000;
 
 /// The handle in a message's last register. One that does not fit names nothing.
 fn handle_in(message: &[u64; 7]) -> Handle {
@@ -60,20 +60,18 @@ fn transfer(message: &mut [u64; 7], from: &Process, to: &Process) {
 }
 
 /// Both tables are locked, so that the handle is in one of them at any moment. It stays where it is if the receiver
-/// has no room, or if another thread of the sender's has taken it away since [`check`].
+/// has no room, if another thread of the sender's has taken it away since [`check`], or if one of the two processes
+/// keeps its table busy: no process waits for another's threads here.
 #[cold]
 fn transfer_handle(handle: Handle, from: &Process, to: &Process) -> Handle {
     if core::ptr::eq(from, to) {
         return handle;
     }
-    let (mut theirs, mut ours);
-    if core::ptr::from_ref(from) < core::ptr::from_ref(to) {
-        theirs = from.handles.lock();
-        ours = to.handles.lock();
-    } else {
-        ours = to.handles.lock();
-        theirs = from.handles.lock();
-    }
+    let (first, second) = if core::ptr::from_ref(from) < core::ptr::from_ref(to) { (from, to) } else { (to, from) };
+    let Some(first_table) = first.handles.lock_within(LOOKS) else { return Handle::NONE };
+    let Some(second_table) = second.handles.lock_within(LOOKS) else { return Handle::NONE };
+    let (mut theirs, mut ours) =
+        if core::ptr::eq(first, from) { (first_table, second_table) } else { (second_table, first_table) };
     if !ours.has_room() {
         return Handle::NONE;
     }
@@ -99,33 +97,28 @@ pub fn call(thread: &Thread, registers: &mut Context, handle: Handle) -> Result<
     let connection = thread.process.object::<Connection>(handle, Rights::WRITE)?;
     let mut message = registers.message();
     check(&thread.process, &message)?;
-    for _ in 0..PASSED_OVER {
-        let mut sides = connection.sides()?;
-        let Some(server) = sides.receivers.pop_front() else {
-            if is_over(registers.deadline()) {
-                return Err(Error::TimedOut);
-            }
+    let mut sides = connection.sides()?;
+    let (server, wait) = match take_first(&mut sides.receivers) {
+        Some(Ok(taken)) => taken,
+        Some(Err(_)) => return Ok(Outcome::Again),
+        None if is_over(registers.deadline()) => return Err(Error::TimedOut),
+        None => {
             registers.rewind();
             let wait = Wait::in_object(connection.clone());
             let ended = sched::block_until(&mut sides.callers, wait, registers.deadline());
             drop(sides);
             end_if_some(ended);
             return Ok(Outcome::Blocked);
-        };
-        drop(sides);
-        let Some(wait) = sched::unblock(&server) else {
-            sched::make_ready(server);
-            continue;
-        };
-        let deadline = registers.deadline();
-        transfer(&mut message, &thread.process, &server.process);
-        sched::deliver(&server, message, connection.badge);
-        let Some(caller) = sched::leave() else { return Ok(Outcome::SwitchTo(server)) };
-        let reply = wait.object::<Reply>().expect("receivers wait in a reply");
-        end_if_some(reply.keep(caller, deadline));
-        return Ok(Outcome::SwitchTo(server));
-    }
-    Ok(Outcome::Again)
+        }
+    };
+    drop(sides);
+    let deadline = registers.deadline();
+    transfer(&mut message, &thread.process, &server.process);
+    sched::deliver(&server, message, connection.badge);
+    let Some(caller) = sched::leave() else { return Ok(Outcome::SwitchTo(server)) };
+    let reply = wait.object::<Reply>().expect("receivers wait in a reply");
+    end_if_some(reply.keep(caller, deadline));
+    Ok(Outcome::SwitchTo(server))
 }
 
 /// `send`.
@@ -133,18 +126,17 @@ pub fn send(thread: &Thread, registers: &mut Context, handle: Handle) -> Result<
     let connection = thread.process.object::<Connection>(handle, Rights::WRITE)?;
     let mut message = registers.message();
     check(&thread.process, &message)?;
-    for _ in 0..PASSED_OVER {
-        let server = connection.sides()?.receivers.pop_front().ok_or(Error::NotReady)?;
-        if sched::unblock(&server).is_some() {
-            transfer(&mut message, &thread.process, &server.process);
-            sched::deliver(&server, message, connection.badge);
-            sched::make_ready(server);
-            registers.set_result(0);
-            return Ok(Outcome::Goes);
-        }
-        sched::make_ready(server);
-    }
-    Ok(Outcome::Again)
+    let taken = take_first(&mut connection.sides()?.receivers);
+    let server = match taken {
+        Some(Ok((server, _))) => server,
+        Some(Err(_)) => return Ok(Outcome::Again),
+        None => return Err(Error::NotReady),
+    };
+    transfer(&mut message, &thread.process, &server.process);
+    sched::deliver(&server, message, connection.badge);
+    sched::make_ready(server);
+    registers.set_result(0);
+    Ok(Outcome::Goes)
 }
 
 /// `receive`.
@@ -168,13 +160,14 @@ pub fn reply(thread: &Thread, registers: &mut Context, handle: Handle) -> Result
 pub fn reply_receive(thread: &Thread, registers: &mut Context, handle: Handle) -> Result<Outcome, Error> {
     let reply = thread.process.object::<Reply>(handle, Rights::READ.or(Rights::WRITE))?;
     let caller = match answer(thread, registers, &reply) {
-        Ok(caller) => caller,
-        Err(Error::Gone) => return take_message(thread, registers, &reply),
+        Ok(caller) => Some(caller),
+        Err(Error::Gone) => None,
         Err(error) => return Err(error),
     };
-    // What is left of the call. It is made again if the thread has to, and the answer is on its way already.
+    // What is left of the call, if it has to be made again: the answer is on its way, or came too late.
     registers.set_call_number(Call::Receive as u64);
     let received = take_message(thread, registers, &reply);
+    let Some(caller) = caller else { return received };
     if let Ok(Outcome::Blocked) = received {
         return Ok(Outcome::SwitchTo(caller));
     }
@@ -196,30 +189,25 @@ fn answer(thread: &Thread, registers: &Context, reply: &Reply) -> Result<Ref<Thr
 /// Takes the first message in line, or waits for one.
 #[inline(always)]
 fn take_message(thread: &Thread, registers: &mut Context, reply: &Ref<Reply>) -> Result<Outcome, Error> {
-    for _ in 0..PASSED_OVER {
-        let mut sides = reply.sides()?;
-        let Some(caller) = sides.callers.pop_front() else {
-            if is_over(registers.deadline()) {
-                return Err(Error::TimedOut);
-            }
+    let mut sides = reply.sides()?;
+    let (caller, wait) = match take_first(&mut sides.callers) {
+        Some(Ok(taken)) => taken,
+        Some(Err(_)) => return Ok(Outcome::Again),
+        None if is_over(registers.deadline()) => return Err(Error::TimedOut),
+        None => {
             registers.rewind();
             let wait = Wait::in_object(reply.clone());
             let ended = sched::block_until(&mut sides.receivers, wait, registers.deadline());
             drop(sides);
             end_if_some(ended);
             return Ok(Outcome::Blocked);
-        };
-        drop(sides);
-        let Some(wait) = sched::unblock(&caller) else {
-            sched::make_ready(caller);
-            continue;
-        };
-        let connection = wait.object::<Connection>().expect("callers wait in a connection");
-        let (mut message, deadline) = sched::collect(&caller);
-        transfer(&mut message, &caller.process, &thread.process);
-        registers.set_message(message, connection.badge);
-        end_if_some(reply.keep(caller, deadline));
-        return Ok(Outcome::Goes);
-    }
-    Ok(Outcome::Again)
+        }
+    };
+    drop(sides);
+    let connection = wait.object::<Connection>().expect("callers wait in a connection");
+    let (mut message, deadline) = sched::collect(&caller);
+    transfer(&mut message, &caller.process, &thread.process);
+    registers.set_message(message, connection.badge);
+    end_if_some(reply.keep(caller, deadline));
+    Ok(Outcome::Goes)
 }

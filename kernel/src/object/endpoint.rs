@@ -7,11 +7,13 @@
 //!                          receivers
 //! ```
 //!
-//! At most one of the two lists has members. A thread in `callers` has its message in its registers, and makes its call
+//! At most one of the two lists has members that wait. The core that ends a thread's wait is the one that takes it out of
+//! its list. A thread in `callers` has its message in its registers, and makes its call
 //! again if it is taken out for another reason than a receiver; so has one in `receivers`. Once a call has been taken,
 //! the [`Reply`] has the caller's own reference, and the number of its wait. Whichever core ends that wait first, by an
 //! answer, at the deadline or with the caller's process, ends it alone: the number is of that wait and of no later one.
 
+use crate::arch::MAX_CORES;
 use crate::lock::{Mutex, MutexGuard};
 use crate::object::list::List;
 use crate::object::thread::{Queued, Thread, WaitNumber};
@@ -91,10 +93,28 @@ impl Drop for Endpoint {
     fn drop(&mut self) {
         let mut sides = self.rendezvous.sides.lock();
         sides.closed = true;
-        while let Some(thread) = sides.callers.pop_front().or_else(|| sides.receivers.pop_front()) {
-            sched::end_wait(&thread, None);
-            sched::make_ready(thread);
+        let Sides { callers, receivers, .. } = &mut *sides;
+        for side in [callers, receivers] {
+            while let Some((thread, _)) = side.take_first(usize::MAX, sched::unblock) {
+                sched::make_ready(thread);
+            }
         }
+    }
+}
+
+/// Takes the first thread whose wait the calling core ends out of one of the sides, with that wait. Where another core
+/// has ended it, at its deadline or with its process, that core takes it out: until then it stays, and blocks nowhere
+/// else. [`None`] if there is no thread; [`Error::NotReady`] if there are only such.
+///
+/// In one step under the lock: a thread that was taken out first and whose wait was found over would run on, and
+/// perhaps stand here again when the other core comes to take it out.
+#[inline(always)]
+pub fn take_first(side: &mut List<Ref<Thread>, Queued>) -> Option<Result<(Ref<Thread>, Wait), Error>> {
+    // As many as there are cores can have been ended otherwise at a moment.
+    match side.take_first(MAX_CORES + 1, sched::unblock) {
+        Some(taken) => Some(Ok(taken)),
+        None if side.is_empty() => None,
+        None => Some(Err(Error::NotReady)),
     }
 }
 

@@ -151,6 +151,20 @@ where
         Some(self.take(first))
     }
 
+    /// Takes out the first member for which there is an answer, of at most `limit` from the front.
+    pub fn take_first<R>(&mut self, limit: usize, mut answer: impl FnMut(&P::Target) -> Option<R>) -> Option<(P, R)> {
+        let mut next = self.first;
+        for _ in 0..limit {
+            let member = next?;
+            next = Self::link(&member).next.get();
+            // SAFETY: members are valid while they stand in the list.
+            if let Some(answer) = answer(unsafe { member.as_ref() }) {
+                return Some((self.take(member), answer));
+            }
+        }
+        None
+    }
+
     /// Takes this member out; `None` if it does not stand here.
     pub fn remove(&mut self, member: &P::Target) -> Option<P> {
         if member.link().list.get() != self.identity() {
@@ -244,6 +258,21 @@ mod tests {
         while list.pop_front().is_some() {}
         assert!(list.is_empty());
         assert!(members.iter().all(|member| Arc::strong_count(member) == 1), "every reference came back");
+    }
+
+    #[test]
+    fn the_first_that_answers_is_taken_out_and_the_others_stay() {
+        let members: Vec<_> = (0..5).map(|n| Arc::new(Member(n, Link::new()))).collect();
+        let mut list = List::<Arc<Member>, Queue>::new();
+        members.iter().for_each(|member| list.push_back(member.clone()));
+        let from = |least: u32| move |member: &Member| (member.0 >= least).then_some(member.0 * 10);
+        assert!(list.take_first(2, from(2)).is_none(), "it is the third");
+        let (member, answer) = list.take_first(3, from(2)).unwrap();
+        assert_eq!((member.0, answer, numbers(&list)), (2, 20, vec![0, 1, 3, 4]));
+        assert_eq!(list.take_first(usize::MAX, from(4)).unwrap().1, 40);
+        assert!(list.take_first(usize::MAX, from(4)).is_none());
+        assert_eq!((numbers(&list), list.len()), (vec![0, 1, 3], 3));
+        while list.pop_front().is_some() {}
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Threads: registers, and where they wait.
 
-use crate::arch::{Context, floating_point};
+use crate::arch::{self, Context, floating_point};
 use crate::object::end::{End, Ends};
 use crate::object::heap::{Heaped, Node};
 use crate::object::list::{Link, Linked};
@@ -250,6 +250,7 @@ impl Thread {
 
     /// Makes it ready if it is blocked; of several cores that try, one succeeds and learns what it waited for.
     pub fn unblock(&self) -> Option<Wait> {
+        arch::stall();
         let state = self.state.load(Ordering::Relaxed);
         if state & KIND != BLOCKED {
             return None;
@@ -264,15 +265,16 @@ impl Thread {
         unsafe { (*self.wait.get()).take() }
     }
 
-    /// The core among whose sleepers it stands beside its place in a queue. Changed with the lock on these only.
+    /// The core among whose sleepers it stands beside its place in a queue. Changed with the lock on these only; a core
+    /// that finds none sees also that the core has tried to end the wait, if it has.
     #[inline(always)]
     pub fn deadline_core(&self) -> Option<usize> {
-        (self.deadline.load(Ordering::Relaxed) as usize).checked_sub(1)
+        (self.deadline.load(Ordering::Acquire) as usize).checked_sub(1)
     }
 
     /// Notes that, or that it stands there no longer.
     pub fn set_deadline_core(&self, core: Option<usize>) {
-        self.deadline.store(core.map_or(0, |core| core as u32 + 1), Ordering::Relaxed);
+        self.deadline.store(core.map_or(0, |core| core as u32 + 1), Ordering::Release);
     }
 
     /// Where its floating-point state is.

@@ -127,6 +127,7 @@ impl Core {
         self.own.began.set(now);
         self.own.slice_end.set(now + SLICE);
         *self.own.current.borrow_mut() = Some(thread);
+        self.set_timer();
         self.work(index)
     }
 
@@ -165,6 +166,7 @@ impl Core {
             }
             drop(thread);
             handle_interrupts(self);
+            self.set_timer();
             if self.queued.load(Ordering::Relaxed) != 0 && timer::now() >= self.own.slice_end.get() {
                 make_ready(self.leave()?);
                 return None;
@@ -209,9 +211,10 @@ impl Core {
             self.first_wake.store(sleepers.first_key().unwrap_or(NEVER), Ordering::Relaxed);
             let Some(thread) = thread else { break };
             if thread.deadline_core().is_some() {
-                thread.set_deadline_core(None);
-                // Under the lock: a core that ends the wait otherwise lets the thread run only after it has had it.
+                // In this order, and under the lock: a core that ends the wait otherwise lets the thread run only after
+                // it has seen the note gone, or has had the lock. Until then this can end no other wait.
                 let wait = thread.unblock();
+                thread.set_deadline_core(None);
                 drop(sleepers);
                 if let Some(wait) = wait {
                     expire(&thread, &wait);

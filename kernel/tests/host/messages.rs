@@ -356,3 +356,83 @@ fn a_message_without_an_answer_says_whether_it_arrived() {
     program.exit(0);
     assert_eq!(machine.run(program), ExitStatus::Exited(0));
 }
+
+/// Deadlines that come at the moment at which a message does, on both sides and on every core.
+#[test]
+fn a_deadline_ends_no_wait_but_its_own() {
+    const ROUNDS: u64 = if cfg!(miri) { 3 } else { 6_000 };
+    let machine = Machine::take();
+    let mut program = with_endpoint();
+    for number in 0..6_u64 {
+        program.fork(3, |child| {
+            if number % 2 == 0 {
+                child.call(Call::ReplyCreate, [ENDPOINT, 0, 0, 0]);
+                child.expect(19, |user| user.x[0] == REPLY);
+            }
+            child.act(|user| {
+                user.x[24] = 0;
+                Ok(())
+            });
+            let again = child.label();
+            child.place(&again);
+            child.call(Call::Clock, [0; 4]);
+            child.call_with_message(if number % 2 == 0 { Call::Receive } else { Call::Call }, move |user| {
+                user.x[9] = user.x[0] + 1 + (user.x[24] * 7 + number * 13) % 60 * 1_000;
+                user.x[0] = if number % 2 == 0 { REPLY } else { CONNECTION };
+                user.x[7] = 0;
+            });
+            // A call that is taken is never answered here: it is given up, or it comes too late.
+            child.expect(20, |user| {
+                let errors = [Error::TimedOut, Error::Gone];
+                user.x[0] == 0 || errors.iter().any(|error| user.x[0] == error.to_register())
+            });
+            // No deadline of a call that is over shortens a sleep.
+            child.call(Call::Clock, [0; 4]);
+            child.keep(20);
+            child.call(Call::Sleep, [20_000, 0, 0, 0]);
+            child.call(Call::Clock, [0; 4]);
+            child.expect(21, |user| user.x[0] - user.x[20] >= 20_000);
+            child.act(|user| {
+                user.x[24] += 1;
+                Ok(())
+            });
+            child.jump_if(&again, |user| user.x[24] < ROUNDS);
+            child.exit(0);
+        });
+        program.act(move |user| user.store(DATA + number * 8, user.x[0]));
+    }
+    for number in 0..6 {
+        program.act(move |user| {
+            user.x[19] = user.load(DATA + number * 8)?;
+            Ok(())
+        });
+        expect_end(&mut program, 10, ExitStatus::Exited(0));
+    }
+    program.exit(0);
+    assert_eq!(machine.run(program), ExitStatus::Exited(0));
+}
+
+/// A caller that is gone leaves its server to receive, and to nothing else.
+#[test]
+fn an_answer_that_comes_too_late_is_followed_by_a_receive() {
+    let machine = Machine::take();
+    let mut program = with_endpoint();
+    program.fork(3, |child| {
+        send(child, Call::Call, CONNECTION, [1; 6], |_| 0, 0);
+        child.exit(20);
+    });
+    program.keep(19);
+    receive(&mut program, 0);
+    program.expect(10, |user| user.x[0] == 0);
+    program.call_with(Call::Kill, |user| [user.x[19], 9, 0, 0]);
+    expect_end(&mut program, 11, ExitStatus::Killed(9));
+    program.call(Call::Clock, [0; 4]);
+    program.call_with_message(Call::ReplyReceive, |user| {
+        user.x[9] = user.x[0] + 2_000_000;
+        user.x[0] = REPLY;
+        user.x[7] = 0;
+    });
+    program.expect_error(12, Error::TimedOut);
+    program.exit(0);
+    assert_eq!(machine.run(program), ExitStatus::Exited(0));
+}

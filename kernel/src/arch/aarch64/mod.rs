@@ -45,6 +45,10 @@ pub fn prepare_first_core(image: u64) {
     cores::enter_first_core();
 }
 
+/// Nothing, see the contract.
+#[inline(always)]
+pub fn stall() {}
+
 /// A hint that this core only waits for another one.
 #[inline(always)]
 pub fn relax() {

@@ -40,6 +40,25 @@ pub fn core_index() -> usize {
     CORE.get().expect("a host thread becomes a core by `adopt`")
 }
 
+/// Now and then, lets other cores go first for a while.
+pub fn stall() {
+    thread_local! {
+        static STEPS: Cell<u64> = const { Cell::new(0) };
+    }
+    if cfg!(miri) {
+        return;
+    }
+    // Not the same sequence for every core, nor for every test.
+    let step = STEPS.get().wrapping_add(1);
+    STEPS.set(step);
+    let number = (step ^ (CORE.get().unwrap_or(0) as u64) << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
+    if number.is_multiple_of(512) {
+        std::thread::sleep(std::time::Duration::from_micros(30));
+    } else if number.is_multiple_of(16) {
+        std::thread::yield_now();
+    }
+}
+
 /// A hint that this core only waits for another one.
 pub fn relax() {
     std::thread::yield_now();
