@@ -19,14 +19,15 @@ extern crate alloc;
 
 #[allow(unsafe_code)]
 mod calls;
-mod figures;
 mod options;
 mod run;
 #[allow(unsafe_code)]
 mod sequences;
-mod span;
 
-use graft_rt::{Arguments, eprintln};
+use alloc::format;
+use graft_demos::figures::Figures;
+use graft_rt::size::{Grouped, Size};
+use graft_rt::{Arguments, eprintln, println, time};
 
 use crate::options::Options;
 
@@ -43,7 +44,7 @@ fn main(arguments: Arguments) -> i32 {
     };
     match run::run(&options) {
         Ok(figures) => {
-            figures.print(&options);
+            print(&figures, &options);
             0
         }
         Err(problem) => {
@@ -51,4 +52,23 @@ fn main(arguments: Arguments) -> i32 {
             1
         }
     }
+}
+
+fn print(figures: &Figures, options: &Options) {
+    let Options { bytes, share, repetitions, csv, spans } = *options;
+    let prefix = format!("forkbench,{},{bytes}", share.name());
+    if spans {
+        figures.print_spans(&prefix);
+    }
+    if csv {
+        return figures.print_rows(&prefix);
+    }
+    println!(
+        "{} touched, --share {}, {repetitions} repetition{}; the counter runs at {} Hz",
+        Size(bytes as u64),
+        share.name(),
+        if repetitions == 1 { "" } else { "s" },
+        Grouped(time::frequency()),
+    );
+    figures.print_table();
 }

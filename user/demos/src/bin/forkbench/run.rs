@@ -11,9 +11,10 @@ use graft_rt::size::Size;
 use graft_rt::{Error, Region, system};
 
 use crate::calls;
-use crate::figures::{Figures, Unit};
 use crate::options::Options;
 use crate::sequences::{self, Before, ChildWork};
+use graft_demos::calls::{write, yield_and_back};
+use graft_demos::figures::{Figures, Unit};
 
 /// Where the measured memory begins: on a level-1 boundary, so that 1 GiB has one level-2 table.
 const MEMORY: usize = 0x2_0000_0000;
@@ -73,7 +74,7 @@ pub(crate) fn run(options: &Options) -> Result<Figures, String> {
     repetition(options, &memory, &mut warm_up).map_err(|error| refused("fork", error))?;
     for number in 1..=options.repetitions {
         repetition(options, &memory, &mut figures).map_err(|error| refused("fork", error))?;
-        figures.note("demand_zero", calls::write(fresh.address() + number * PAGE_SIZE));
+        figures.note("demand_zero", write(fresh.address() + number * PAGE_SIZE));
         figures.note("null_call", calls::null_call());
         let thread = calls::thread().map_err(|error| refused("make a thread", error))?;
         figures.note("thread_create", thread.create);
@@ -90,7 +91,7 @@ pub(crate) fn run(options: &Options) -> Result<Figures, String> {
         figures.note("spawn", start.spawn);
         figures.note("spawn_exit_wait", start.spawn_exit_wait);
         if has_one_core {
-            figures.note(SWITCH, calls::yield_and_back().map_err(|error| refused("yield", error))?);
+            figures.note(SWITCH, yield_and_back().map_err(|error| refused("yield", error))?);
         }
     }
     Ok(figures)

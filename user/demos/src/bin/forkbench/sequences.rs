@@ -9,7 +9,7 @@ use core::arch::asm;
 use graft_rt::abi::{Call, PAGE_SIZE, SVC_IMMEDIATE, SystemInfo};
 use graft_rt::{Error, Handle, Region, Share};
 
-use crate::span::Span;
+use graft_demos::span::Span;
 
 /// Counts of the machine's counter that a child and its parent have measured.
 #[derive(Clone, Copy, Debug)]

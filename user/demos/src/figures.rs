@@ -2,26 +2,27 @@
 
 use alloc::vec::Vec;
 
-use graft_rt::size::{Grouped, Size};
+use graft_rt::size::Grouped;
 use graft_rt::{println, time};
 
-use crate::options::Options;
 use crate::span::Span;
 
 /// What a figure is counted in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unit {
+pub enum Unit {
     /// Counts of the machine's counter, shown as nanoseconds.
     Time,
     /// The same, for what is half of a measured stretch.
     HalfTime,
+    /// Frames of memory.
     Frames,
+    /// Bytes.
     Bytes,
 }
 
 /// All figures of a run, in the order in which they are shown.
 #[derive(Debug, Default)]
-pub(crate) struct Figures {
+pub struct Figures {
     all: Vec<Figure>,
 }
 
@@ -42,48 +43,43 @@ struct Summary {
 
 impl Figures {
     /// Makes room for a figure, so that noting values later does not touch new memory.
-    pub(crate) fn prepare(&mut self, metric: &'static str, unit: Unit, repetitions: usize) {
+    pub fn prepare(&mut self, metric: &'static str, unit: Unit, repetitions: usize) {
         self.all.push(Figure { metric, unit, values: Vec::with_capacity(repetitions) });
     }
 
     /// Notes a value, which is no time, of a figure that was prepared.
-    pub(crate) fn note_count(&mut self, metric: &str, value: u64) {
+    pub fn note_count(&mut self, metric: &str, value: u64) {
         self.note(metric, Span { counts: value, by: 0 });
     }
 
     /// Notes a value of a figure that was prepared.
-    pub(crate) fn note(&mut self, metric: &str, value: Span) {
+    pub fn note(&mut self, metric: &str, value: Span) {
         if let Some(figure) = self.all.iter_mut().find(|figure| figure.metric == metric) {
             figure.values.push(value);
         }
     }
 
-    /// Prints all figures, as rows for a program or as a table for a person.
-    pub(crate) fn print(&self, options: &Options) {
-        if options.spans {
-            for figure in self.all.iter().filter(|figure| matches!(figure.unit, Unit::Time | Unit::HalfTime)) {
-                for Span { counts, by } in &figure.values {
-                    let (share, bytes, metric) = (options.share.name(), options.bytes, figure.metric);
-                    println!("span,forkbench,{share},{bytes},{metric},{counts},{by}");
-                }
+    /// Prints a row for each time that was taken, `span,PREFIX,METRIC,COUNTS,BY`, by which an observer outside the
+    /// machine finds it again: it took COUNTS between two readings of the counter, and had ended when the counter was
+    /// BY; no other ended in between.
+    pub fn print_spans(&self, prefix: &str) {
+        for figure in self.all.iter().filter(|figure| matches!(figure.unit, Unit::Time | Unit::HalfTime)) {
+            for Span { counts, by } in &figure.values {
+                println!("span,{prefix},{},{counts},{by}", figure.metric);
             }
         }
-        if options.csv {
-            for figure in &self.all {
-                let Summary { unit, least, median, most, count } = figure.summary();
-                let (share, bytes, metric) = (options.share.name(), options.bytes, figure.metric);
-                println!("forkbench,{share},{bytes},{metric},{unit},{least},{median},{most},{count}");
-            }
-            return;
+    }
+
+    /// Prints a row for each figure, `PREFIX,METRIC,UNIT,MIN,MEDIAN,MAX,N`.
+    pub fn print_rows(&self, prefix: &str) {
+        for figure in &self.all {
+            let Summary { unit, least, median, most, count } = figure.summary();
+            println!("{prefix},{},{unit},{least},{median},{most},{count}", figure.metric);
         }
-        let plural = if options.repetitions == 1 { "" } else { "s" };
-        println!(
-            "{} touched, --share {}, {} repetition{plural}; the counter runs at {} Hz",
-            Size(options.bytes as u64),
-            options.share.name(),
-            options.repetitions,
-            Grouped(time::frequency()),
-        );
+    }
+
+    /// Prints all figures as a table for a person.
+    pub fn print_table(&self) {
         println!("{:20} {:8} {:>14} {:>14} {:>14}", "metric", "unit", "min", "median", "max");
         for figure in &self.all {
             let Summary { unit, least, median, most, .. } = figure.summary();

@@ -2,17 +2,17 @@
 
 /// A measured stretch.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Span {
+pub struct Span {
     /// Counts from its first reading to its last.
-    pub(crate) counts: u64,
+    pub counts: u64,
     /// A reading that was taken at its end, or later but before the next stretch ended. A child tells its parent how
     /// long something took, but not when it ended.
-    pub(crate) by: u64,
+    pub by: u64,
 }
 
 impl Span {
     /// The stretch between two readings.
-    pub(crate) fn between(begin: u64, end: u64) -> Span {
+    pub fn between(begin: u64, end: u64) -> Span {
         Span { counts: end - begin, by: end }
     }
 }

@@ -1,0 +1,85 @@
+//! Takes the figures.
+
+use alloc::format;
+use alloc::string::String;
+use core::fmt::Display;
+use core::time::Duration;
+
+use graft_demos::calls;
+use graft_demos::figures::{Figures, Unit};
+use graft_rt::abi::{PAGE_SIZE, Rights};
+use graft_rt::message::{Connection, Endpoint};
+use graft_rt::process::{Process, duplicate};
+use graft_rt::{Error, Handle, Region, Share, system, time};
+
+use crate::exchange::{self, FloatingPoint};
+
+/// Rounds that are not counted.
+const WARM_UP: usize = 3;
+/// Where pages are mapped: a first one that stays, so that the tables are there, and the measured one beside it.
+const FRESH: usize = 0x800_0000;
+
+/// The times in the order in which they are shown.
+const TIMES: [&str; 6] = ["call_reply_0", "call_reply_6h", "call_reply_donate", "call_reply_fp", "map", "unmap"];
+/// Half of the way to another process and back; with one core only.
+const SWITCH: &str = "yield_switch";
+
+/// Takes all figures.
+pub(crate) fn run(repetitions: usize) -> Result<Figures, String> {
+    let mut figures = Figures::default();
+    for metric in TIMES {
+        figures.prepare(metric, Unit::Time, repetitions);
+    }
+    let has_one_core = system::info().map_err(|error| refused("look at the system", error))?.cores == 1;
+    if has_one_core {
+        figures.prepare(SWITCH, Unit::HalfTime, repetitions);
+    }
+    messages(repetitions, &mut figures).map_err(|error| refused("send a message", error))?;
+    let first = Region::at(FRESH, PAGE_SIZE).map_err(|error| refused("map", error))?;
+    first.write(0, 1);
+    for _ in 0..WARM_UP {
+        exchange::map_and_unmap(FRESH + PAGE_SIZE).map_err(|error| refused("map a page", error))?;
+    }
+    for _ in 0..repetitions {
+        let mapping = exchange::map_and_unmap(FRESH + PAGE_SIZE).map_err(|error| refused("map a page", error))?;
+        figures.note("map", mapping.map);
+        figures.note("unmap", mapping.unmap);
+        if has_one_core {
+            figures.note(SWITCH, calls::yield_and_back().map_err(|error| refused("yield", error))?);
+        }
+    }
+    Ok(figures)
+}
+
+fn refused(what: &str, error: impl Display) -> String {
+    format!("cannot {what}: {error}")
+}
+
+/// Calls a server in a process of its own.
+fn messages(repetitions: usize, figures: &mut Figures) -> Result<(), Error> {
+    let endpoint = Endpoint::new()?;
+    let connection = endpoint.connect(1)?;
+    let server = Process::fork_into(Share::default(), || match endpoint.receiver() {
+        Ok(receiver) => exchange::serve(&receiver),
+        Err(_) => 1,
+    })?;
+    let mut call =
+        |metric, handle: &dyn Fn(&Connection) -> Result<Handle, Error>, deadline: &dyn Fn() -> u64, float| {
+            for round in 0..WARM_UP + repetitions {
+                let span = exchange::call(&connection, handle(&connection)?, deadline(), float)?;
+                if round >= WARM_UP {
+                    figures.note(metric, span);
+                }
+            }
+            Ok::<_, Error>(())
+        };
+    let none = |_: &Connection| Ok(Handle::NONE);
+    let never = || 0;
+    let in_a_second = || (time::clock() + Duration::from_secs(1)).as_nanos() as u64;
+    call("call_reply_0", &none, &never, FloatingPoint::Unused)?;
+    call("call_reply_6h", &|connection| duplicate(connection.handle(), Rights::ALL), &never, FloatingPoint::Unused)?;
+    call("call_reply_donate", &none, &in_a_second, FloatingPoint::Unused)?;
+    call("call_reply_fp", &none, &never, FloatingPoint::Used)?;
+    server.kill(0)?;
+    server.wait().map(drop)
+}
