@@ -105,6 +105,12 @@ impl<T> Mutex<T> {
         }
     }
 
+    /// Where the value is, to tell it from another.
+    #[inline(always)]
+    pub fn as_ptr(&self) -> *const T {
+        self.0.data_ptr()
+    }
+
     /// The value, which no other core can reach.
     pub fn get_mut(&mut self) -> &mut T {
         self.0.get_mut()

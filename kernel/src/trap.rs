@@ -2,6 +2,7 @@
 
 use crate::arch::{self, Cause, Context, Failure, Trap};
 use crate::call::{self, Next};
+use crate::ipc;
 use crate::memory::{frames, space};
 use crate::object::process::{Name, Process};
 use crate::object::thread::Thread;
@@ -11,7 +12,7 @@ use core::{fmt, ptr};
 use graft_abi::{Error, ExitStatus, FaultKind, STACK_SIZE, STACK_TOP};
 use graft_paging::{Access, Fault, VirtAddr};
 
-arch::entries!(answer_call, answer_trap);
+arch::entries!(answer_call, answer_message, answer_trap);
 
 /// Every native call ends up here, on the core's kernel stack and with interrupts masked. Returns the
 /// registers of the thread to resume, or null if that is the caller and only what a call may change has changed: the
@@ -25,6 +26,36 @@ unsafe fn answer_call(context: *mut Context) -> *mut Context {
     let (thread, registers) = unsafe { (Thread::of(context), &mut *context) };
     match call::dispatch(thread, registers) {
         Next::Resume => ptr::null_mut(),
+        Next::WantMemory => carry_out(dispatch_again(thread, registers), context),
+        next => carry_out(next, context),
+    }
+}
+
+/// Calls that carry a message end up here, likewise. Returns the registers of the thread to resume.
+///
+/// # Safety
+/// As [`answer_call`].
+#[inline(always)]
+unsafe fn answer_message(context: *mut Context) -> *mut Context {
+    // SAFETY: as in `answer_call`.
+    let (thread, registers) = unsafe { (Thread::of(context), &*context) };
+    if let Some(resumed) = ipc::go_straight(thread, registers) {
+        return resumed;
+    }
+    // SAFETY: as above; the borrow of the registers has ended.
+    unsafe { answer_message_otherwise(context) }
+}
+
+/// Not inlined: what it needs would be prepared on the straight way.
+///
+/// # Safety
+/// As [`answer_call`].
+#[cold]
+#[inline(never)]
+unsafe fn answer_message_otherwise(context: *mut Context) -> *mut Context {
+    // SAFETY: as in `answer_call`.
+    let (thread, registers) = unsafe { (Thread::of(context), &mut *context) };
+    match call::dispatch_message(thread, registers) {
         Next::WantMemory => carry_out(dispatch_again(thread, registers), context),
         next => carry_out(next, context),
     }

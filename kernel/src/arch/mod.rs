@@ -8,7 +8,7 @@
 //!
 //! | name | law |
 //! |---|---|
-//! | [`Context`] | the registers of a thread that is not running. [`new_user`](Context::new_user) begins one in user space with interrupts on; [`call_number`](Context::call_number) and [`arguments`](Context::arguments) are what a call was made with; [`rewind`](Context::rewind) makes the call come again and precedes every result, because a result may lie where the number was; [`advance`](Context::advance) takes it back. [`message`](Context::message), [`deadline`](Context::deadline) and [`set_message`](Context::set_message) are for calls that carry one |
+//! | [`Context`] | the registers of a thread that is not running. [`new_user`](Context::new_user) begins one in user space with interrupts on; [`call_number`](Context::call_number) and [`arguments`](Context::arguments) are what a call was made with; [`rewind`](Context::rewind) makes the call come again and precedes every result, because a result may lie where the number was; [`advance`](Context::advance) takes it back. [`message`](Context::message), [`deadline`](Context::deadline), [`set_message`](Context::set_message) and [`set_handle`](Context::set_handle) are for calls that carry one |
 //! | [`Context::ENTRY_ALIGNMENT`], [`Context::STACK_ALIGNMENT`] | of a first instruction, and of a stack pointer there |
 //! | [`resume`] | leaves the kernel for a thread. The core comes back through the two functions that `entries` is given: one answers calls, one every other [`Trap`] |
 //! | [`Trap`], [`Failure`], [`Cause`] | why a thread has entered the kernel, in neutral words. An access that a descriptor denied is never decided here: the tree may have an answer |
@@ -28,7 +28,7 @@
 //! | `tlb::publish` | new descriptors are visible to walks |
 //! | `tlb::invalidate`, `tlb::invalidate_all` | no core uses what the descriptors were, nor is in the middle of an access that used it |
 //! | `interrupts` | `acknowledge` and `finish` one after the other on one core; `wake` makes another core take one, and it sees what was stored before |
-//! | `timer` | `now` in nanoseconds never runs back; `set_deadline` interrupts at the moment or after, never before; `clear` takes it back |
+//! | `timer` | `now` in nanoseconds never runs back; `counts` are cheaper, for differences, which `to_nanoseconds` turns into those; `set_deadline` interrupts at the moment or after, never before; `clear` takes it back |
 //! | `floating_point` | off until `enable`; `save`, `restore` and `scrub` whole states |
 //! | `power::exit` | ends the machine with a code |
 //!

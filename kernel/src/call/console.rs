@@ -11,6 +11,7 @@ use crate::object::terminal::{Reading, Terminal};
 use graft_abi::{Error, Handle, Rights};
 
 /// `console_write`.
+#[inline(never)]
 pub(super) fn write(process: &Process, handle: Handle, buffer: u64, bytes: u64) -> Result<u64, Error> {
     process.object::<Terminal>(handle, Rights::WRITE)?;
     let length = usize::try_from(bytes).unwrap_or(usize::MAX);

@@ -123,6 +123,11 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
     }
 }
 
+/// Carries out the call of a thread that carries a message, if it is one of those.
+pub fn dispatch_message(thread: &Thread, registers: &mut Context) -> Next {
+    message::carry_out(thread, registers)
+}
+
 /// The handle in a register. One that does not fit its 32 bits names nothing.
 #[inline(always)]
 fn handle(register: u64) -> Handle {

@@ -13,6 +13,8 @@
 
 #![forbid(unsafe_code)]
 
+mod straight;
+
 use crate::arch::{Context, timer};
 use crate::object::Ref;
 use crate::object::endpoint::{Connection, Reply, take_first};
@@ -21,6 +23,21 @@ use crate::object::thread::Thread;
 use crate::object::wait::Wait;
 use crate::sched;
 use graft_abi::{Call, Error, Handle, Rights};
+
+/// Carries out a call that carries a message if it can go the straight way; [`None`] if not, and then nothing has
+/// changed. Answers with the registers to resume.
+#[inline(always)]
+pub fn go_straight(thread: &Thread, registers: &Context) -> Option<*mut Context> {
+    const CALL: u64 = Call::Call as u64;
+    const REPLY_RECEIVE: u64 = Call::ReplyReceive as u64;
+    let [x0, ..] = registers.arguments();
+    let handle = handle_in(x0);
+    match registers.call_number() {
+        CALL => straight::call(thread, registers, handle),
+        REPLY_RECEIVE => straight::reply_receive(thread, registers, handle),
+        _ => None,
+    }
+}
 
 /// What follows for the calling thread.
 pub enum Outcome {
@@ -37,9 +54,9 @@ pub enum Outcome {
 /// How often a core looks for another process's table of handles before it leaves a message's handle where it is.
 const LOOKS: u32 = 2_000;
 
-/// The handle in a message's last register. One that does not fit names nothing.
-fn handle_in(message: &[u64; 7]) -> Handle {
-    u32::try_from(message[6]).map_or(Handle::NONE, Handle)
+/// The handle in a register. One that does not fit names nothing.
+fn handle_in(register: u64) -> Handle {
+    u32::try_from(register).map_or(Handle::NONE, Handle)
 }
 
 /// Refuses a message with a handle that cannot be moved.
@@ -47,7 +64,7 @@ fn handle_in(message: &[u64; 7]) -> Handle {
 fn check(sender: &Process, message: &[u64; 7]) -> Result<(), Error> {
     match message[6] {
         0 => Ok(()),
-        _ => sender.handles.lock().get(handle_in(message), Rights::DUPLICATE).map(|_| ()),
+        _ => sender.handles.lock().get(handle_in(message[6]), Rights::DUPLICATE).map(|_| ()),
     }
 }
 
@@ -55,7 +72,7 @@ fn check(sender: &Process, message: &[u64; 7]) -> Result<(), Error> {
 #[inline(always)]
 fn transfer(message: &mut [u64; 7], from: &Process, to: &Process) {
     if message[6] != 0 {
-        message[6] = transfer_handle(handle_in(message), from, to).0.into();
+        message[6] = transfer_handle(handle_in(message[6]), from, to).0.into();
     }
 }
 
@@ -92,33 +109,23 @@ fn end_if_some(ended: Option<Ref<Thread>>) {
     }
 }
 
-/// `call`.
+/// `call`, to a server that does not wait.
 pub fn call(thread: &Thread, registers: &mut Context, handle: Handle) -> Result<Outcome, Error> {
     let connection = thread.process.object::<Connection>(handle, Rights::WRITE)?;
-    let mut message = registers.message();
-    check(&thread.process, &message)?;
+    check(&thread.process, &registers.message())?;
     let mut sides = connection.sides()?;
-    let (server, wait) = match take_first(&mut sides.receivers) {
-        Some(Ok(taken)) => taken,
-        Some(Err(_)) => return Ok(Outcome::Again),
-        None if is_over(registers.deadline()) => return Err(Error::TimedOut),
-        None => {
-            registers.rewind();
-            let wait = Wait::in_object(connection.clone());
-            let ended = sched::block_until(&mut sides.callers, wait, registers.deadline());
-            drop(sides);
-            end_if_some(ended);
-            return Ok(Outcome::Blocked);
-        }
-    };
+    // A server has come in the meantime, or another core has ended the first one's wait and is about to take it away.
+    if !sides.receivers.is_empty() {
+        return Ok(Outcome::Again);
+    }
+    if is_over(registers.deadline()) {
+        return Err(Error::TimedOut);
+    }
+    let wait = Wait::in_object(connection.clone());
+    let ended = sched::block_until(&mut sides.callers, wait, registers.deadline());
     drop(sides);
-    let deadline = registers.deadline();
-    transfer(&mut message, &thread.process, &server.process);
-    sched::deliver(&server, message, connection.badge);
-    let Some(caller) = sched::leave() else { return Ok(Outcome::SwitchTo(server)) };
-    let reply = wait.object::<Reply>().expect("receivers wait in a reply");
-    end_if_some(reply.keep(caller, deadline));
-    Ok(Outcome::SwitchTo(server))
+    end_if_some(ended);
+    Ok(Outcome::Blocked)
 }
 
 /// `send`.
@@ -142,7 +149,8 @@ pub fn send(thread: &Thread, registers: &mut Context, handle: Handle) -> Result<
 /// `receive`.
 pub fn receive(thread: &Thread, registers: &mut Context, handle: Handle) -> Result<Outcome, Error> {
     let reply = thread.process.object::<Reply>(handle, Rights::READ)?;
-    if let Some(older) = reply.take() {
+    let older = reply.take(&mut reply.lock());
+    if let Some(older) = older {
         older.give_up(Error::Gone);
     }
     take_message(thread, registers, &reply)
@@ -180,7 +188,8 @@ pub fn reply_receive(thread: &Thread, registers: &mut Context, handle: Handle) -
 fn answer(thread: &Thread, registers: &Context, reply: &Reply) -> Result<Ref<Thread>, Error> {
     let mut message = registers.message();
     check(&thread.process, &message)?;
-    let caller = reply.take().ok_or(Error::NotFound)?.claim().ok_or(Error::Gone)?;
+    let taken = reply.take(&mut reply.lock());
+    let caller = taken.ok_or(Error::NotFound)?.claim().ok_or(Error::Gone)?;
     transfer(&mut message, &thread.process, &caller.process);
     sched::deliver_answer(&caller, message);
     Ok(caller)
@@ -195,7 +204,6 @@ fn take_message(thread: &Thread, registers: &mut Context, reply: &Ref<Reply>) ->
         Some(Err(_)) => return Ok(Outcome::Again),
         None if is_over(registers.deadline()) => return Err(Error::TimedOut),
         None => {
-            registers.rewind();
             let wait = Wait::in_object(reply.clone());
             let ended = sched::block_until(&mut sides.receivers, wait, registers.deadline());
             drop(sides);
@@ -208,6 +216,8 @@ fn take_message(thread: &Thread, registers: &mut Context, reply: &Ref<Reply>) ->
     let (mut message, deadline) = sched::collect(&caller);
     transfer(&mut message, &caller.process, &thread.process);
     registers.set_message(message, connection.badge);
-    end_if_some(reply.keep(caller, deadline));
+    sched::set_deadline(&caller, deadline);
+    let kept = reply.keep(&mut reply.lock(), caller);
+    end_if_some(kept.settle());
     Ok(Outcome::Goes)
 }

@@ -138,17 +138,25 @@ impl<const CORES: usize> Allocator<CORES> {
 
     /// Makes the address space with this tag the one that `core` runs, and tells under which
     /// identifier. Only `core` itself calls this.
-    #[inline]
     pub fn activate(&self, core: usize, tag: &Tag) -> Activation {
+        match self.reactivate(core, tag) {
+            Some(asid) => Activation { asid, first: First::Nothing },
+            None => self.activate_slowly(core, tag),
+        }
+    }
+
+    /// As [`activate`](Self::activate), if the address space has an identifier already: then nothing comes first.
+    #[inline(always)]
+    pub fn reactivate(&self, core: usize, tag: &Tag) -> Option<u16> {
         let wanted = tag.0.load(Ordering::Relaxed);
         let active = self.active[core].load(Ordering::Relaxed);
-        if active != 0
-            && wanted & !(GENERATION - 1) == self.generation.load(Ordering::Acquire)
-            && self.active[core].compare_exchange(active, wanted, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-        {
-            return Activation { asid: wanted as u16, first: First::Nothing };
+        if active == 0 || wanted & !(GENERATION - 1) != self.generation.load(Ordering::Acquire) {
+            return None;
         }
-        self.activate_slowly(core, tag)
+        match self.active[core].compare_exchange(active, wanted, Ordering::AcqRel, Ordering::Relaxed) {
+            Ok(_) => Some(wanted as u16),
+            Err(_) => None,
+        }
     }
 
     #[cold]

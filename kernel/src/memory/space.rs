@@ -73,13 +73,24 @@ impl Space {
     /// Lets the calling core translate user addresses through this space.
     #[inline(always)]
     pub fn activate(&self, core: usize) {
+        let asid = match IDENTIFIERS.reactivate(core, &self.tag) {
+            Some(asid) => asid,
+            None => self.identify(core),
+        };
+        arch::mmu::activate(self.root.load(Ordering::Relaxed), asid);
+    }
+
+    /// Its identifier on a core that has to do something first.
+    #[cold]
+    #[inline(never)]
+    fn identify(&self, core: usize) -> u16 {
         let activation = IDENTIFIERS.activate(core, &self.tag);
         match activation.first {
             First::Nothing => {}
             First::Complete => arch::tlb::publish(),
             First::Flush => arch::tlb::invalidate_all(),
         }
-        arch::mmu::activate(self.root.load(Ordering::Relaxed), activation.asid);
+        activation.asid
     }
 
     /// The tree, locked.

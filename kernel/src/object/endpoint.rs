@@ -8,8 +8,8 @@
 //! ```
 //!
 //! At most one of the two lists has members that wait. The core that ends a thread's wait is the one that takes it out of
-//! its list. A thread in `callers` has its message in its registers, and makes its call
-//! again if it is taken out for another reason than a receiver; so has one in `receivers`. Once a call has been taken,
+//! its list, and answers its call: with a message, or with the reason why there is none. A thread in `callers` has its
+//! message in its registers. Once a call has been taken,
 //! the [`Reply`] has the caller's own reference, and the number of its wait. Whichever core ends that wait first, by an
 //! answer, at the deadline or with the caller's process, ends it alone: the number is of that wait and of no later one.
 
@@ -20,6 +20,7 @@ use crate::object::thread::{Queued, Thread, WaitNumber};
 use crate::object::wait::{Queue, Wait};
 use crate::object::{Kind, Object, Ref};
 use crate::sched;
+use core::cell::UnsafeCell;
 use graft_abi::Error;
 
 /// Where the two sides meet. No handle leads here.
@@ -51,8 +52,12 @@ pub struct Connection {
 /// Where calls are received and answered, one at a time.
 pub struct Reply {
     rendezvous: Ref<Rendezvous>,
-    open: Mutex<Option<Taken>>,
+    /// The call that is kept here, under the rendezvous' lock.
+    open: UnsafeCell<Option<Taken>>,
 }
+
+// SAFETY: `open` is reached through `Reply::open`, which asks for what is behind the lock, or by the last owner.
+unsafe impl Sync for Reply {}
 
 /// A call that a receiver has taken: a thread that waits for the answer.
 pub struct Taken {
@@ -84,19 +89,19 @@ impl Endpoint {
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub fn reply(&self) -> Result<Ref<Reply>, Error> {
-        Ref::new(|_| Reply { rendezvous: self.rendezvous.clone(), open: Mutex::new(None) })
+        Ref::new(|_| Reply { rendezvous: self.rendezvous.clone(), open: UnsafeCell::new(None) })
     }
 }
 
 impl Drop for Endpoint {
-    /// Every thread that waits makes its call again, and finds the rendezvous closed.
+    /// The call of every thread that waits ends with [`Error::Gone`].
     fn drop(&mut self) {
         let mut sides = self.rendezvous.sides.lock();
         sides.closed = true;
         let Sides { callers, receivers, .. } = &mut *sides;
         for side in [callers, receivers] {
             while let Some((thread, _)) = side.take_first(usize::MAX, sched::unblock) {
-                sched::make_ready(thread);
+                sched::refuse(thread, Error::Gone);
             }
         }
     }
@@ -142,6 +147,12 @@ impl Connection {
 }
 
 impl Reply {
+    /// The two sides of the endpoint that it receives from, closed or not.
+    #[inline(always)]
+    pub fn lock(&self) -> MutexGuard<'_, Sides> {
+        self.rendezvous.sides.lock()
+    }
+
     /// The two sides of the endpoint that it receives from.
     ///
     /// # Errors
@@ -151,27 +162,66 @@ impl Reply {
         self.rendezvous.open()
     }
 
-    /// Keeps a call until it is answered. One that was kept before is given up, as is this one if its caller's process
-    /// is ending: a thread that is returned has to be ended by the caller.
-    #[must_use]
-    pub fn keep(&self, caller: Ref<Thread>, deadline: u64) -> Option<Ref<Thread>> {
-        sched::set_deadline(&caller, deadline);
-        let watched = caller.clone();
-        let mut open = self.open.lock();
-        // SAFETY: the calling core has taken it out of its queue, or off itself.
-        let wait = unsafe { caller.block_numbered(Wait::in_place(&Answers)) };
-        let older = open.replace(Taken { caller, wait });
-        drop(open);
-        if let Some(older) = older {
-            older.give_up(Error::Gone);
-        }
-        sched::meets_end(&watched, wait).then_some(watched)
+    /// The call that is kept here.
+    ///
+    /// # Panics
+    /// If these are another endpoint's sides.
+    #[inline(always)]
+    fn open<'a>(&'a self, sides: &'a mut Sides) -> &'a mut Option<Taken> {
+        assert!(core::ptr::eq(sides, self.rendezvous.sides.as_ptr()), "a lock of another endpoint");
+        // SAFETY: the caller has the only way to what the rendezvous' lock protects.
+        unsafe { &mut *self.open.get() }
     }
 
-    /// The call that is kept here.
+    /// Keeps a call until it is answered, and returns what has to be seen to without the lock.
     #[inline(always)]
-    pub fn take(&self) -> Option<Taken> {
-        self.open.lock().take()
+    pub fn keep(&self, sides: &mut Sides, caller: Ref<Thread>) -> Kept {
+        let open = self.open(sides);
+        // SAFETY: the calling core has taken it out of its queue, or off itself.
+        let wait = unsafe { caller.block_for_answer() };
+        let older = open.replace(Taken { caller, wait });
+        let ended = match open {
+            Some(taken) if sched::meets_end(&taken.caller, wait) => open.take().map(|taken| taken.caller),
+            _ => None,
+        };
+        Kept { older, ended }
+    }
+
+    /// Takes the call that is kept here.
+    #[inline(always)]
+    pub fn take(&self, sides: &mut Sides) -> Option<Taken> {
+        self.open(sides).take()
+    }
+
+    /// The caller of the call that is kept here, if it still waits: it is the calling core's, which runs it at once.
+    #[inline(always)]
+    pub fn take_to_run(&self, sides: &mut Sides, core: usize) -> Option<Ref<Thread>> {
+        let open = self.open(sides);
+        let Taken { caller, wait } = open.as_ref()?;
+        if !sched::unblock_from_to_run(core, caller, *wait) {
+            return None;
+        }
+        open.take().map(|taken| taken.caller)
+    }
+}
+
+/// What follows when a call is kept.
+#[must_use]
+pub struct Kept {
+    /// A call that was kept before, and is given up.
+    older: Option<Taken>,
+    /// The caller, which could not be blocked because its process is ending.
+    ended: Option<Ref<Thread>>,
+}
+
+impl Kept {
+    /// Gives up the older call. A thread that is returned has to be ended.
+    #[inline(always)]
+    pub fn settle(self) -> Option<Ref<Thread>> {
+        if let Some(older) = self.older {
+            older.give_up(Error::Gone);
+        }
+        self.ended
     }
 }
 
@@ -187,30 +237,14 @@ impl Taken {
     /// The caller, which this core owns from here on; `None` if it does not wait for the answer any more.
     #[inline(always)]
     pub fn claim(self) -> Option<Ref<Thread>> {
-        sched::unblock_from(&self.caller, self.wait).is_some().then_some(self.caller)
+        sched::unblock_from(&self.caller, self.wait).then_some(self.caller)
     }
 
     /// Ends the call without an answer.
     pub fn give_up(self, error: Error) {
         if let Some(caller) = self.claim() {
-            // SAFETY: this core owns the thread, which runs nowhere.
-            unsafe { &mut *caller.context() }.set_result(error.to_register());
-            sched::make_ready(caller);
+            sched::refuse(caller, error);
         }
-    }
-}
-
-/// Where threads stand that wait for an answer: nowhere. [`Reply`] has a reference to each, which finds it gone.
-struct Answers;
-
-impl Queue for Answers {
-    fn cancel(&self, thread: &Thread) -> Option<Ref<Thread>> {
-        // SAFETY: the caller keeps the thread.
-        unsafe { Ref::revive(thread) }
-    }
-
-    fn has_taken(&self) -> bool {
-        true
     }
 }
 

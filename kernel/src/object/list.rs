@@ -145,10 +145,36 @@ where
         self.length += 1;
     }
 
+    /// The last member.
+    #[inline(always)]
+    pub fn last(&self) -> Option<&P::Target> {
+        // SAFETY: members are valid while they stand in the list, which is borrowed.
+        self.last.map(|last| unsafe { &*last.as_ptr() })
+    }
+
     /// Takes the first member out.
     pub fn pop_front(&mut self) -> Option<P> {
         let first = self.first?;
         Some(self.take(first))
+    }
+
+    /// Takes the first member out if there is an answer for it.
+    #[inline(always)]
+    pub fn pop_front_if<R>(&mut self, answer: impl FnOnce(&P::Target) -> Option<R>) -> Option<(P, R)> {
+        let first = self.first?;
+        // SAFETY: members are valid while they stand in the list.
+        let answer = answer(unsafe { first.as_ref() })?;
+        let link = Self::link(&first);
+        let next = link.next.take();
+        match next {
+            Some(next) => Self::link(&next).previous.set(None),
+            None => self.last = None,
+        }
+        self.first = next;
+        link.list.set(0);
+        self.length -= 1;
+        // SAFETY: as in `take`; the first member's address is the one that came from `into_raw`.
+        Some((unsafe { P::from_raw(first) }, answer))
     }
 
     /// Takes out the first member for which there is an answer, of at most `limit` from the front.
@@ -189,6 +215,7 @@ where
         })
     }
 
+    #[inline(always)]
     fn take(&mut self, member: NonNull<P::Target>) -> P {
         let link = Self::link(&member);
         let (next, previous) = (link.next.take(), link.previous.take());

@@ -306,12 +306,35 @@ impl AnyRef {
     /// [`Error::WrongObject`] if it is not.
     #[inline(always)]
     pub fn get<T: Object>(&self) -> Result<&Ref<T>, Error> {
-        // SAFETY: a reference keeps its object, whose frame begins with the header.
-        if !ptr::eq(unsafe { self.0.as_ref() }.kind, &T::kind().common) {
-            return Err(Error::WrongObject);
+        self.as_kind().ok_or(Error::WrongObject)
+    }
+
+    /// The object, if it is of this kind.
+    #[inline(always)]
+    pub fn as_kind<T: Object>(&self) -> Option<&Ref<T>> {
+        if !self.is::<T>() {
+            return None;
         }
         // SAFETY: both are one address and nothing else, and the kind tells the type.
-        Ok(unsafe { &*core::ptr::from_ref(self).cast::<Ref<T>>() })
+        Some(unsafe { &*core::ptr::from_ref(self).cast::<Ref<T>>() })
+    }
+
+    /// Whether the object is of this kind.
+    #[inline(always)]
+    fn is<T: Object>(&self) -> bool {
+        // SAFETY: a reference keeps its object, whose frame begins with the header.
+        ptr::eq(unsafe { self.0.as_ref() }.kind, &T::kind().common)
+    }
+
+    /// The same for good; the reference is dropped if the object is of another kind.
+    #[inline(always)]
+    pub fn into<T: Object>(self) -> Option<Ref<T>> {
+        if !self.is::<T>() {
+            return None;
+        }
+        let raw = self.0.cast();
+        core::mem::forget(self);
+        Some(Ref(raw, PhantomData))
     }
 }
 

@@ -33,6 +33,9 @@ pub const NAME_SIZE: usize = 32;
 #[repr(align(8))]
 pub struct Name(pub [u8; NAME_SIZE]);
 
+/// What a process can name.
+pub type Handles = Table<'static, AnyRef>;
+
 /// A process.
 pub struct Process {
     /// Given when it starts, never used twice. 0 before.
@@ -42,7 +45,7 @@ pub struct Process {
     /// Its memory.
     pub space: Space,
     /// What it can name.
-    pub handles: Mutex<Table<'static, AnyRef>>,
+    pub handles: Mutex<Handles>,
     /// What it has done so far.
     pub statistics: Statistics,
     name: Mutex<Name>,

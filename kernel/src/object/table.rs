@@ -41,7 +41,7 @@ impl<'memory, T> Table<'memory, T> {
         debug_assert!(index < self.used);
         // SAFETY: every slot below `used` was written by `insert` or `copy_from`, and later writes
         // replace its content in place.
-        &unsafe { self.slots[index].assume_init_ref() }.0
+        &unsafe { self.slots.get_unchecked(index).assume_init_ref() }.0
     }
 
     fn content_mut(&mut self, index: usize) -> &mut Content<T> {

@@ -30,15 +30,20 @@ pub enum State {
     Running(usize),
 }
 
-// A state is one word: the lowest byte says which, and behind `BLOCKED` stands the number of the wait, if it has one.
+// A state is one word: the lowest byte says which, and in front of `CALLING` stands the number of the wait.
 const READY: u64 = 0;
 const BLOCKED: u64 = 1;
 const RUNNING: u64 = 2;
+const CALLING: u64 = 0xff;
 const KIND: u64 = 0xff;
 
-/// One of a thread's waits, told from all its others: what [`Thread::block_numbered`] gives.
+/// One of a thread's waits for an answer, told from all its others: what [`Thread::block_for_answer`] gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WaitNumber(u64);
+
+/// That a core has ended the wait of this thread in a queue: good for taking what it has waited for, once.
+#[derive(Debug)]
+pub struct Won(NonNull<Thread>);
 
 /// A thread of execution.
 ///
@@ -60,12 +65,13 @@ pub struct Thread {
     state: AtomicU64,
     floating_point: Cell<FloatingPoint>,
     queue: Link<Thread>,
-    wait: UnsafeCell<Option<Wait>>,
+    /// Initialised while it is blocked, but for an answer.
+    wait: UnsafeCell<MaybeUninit<Wait>>,
     siblings: Link<Thread>,
     end: End,
     sleep: Node<Thread>,
-    /// Numbered waits so far.
-    waits: Cell<u64>,
+    /// The state in its last wait for an answer.
+    calling: Cell<u64>,
     /// One more than the core among whose sleepers the thread stands beside its place in a queue; 0 for none.
     deadline: AtomicU32,
     /// What it has to do in the kernel before it goes on.
@@ -165,11 +171,11 @@ impl Thread {
                 state: AtomicU64::new(READY),
                 floating_point: Cell::new(FloatingPoint::Unused),
                 own,
-                wait: UnsafeCell::new(None),
+                wait: UnsafeCell::new(MaybeUninit::uninit()),
                 queue: Link::new(),
                 siblings: Link::new(),
                 sleep: Node::new(),
-                waits: Cell::new(0),
+                calling: Cell::new(CALLING),
                 deadline: AtomicU32::new(0),
                 end: End::new(),
                 work: Work::none(),
@@ -208,7 +214,7 @@ impl Thread {
     pub fn state(&self) -> State {
         match self.state.load(Ordering::Acquire) & KIND {
             READY => State::Ready,
-            BLOCKED => State::Blocked,
+            BLOCKED | CALLING => State::Blocked,
             running => State::Running((running - RUNNING) as usize),
         }
     }
@@ -229,21 +235,19 @@ impl Thread {
     /// # Safety
     /// The caller owns the thread.
     pub unsafe fn block(&self, wait: Wait) {
-        // SAFETY: no other core looks at `wait` before the state is blocked.
-        unsafe { *self.wait.get() = Some(wait) };
+        // SAFETY: no other core looks at `wait` before the state is blocked, and what it waited for last has been taken.
+        unsafe { (*self.wait.get()).write(wait) };
         self.set_state(State::Blocked);
     }
 
-    /// Blocks it in a wait with a number, which [`unblock_from`](Self::unblock_from) ends.
+    /// Blocks it until its call is answered. [`unblock_from`](Self::unblock_from) ends this wait and no other.
     ///
     /// # Safety
     /// The caller owns the thread.
-    pub unsafe fn block_numbered(&self, wait: Wait) -> WaitNumber {
-        let number = self.waits.get() + 1;
-        self.waits.set(number);
-        // SAFETY: no other core looks at `wait` before the state is blocked.
-        unsafe { *self.wait.get() = Some(wait) };
-        let state = BLOCKED | (number * (KIND + 1));
+    #[inline(always)]
+    pub unsafe fn block_for_answer(&self) -> WaitNumber {
+        let state = self.calling.get() + (KIND + 1);
+        self.calling.set(state);
         self.state.store(state, Ordering::Release);
         WaitNumber(state)
     }
@@ -252,17 +256,48 @@ impl Thread {
     pub fn unblock(&self) -> Option<Wait> {
         arch::stall();
         let state = self.state.load(Ordering::Relaxed);
-        if state & KIND != BLOCKED {
-            return None;
+        match state & KIND {
+            BLOCKED => self.exchange(state, READY).then(|| self.take_wait(Won(NonNull::from(self)))),
+            CALLING => self.exchange(state, READY).then_some(Wait::Answer),
+            _ => None,
         }
-        self.unblock_from(WaitNumber(state))
+    }
+
+    /// As [`unblock`](Self::unblock), if it waits in a queue, for a core that runs it at once. The core takes what it has
+    /// waited for with what is returned.
+    #[inline(always)]
+    pub fn unblock_to_run(&self, core: usize) -> Option<Won> {
+        arch::stall();
+        self.exchange(BLOCKED, RUNNING + core as u64).then(|| Won(NonNull::from(self)))
     }
 
     /// As [`unblock`](Self::unblock), if this is the wait that it is in.
-    pub fn unblock_from(&self, WaitNumber(state): WaitNumber) -> Option<Wait> {
-        self.state.compare_exchange(state, READY, Ordering::AcqRel, Ordering::Relaxed).ok()?;
-        // SAFETY: `block` has written it; only the one whose exchange succeeded comes here.
-        unsafe { (*self.wait.get()).take() }
+    #[inline(always)]
+    pub fn unblock_from(&self, WaitNumber(state): WaitNumber) -> bool {
+        self.exchange(state, READY)
+    }
+
+    /// As [`unblock_from`](Self::unblock_from), for a core that runs it at once.
+    #[inline(always)]
+    pub fn unblock_from_to_run(&self, WaitNumber(state): WaitNumber, core: usize) -> bool {
+        arch::stall();
+        self.exchange(state, RUNNING + core as u64)
+    }
+
+    #[inline(always)]
+    fn exchange(&self, from: u64, to: u64) -> bool {
+        self.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// What it has waited for, for the one core that has ended that wait.
+    ///
+    /// # Panics
+    /// If it was another thread's.
+    #[inline(always)]
+    pub fn take_wait(&self, Won(thread): Won) -> Wait {
+        assert!(thread == NonNull::from(self), "the wait of another thread");
+        // SAFETY: `block` has written it, and only that core comes here, once.
+        unsafe { (*self.wait.get()).assume_init_read() }
     }
 
     /// The core among whose sleepers it stands beside its place in a queue. Changed with the lock on these only; a core

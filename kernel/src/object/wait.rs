@@ -14,15 +14,19 @@ use core::ptr::NonNull;
 pub trait Queue: Sync + 'static {
     /// Takes a thread out; `None` if it does not stand here any more: then the core that took it out makes it ready.
     fn cancel(&self, thread: &Thread) -> Option<Ref<Thread>>;
-
-    /// Whether the call that waits here has been taken by another thread, so that it cannot be made again.
-    fn has_taken(&self) -> bool {
-        false
-    }
 }
 
 /// What a blocked thread waits for.
-pub struct Wait {
+pub enum Wait {
+    /// To be taken out of a queue.
+    Queue(Place),
+    /// For the answer to a call that another thread has taken. It stands in no queue: the reference that a queue would
+    /// have is where the call is kept, and is found gone there.
+    Answer,
+}
+
+/// A queue, and what keeps it.
+pub struct Place {
     queue: NonNull<dyn Queue>,
     /// What the queue is part of; nothing for one that is there for good.
     keeper: Option<AnyRef>,
@@ -33,28 +37,30 @@ impl Wait {
     pub fn in_object<T: Object + Queue>(object: Ref<T>) -> Wait {
         let queue: &dyn Queue = &*object;
         let queue = NonNull::from(queue);
-        Wait { queue, keeper: Some(object.erase()) }
+        Wait::Queue(Place { queue, keeper: Some(object.erase()) })
     }
 
     /// In a queue that is there for good.
     pub fn in_place(queue: &'static dyn Queue) -> Wait {
-        Wait { queue: NonNull::from(queue), keeper: None }
+        Wait::Queue(Place { queue: NonNull::from(queue), keeper: None })
     }
 
     /// The object that the queue is part of, if it is of this kind.
-    pub fn object<T: Object>(&self) -> Option<&Ref<T>> {
-        self.keeper.as_ref()?.get().ok()
-    }
-
-    /// As [`Queue::has_taken`].
-    pub fn has_taken(&self) -> bool {
-        // SAFETY: as in `cancel`.
-        unsafe { self.queue.as_ref() }.has_taken()
+    #[inline(always)]
+    pub fn object<T: Object>(self) -> Option<Ref<T>> {
+        match self {
+            Wait::Queue(Place { keeper: Some(keeper), .. }) => keeper.into(),
+            _ => None,
+        }
     }
 
     /// Takes the thread out of the queue, as [`Queue::cancel`] does.
     pub fn cancel(&self, thread: &Thread) -> Option<Ref<Thread>> {
-        // SAFETY: the keeper keeps the queue's object, or it is there for good; an object never moves.
-        unsafe { self.queue.as_ref() }.cancel(thread)
+        match self {
+            // SAFETY: the keeper keeps the queue's object, or it is there for good; an object never moves.
+            Wait::Queue(place) => unsafe { place.queue.as_ref() }.cancel(thread),
+            // SAFETY: the caller keeps the thread.
+            Wait::Answer => unsafe { Ref::revive(thread) },
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::object::process::Process;
 use crate::object::thread::{Queued, State, Thread};
 use crate::object::wait::Queue;
 use crate::sched::work::{self, Step};
-use core::cell::{Cell, RefCell};
+use core::cell::Cell;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// One core's part of the scheduler.
@@ -27,9 +27,10 @@ pub(super) struct Core {
 
 /// What only the core itself touches.
 pub(super) struct Own {
-    pub(super) current: RefCell<Option<Ref<Thread>>>,
-    /// When the current thread began to run, and when its time is over.
+    pub(super) current: Current,
+    /// When the current thread began to run, in counts of the timer's.
     began: Cell<u64>,
+    /// When its time is over, in nanoseconds.
     pub(super) slice_end: Cell<u64>,
     /// What the timer is set to.
     pub(super) timer: Cell<u64>,
@@ -39,6 +40,35 @@ pub(super) struct Own {
     pub(super) floating_point_owner: Cell<*const Thread>,
 }
 
+/// The thread that a core runs.
+pub(super) struct Current(Cell<Option<Ref<Thread>>>);
+
+impl Current {
+    pub(super) fn is_some(&self) -> bool {
+        let thread = self.0.take();
+        let is_some = thread.is_some();
+        self.0.set(thread);
+        is_some
+    }
+
+    pub(super) fn get(&self) -> Option<Ref<Thread>> {
+        let thread = self.0.take();
+        let another = thread.clone();
+        self.0.set(thread);
+        another
+    }
+
+    pub(super) fn take(&self) -> Option<Ref<Thread>> {
+        self.0.take()
+    }
+
+    /// Makes it this one, and returns the one that it was.
+    #[inline(always)]
+    pub(super) fn replace(&self, thread: Ref<Thread>) -> Option<Ref<Thread>> {
+        self.0.replace(Some(thread))
+    }
+}
+
 // SAFETY: `own` is used by the core with this index only (see `this`), which is never interrupted in the
 // kernel; everything else is atomic or locked.
 unsafe impl Sync for Core {}
@@ -46,7 +76,7 @@ unsafe impl Sync for Core {}
 pub(super) static CORES: [Core; MAX_CORES] = [const {
     Core {
         own: Own {
-            current: RefCell::new(None),
+            current: Current(Cell::new(None)),
             began: Cell::new(0),
             slice_end: Cell::new(NEVER),
             timer: Cell::new(NEVER),
@@ -80,16 +110,31 @@ impl Core {
 
     /// Ends the current thread's presence on this core and returns it.
     pub(super) fn leave(&self) -> Option<Ref<Thread>> {
-        let thread = self.own.current.borrow_mut().take()?;
+        let thread = self.own.current.take()?;
         if self.own.floating_point.replace(false) {
             // SAFETY: the current thread is this core's own, and the registers are its.
             unsafe { thread.save_floating_point(arch::core_index()) };
             floating_point::disable();
         }
         arch::mmu::deactivate();
-        let now = timer::now();
-        thread.process.statistics.add_time(now - self.own.began.get());
+        thread.process.statistics.add_time(timer::counts().wrapping_sub(self.own.began.get()));
         Some(thread)
+    }
+
+    /// Makes a thread that this core owns the current one in what is left of the slice, and returns the one that has
+    /// been, which has no presence on this core any more.
+    #[inline(always)]
+    pub(super) fn exchange(&self, index: usize, next: Ref<Thread>) -> Option<Ref<Thread>> {
+        next.process.space.activate(index);
+        let left = self.own.current.replace(next)?;
+        if self.own.floating_point.replace(false) {
+            // SAFETY: it has been the current thread until here, and the registers are its.
+            unsafe { left.save_floating_point(index) };
+            floating_point::disable();
+        }
+        let now = timer::counts();
+        left.process.statistics.add_time(now.wrapping_sub(self.own.began.replace(now)));
+        Some(left)
     }
 
     /// Makes a thread the current one, unless its process is ending: then it ends here.
@@ -107,11 +152,10 @@ impl Core {
             return self.run_otherwise(index, thread);
         }
         thread.process.space.activate(index);
-        let now = timer::now();
-        self.own.began.set(now);
-        self.own.slice_end.set(slice_end(now));
+        self.own.began.set(timer::counts());
+        self.own.slice_end.set(slice_end(timer::now()));
         let context = thread.context();
-        *self.own.current.borrow_mut() = Some(thread);
+        self.own.current.replace(thread);
         self.set_timer();
         Some(context)
     }
@@ -123,10 +167,9 @@ impl Core {
             Process::end_thread(thread, None);
             return None;
         }
-        let now = timer::now();
-        self.own.began.set(now);
-        self.own.slice_end.set(now + SLICE);
-        *self.own.current.borrow_mut() = Some(thread);
+        self.own.began.set(timer::counts());
+        self.own.slice_end.set(timer::now() + SLICE);
+        self.own.current.replace(thread);
         self.set_timer();
         self.work(index)
     }
@@ -135,7 +178,7 @@ impl Core {
     /// waited long enough. Answers with the thread's registers if it goes on.
     pub(super) fn work(&self, index: usize) -> Option<*mut Context> {
         loop {
-            let thread = self.own.current.borrow().clone()?;
+            let thread = self.own.current.get()?;
             match thread.work.step(&thread) {
                 Step::More => {}
                 Step::Answer(answer) => {
@@ -189,7 +232,7 @@ impl Core {
     /// Sets the timer so that it fires in time: for the end of the slice if another thread is waiting for it, and
     /// for the first sleeper. It may fire too early: then this is called again.
     pub(super) fn set_timer(&self) {
-        let slice = if self.queued.load(Ordering::Relaxed) != 0 && self.own.current.borrow().is_some() {
+        let slice = if self.queued.load(Ordering::Relaxed) != 0 && self.own.current.is_some() {
             self.own.slice_end.get()
         } else {
             NEVER

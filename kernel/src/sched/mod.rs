@@ -38,10 +38,11 @@ use crate::object::end::Answer;
 use crate::object::list::List;
 use crate::object::process::Process;
 use crate::object::terminal::Terminal;
-use crate::object::thread::{Queued, State, Thread, WaitNumber};
+use crate::object::thread::{Queued, State, Thread, WaitNumber, Won};
 use crate::object::wait::Wait;
 use crate::platform::platform;
 use core::sync::atomic::{AtomicU32, Ordering, fence};
+use graft_abi::{Error, Handle};
 
 /// How long a thread runs before another one's turn comes, in nanoseconds.
 const SLICE: u64 = 10_000_000;
@@ -85,7 +86,7 @@ pub fn enter() -> ! {
 pub fn make_ready(thread: Ref<Thread>) {
     let (index, core) = this();
     thread.set_state(State::Ready);
-    if (core.own.current.borrow().is_some() || core.queued.load(Ordering::Relaxed) != 0)
+    if (core.own.current.is_some() || core.queued.load(Ordering::Relaxed) != 0)
         && let Some(idle) = claim_idle(index)
     {
         CORES[idle].push(thread);
@@ -145,22 +146,38 @@ pub fn end_current(value: Option<u64>) -> *mut Context {
 #[must_use]
 pub fn block(list: &mut List<Ref<Thread>, Queued>, wait: Wait) -> Option<Ref<Thread>> {
     let (_, core) = this();
-    let thread = core.leave()?;
-    let watched = thread.clone();
-    // SAFETY: the current thread is this core's own.
+    block_in(list, wait, core.leave()?)
+}
+
+/// As [`block`], of a thread that this core owns and that it does not run.
+#[must_use]
+#[inline(always)]
+pub fn block_in(list: &mut List<Ref<Thread>, Queued>, wait: Wait, thread: Ref<Thread>) -> Option<Ref<Thread>> {
+    // SAFETY: the caller owns it.
     unsafe { thread.block(wait) };
     list.push_back(thread);
     fence(Ordering::SeqCst);
     // If the mark was set before the thread could be seen as blocked, no other core may come to wake it.
-    if watched.process.is_ending() && unblock(&watched).is_some() { list.remove(&watched) } else { None }
+    if list.last()?.process.is_ending() { take_back(list) } else { None }
 }
 
-/// As [`block`], until a moment in nanoseconds since the counter started, at which the thread makes its call again;
-/// 0 is never.
+/// Takes the thread that has just been put into a list out of it, if no other core has ended its wait.
+#[cold]
+fn take_back(list: &mut List<Ref<Thread>, Queued>) -> Option<Ref<Thread>> {
+    let last = list.last()?;
+    let watched = core::ptr::from_ref(last);
+    unblock(last)?;
+    // SAFETY: it stands in the list, whose reference keeps it, and whose lock the caller holds.
+    list.remove(unsafe { &*watched })
+}
+
+/// As [`block`], until a moment in nanoseconds since the counter started, at which the call is answered with
+/// [`Error::TimedOut`]; 0 is never. Nor is the call made again for any other reason: the core that ends the wait answers
+/// it, and takes the thread out of its list in the same step.
 #[must_use]
 pub fn block_until(list: &mut List<Ref<Thread>, Queued>, wait: Wait, deadline: u64) -> Option<Ref<Thread>> {
     let (_, core) = this();
-    let current = core.own.current.borrow().clone()?;
+    let current = core.own.current.get()?;
     set_deadline(&current, deadline);
     drop(current);
     block(list, wait)
@@ -178,12 +195,46 @@ pub fn switch_to(thread: Ref<Thread>) -> *mut Context {
     core.run(index, thread, |_| slice_end).unwrap_or_else(next)
 }
 
+/// Makes a thread that the calling core owns, and whose state says so already, the one that it runs, in what is left of
+/// the slice of the one that it has run until now. Returns the registers of the one, and the other, which has no presence
+/// on the core any more: the caller blocks it, with a full barrier behind that, and then [goes on](go_on).
+///
+/// # Panics
+/// If the core runs none.
+#[inline(always)]
+pub fn take_over(core: usize, next: Ref<Thread>) -> (*mut Context, Ref<Thread>) {
+    let context = next.context();
+    let left = CORES[core].exchange(core, next);
+    (context, left.expect("a thread that calls"))
+}
+
+/// Goes on with these registers, which are the current thread's, after a thread has been blocked, or has to end.
+#[inline(always)]
+pub fn go_on(context: *mut Context, ended: Option<Ref<Thread>>) -> *mut Context {
+    // A core that marks a process as ending after that barrier finds its thread running here, and interrupts it.
+    // SAFETY: the core's current thread, which is there until this core does otherwise.
+    if ended.is_some() || unsafe { Thread::of(context) }.process.is_ending() {
+        return end_some(context, ended);
+    }
+    context
+}
+
+/// Ends a thread that could not be blocked, and the current one if its process is ending.
+#[cold]
+fn end_some(context: *mut Context, ended: Option<Ref<Thread>>) -> *mut Context {
+    if let Some(thread) = ended {
+        Process::end_thread(thread, None);
+    }
+    // SAFETY: as in `go_on`.
+    if unsafe { Thread::of(context) }.process.is_ending() { end_current(None) } else { context }
+}
+
 /// Whether the process of a thread that has just been blocked is ending, and no other core has ended its wait: then
 /// the caller ends the thread.
 pub fn meets_end(thread: &Thread, wait: WaitNumber) -> bool {
     // As in `block`.
     fence(Ordering::SeqCst);
-    thread.process.is_ending() && unblock_from(thread, wait).is_some()
+    thread.process.is_ending() && unblock_from(thread, wait)
 }
 
 /// Ends a thread's wait, if it is blocked, for the one core that succeeds: it learns what the thread waited for.
@@ -196,10 +247,29 @@ pub fn unblock(thread: &Thread) -> Option<Wait> {
 
 /// As [`unblock`], for this wait alone.
 #[inline(always)]
-pub fn unblock_from(thread: &Thread, wait: WaitNumber) -> Option<Wait> {
-    let wait = thread.unblock_from(wait)?;
+pub fn unblock_from(thread: &Thread, wait: WaitNumber) -> bool {
+    let ended = thread.unblock_from(wait);
+    if ended {
+        forget_deadline(thread);
+    }
+    ended
+}
+
+/// What a thread has waited for whose wait the calling core has just ended.
+#[inline(always)]
+pub fn take_wait(thread: &Thread, won: Won) -> Wait {
     forget_deadline(thread);
-    Some(wait)
+    thread.take_wait(won)
+}
+
+/// As [`unblock_from`], of a thread that this core runs at once.
+#[inline(always)]
+pub fn unblock_from_to_run(core: usize, thread: &Thread, wait: WaitNumber) -> bool {
+    let ended = thread.unblock_from_to_run(wait, core);
+    if ended {
+        forget_deadline(thread);
+    }
+    ended
 }
 
 /// Has this core end the next wait of a thread at a moment, unless it is over by then; 0 is never. The caller owns the
@@ -225,9 +295,16 @@ fn forget_deadline(thread: &Thread) {
 pub fn deliver(receiver: &Ref<Thread>, message: [u64; 7], badge: u64) {
     // SAFETY: the caller has taken it out of its list and ended its wait, so that it is this core's, and it runs
     // nowhere.
-    let registers = unsafe { &mut *receiver.context() };
-    registers.advance();
-    registers.set_message(message, badge);
+    unsafe { &mut *receiver.context() }.set_message(message, badge);
+}
+
+/// Gives the current thread, to which a message has been delivered, the handle in it, as `transfer` leaves it.
+#[cold]
+pub fn deliver_handle(transfer: impl FnOnce(&Thread) -> Handle) {
+    let Some(receiver) = this().1.own.current.get() else { return };
+    let handle = transfer(&receiver);
+    // SAFETY: the current thread is this core's own.
+    unsafe { &mut *receiver.context() }.set_handle(handle.0.into());
 }
 
 /// Gives an answer to a thread that was waiting for it and that this core owns.
@@ -241,19 +318,21 @@ pub fn deliver_answer(caller: &Ref<Thread>, message: [u64; 7]) {
 #[inline(always)]
 pub fn collect(caller: &Ref<Thread>) -> ([u64; 7], u64) {
     // SAFETY: as in `deliver`.
-    let registers = unsafe { &mut *caller.context() };
-    registers.advance();
+    let registers = unsafe { &*caller.context() };
     (registers.message(), registers.deadline())
 }
 
 /// Ends a wait whose deadline has come, and which this core has won.
 fn expire(thread: &Thread, wait: &Wait) {
-    // If it is not in its queue any more, the core that took it out makes it ready: it makes its call again.
+    // It is there: only the core that ends a wait with a deadline takes the thread out of its list.
     let Some(thread) = wait.cancel(thread) else { return };
-    if wait.has_taken() {
-        // SAFETY: the core that ends such a wait owns the thread, and it runs nowhere.
-        unsafe { &mut *thread.context() }.set_result(graft_abi::Error::TimedOut.to_register());
-    }
+    refuse(thread, Error::TimedOut);
+}
+
+/// Ends the call of a thread that this core owns and that blocks no longer.
+pub fn refuse(thread: Ref<Thread>, error: Error) {
+    // SAFETY: the core owns the thread, and it runs nowhere.
+    unsafe { &mut *thread.context() }.set_result(error.to_register());
     make_ready(thread);
 }
 
@@ -346,10 +425,8 @@ fn steal(index: usize) -> Option<Ref<Thread>> {
 pub fn interrupted(context: *mut Context) -> *mut Context {
     let (_, core) = this();
     handle_interrupts(core);
-    let current = core.own.current.borrow();
-    let ending = current.as_ref().is_some_and(|thread| thread.process.is_ending());
-    drop(current);
-    if ending {
+    // SAFETY: the core's current thread, which is there until this core does otherwise.
+    if unsafe { Thread::of(context) }.process.is_ending() {
         return end_current(None);
     }
     if core.queued.load(Ordering::Relaxed) != 0 && timer::now() >= core.own.slice_end.get() {

@@ -191,7 +191,7 @@ impl Program {
             user.x[8] = call as u64;
             Ok(())
         });
-        self.push(|_| Ok(Effect::Call));
+        self.push(|_| Ok(Effect::Message));
     }
 
     /// Keeps the first result in another register, which calls leave alone.

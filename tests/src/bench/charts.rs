@@ -163,10 +163,10 @@ mod tests {
         let mut text = String::from("odf,arm64,0,fork,instructions,1000,1000,1000,1\n");
         text += &format!("odf,arm64,{SHOWN},fork,instructions,5000,5000,5000,1\n");
         for point in plan(sizes()) {
-            let share = point.share.name();
-            text += &row(share, point.bytes, "fork", 1000 + point.bytes / 4096);
-            text += &row(share, point.bytes, "table_bytes_fork", 4096 + point.bytes / 512);
-            text += &row(share, point.bytes, "fork.l1d.cold", 100 + point.bytes / 65536);
+            let (share, bytes) = point.key();
+            text += &row(share, bytes, "fork", 1000 + bytes / 4096);
+            text += &row(share, bytes, "table_bytes_fork", 4096 + bytes / 512);
+            text += &row(share, bytes, "fork.l1d.cold", 100 + bytes / 65536);
         }
         figures::parse(&text)
     }

@@ -5,6 +5,9 @@ use std::fmt;
 /// The line above the rows of a file.
 pub const HEADING: &str = "program,share,bytes,metric,unit,min,median,max,n";
 
+/// What stands for the depth of sharing in rows of `ipcbench`, which shares nothing.
+pub const MESSAGES: &str = "ipc";
+
 /// One row: `PROGRAM,SHARE,BYTES,METRIC,UNIT,MIN,MEDIAN,MAX,N`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Figure {
@@ -40,8 +43,12 @@ pub fn parse(output: &str) -> Vec<Figure> {
     output.lines().filter_map(row).collect()
 }
 
+/// A row as above, or one of `ipcbench`'s, `PROGRAM,METRIC,UNIT,MIN,MEDIAN,MAX,N`.
 fn row(line: &str) -> Option<Figure> {
-    let fields: Vec<_> = line.trim().split(',').collect();
+    let mut fields: Vec<_> = line.trim().split(',').collect();
+    if fields.len() == 7 && fields[0] == "ipcbench" {
+        fields.splice(1..1, [MESSAGES, "0"]);
+    }
     let [program, share, bytes, metric, unit, minimum, median, maximum, count] = fields[..] else { return None };
     let number = |text: &str| text.parse().ok();
     Some(Figure {
@@ -92,6 +99,14 @@ mod tests {
         assert_eq!(median(&figures, "l3", 16 << 20, "fork"), Ok(1000));
         assert_eq!((figures[0].minimum, figures[0].maximum, figures[0].count), (900, 1100, 5));
         assert!(median(&figures, "l2", 16 << 20, "fork").unwrap_err().contains("l2,16777216,fork"));
+    }
+
+    #[test]
+    fn rows_of_messages_have_neither_depth_nor_memory() {
+        let figures = parse("ipcbench,call_reply_0,ns,400,410,420,5\nipcbench,METRIC,UNIT,MIN,MEDIAN,MAX,N\n");
+        assert_eq!(figures.len(), 1);
+        assert_eq!(median(&figures, MESSAGES, 0, "call_reply_0"), Ok(410));
+        assert_eq!(parse(&figures[0].to_string()), figures);
     }
 
     #[test]

@@ -30,10 +30,10 @@ enum Line {
 /// One accepted count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    share: Share,
+    /// What is measured.
+    point: Point,
     /// As it is written: `16M`.
     memory: String,
-    bytes: u64,
     metric: String,
     count: u64,
 }
@@ -75,9 +75,8 @@ impl Accepted {
     pub fn points(&self) -> Vec<Point> {
         let mut points = Vec::new();
         for row in self.rows() {
-            let point = Point { share: row.share, bytes: row.bytes };
-            if !points.contains(&point) {
-                points.push(point);
+            if !points.contains(&row.point) {
+                points.push(row.point);
             }
         }
         points
@@ -87,7 +86,8 @@ impl Accepted {
     pub fn changes(&self, figures: &[Figure]) -> Result<Vec<Change>, String> {
         let mut changes = Vec::new();
         for row in self.rows() {
-            let now = figures::median(figures, row.share.name(), row.bytes, &row.metric)?;
+            let (share, bytes) = row.point.key();
+            let now = figures::median(figures, share, bytes, &row.metric)?;
             if now != row.count {
                 changes.push(Change { row: row.clone(), now });
             }
@@ -134,8 +134,8 @@ impl fmt::Display for Accepted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.lines.iter().try_for_each(|line| match line {
             Line::Text(text) => writeln!(f, "{text}"),
-            Line::Row(Row { share, memory, metric, count, .. }) => {
-                writeln!(f, "{},{memory},{metric},{count}", share.name())
+            Line::Row(Row { point, memory, metric, count }) => {
+                writeln!(f, "{},{memory},{metric},{count}", point.key().0)
             }
         })
     }
@@ -146,13 +146,12 @@ impl Row {
 
     fn parse(line: &str) -> Option<Row> {
         let [share, memory, metric, count] = line.split(',').collect::<Vec<_>>()[..] else { return None };
-        Some(Row {
-            share: Share::from_name(share)?,
-            memory: memory.into(),
-            bytes: graft_rt::size::parse(memory).ok()?,
-            metric: metric.into(),
-            count: count.parse().ok()?,
-        })
+        let bytes = graft_rt::size::parse(memory).ok()?;
+        let point = match share {
+            figures::MESSAGES => Point::Messages,
+            share => Point::Fork { share: Share::from_name(share)?, bytes },
+        };
+        Some(Row { point, memory: memory.into(), metric: metric.into(), count: count.parse().ok()? })
     }
 }
 
@@ -169,8 +168,8 @@ impl Change {
 /// `l3 1G fork 9400 → 9870 (+5.0 %)`
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Row { share, memory, metric, count, .. } = &self.row;
-        write!(f, "{} {memory} {metric} {count} → {}", share.name(), self.now)?;
+        let Row { point, memory, metric, count } = &self.row;
+        write!(f, "{} {memory} {metric} {count} → {}", point.key().0, self.now)?;
         if *count > 0 {
             let percent = (self.now as f64 - *count as f64) * 100.0 / *count as f64;
             write!(f, " ({percent:+.1} %)")?;
@@ -185,6 +184,15 @@ mod tests {
 
     const TEXT: &str = "# why\nshare,memory,metric,count\nl3,16M,fork,1000\nl3,16M,exit,200\n\ncopy,1G,fork,30\n";
 
+    #[test]
+    fn rows_of_messages_are_measured_by_their_own_program() {
+        let accepted = Accepted::parse("ipc,0,call_reply_0,400\n").unwrap();
+        assert_eq!(accepted.points(), [Point::Messages]);
+        let figures = figures::parse("ipcbench,call_reply_0,ns,1,421,1,5\n");
+        assert!(accepted.judge(&figures).unwrap_err().contains("ipc 0 call_reply_0 400 → 421 (+5.2 %)"));
+        assert_eq!(accepted.to_string(), "ipc,0,call_reply_0,400\n");
+    }
+
     fn accepted() -> Accepted {
         Accepted::parse(TEXT).unwrap()
     }
@@ -198,7 +206,7 @@ mod tests {
 
     #[test]
     fn the_rows_say_what_to_measure() {
-        let points = [(Share::L3, 16 << 20), (Share::Copy, 1 << 30)].map(|(share, bytes)| Point { share, bytes });
+        let points = [(Share::L3, 16 << 20), (Share::Copy, 1 << 30)].map(|(share, bytes)| Point::Fork { share, bytes });
         assert_eq!(accepted().points(), points);
     }
 

@@ -18,6 +18,7 @@ pub mod figures;
 pub mod guard;
 pub mod lines;
 pub mod linux;
+mod messages;
 pub mod missed;
 pub mod plan;
 pub mod profile;
@@ -27,7 +28,7 @@ mod table;
 
 use crate::builder::folder::Build;
 use guard::Accepted;
-use plan::{boot, machine, measure, plan, sizes};
+use plan::{Point, boot, machine, measure, plan, sizes};
 use std::fs;
 
 /// Size of the operations whose bounds are shown, in MiB.
@@ -38,14 +39,20 @@ pub fn run(build: &Build, jobs: usize) -> Result<String, String> {
     let plugin = lines::plugin(build, &machine(build).emulator);
     let counter = plugin.as_deref().ok();
     let mut boots: Vec<_> = plan(sizes()).into_iter().map(|point| boot(build, counter, point)).collect();
+    boots.push(boot(build, counter, Point::Messages));
     boots.extend(programs::boots(build));
     let figures = boots::all(&boots, jobs)?;
     build.write("bench.csv", figures::file(&figures))?;
 
     let (ours, programs): (Vec<_>, Vec<_>) = figures.into_iter().partition(|figure| figure.program == "forkbench");
+    let (messages, programs): (Vec<_>, Vec<_>) =
+        programs.into_iter().partition(|figure| figure.share == figures::MESSAGES);
     let (others, remark) = systems::others(&build.path("bench-linux.csv"))?;
+    let (other_messages, others): (Vec<_>, Vec<_>) =
+        others.into_iter().partition(|figure| figure.program == messages::OTHER);
     let figures = [ours, others].concat();
     let mut report = table::show(&figures, &systems::compared(&figures));
+    report += &format!("\n{}", messages::show(&[messages, other_messages].concat())?);
     report += &format!("\n{}", programs::show(&programs));
     report += &format!("\n{}: every figure\n", build.path("bench.csv").display());
     let latency = programs::chart(&programs).map_err(|error| error.to_string())?;

@@ -21,19 +21,39 @@ const MOST: u64 = 2 << 30;
 /// The size whose figures are shown one by one.
 pub(super) const SHOWN: u64 = 1 << 30;
 
-/// What one run of `forkbench` measures.
+/// What one run of a measuring program measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Point {
-    /// The depth of sharing.
-    pub share: Share,
-    /// Bytes of touched memory.
-    pub bytes: u64,
+pub enum Point {
+    /// Fork, and all around it.
+    Fork {
+        /// The depth of sharing.
+        share: Share,
+        /// Bytes of touched memory.
+        bytes: u64,
+    },
+    /// Messages between processes, and what servers need beside them.
+    Messages,
+}
+
+impl Point {
+    /// What its figures have as the depth of sharing and the memory.
+    pub fn key(&self) -> (&'static str, u64) {
+        match self {
+            Point::Fork { share, bytes } => (share.name(), *bytes),
+            Point::Messages => (figures::MESSAGES, 0),
+        }
+    }
 }
 
 /// The shell's line that measures it.
 impl fmt::Display for Point {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "forkbench --mem {} --share {} --csv --spans", self.bytes, self.share.name())
+        match self {
+            Point::Fork { share, bytes } => {
+                write!(f, "forkbench --mem {bytes} --share {} --csv --spans", share.name())
+            }
+            Point::Messages => f.write_str("ipcbench --csv --spans"),
+        }
     }
 }
 
@@ -70,16 +90,17 @@ pub(super) fn sizes() -> impl Iterator<Item = u64> {
 
 /// These sizes at every depth.
 pub(super) fn plan(sizes: impl Iterator<Item = u64>) -> Vec<Point> {
-    sizes.flat_map(|bytes| Share::ALL.map(|share| Point { share, bytes })).collect()
+    sizes.flat_map(|bytes| Share::ALL.map(|share| Point::Fork { share, bytes })).collect()
 }
 
 /// The boot that measures a point by itself, so that it finds nothing that another has left behind.
 pub(super) fn boot<'a>(build: &Build, plugin: Option<&'a Path>, point: Point) -> Boot<'a> {
     let machine = machine(build);
-    let name = format!("bench-{}-{}.log", point.share.name(), point.bytes);
+    let (share, bytes) = point.key();
+    let name = format!("bench-{share}-{bytes}.log");
     let log = build.logs().join(&name);
     // The copying ones take several times as long.
-    let weight = 4 + point.bytes / (16 * MEBIBYTE) * if point.share == Share::Copy { 5 } else { 1 };
+    let weight = 4 + bytes / (16 * MEBIBYTE) * if share == Share::Copy.name() { 5 } else { 1 };
     let measure = move |bar: &ProgressBar| {
         let measured =
             measure(&machine, plugin, &[point], &log).map_err(|error| format!("{point}: {error}; see {name}"));
@@ -102,8 +123,8 @@ mod tests {
     fn every_size_is_measured_at_every_depth() {
         let plan = plan(sizes());
         assert_eq!(plan.len(), 13 * 4);
-        assert_eq!(plan[0], Point { share: Share::Copy, bytes: 0 });
-        assert_eq!(plan[51], Point { share: Share::L1, bytes: 2 << 30 });
+        assert_eq!(plan[0], Point::Fork { share: Share::Copy, bytes: 0 });
+        assert_eq!(plan[51], Point::Fork { share: Share::L1, bytes: 2 << 30 });
         assert_eq!(plan[51].to_string(), "forkbench --mem 2147483648 --share l1 --csv --spans");
         assert_eq!([0, MEBIBYTE, 2 << 30].map(size), ["0", "1 MiB", "2 GiB"]);
     }

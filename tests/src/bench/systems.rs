@@ -94,10 +94,10 @@ mod tests {
 
     #[test]
     fn what_comes_with_a_source_is_all_read() {
-        let rows = WITH_A_SOURCE.lines().filter(|line| line.starts_with("odf,")).count();
+        let rows = WITH_A_SOURCE.lines().filter(|line| line.starts_with("odf,") || line.starts_with("sel4,")).count();
         let figures = figures::parse(WITH_A_SOURCE);
         assert!(rows > 0 && figures.len() == rows);
-        assert_eq!(names(&figures), ["on-demand-fork arm64"]);
+        assert_eq!(names(&figures), ["on-demand-fork arm64", "sel4 16.0-dev"]);
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(super) fn cases(build: &Build) -> Vec<Case> {
 }
 
 const fn point(share: Share, bytes: u64) -> Point {
-    Point { share, bytes }
+    Point::Fork { share, bytes }
 }
 
 fn ratio(_: &Build, machine: &Machine, log: &Path) -> Outcome {

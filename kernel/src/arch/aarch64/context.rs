@@ -90,6 +90,11 @@ impl Context {
         self.x[9] = badge;
     }
 
+    /// Stores the handle of a message that has arrived.
+    pub fn set_handle(&mut self, handle: u64) {
+        self.x[7] = handle;
+    }
+
     /// Until when a call that carries a message waits.
     #[inline(always)]
     pub fn deadline(&self) -> u64 {

@@ -40,6 +40,17 @@ pub fn now() -> u64 {
     scale(CNTVCT_EL0.get(), &NANOSECONDS_PER_TICK)
 }
 
+/// The counter itself, perhaps read a little before what precedes it in the program.
+#[inline(always)]
+pub fn counts() -> u64 {
+    CNTVCT_EL0.get()
+}
+
+/// So many counts in nanoseconds.
+pub fn to_nanoseconds(counts: u64) -> u64 {
+    scale(counts, &NANOSECONDS_PER_TICK)
+}
+
 /// Makes this core's timer interrupt fire at, or right after, `deadline` nanoseconds since the counter
 /// started; at once if that has passed.
 ///

@@ -5,8 +5,8 @@ use core::arch::global_asm;
 
 global_asm!(
     include_str!("vectors.s"),
-    CALL = const graft_abi::SVC_IMMEDIATE,
-    MESSAGE = const graft_abi::SVC_MESSAGE,
+    CALL_BIT = const graft_abi::SVC_IMMEDIATE.trailing_zeros(),
+    MESSAGE_BIT = const graft_abi::SVC_MESSAGE.trailing_zeros(),
     X30_SP = const Context::X30_SP,
     PC_PSTATE = const Context::PC_PSTATE,
     THREAD_POINTER = const Context::THREAD_POINTER,
@@ -26,9 +26,15 @@ pub(super) fn address() -> u64 {
     exception_vectors as *const () as u64
 }
 
-/// Makes the two functions that the vectors call out of the two that the kernel gives, in one piece with them.
+/// Makes the three functions that the vectors call out of the three that the kernel gives, in one piece with them.
 macro_rules! entries {
-    ($call:ident, $trap:ident) => {
+    ($call:ident, $message:ident, $trap:ident) => {
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn message_from_user(context: *mut $crate::arch::Context) -> ! {
+            // SAFETY: as below; the answer is the context to resume.
+            unsafe { $crate::arch::resume($message(context)) }
+        }
+
         #[unsafe(no_mangle)]
         unsafe extern "C" fn call_from_user(context: *mut $crate::arch::Context) -> *mut $crate::arch::Context {
             // SAFETY: the vectors stored the registers of the thread that was resumed last on this core.

@@ -22,6 +22,13 @@
 // then what they were, as no exception was taken in between, and x20 to x29 too, by the procedure call
 // standard. x2 to x17 get the caller's own older values: never the kernel's.
 //
+// "message" is svc with the immediate of a call that carries a message. It has more arguments, and mostly goes on with
+// another thread:
+//
+//      message_from_user(Context *)
+//
+// resumes that one itself and does not return. x10 to x17 are dead, and get the older values that are there.
+//
 // "fault" is a bug of the kernel or a broken machine: nothing is masked off or fixed up, see fault.rs.
 
 // All but x0 and x1. Leaves the context in x0, with the kernel's stack pointer in place.
@@ -62,12 +69,11 @@
 .balign 128
         stp     x0, x1, [sp]
         mrs     x0, esr_el1
-        mov     x1, #0x56000000         // EC 0x15: svc in AArch64 state; IL
-        sub     x0, x0, x1
-        cmp     x0, #{CALL}
-        b.eq    call
-        cmp     x0, #{MESSAGE}
-        b.eq    message
+        lsr     x1, x0, #20
+        cmp     x1, #0x560              // EC 0x15: svc in AArch64 state; IL
+        b.ne    trap_synchronous
+        tbnz    x0, #{CALL_BIT}, call
+        tbnz    x0, #{MESSAGE_BIT}, message
         b       trap_synchronous
 .endm
 
@@ -139,12 +145,14 @@ call:
         dsb     nsh                     // never executed: stops speculation past ERET
         isb
 
-// A call that carries a message: it has more arguments.
 .balign 64
 message:
+        stp     x2, x3, [sp, #16]
+        stp     x4, x5, [sp, #32]
         stp     x6, x7, [sp, #48]
-        str     x9, [sp, #72]
-        b       call
+        stp     x8, x9, [sp, #64]
+        save_rest
+        b       message_from_user
 
 .balign 64
 trap_synchronous:

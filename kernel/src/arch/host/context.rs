@@ -72,6 +72,11 @@ impl Context {
         self.x[9] = badge;
     }
 
+    /// Stores the handle of a message that has arrived.
+    pub fn set_handle(&mut self, handle: u64) {
+        self.x[7] = handle;
+    }
+
     /// Until when a call that carries a message waits.
     pub fn deadline(&self) -> u64 {
         self.x[9]
@@ -98,11 +103,12 @@ impl Context {
     }
 }
 
-/// Makes the functions through which a core comes back out of the two that the kernel gives.
+/// Makes the functions through which a core comes back out of the three that the kernel gives.
 macro_rules! entries {
-    ($call:ident, $trap:ident) => {
+    ($call:ident, $message:ident, $trap:ident) => {
         /// What cores of the host come back through.
-        pub const ENTRIES: $crate::arch::Entries = $crate::arch::Entries { call: $call, trap: $trap };
+        pub const ENTRIES: $crate::arch::Entries =
+            $crate::arch::Entries { call: $call, message: $message, trap: $trap };
     };
 }
 pub(crate) use entries;
@@ -111,6 +117,8 @@ pub(crate) use entries;
 pub struct Entries {
     /// Answers a call.
     pub call: unsafe fn(*mut Context) -> *mut Context,
+    /// Answers a call that carries a message.
+    pub message: unsafe fn(*mut Context) -> *mut Context,
     /// Answers every other trap.
     pub trap: unsafe fn(*mut Context, Trap) -> *mut Context,
 }

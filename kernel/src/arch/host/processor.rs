@@ -26,6 +26,8 @@ pub enum Effect {
     Jump(u64),
     /// A call of the kernel's.
     Call,
+    /// A call that carries a message.
+    Message,
     /// The same one again, when floating point is switched on.
     FloatingPoint,
     /// What no program may do.
@@ -134,6 +136,7 @@ pub unsafe fn resume(mut context: *mut Context) -> ! {
                     resumed if resumed.is_null() => context,
                     resumed => resumed,
                 },
+                Event::Message => (entries.message)(context),
                 Event::Trap(trap) => (entries.trap)(context, trap),
             }
         };
@@ -142,6 +145,7 @@ pub unsafe fn resume(mut context: *mut Context) -> ! {
 
 enum Event {
     Call,
+    Message,
     Trap(Trap),
 }
 
@@ -165,6 +169,10 @@ fn run(context: &mut Context) -> Event {
             Ok(Effect::Call) => {
                 context.pc = pc + Context::INSTRUCTION;
                 return Event::Call;
+            }
+            Ok(Effect::Message) => {
+                context.pc = pc + Context::INSTRUCTION;
+                return Event::Message;
             }
             Ok(Effect::FloatingPoint) => return Event::Trap(Trap::FloatingPoint),
             Ok(Effect::Error(kind)) => return Event::Trap(Trap::Error(kind)),

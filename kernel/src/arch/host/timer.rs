@@ -16,6 +16,16 @@ pub fn now() -> u64 {
     START.get_or_init(Instant::now).elapsed().as_nanos() as u64
 }
 
+/// The clock's own counts, which are nanoseconds.
+pub fn counts() -> u64 {
+    now()
+}
+
+/// So many counts in nanoseconds.
+pub fn to_nanoseconds(counts: u64) -> u64 {
+    counts
+}
+
 /// Makes this core's timer interrupt be pending from `deadline` nanoseconds on.
 pub fn set_deadline(deadline: u64) {
     DEADLINE.set(Some(deadline));

@@ -82,7 +82,7 @@ fn main(arguments: Arguments) -> i32 {
         }
     };
     if options.spans {
-        figures.print_spans("ipcbench,,0");
+        figures.print_spans("ipcbench,ipc,0");
     }
     if options.csv {
         figures.print_rows("ipcbench");
