@@ -51,6 +51,14 @@ impl Current {
         is_some
     }
 
+    /// Whether its process is ending.
+    pub(super) fn is_ending(&self) -> bool {
+        let thread = self.0.take();
+        let is_ending = thread.as_ref().is_some_and(|thread| thread.process.is_ending());
+        self.0.set(thread);
+        is_ending
+    }
+
     pub(super) fn get(&self) -> Option<Ref<Thread>> {
         let thread = self.0.take();
         let another = thread.clone();

@@ -202,26 +202,30 @@ pub fn switch_to(thread: Ref<Thread>) -> *mut Context {
 /// # Panics
 /// If the core runs none.
 #[inline(always)]
-pub fn take_over(core: usize, next: Ref<Thread>) -> (*mut Context, Ref<Thread>) {
+pub fn take_over(core: usize, next: Ref<Thread>) -> (TakenOver, Ref<Thread>) {
     let context = next.context();
     let left = CORES[core].exchange(core, next);
-    (context, left.expect("a thread that calls"))
+    (TakenOver(context), left.expect("a thread that calls"))
 }
 
-/// Goes on with these registers, which are the current thread's, after a thread has been blocked, or has to end.
+/// The registers of a thread that has become a core's current one.
+#[must_use]
+pub struct TakenOver(*mut Context);
+
+/// Goes on with the current thread after the one before it has been blocked, or has to end.
 #[inline(always)]
-pub fn go_on(context: *mut Context, ended: Option<Ref<Thread>>) -> *mut Context {
+pub fn go_on(TakenOver(context): TakenOver, ended: Option<Ref<Thread>>) -> *mut Context {
     // A core that marks a process as ending after that barrier finds its thread running here, and interrupts it.
     // SAFETY: the core's current thread, which is there until this core does otherwise.
     if ended.is_some() || unsafe { Thread::of(context) }.process.is_ending() {
-        return end_some(context, ended);
+        return end_some(TakenOver(context), ended);
     }
     context
 }
 
 /// Ends a thread that could not be blocked, and the current one if its process is ending.
 #[cold]
-fn end_some(context: *mut Context, ended: Option<Ref<Thread>>) -> *mut Context {
+fn end_some(TakenOver(context): TakenOver, ended: Option<Ref<Thread>>) -> *mut Context {
     if let Some(thread) = ended {
         Process::end_thread(thread, None);
     }
@@ -425,8 +429,7 @@ fn steal(index: usize) -> Option<Ref<Thread>> {
 pub fn interrupted(context: *mut Context) -> *mut Context {
     let (_, core) = this();
     handle_interrupts(core);
-    // SAFETY: the core's current thread, which is there until this core does otherwise.
-    if unsafe { Thread::of(context) }.process.is_ending() {
+    if core.own.current.is_ending() {
         return end_current(None);
     }
     if core.queued.load(Ordering::Relaxed) != 0 && timer::now() >= core.own.slice_end.get() {
