@@ -6,7 +6,7 @@ use crate::object::Ref;
 use crate::object::memory::MemoryObject;
 use crate::object::process::{Process, System};
 use crate::object::terminal::Terminal;
-use crate::object::thread::Thread;
+use crate::object::thread::{Scheduling, Thread};
 use crate::platform::{PhysRange, archive, boot_number, platform};
 use crate::program;
 use crate::program::elf::Image;
@@ -60,7 +60,7 @@ fn first_program(mut image: &[u8], archive: PhysRange) -> Result<Ref<Thread>, Er
     let system = handles.insert(Ref::new(|_| System)?.erase(), SYSTEM_RIGHTS)?;
     drop(handles);
     assert!((console, archive, system) == (Handle::CONSOLE, Handle::ARCHIVE, Handle::SYSTEM));
-    let thread = Thread::new(process.clone(), &loaded.context, |_| {})?;
+    let thread = Thread::new(process.clone(), Scheduling::FIRST, &loaded.context, |_| {})?;
     process.space.install(loaded.tree.take());
     Ok(thread)
 }

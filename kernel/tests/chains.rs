@@ -6,7 +6,7 @@ use graft_kernel::arch::memory::SIZE;
 use graft_kernel::arch::{self, Context, PhysRange};
 use graft_kernel::memory::frames;
 use graft_kernel::object::process::{NAME_SIZE, Name, Process};
-use graft_kernel::object::thread::Thread;
+use graft_kernel::object::thread::{Scheduling, Thread};
 use graft_kernel::object::{AnyRef, Ref};
 
 /// More links than the stack has room for calls.
@@ -47,7 +47,9 @@ fn the_end_of_a_chain_of_objects_does_not_recurse() {
         claim_chain_goes(|held| holder(held).erase());
         // A thread holds its process, which holds the next thread by a handle.
         claim_chain_goes(|held| {
-            Thread::new(holder(held), &Context::new_user(0, 0, [0; 2]), |_| {}).expect("there is a frame").erase()
+            Thread::new(holder(held), Scheduling::FIRST, &Context::new_user(0, 0, [0; 2]), |_| {})
+                .expect("there is a frame")
+                .erase()
         });
         // Each holds the next twice.
         claim_chain_goes(|held| {

@@ -185,4 +185,14 @@ calls! {
     /// `send(connection, w1 ... w6, handle)`: a message without an answer, and without waiting.
     /// [`Error::NotReady`](crate::Error::NotReady) if no thread is waiting for one: then it has not arrived.
     Send = 71,
+
+    /// `schedule(thread, priority, cores)`: gives a thread, for which the right to [schedule](crate::Rights::SCHEDULE) is
+    /// needed, or with [`Handle::SELF`](crate::Handle::SELF) the calling thread, a priority below
+    /// [`PRIORITIES`](crate::PRIORITIES) and the cores that it may run on: bit n of `cores` is core n, 0 is all. From the
+    /// next time on that it begins to run.
+    ///
+    /// [`Error::NotAllowed`](crate::Error::NotAllowed) for a priority above the caller's limit. A thread begins with the
+    /// priority, the limit and the cores of the one that made it; a spawned process's limit is its maker's priority.
+    /// [`Error::BadArgument`](crate::Error::BadArgument) if the machine has none of these cores.
+    Schedule = 80,
 }

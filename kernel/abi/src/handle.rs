@@ -44,8 +44,10 @@ impl Rights {
     /// The handle does not follow into a forked child. A mark rather than a right: `duplicate`
     /// may add it and never takes it away.
     pub const NO_INHERIT: Rights = Rights(1 << 7);
+    /// Thread: change its priority and the cores that it runs on.
+    pub const SCHEDULE: Rights = Rights(1 << 8);
     /// Every right, without the no-inherit mark.
-    pub const ALL: Rights = Rights(0x7f);
+    pub const ALL: Rights = Rights(0x17f);
 
     /// Whether every right of `other` is in this set.
     pub const fn contains(self, other: Rights) -> bool {

@@ -68,6 +68,12 @@ pub const MAP_NO_INHERIT: u64 = 1 << 0;
 /// Most threads that a process can have at a time, so that ending one is never long work.
 pub const THREADS_MAX: usize = 1024;
 
+/// How many priorities there are, from 0; of threads that are ready, one of the highest runs.
+pub const PRIORITIES: usize = 32;
+
+/// The priority with which the first program begins, and what it starts unless it says otherwise.
+pub const PRIORITY_DEFAULT: u8 = 16;
+
 /// Most bytes of arguments that `spawn` and `exec` accept, terminators included.
 pub const ARGUMENTS_MAX: usize = 16 << 10;
 

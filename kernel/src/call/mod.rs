@@ -89,7 +89,7 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
             registers.set_result(0);
             Next::Sleep(timer::now().saturating_add(x0))
         }
-        Call::ThreadCreate => answer(registers, thread::create(process, x0, x1, x2, x3)),
+        Call::ThreadCreate => answer(registers, thread::create(thread, x0, x1, x2, x3)),
         Call::ThreadExit => Next::EndThread(x0),
         Call::ThreadJoin => thread::join(thread, registers, handle(x0)),
         Call::Map => outcome(thread, registers, memory::map(thread, x0, x1, x2, x3)),
@@ -119,6 +119,7 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
         | Call::Reply
         | Call::ReplyReceive
         | Call::Send => message::carry_out(thread, registers),
+        Call::Schedule => give_way(answer(registers, thread::schedule(thread, handle(x0), x1, x2))),
         Call::NextProcess => answer_two(registers, statistics::next_process(process, handle(x0), x1)),
     }
 }
@@ -126,6 +127,12 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
 /// Carries out the call of a thread that carries a message, if it is one of those.
 pub fn dispatch_message(thread: &Thread, registers: &mut Context) -> Next {
     message::carry_out(thread, registers)
+}
+
+/// Has the thread give way to others if it goes on.
+#[cold]
+fn give_way(next: Next) -> Next {
+    if let Next::Resume = next { Next::GiveWay } else { next }
 }
 
 /// The handle in a register. One that does not fit its 32 bits names nothing.

@@ -94,7 +94,7 @@ pub(super) fn make_child(
     };
     let child = Process::new(parent.identifier(), name)?;
     child.handles.lock().copy_from(&handles)?;
-    let child_thread = Thread::new(child.clone(), registers, |_| {})?;
+    let child_thread = Thread::new(child.clone(), thread.scheduling(), registers, |_| {})?;
     floating_point(&child_thread);
     match tree {
         Some(tree) => child.space.install(tree.take()),
@@ -226,7 +226,7 @@ impl Launch {
                     *done = index + 1;
                 }
                 if end == request.handle_count {
-                    return start(process, loaded, child.clone()).map(Launched::Spawned);
+                    return start(thread, loaded, child.clone()).map(Launched::Spawned);
                 }
             }
         }
@@ -235,8 +235,9 @@ impl Launch {
 }
 
 /// Lets a child run that has its program and its handles.
-fn start(parent: &Process, loaded: &mut Loaded, child: Ref<Process>) -> Result<(u64, u64), Error> {
-    let child_thread = Thread::new(child.clone(), &loaded.context, |_| {})?;
+fn start(maker: &Thread, loaded: &mut Loaded, child: Ref<Process>) -> Result<(u64, u64), Error> {
+    let parent = &maker.process;
+    let child_thread = Thread::new(child.clone(), maker.scheduling().limited(), &loaded.context, |_| {})?;
     let mut handles = parent.handles.lock();
     if !handles.has_room() {
         return Err(Error::HandlesExhausted);

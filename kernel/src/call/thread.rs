@@ -5,17 +5,17 @@
 use super::{answer, wait};
 use crate::arch::Context;
 use crate::call::Next;
-use crate::object::Ref;
 use crate::object::process::Process;
 use crate::object::thread::Thread;
-use graft_abi::{Error, Handle, Rights, USER_END, USER_START};
+use crate::sched;
+use graft_abi::{Error, Handle, PRIORITIES, Rights, USER_END, USER_START};
 
 /// The rights of the handle to a new thread that its maker gets.
-const THREAD_RIGHTS: Rights = Rights::WAIT.or(Rights::DUPLICATE);
+const THREAD_RIGHTS: Rights = Rights::WAIT.or(Rights::DUPLICATE).or(Rights::SCHEDULE);
 
 /// `thread_create`: a further thread of the calling process.
 pub(super) fn create(
-    process: &Ref<Process>,
+    maker: &Thread,
     entry: u64,
     stack_top: u64,
     argument: u64,
@@ -29,13 +29,14 @@ pub(super) fn create(
     if !user_memory.contains(&entry) || !user_memory.contains(&stack_top.wrapping_sub(Context::STACK_ALIGNMENT)) {
         return Err(Error::BadAddress);
     }
+    let process = &maker.process;
     let registers = Context::new_user(entry, stack_top, [argument, 0]).with_thread_pointer(thread_pointer);
     // Locked to the end: room that is found now is still there when the thread runs.
     let mut handles = process.handles.lock();
     if !handles.has_room() {
         return Err(Error::HandlesExhausted);
     }
-    let thread = Thread::new(process.clone(), &registers, |_| {})?;
+    let thread = Thread::new(process.clone(), maker.scheduling(), &registers, |_| {})?;
     Process::start_further(thread.clone())?;
     let handle = handles.insert(thread.erase(), THREAD_RIGHTS)?;
     Ok(handle.0.into())
@@ -48,4 +49,26 @@ pub(super) fn join(thread: &Thread, registers: &mut Context, handle: Handle) -> 
         Ok(target) => wait::until_end(&target, registers),
         Err(error) => answer(registers, Err(error)),
     }
+}
+
+/// `schedule`: changes the priority of a thread, and the cores that it runs on.
+pub(super) fn schedule(thread: &Thread, handle: Handle, priority: u64, cores: u64) -> Result<u64, Error> {
+    let limit = thread.scheduling().limit();
+    let priority = u8::try_from(priority).ok().filter(|&priority| usize::from(priority) < PRIORITIES);
+    let priority = priority.ok_or(Error::BadArgument)?;
+    if priority > limit {
+        return Err(Error::NotAllowed);
+    }
+    let cores = u32::try_from(cores).map_err(|_| Error::BadArgument)?;
+    if cores != 0 && cores & sched::online_cores() == 0 {
+        return Err(Error::BadArgument);
+    }
+    if handle == Handle::SELF {
+        thread.set_scheduling(thread.scheduling().with(priority, cores));
+        thread.return_priority();
+        return Ok(0);
+    }
+    let other = thread.process.object::<Thread>(handle, Rights::SCHEDULE)?;
+    other.set_scheduling(other.scheduling().with(priority, cores));
+    Ok(0)
 }

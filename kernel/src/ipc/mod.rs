@@ -109,23 +109,35 @@ fn end_if_some(ended: Option<Ref<Thread>>) {
     }
 }
 
-/// `call`, to a server that does not wait.
+/// `call`.
 pub fn call(thread: &Thread, registers: &mut Context, handle: Handle) -> Result<Outcome, Error> {
     let connection = thread.process.object::<Connection>(handle, Rights::WRITE)?;
-    check(&thread.process, &registers.message())?;
+    let mut message = registers.message();
+    check(&thread.process, &message)?;
     let mut sides = connection.sides()?;
-    // A server has come in the meantime, or another core has ended the first one's wait and is about to take it away.
-    if !sides.receivers.is_empty() {
-        return Ok(Outcome::Again);
-    }
-    if is_over(registers.deadline()) {
-        return Err(Error::TimedOut);
-    }
-    let wait = Wait::in_object(connection.clone());
-    let ended = sched::block_until(&mut sides.callers, wait, registers.deadline());
+    let (server, wait) = match take_first(&mut sides.receivers) {
+        Some(Ok(taken)) => taken,
+        Some(Err(_)) => return Ok(Outcome::Again),
+        None if is_over(registers.deadline()) => return Err(Error::TimedOut),
+        None => {
+            let wait = Wait::in_object(connection.clone());
+            let ended = sched::block_until(&mut sides.callers, wait, registers.deadline());
+            drop(sides);
+            end_if_some(ended);
+            return Ok(Outcome::Blocked);
+        }
+    };
     drop(sides);
-    end_if_some(ended);
-    Ok(Outcome::Blocked)
+    let reply = wait.object::<Reply>().expect("receivers wait in a reply");
+    transfer(&mut message, &thread.process, &server.process);
+    sched::deliver(&server, message, connection.badge);
+    server.lend_priority(thread.priority());
+    let deadline = registers.deadline();
+    let Some(caller) = sched::leave() else { return Ok(Outcome::SwitchTo(server)) };
+    sched::set_deadline(&caller, deadline);
+    let kept = reply.keep(&mut reply.lock(), caller);
+    end_if_some(kept.settle());
+    Ok(Outcome::SwitchTo(server))
 }
 
 /// `send`.
@@ -152,6 +164,7 @@ pub fn receive(thread: &Thread, registers: &mut Context, handle: Handle) -> Resu
     let older = reply.take(&mut reply.lock());
     if let Some(older) = older {
         older.give_up(Error::Gone);
+        sched::set_priority(thread, None);
     }
     take_message(thread, registers, &reply)
 }
@@ -192,6 +205,7 @@ fn answer(thread: &Thread, registers: &Context, reply: &Reply) -> Result<Ref<Thr
     let caller = taken.ok_or(Error::NotFound)?.claim().ok_or(Error::Gone)?;
     transfer(&mut message, &thread.process, &caller.process);
     sched::deliver_answer(&caller, message);
+    sched::set_priority(thread, None);
     Ok(caller)
 }
 
@@ -216,6 +230,7 @@ fn take_message(thread: &Thread, registers: &mut Context, reply: &Ref<Reply>) ->
     let (mut message, deadline) = sched::collect(&caller);
     transfer(&mut message, &caller.process, &thread.process);
     registers.set_message(message, connection.badge);
+    sched::set_priority(thread, Some(caller.priority()));
     sched::set_deadline(&caller, deadline);
     let kept = reply.keep(&mut reply.lock(), caller);
     end_if_some(kept.settle());

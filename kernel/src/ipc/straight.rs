@@ -23,9 +23,12 @@ pub fn call(thread: &Thread, registers: &Context, handle: Handle) -> Option<*mut
     let connection = handles.get(handle, Rights::WRITE).ok()?.0.as_kind::<Connection>()?;
     let sender = sender_of_handle(&handles, moved, thread)?;
     let mut sides = connection.sides().ok()?;
-    let (server, won) = sides.receivers.pop_front_if(|server| server.unblock_to_run(core))?;
+    let (server, won) = sides
+        .receivers
+        .pop_front_if(|server| if server.may_run_on(core) { server.unblock_to_run(core) } else { None })?;
     let reply = sched::take_wait(&server, won).object::<Reply>().expect("receivers wait in a reply");
     sched::deliver(&server, registers.message(), connection.badge);
+    server.lend_priority(thread.priority());
     let (resumed, caller) = sched::take_over(core, server);
     sched::set_deadline(&caller, registers.deadline());
     let kept = reply.keep(&mut sides, caller);
@@ -53,6 +56,7 @@ pub fn reply_receive(thread: &Thread, registers: &Context, handle: Handle) -> Op
     let wait = Wait::in_object(reply.clone());
     let (resumed, server) = sched::take_over(core, caller);
     sched::set_deadline(&server, registers.deadline());
+    server.return_priority();
     let ended = sched::block_in(&mut sides.receivers, wait, server);
     drop(sides);
     drop(handles);

@@ -193,12 +193,12 @@ impl Reply {
         self.open(sides).take()
     }
 
-    /// The caller of the call that is kept here, if it still waits: it is the calling core's, which runs it at once.
+    /// The caller of the call that is kept here, if it still waits and this core may run it at once: then it is this core's.
     #[inline(always)]
     pub fn take_to_run(&self, sides: &mut Sides, core: usize) -> Option<Ref<Thread>> {
         let open = self.open(sides);
         let Taken { caller, wait } = open.as_ref()?;
-        if !sched::unblock_from_to_run(core, caller, *wait) {
+        if !sched::may_switch_to(core, caller) || !sched::unblock_from_to_run(core, caller, *wait) {
             return None;
         }
         open.take().map(|taken| taken.caller)

@@ -11,8 +11,8 @@ use crate::sched::work::Work;
 use core::cell::{Cell, UnsafeCell};
 use core::mem::{MaybeUninit, size_of};
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use graft_abi::{Error, PAGE_SIZE};
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use graft_abi::{Error, PAGE_SIZE, PRIORITIES, PRIORITY_DEFAULT};
 
 /// The lists of threads that run next or wait: run queues, waiters for an end, readers of the console.
 pub struct Queued;
@@ -73,10 +73,57 @@ pub struct Thread {
     /// The state in its last wait for an answer.
     calling: Cell<u64>,
     /// One more than the core among whose sleepers the thread stands beside its place in a queue; 0 for none.
-    deadline: AtomicU32,
+    deadline: AtomicU8,
+    /// The priority that counts: its own, or a higher one that a caller lends it. Its owner changes it.
+    priority: AtomicU8,
+    scheduling: AtomicU32,
     /// What it has to do in the kernel before it goes on.
     pub work: Work,
 }
+
+/// How a thread is scheduled: its own priority, the highest that it may give, and the cores that it may run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scheduling(u32);
+
+impl Scheduling {
+    // Bits 0 to 7: cores; 8 to 15: priority; 16 to 23: limit.
+    const ALL_CORES: u32 = 0xff;
+
+    /// The first thread's.
+    pub const FIRST: Scheduling =
+        Scheduling(Self::ALL_CORES | (PRIORITY_DEFAULT as u32) << 8 | (PRIORITIES as u32 - 1) << 16);
+
+    /// The thread's own priority.
+    #[inline(always)]
+    pub fn priority(self) -> u8 {
+        (self.0 >> 8) as u8
+    }
+
+    /// The highest priority that it may give.
+    pub fn limit(self) -> u8 {
+        (self.0 >> 16) as u8
+    }
+
+    /// The cores that it may run on, a bit for each.
+    pub fn cores(self) -> u32 {
+        self.0 & Self::ALL_CORES
+    }
+
+    /// With this priority, on these cores; 0 is all.
+    #[must_use]
+    pub fn with(self, priority: u8, cores: u32) -> Scheduling {
+        let cores = if cores == 0 { Self::ALL_CORES } else { cores & Self::ALL_CORES };
+        Scheduling(self.0 & 0xff_0000 | u32::from(priority) << 8 | cores)
+    }
+
+    /// For a program of its own: it may go no higher.
+    #[must_use]
+    pub fn limited(self) -> Scheduling {
+        Scheduling(self.0 & 0xffff | u32::from(self.priority()) << 16)
+    }
+}
+
+const _: () = assert!(arch::MAX_CORES <= 8 && PRIORITIES <= 256);
 
 /// What lies behind a thread in its frame.
 #[repr(C)]
@@ -153,6 +200,7 @@ impl Thread {
     #[inline(always)]
     pub fn new(
         process: Ref<Process>,
+        scheduling: Scheduling,
         registers: &Context,
         change: impl FnOnce(&mut Context),
     ) -> Result<Ref<Thread>, Error> {
@@ -176,7 +224,9 @@ impl Thread {
                 siblings: Link::new(),
                 sleep: Node::new(),
                 calling: Cell::new(CALLING),
-                deadline: AtomicU32::new(0),
+                deadline: AtomicU8::new(0),
+                priority: AtomicU8::new(scheduling.priority()),
+                scheduling: AtomicU32::new(scheduling.0),
                 end: End::new(),
                 work: Work::none(),
                 process,
@@ -309,7 +359,42 @@ impl Thread {
 
     /// Notes that, or that it stands there no longer.
     pub fn set_deadline_core(&self, core: Option<usize>) {
-        self.deadline.store(core.map_or(0, |core| core as u32 + 1), Ordering::Release);
+        self.deadline.store(core.map_or(0, |core| core as u8 + 1), Ordering::Release);
+    }
+
+    /// The priority that counts.
+    #[inline(always)]
+    pub fn priority(&self) -> u8 {
+        self.priority.load(Ordering::Relaxed)
+    }
+
+    /// How it is scheduled by itself.
+    #[inline(always)]
+    pub fn scheduling(&self) -> Scheduling {
+        Scheduling(self.scheduling.load(Ordering::Relaxed))
+    }
+
+    /// Changes that, from the next time on that it begins to run.
+    pub fn set_scheduling(&self, scheduling: Scheduling) {
+        self.scheduling.store(scheduling.0, Ordering::Relaxed);
+    }
+
+    /// Whether this core may run it.
+    #[inline(always)]
+    pub fn may_run_on(&self, core: usize) -> bool {
+        self.scheduling().0 >> core & 1 != 0
+    }
+
+    /// Lends it a priority, until [`return_priority`](Self::return_priority). The calling core owns it.
+    #[inline(always)]
+    pub fn lend_priority(&self, priority: u8) {
+        self.priority.store(self.scheduling().priority().max(priority), Ordering::Relaxed);
+    }
+
+    /// Has its own priority count again. The calling core owns it.
+    #[inline(always)]
+    pub fn return_priority(&self) {
+        self.priority.store(self.scheduling().priority(), Ordering::Relaxed);
     }
 
     /// Where its floating-point state is.

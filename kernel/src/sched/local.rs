@@ -1,28 +1,28 @@
 //! One core's part of the scheduler: its queue, its sleepers, its timer, the thread that it runs.
 
-use super::{IDLE, NEVER, SLICE, WOKEN, end_wait, expire, handle_interrupts, make_ready};
+use super::{IDLE, NEVER, SLICE, WOKEN, end_wait, expire, handle_interrupts, make_ready, steal};
 use crate::arch::{self, Context, MAX_CORES, floating_point, timer};
 use crate::lock::Mutex;
 use crate::object::Ref;
 use crate::object::heap::Heap;
-use crate::object::list::List;
 use crate::object::process::Process;
-use crate::object::thread::{Queued, State, Thread};
+use crate::object::thread::{State, Thread};
 use crate::object::wait::Queue;
+use crate::sched::ready::{Compared, Ready, level};
 use crate::sched::work::{self, Step};
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// One core's part of the scheduler.
-#[repr(align(128))]
+#[repr(C, align(1024))]
 pub(super) struct Core {
     pub(super) own: Own,
-    queue: Mutex<List<Ref<Thread>, Queued>>,
-    /// Threads in `queue`, for a look without the lock.
-    pub(super) queued: AtomicU32,
+    /// The level of the thread that it runs; 0 for none. For others to see.
+    running: AtomicU32,
     pub(super) sleepers: Mutex<Heap<Ref<Thread>>>,
     /// When the first of them is to wake.
     pub(super) first_wake: AtomicU64,
+    pub(super) ready: Ready,
 }
 
 /// What only the core itself touches.
@@ -45,18 +45,25 @@ pub(super) struct Current(Cell<Option<Ref<Thread>>>);
 
 impl Current {
     pub(super) fn is_some(&self) -> bool {
-        let thread = self.0.take();
-        let is_some = thread.is_some();
-        self.0.set(thread);
-        is_some
+        self.is(|_| true)
     }
 
     /// Whether its process is ending.
     pub(super) fn is_ending(&self) -> bool {
+        self.is(|thread| thread.process.is_ending())
+    }
+
+    /// Whether this core may run it.
+    pub(super) fn may_run_on(&self, core: usize) -> bool {
+        self.is(|thread| thread.may_run_on(core))
+    }
+
+    #[inline(always)]
+    fn is(&self, condition: impl FnOnce(&Thread) -> bool) -> bool {
         let thread = self.0.take();
-        let is_ending = thread.as_ref().is_some_and(|thread| thread.process.is_ending());
+        let is = thread.as_deref().is_some_and(condition);
         self.0.set(thread);
-        is_ending
+        is
     }
 
     pub(super) fn get(&self) -> Option<Ref<Thread>> {
@@ -75,6 +82,14 @@ impl Current {
     pub(super) fn replace(&self, thread: Ref<Thread>) -> Option<Ref<Thread>> {
         self.0.replace(Some(thread))
     }
+
+    /// Makes it this one, where there was none.
+    #[inline(always)]
+    pub(super) fn put(&self, thread: Ref<Thread>) {
+        let none = self.0.replace(Some(thread));
+        debug_assert!(none.is_none());
+        core::mem::forget(none);
+    }
 }
 
 // SAFETY: `own` is used by the core with this index only (see `this`), which is never interrupted in the
@@ -91,29 +106,44 @@ pub(super) static CORES: [Core; MAX_CORES] = [const {
             floating_point: Cell::new(false),
             floating_point_owner: Cell::new(core::ptr::null()),
         },
-        queue: Mutex::new(List::new()),
-        queued: AtomicU32::new(0),
+        running: AtomicU32::new(0),
         sleepers: Mutex::new(Heap::new()),
         first_wake: AtomicU64::new(NEVER),
+        ready: Ready::new(),
     }
 }; MAX_CORES];
 
 impl Core {
-    pub(super) fn push(&self, thread: Ref<Thread>) {
-        let mut queue = self.queue.lock();
-        queue.push_back(thread);
-        self.queued.store(queue.len() as u32, Ordering::Relaxed);
+    /// Gives the current thread a whole slice from now on.
+    pub(super) fn begin_slice(&self) {
+        self.own.slice_end.set(timer::now() + SLICE);
     }
 
-    pub(super) fn pop(&self) -> Option<Ref<Thread>> {
-        // Stale by a moment at worst: a core that pushes to an idle one interrupts it afterwards.
-        if self.queued.load(Ordering::Relaxed) == 0 {
-            return None;
+    /// Whether it runs no thread and none is waiting for it.
+    pub(super) fn is_free(&self) -> bool {
+        !self.own.current.is_some() && self.ready.is_empty()
+    }
+
+    /// The level of the thread that it runs, or ran a moment ago; 0 for none.
+    #[inline(always)]
+    pub(super) fn running(&self) -> u32 {
+        self.running.load(Ordering::Relaxed)
+    }
+
+    /// Notes the priority of the thread that it runs.
+    #[inline(always)]
+    pub(super) fn note_priority(&self, current: &Thread) {
+        self.running.store(level(current), Ordering::Relaxed);
+    }
+
+    /// Whether the current thread has to let another one run: one of a higher priority, or, when its time is over, one of
+    /// the same.
+    pub(super) fn must_give_way(&self) -> bool {
+        match self.ready.compare(self.running()) {
+            Compared::Higher => true,
+            Compared::Same => timer::now() >= self.own.slice_end.get(),
+            Compared::Lower => false,
         }
-        let mut queue = self.queue.lock();
-        let thread = queue.pop_front();
-        self.queued.store(queue.len() as u32, Ordering::Relaxed);
-        thread
     }
 
     /// Ends the current thread's presence on this core and returns it.
@@ -125,6 +155,7 @@ impl Core {
             floating_point::disable();
         }
         arch::mmu::deactivate();
+        self.running.store(0, Ordering::Relaxed);
         thread.process.statistics.add_time(timer::counts().wrapping_sub(self.own.began.get()));
         Some(thread)
     }
@@ -134,6 +165,7 @@ impl Core {
     #[inline(always)]
     pub(super) fn exchange(&self, index: usize, next: Ref<Thread>) -> Option<Ref<Thread>> {
         next.process.space.activate(index);
+        self.note_priority(&next);
         let left = self.own.current.replace(next)?;
         if self.own.floating_point.replace(false) {
             // SAFETY: it has been the current thread until here, and the registers are its.
@@ -163,7 +195,8 @@ impl Core {
         self.own.began.set(timer::counts());
         self.own.slice_end.set(slice_end(timer::now()));
         let context = thread.context();
-        self.own.current.replace(thread);
+        self.note_priority(&thread);
+        self.own.current.put(thread);
         self.set_timer();
         Some(context)
     }
@@ -177,7 +210,8 @@ impl Core {
         }
         self.own.began.set(timer::counts());
         self.own.slice_end.set(timer::now() + SLICE);
-        self.own.current.replace(thread);
+        self.note_priority(&thread);
+        self.own.current.put(thread);
         self.set_timer();
         self.work(index)
     }
@@ -218,7 +252,7 @@ impl Core {
             drop(thread);
             handle_interrupts(self);
             self.set_timer();
-            if self.queued.load(Ordering::Relaxed) != 0 && timer::now() >= self.own.slice_end.get() {
+            if self.must_give_way() {
                 make_ready(self.leave()?);
                 return None;
             }
@@ -237,13 +271,16 @@ impl Core {
         Some(thread.context())
     }
 
-    /// Sets the timer so that it fires in time: for the end of the slice if another thread is waiting for it, and
-    /// for the first sleeper. It may fire too early: then this is called again.
+    /// Sets the timer so that it fires in time: at once if a thread of a higher priority is waiting for the current one,
+    /// at the end of the slice if one of the same is, and for the first sleeper. It may fire too early: then this is
+    /// called again.
     pub(super) fn set_timer(&self) {
-        let slice = if self.queued.load(Ordering::Relaxed) != 0 && self.own.current.is_some() {
-            self.own.slice_end.get()
-        } else {
-            NEVER
+        let running = self.running();
+        let slice = match self.ready.compare(running) {
+            _ if running == 0 => NEVER,
+            Compared::Lower => NEVER,
+            Compared::Same => self.own.slice_end.get(),
+            Compared::Higher => 0,
         };
         let wanted = slice.min(self.first_wake.load(Ordering::Relaxed));
         if wanted < self.own.timer.get() {
@@ -300,18 +337,32 @@ impl Core {
         drop(removed);
     }
 
-    /// Sleeps until something happens, with no address space and no timer but for the sleepers.
-    pub(super) fn idle(&self, index: usize) {
-        IDLE.fetch_or(1 << index, Ordering::SeqCst);
-        self.set_timer();
-        fence(Ordering::SeqCst);
-        // Work sent to this core comes with an interrupt, which ends the wait even if it was pending before. Work
-        // that another core put aside before it could see the bit is found here.
-        if CORES.iter().all(|core| core.queued.load(Ordering::Relaxed) == 0) {
-            arch::wait_for_interrupt();
+    /// A thread from another core, or the first that comes. Until then the core sleeps, with no address space and no timer
+    /// but for the sleepers.
+    #[inline(never)]
+    pub(super) fn find_work(&self, index: usize) -> Ref<Thread> {
+        loop {
+            if let Some(thread) = steal(index) {
+                return thread;
+            }
+            IDLE.fetch_or(1 << index, Ordering::SeqCst);
+            self.set_timer();
+            fence(Ordering::SeqCst);
+            // Work sent to this core comes with an interrupt, which ends the wait even if it was pending before. Work
+            // that another core put aside before it could see the bit is found here.
+            let found = self.ready.pop().or_else(|| steal(index));
+            if found.is_none() {
+                arch::wait_for_interrupt();
+            }
+            IDLE.fetch_and(!(1 << index), Ordering::Relaxed);
+            if let Some(thread) = found {
+                return thread;
+            }
+            handle_interrupts(self);
+            if let Some(thread) = self.ready.pop() {
+                return thread;
+            }
         }
-        IDLE.fetch_and(!(1 << index), Ordering::Relaxed);
-        handle_interrupts(self);
     }
 }
 

@@ -23,6 +23,7 @@
 
 mod floating_point;
 mod local;
+mod ready;
 pub mod work;
 
 pub use floating_point::{
@@ -30,6 +31,7 @@ pub use floating_point::{
 };
 
 use self::local::{CORES, Core};
+use self::ready::{Compared, level};
 use crate::arch::interrupts::{self, Source};
 use crate::arch::{self, Context, MAX_CORES, timer};
 use crate::memory::frames;
@@ -42,7 +44,7 @@ use crate::object::thread::{Queued, State, Thread, WaitNumber, Won};
 use crate::object::wait::Wait;
 use crate::platform::platform;
 use core::sync::atomic::{AtomicU32, Ordering, fence};
-use graft_abi::{Error, Handle};
+use graft_abi::{Error, Handle, PRIORITIES};
 
 /// How long a thread runs before another one's turn comes, in nanoseconds.
 const SLICE: u64 = 10_000_000;
@@ -67,7 +69,12 @@ fn this() -> (usize, &'static Core) {
 
 /// How many cores run.
 pub fn online() -> u64 {
-    u64::from(ONLINE.load(Ordering::Relaxed).count_ones())
+    online_cores().count_ones().into()
+}
+
+/// Which cores run, a bit for each.
+pub fn online_cores() -> u32 {
+    ONLINE.load(Ordering::Relaxed)
 }
 
 /// Lets the calling core run threads, for good.
@@ -81,25 +88,44 @@ pub fn enter() -> ! {
     unsafe { arch::resume(context) }
 }
 
-/// Makes a thread ready that stands in no queue: here if this core is about to look for something to run
-/// and has nothing else, otherwise on an idle core if there is one.
+/// Makes a thread ready that stands in no queue: here if this core is about to look for something to run and has nothing
+/// else, otherwise on an idle core if there is one, on the one that runs the lowest priority if that is below the thread's,
+/// or here.
 pub fn make_ready(thread: Ref<Thread>) {
     let (index, core) = this();
     thread.set_state(State::Ready);
-    if (core.own.current.is_some() || core.queued.load(Ordering::Relaxed) != 0)
-        && let Some(idle) = claim_idle(index)
-    {
-        CORES[idle].push(thread);
-        interrupts::wake(idle);
-        return;
+    let (cores, this_one) = (thread.scheduling().cores(), 1 << index);
+    let others = cores & online_cores() & !this_one;
+    if cores & this_one != 0 && (others == 0 || core.is_free()) {
+        core.ready.push(thread);
+        // Otherwise it is set when the core has found something to run.
+        if core.running() != 0 {
+            core.set_timer();
+        }
+    } else {
+        make_ready_somewhere(thread, others);
     }
-    core.push(thread);
-    core.set_timer();
 }
 
-/// Picks an idle core other than this one and claims it, to send it work.
-fn claim_idle(index: usize) -> Option<usize> {
-    let mut idle = IDLE.load(Ordering::Relaxed) & !(1 << index);
+/// As [`make_ready`], for a thread that may run on other cores.
+#[inline(never)]
+fn make_ready_somewhere(thread: Ref<Thread>, others: u32) {
+    let (index, core) = this();
+    let target = claim_idle(others).unwrap_or_else(|| {
+        let (here, level) = (thread.may_run_on(index), level(&thread));
+        if here && core.running() < level {
+            return index;
+        }
+        let lowest = (0..MAX_CORES).filter(|core| others >> core & 1 != 0).min_by_key(|&core| CORES[core].running());
+        lowest.filter(|&lowest| !here || CORES[lowest].running() < level).unwrap_or(index)
+    });
+    CORES[target].ready.push(thread);
+    if target == index { core.set_timer() } else { interrupts::wake(target) }
+}
+
+/// Picks an idle core among these and claims it, to send it work.
+fn claim_idle(cores: u32) -> Option<usize> {
+    let mut idle = IDLE.load(Ordering::Relaxed) & cores;
     while idle != 0 {
         let chosen = idle.trailing_zeros();
         if IDLE.fetch_and(!(1 << chosen), Ordering::Relaxed) & 1 << chosen != 0 {
@@ -110,17 +136,43 @@ fn claim_idle(index: usize) -> Option<usize> {
     None
 }
 
-/// Lets the current thread go on later, after those in the queue.
+/// Lets the current thread go on later, after those that are ready and no less urgent.
 pub fn give_way(context: *mut Context) -> *mut Context {
-    let (_, core) = this();
-    if core.queued.load(Ordering::Relaxed) == 0 {
+    let (index, core) = this();
+    if core.ready.compare(core.running()) == Compared::Lower && core.own.current.may_run_on(index) {
         // Another core has stolen the work. The timer that led here may be needed for a sleeper.
         core.set_timer();
         return context;
     }
-    let Some(thread) = core.leave() else { return context };
-    make_ready(thread);
-    next()
+    match core.ready.pop() {
+        Some(next) if next.may_run_on(index) && !next.work.is_pending() => {
+            next.set_state(State::Running(index));
+            let context = next.context();
+            let left = core.exchange(index, next);
+            core.begin_slice();
+            if let Some(left) = left {
+                make_ready(left);
+            }
+            core.set_timer();
+            // The barrier stands between the state and the mark, as in `run`.
+            fence(Ordering::SeqCst);
+            if core.own.current.is_ending() { end_current(None) } else { context }
+        }
+        found => {
+            let Some(thread) = core.leave() else { return context };
+            make_ready(thread);
+            match found {
+                Some(other) if other.may_run_on(index) => {
+                    core.run(index, other, |now| now + SLICE).unwrap_or_else(next)
+                }
+                Some(other) => {
+                    make_ready(other);
+                    next()
+                }
+                None => next(),
+            }
+        }
+    }
 }
 
 /// Does the work that the current thread has in the kernel.
@@ -188,11 +240,33 @@ pub fn leave() -> Option<Ref<Thread>> {
     this().1.leave()
 }
 
-/// Runs a thread that this core owns, in what is left of the slice of the one that has just left.
+/// Runs a thread that this core owns, in what is left of the slice of the one that has just left, unless another has to
+/// run first or it has to run elsewhere.
 pub fn switch_to(thread: Ref<Thread>) -> *mut Context {
     let (index, core) = this();
+    if !may_switch_to(index, &thread) {
+        make_ready(thread);
+        return next();
+    }
     let slice_end = core.own.slice_end.get();
     core.run(index, thread, |_| slice_end).unwrap_or_else(next)
+}
+
+/// Whether the core may run this thread, and no other has to run first.
+#[inline(always)]
+pub fn may_switch_to(core: usize, thread: &Thread) -> bool {
+    thread.may_run_on(core) && CORES[core].ready.compare(level(thread)) != Compared::Higher
+}
+
+/// Has a higher priority of a caller's count for the current thread, which works for it; [`None`]: its own again.
+pub fn set_priority(current: &Thread, lent: Option<u8>) {
+    let (_, core) = this();
+    match lent {
+        Some(priority) => current.lend_priority(priority),
+        None => current.return_priority(),
+    }
+    core.note_priority(current);
+    core.set_timer();
 }
 
 /// Makes a thread that the calling core owns, and whose state says so already, the one that it runs, in what is left of
@@ -391,6 +465,8 @@ pub fn interrupt(thread: &Thread) {
             // If it is not there any more, the core that took it out makes it ready.
             let taken = wait.cancel(thread);
             if let Some(thread) = taken {
+                // It only ends, which frees what others may be waiting for.
+                thread.lend_priority(PRIORITIES as u8 - 1);
                 make_ready(thread);
             }
         }
@@ -402,19 +478,18 @@ pub fn next() -> *mut Context {
     let (index, core) = this();
     let mut ended = 0;
     loop {
-        let found = core.pop().or_else(|| steal(index));
-        match found {
-            Some(thread) => {
-                if let Some(context) = core.run(index, thread, |now| now + SLICE) {
-                    return context;
-                }
-                // It has ended. There may be many such threads in a row.
-                ended += 1;
-                if ended % ENDED_AT_ONCE == 0 {
-                    handle_interrupts(core);
-                }
-            }
-            None => core.idle(index),
+        let thread = core.ready.pop().unwrap_or_else(|| core.find_work(index));
+        if !thread.may_run_on(index) {
+            make_ready(thread);
+            continue;
+        }
+        if let Some(context) = core.run(index, thread, |now| now + SLICE) {
+            return context;
+        }
+        // It has ended. There may be many such threads in a row.
+        ended += 1;
+        if ended % ENDED_AT_ONCE == 0 {
+            handle_interrupts(core);
         }
     }
 }
@@ -422,7 +497,7 @@ pub fn next() -> *mut Context {
 /// Takes work from a core that has more than it can do at once.
 fn steal(index: usize) -> Option<Ref<Thread>> {
     let cores = platform().cores.min(MAX_CORES);
-    (1..cores).find_map(|distance| CORES[(index + distance) % cores].pop())
+    (1..cores).find_map(|distance| CORES[(index + distance) % cores].ready.pop_for(index))
 }
 
 /// Answers interrupts that are pending on this core. Returns the context to go on with.
@@ -432,7 +507,7 @@ pub fn interrupted(context: *mut Context) -> *mut Context {
     if core.own.current.is_ending() {
         return end_current(None);
     }
-    if core.queued.load(Ordering::Relaxed) != 0 && timer::now() >= core.own.slice_end.get() {
+    if core.must_give_way() {
         return give_way(context);
     }
     core.set_timer();

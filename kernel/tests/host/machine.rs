@@ -7,7 +7,7 @@ use graft_kernel::arch::{self, PhysRange, interrupts, memory, processor};
 use graft_kernel::memory::{frames, space};
 use graft_kernel::object::Ref;
 use graft_kernel::object::process::{Process, System};
-use graft_kernel::object::thread::Thread;
+use graft_kernel::object::thread::{Scheduling, Thread};
 use graft_kernel::platform::{self, Platform};
 use graft_kernel::{program, sched, trap};
 use std::panic::{self, AssertUnwindSafe};
@@ -79,15 +79,19 @@ impl Machine {
         let process = self.spawn(program);
         self.wait(&process)
     }
+
+    /// Runs a program that exits with 0 at its end, and returns how it ended.
+    pub fn run_with(&self, make: impl FnOnce(&mut Program)) -> ExitStatus {
+        let mut program = Program::new();
+        make(&mut program);
+        program.exit(0);
+        self.run(program)
+    }
 }
 
 /// Runs a program that makes claims, and exits with 0 when all of them hold.
 pub fn run(make: impl FnOnce(&mut Program)) {
-    let machine = Machine::take();
-    let mut program = Program::new();
-    make(&mut program);
-    program.exit(0);
-    assert_eq!(machine.run(program), ExitStatus::Exited(0));
+    assert_eq!(Machine::take().run_with(make), ExitStatus::Exited(0));
 }
 
 impl Drop for Machine {
@@ -105,7 +109,7 @@ fn load(program: Program) -> Result<Ref<Thread>, Error> {
     let process = Process::new(0, loaded.name)?;
     let system = process.handles.lock().insert(Ref::new(|_| System)?.erase(), SYSTEM_RIGHTS)?;
     assert_eq!(system, crate::program::SYSTEM);
-    let thread = Thread::new(process.clone(), &loaded.context, |_| {})?;
+    let thread = Thread::new(process.clone(), Scheduling::FIRST, &loaded.context, |_| {})?;
     process.space.install(loaded.tree.take());
     Ok(thread)
 }

@@ -151,10 +151,47 @@ impl<T> JoinHandle<T> {
         self.result.try_lock().and_then(|mut result| result.take()).ok_or(Error::NotFound)
     }
 
+    /// Gives it a priority and the cores that it may run on; see [`schedule`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn schedule(&self, priority: u8, cores: Cores) -> Result<(), Error> {
+        schedule_thread(self.running.handle, priority, cores)
+    }
+
     /// The handle, for raw calls and for passing on.
     pub fn handle(&self) -> Handle {
         self.running.handle
     }
+}
+
+/// Cores that a thread may run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cores {
+    /// All that there are.
+    All,
+    /// Those whose bit is set.
+    Some(u64),
+}
+
+/// Gives the calling thread a priority below [`PRIORITIES`](graft_abi::PRIORITIES) and the cores that it may run on. Of
+/// threads that are ready, one of the highest priority runs; those of one priority take turns.
+///
+/// # Errors
+/// [`Error::NotAllowed`] for a priority above the thread's limit; [`Error::BadArgument`] for one that there is not, and
+/// if the machine has none of these cores.
+pub fn schedule(priority: u8, cores: Cores) -> Result<(), Error> {
+    schedule_thread(Handle::SELF, priority, cores)
+}
+
+fn schedule_thread(thread: Handle, priority: u8, cores: Cores) -> Result<(), Error> {
+    let cores = match cores {
+        Cores::All => 0,
+        Cores::Some(0) => return Err(Error::BadArgument),
+        Cores::Some(cores) => cores,
+    };
+    // SAFETY: the call touches no memory.
+    unsafe { call(Call::Schedule, [thread.0.into(), priority.into(), cores]) }.map(drop)
 }
 
 impl Running {
