@@ -2,15 +2,14 @@
 
 use crate::arch::{self, Cause, Context, Failure, Trap};
 use crate::call::{self, Next};
-use crate::ipc;
+use crate::ipc::{self, Outcome, fault};
 use crate::memory::{frames, space};
-use crate::object::process::{Name, Process};
-use crate::object::thread::Thread;
+use crate::object::thread::{Fault, Thread};
 use crate::program::elf::STACK_GUARD;
 use crate::sched;
-use core::{fmt, ptr};
-use graft_abi::{Error, ExitStatus, FaultKind, STACK_SIZE, STACK_TOP};
-use graft_paging::{Access, Fault, VirtAddr};
+use core::ptr;
+use graft_abi::{Error, FaultKind, STACK_SIZE, STACK_TOP};
+use graft_paging::{self as paging, Access, VirtAddr};
 
 arch::entries!(answer_call, answer_message, answer_trap);
 
@@ -155,10 +154,10 @@ fn answer_failure(thread: &Thread, pc: u64, failure: Failure) -> Next {
 
 /// Answers a fault again if there was no frame for it, with what other cores have given back, or ends the process.
 #[cold]
-fn repair_again(thread: &Thread, pc: u64, failure: Failure, (address, mut fault): (VirtAddr, Fault)) -> Next {
+fn repair_again(thread: &Thread, pc: u64, failure: Failure, (address, mut fault): (VirtAddr, paging::Fault)) -> Next {
     let process = &*thread.process;
     for _ in 0..RETRIES {
-        if fault != Fault::OutOfMemory || !frames::gather() {
+        if fault != paging::Fault::OutOfMemory || !frames::gather() {
             break;
         }
         let Ok(mut tree) = process.space.lock() else { return end_by_failure(thread, pc, failure) };
@@ -193,48 +192,31 @@ fn end_by_failure(thread: &Thread, pc: u64, failure: Failure) -> Next {
     end(thread, pc, kind, Some(failure.address))
 }
 
-fn kind_of_fault(failure: Failure, fault: Fault) -> FaultKind {
+fn kind_of_fault(failure: Failure, fault: paging::Fault) -> FaultKind {
     let stack = (STACK_TOP - STACK_SIZE) as u64;
     match fault {
-        Fault::Unmapped if (stack - STACK_GUARD as u64..stack).contains(&failure.address) => FaultKind::StackOverflow,
-        Fault::Unmapped => FaultKind::Unmapped,
-        Fault::Denied(_) => match failure.access {
+        paging::Fault::Unmapped if (stack - STACK_GUARD as u64..stack).contains(&failure.address) => {
+            FaultKind::StackOverflow
+        }
+        paging::Fault::Unmapped => FaultKind::Unmapped,
+        paging::Fault::Denied(_) => match failure.access {
             Access::Read => FaultKind::ReadDenied,
             Access::Write => FaultKind::WriteDenied,
             Access::Execute => FaultKind::ExecuteDenied,
         },
-        Fault::OutOfMemory | Fault::Contended => FaultKind::OutOfMemory,
+        paging::Fault::OutOfMemory | paging::Fault::Contended => FaultKind::OutOfMemory,
     }
 }
 
-/// Ends the thread's process with a report on the console.
+/// Sends a fault to the process's supervisor, or ends the process.
 #[cold]
+#[inline(never)]
 fn end(thread: &Thread, pc: u64, kind: FaultKind, address: Option<u64>) -> Next {
-    // A process that is ending already has its reason. No waiter learns of this end before its report: the
-    // process waits for this thread.
-    if thread.process.terminate(ExitStatus::Faulted(kind), thread) {
-        println!("{}", Report { process: &thread.process, kind, address, pc });
-    }
-    Next::End
-}
-
-/// Which process did what, and where.
-struct Report<'a> {
-    process: &'a Process,
-    kind: FaultKind,
-    address: Option<u64>,
-    pc: u64,
-}
-
-impl fmt::Display for Report<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Name(name) = self.process.name();
-        let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
-        let identifier = self.process.identifier();
-        write!(f, "graft: process {identifier} ({}) {}", name[..end].escape_ascii(), self.kind.message())?;
-        if let Some(address) = self.address {
-            write!(f, ": address {address:#x}")?;
-        }
-        write!(f, ", pc {:#x}", self.pc)
+    match fault::send(thread, Fault { kind, address, pc }) {
+        Some(Outcome::SwitchTo(supervisor)) => Next::SwitchTo(supervisor),
+        Some(Outcome::Blocked) => Next::Switch,
+        // The instruction is tried again.
+        Some(Outcome::Again | Outcome::Goes) => Next::GiveWay,
+        None => Next::End,
     }
 }

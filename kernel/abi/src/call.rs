@@ -195,4 +195,26 @@ calls! {
     /// priority, the limit and the cores of the one that made it; a spawned process's limit is its maker's priority.
     /// [`Error::BadArgument`](crate::Error::BadArgument) if the machine has none of these cores.
     Schedule = 80,
+
+    /// `supervise(process, connection)`: has the faults of a process, for which the right to
+    /// [supervise](crate::Rights::SUPERVISE) is needed, sent through a connection, for which the right to write is needed,
+    /// in place of ending the process. 0 in place of the connection ends that. A forked child has no supervisor.
+    ///
+    /// A thread that cannot go on makes a call through the connection: its words are the [kind](crate::FaultKind), the
+    /// address (or 0), the program counter and `x0` to `x2`; for a [foreign call](crate::FaultKind::ForeignCall) the
+    /// address is the call's number, `x8`. The first word of the answer is a [`FaultAnswer`](crate::FaultAnswer). Without
+    /// a receiver, the thread waits for one; when the endpoint has been closed, and on
+    /// [`Error::Gone`](crate::Error::Gone), the process ends as if it had no supervisor.
+    Supervise = 81,
+    /// `fault_registers(reply, buffer, write)`: copies the registers of the thread whose fault has been received with this
+    /// reply, for which the right to write is needed, into [`REGISTERS`](crate::REGISTERS) words at `buffer`, or with
+    /// `write` 1 from there: `x0` to `x30`, the stack pointer, the program counter, and the flags in bits 31 to 28.
+    /// [`Error::NotFound`](crate::Error::NotFound) if the reply keeps no fault.
+    FaultRegisters = 82,
+    /// `process_read(process, address, buffer, bytes)`: copies memory of a process, for which the right to
+    /// [supervise](crate::Rights::SUPERVISE) is needed, into the caller's, [`PAGE_SIZE`](crate::PAGE_SIZE) bytes at most.
+    ProcessRead = 83,
+    /// `process_write(process, address, buffer, bytes)`: the other way. As a store of the process's own, it needs memory
+    /// there that may be written.
+    ProcessWrite = 84,
 }

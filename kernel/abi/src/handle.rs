@@ -46,8 +46,10 @@ impl Rights {
     pub const NO_INHERIT: Rights = Rights(1 << 7);
     /// Thread: change its priority and the cores that it runs on.
     pub const SCHEDULE: Rights = Rights(1 << 8);
+    /// Process: be told of its faults, and read and write its memory.
+    pub const SUPERVISE: Rights = Rights(1 << 9);
     /// Every right, without the no-inherit mark.
-    pub const ALL: Rights = Rights(0x17f);
+    pub const ALL: Rights = Rights(0x37f);
 
     /// Whether every right of `other` is in this set.
     pub const fn contains(self, other: Rights) -> bool {

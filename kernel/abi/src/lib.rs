@@ -38,7 +38,7 @@ pub use layout::{
     ENTRY_ANY_LEVEL, EntryKind, EntryRecord, FORK_GUARANTEED, MemorySizes, Permissions, ProcessInfo, ProcessState,
     Share, SpawnRequest, SystemInfo, TablesRequest, Text,
 };
-pub use status::{ExitStatus, FaultKind, ThreadEnd};
+pub use status::{ExitStatus, FaultAnswer, FaultKind, REGISTERS, ThreadEnd};
 
 /// Bytes in a page and in a translation table: the 4 KiB granule, the only one Graft uses.
 pub const PAGE_SIZE: usize = 4096;

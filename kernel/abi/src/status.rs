@@ -24,7 +24,8 @@ macro_rules! faults {
             /// Every kind there is.
             pub const ALL: &'static [FaultKind] = &[$(FaultKind::$name,)*];
 
-            const fn from_code(code: u32) -> Option<FaultKind> {
+            /// The kind with this number.
+            pub const fn from_code(code: u32) -> Option<FaultKind> {
                 match code { $($code => Some(FaultKind::$name),)* _ => None }
             }
 
@@ -50,6 +51,23 @@ faults! {
     ForeignCall = 11, "made a call of another system without a supervisor to answer it";
     Machine = 12, "met a hardware error";
 }
+
+/// What becomes of a thread whose fault its supervisor answers: the first word of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum FaultAnswer {
+    /// It goes on with the registers that it has: the instruction is tried again, a foreign call has been made.
+    GoOn = 0,
+    /// As if a call had returned the answer's second word in `x0`.
+    Return = 1,
+    /// Its process ends, as it would without a supervisor. So does every other number.
+    End = 2,
+    /// It goes on at the address in the answer's second word.
+    GoOnAt = 3,
+}
+
+/// Words of a thread's registers: `x0` to `x30`, the stack pointer, the program counter, the flags.
+pub const REGISTERS: usize = 34;
 
 impl ExitStatus {
     /// Packs the status for a register.

@@ -11,6 +11,7 @@ mod message;
 mod process;
 mod snapshot;
 mod statistics;
+mod supervise;
 mod thread;
 mod wait;
 
@@ -119,6 +120,9 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
         | Call::Reply
         | Call::ReplyReceive
         | Call::Send => message::carry_out(thread, registers),
+        Call::Supervise | Call::FaultRegisters | Call::ProcessRead | Call::ProcessWrite => {
+            supervise::carry_out(thread, registers)
+        }
         Call::Schedule => give_way(answer(registers, thread::schedule(thread, handle(x0), x1, x2))),
         Call::NextProcess => answer_two(registers, statistics::next_process(process, handle(x0), x1)),
     }

@@ -19,7 +19,8 @@ use graft_abi::{Error, ExitStatus, FORK_GUARANTEED, Handle, Rights, Share, Spawn
 use graft_paging::{Progress, Promise};
 
 /// The rights of the handle to a new process that its maker gets.
-const PROCESS_RIGHTS: Rights = Rights::WAIT.or(Rights::KILL).or(Rights::INSPECT).or(Rights::FORK).or(Rights::DUPLICATE);
+const PROCESS_RIGHTS: Rights =
+    Rights::WAIT.or(Rights::KILL).or(Rights::INSPECT).or(Rights::FORK).or(Rights::DUPLICATE).or(Rights::SUPERVISE);
 
 /// `fork`: a copy of the calling process, with a copy of the calling thread; or a process out of a snapshot.
 pub(super) fn fork(

@@ -13,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod fault;
 mod straight;
 
 use crate::arch::{Context, timer};
@@ -112,16 +113,26 @@ fn end_if_some(ended: Option<Ref<Thread>>) {
 /// `call`.
 pub fn call(thread: &Thread, registers: &mut Context, handle: Handle) -> Result<Outcome, Error> {
     let connection = thread.process.object::<Connection>(handle, Rights::WRITE)?;
-    let mut message = registers.message();
+    let message = registers.message();
     check(&thread.process, &message)?;
+    call_through(thread, connection, message, registers.deadline())
+}
+
+/// Calls through a connection with this message, which is in the thread's registers, too.
+fn call_through(
+    thread: &Thread,
+    connection: Ref<Connection>,
+    mut message: [u64; 7],
+    deadline: u64,
+) -> Result<Outcome, Error> {
     let mut sides = connection.sides()?;
     let (server, wait) = match take_first(&mut sides.receivers) {
         Some(Ok(taken)) => taken,
         Some(Err(_)) => return Ok(Outcome::Again),
-        None if is_over(registers.deadline()) => return Err(Error::TimedOut),
+        None if is_over(deadline) => return Err(Error::TimedOut),
         None => {
             let wait = Wait::in_object(connection.clone());
-            let ended = sched::block_until(&mut sides.callers, wait, registers.deadline());
+            let ended = sched::block_until(&mut sides.callers, wait, deadline);
             drop(sides);
             end_if_some(ended);
             return Ok(Outcome::Blocked);
@@ -132,7 +143,6 @@ pub fn call(thread: &Thread, registers: &mut Context, handle: Handle) -> Result<
     transfer(&mut message, &thread.process, &server.process);
     sched::deliver(&server, message, connection.badge);
     server.lend_priority(thread.priority());
-    let deadline = registers.deadline();
     let Some(caller) = sched::leave() else { return Ok(Outcome::SwitchTo(server)) };
     sched::set_deadline(&caller, deadline);
     let kept = reply.keep(&mut reply.lock(), caller);

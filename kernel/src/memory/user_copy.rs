@@ -33,6 +33,8 @@ unsafe impl Plain for graft_abi::EntryRecord {}
 unsafe impl Plain for graft_abi::MemorySizes {}
 // SAFETY: an integer.
 unsafe impl Plain for u32 {}
+// SAFETY: an integer.
+unsafe impl Plain for u64 {}
 
 /// What memory belongs to: a process.
 pub trait Owner {

@@ -19,6 +19,7 @@ pub mod memory;
 pub mod pieces;
 pub mod process;
 pub mod snapshot;
+pub mod stop;
 pub mod table;
 pub mod terminal;
 pub mod thread;

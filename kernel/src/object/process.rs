@@ -11,6 +11,7 @@ use crate::memory::space::Space;
 use crate::memory::statistics::Statistics;
 use crate::memory::user_copy::Owner;
 use crate::object::end::{self, End, Ends};
+use crate::object::endpoint::Connection;
 use crate::object::list::{Link, Linked, List, Pointer};
 use crate::object::table::{Slot, Table};
 use crate::object::thread::{OfProcess, State, Thread};
@@ -48,6 +49,8 @@ pub struct Process {
     pub handles: Mutex<Handles>,
     /// What it has done so far.
     pub statistics: Statistics,
+    /// Where its faults go; in place of an end.
+    supervisor: Mutex<Option<Ref<Connection>>>,
     name: Mutex<Name>,
     threads: Mutex<List<Ref<Thread>, OfProcess>>,
     end: End,
@@ -168,6 +171,7 @@ impl Process {
             space: Space::empty(),
             handles: Mutex::new(Table::new(as_slots(rest))),
             statistics: Statistics::default(),
+            supervisor: Mutex::new(None),
             name: Mutex::new(name),
             threads: Mutex::new(List::new()),
             end: End::new(),
@@ -245,6 +249,17 @@ impl Process {
             return Err(Error::NoRight);
         }
         Ok(object.clone())
+    }
+
+    /// Where its faults go, if it has a supervisor.
+    pub fn supervisor(&self) -> Option<Ref<Connection>> {
+        self.supervisor.lock().clone()
+    }
+
+    /// Has its faults go elsewhere. Returns where they went, to be dropped without the lock.
+    #[must_use]
+    pub fn set_supervisor(&self, supervisor: Option<Ref<Connection>>) -> Option<Ref<Connection>> {
+        core::mem::replace(&mut self.supervisor.lock(), supervisor)
     }
 
     /// Its name.

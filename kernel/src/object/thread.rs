@@ -7,12 +7,12 @@ use crate::object::list::{Link, Linked};
 use crate::object::process::Process;
 use crate::object::wait::{Queue, Wait};
 use crate::object::{Kind, Object, Ref};
-use crate::sched::work::Work;
+use crate::sched::work::{Stop, Work};
 use core::cell::{Cell, UnsafeCell};
 use core::mem::{MaybeUninit, size_of};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
-use graft_abi::{Error, PAGE_SIZE, PRIORITIES, PRIORITY_DEFAULT};
+use graft_abi::{Error, FaultKind, PAGE_SIZE, PRIORITIES, PRIORITY_DEFAULT};
 
 /// The lists of threads that run next or wait: run queues, waiters for an end, readers of the console.
 pub struct Queued;
@@ -86,8 +86,9 @@ pub struct Thread {
 pub struct Scheduling(u32);
 
 impl Scheduling {
-    // Bits 0 to 7: cores; 8 to 15: priority; 16 to 23: limit.
+    // Bits 0 to 7: cores; 8 to 15: priority; 16 to 23: limit; 31: no part of it, but in the same word of a thread.
     const ALL_CORES: u32 = 0xff;
+    const STOPPED: u32 = 1 << 31;
 
     /// The first thread's.
     pub const FIRST: Scheduling =
@@ -131,6 +132,25 @@ struct Registers {
     context: Context,
     /// Initialised from the first save on.
     floating_point: MaybeUninit<floating_point::State>,
+    /// Initialised while the thread is stopped.
+    stopped: MaybeUninit<Stopped>,
+}
+
+/// What a thread was when it was stopped.
+struct Stopped {
+    registers: Context,
+    fault: Fault,
+}
+
+/// Why a thread cannot go on.
+#[derive(Clone, Copy, Debug)]
+pub struct Fault {
+    /// What it did.
+    pub kind: FaultKind,
+    /// The address that it used, if it was one.
+    pub address: Option<u64>,
+    /// Where it was.
+    pub pc: u64,
 }
 
 /// Where a thread's floating-point state is.
@@ -371,18 +391,71 @@ impl Thread {
     /// How it is scheduled by itself.
     #[inline(always)]
     pub fn scheduling(&self) -> Scheduling {
-        Scheduling(self.scheduling.load(Ordering::Relaxed))
+        Scheduling(self.scheduling.load(Ordering::Relaxed) & !Scheduling::STOPPED)
     }
 
     /// Changes that, from the next time on that it begins to run.
     pub fn set_scheduling(&self, scheduling: Scheduling) {
-        self.scheduling.store(scheduling.0, Ordering::Relaxed);
+        let change = |word| Some(scheduling.0 | word & Scheduling::STOPPED);
+        let _ = self.scheduling.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
+    }
+
+    /// Whether this core may run it, and its registers are what it goes on with.
+    #[inline(always)]
+    pub fn may_resume_on(&self, core: usize) -> bool {
+        self.scheduling.load(Ordering::Relaxed) & (Scheduling::STOPPED | 1 << core) == 1 << core
     }
 
     /// Whether this core may run it.
     #[inline(always)]
     pub fn may_run_on(&self, core: usize) -> bool {
-        self.scheduling().0 >> core & 1 != 0
+        self.scheduling.load(Ordering::Relaxed) >> core & 1 != 0
+    }
+
+    /// Whether it is stopped.
+    pub fn is_stopped(&self) -> bool {
+        self.scheduling.load(Ordering::Relaxed) & Scheduling::STOPPED != 0
+    }
+
+    /// Stops it at a fault: its registers are put aside, so that it can make a call of the kernel's, and it
+    /// [goes on](Self::go_on) as its work when that has been answered.
+    ///
+    /// # Safety
+    /// The caller owns the thread, which is not stopped.
+    pub unsafe fn stop(&self, fault: Fault) {
+        // SAFETY: room for it, this thread's alone.
+        unsafe {
+            let own = &mut *self.own.as_ptr();
+            own.stopped.write(Stopped { registers: own.context.clone(), fault });
+        }
+        self.scheduling.fetch_or(Scheduling::STOPPED, Ordering::Relaxed);
+        self.work.note_stop(Stop::Stopped);
+    }
+
+    /// Gives it its registers back, and tells why it was stopped.
+    ///
+    /// # Safety
+    /// The caller owns the thread, which is stopped.
+    pub unsafe fn go_on(&self) -> Fault {
+        self.scheduling.fetch_and(!Scheduling::STOPPED, Ordering::Relaxed);
+        self.work.note_stop(Stop::GoesOn);
+        // SAFETY: initialised when it was stopped.
+        unsafe {
+            let own = &mut *self.own.as_ptr();
+            let Stopped { registers, fault } = own.stopped.assume_init_read();
+            own.context = registers;
+            fault
+        }
+    }
+
+    /// The registers with which it will go on.
+    ///
+    /// # Safety
+    /// The caller owns the thread, which is stopped.
+    #[expect(clippy::mut_from_ref, reason = "the owner alone has it")]
+    pub unsafe fn stopped_registers(&self) -> &mut Context {
+        // SAFETY: initialised when it was stopped.
+        unsafe { &mut (*self.own.as_ptr()).stopped.assume_init_mut().registers }
     }
 
     /// Lends it a priority, until [`return_priority`](Self::return_priority). The calling core owns it.

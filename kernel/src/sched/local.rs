@@ -6,6 +6,7 @@ use crate::lock::Mutex;
 use crate::object::Ref;
 use crate::object::heap::Heap;
 use crate::object::process::Process;
+use crate::object::stop;
 use crate::object::thread::{State, Thread};
 use crate::object::wait::Queue;
 use crate::sched::ready::{Compared, Ready, level};
@@ -240,6 +241,10 @@ impl Core {
                     if !thread.work.is_pending() {
                         return self.go_on(index, thread);
                     }
+                }
+                Step::FaultAnswered => {
+                    stop::conclude(&thread);
+                    return self.go_on(index, thread);
                 }
                 Step::Done => return self.go_on(index, thread),
                 Step::Ended(value) => {

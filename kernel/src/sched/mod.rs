@@ -40,11 +40,11 @@ use crate::object::end::Answer;
 use crate::object::list::List;
 use crate::object::process::Process;
 use crate::object::terminal::Terminal;
-use crate::object::thread::{Queued, State, Thread, WaitNumber, Won};
+use crate::object::thread::{Fault, Queued, State, Thread, WaitNumber, Won};
 use crate::object::wait::Wait;
 use crate::platform::platform;
 use core::sync::atomic::{AtomicU32, Ordering, fence};
-use graft_abi::{Error, Handle, PRIORITIES};
+use graft_abi::{Error, FaultKind, Handle, PRIORITIES, REGISTERS};
 
 /// How long a thread runs before another one's turn comes, in nanoseconds.
 const SLICE: u64 = 10_000_000;
@@ -255,7 +255,7 @@ pub fn switch_to(thread: Ref<Thread>) -> *mut Context {
 /// Whether the core may run this thread, and no other has to run first.
 #[inline(always)]
 pub fn may_switch_to(core: usize, thread: &Thread) -> bool {
-    thread.may_run_on(core) && CORES[core].ready.compare(level(thread)) != Compared::Higher
+    thread.may_resume_on(core) && CORES[core].ready.compare(level(thread)) != Compared::Higher
 }
 
 /// Has a higher priority of a caller's count for the current thread, which works for it; [`None`]: its own again.
@@ -390,6 +390,45 @@ pub fn deliver_handle(transfer: impl FnOnce(&Thread) -> Handle) {
 pub fn deliver_answer(caller: &Ref<Thread>, message: [u64; 7]) {
     // SAFETY: as in `deliver`.
     unsafe { &mut *caller.context() }.set_message(message, 0);
+}
+
+/// Stops the current thread at a fault, and makes the message of it with which it calls its supervisor.
+pub fn stop(current: &Thread, fault: Fault) -> [u64; 7] {
+    // SAFETY: the current thread is this core's own, and nothing else borrows its registers.
+    let registers = unsafe { &mut *current.context() };
+    let [x0, x1, x2, ..] = registers.arguments();
+    let address = match fault.kind {
+        FaultKind::ForeignCall => registers.call_number(),
+        _ => fault.address.unwrap_or(0),
+    };
+    // SAFETY: as above; a thread that runs is not stopped.
+    unsafe { current.stop(fault) };
+    let message = [fault.kind as u64, address, fault.pc, x0, x1, x2, 0];
+    registers.set_message(message, 0);
+    message
+}
+
+/// Gives the current thread, which was to be stopped, its registers back.
+pub fn go_on_stopped(current: &Thread) -> Fault {
+    // SAFETY: the current thread is this core's own, and it has been stopped.
+    unsafe { current.go_on() }
+}
+
+/// As [`go_on_stopped`], and has it execute the instruction again.
+pub fn try_again(current: &Thread) {
+    if go_on_stopped(current).kind == FaultKind::ForeignCall {
+        // SAFETY: as above.
+        unsafe { &mut *current.context() }.rewind();
+    }
+}
+
+/// Reads or changes the registers of a stopped thread that this core owns.
+pub fn with_stopped_registers(stopped: &Ref<Thread>, look: impl FnOnce(&mut [u64; REGISTERS])) {
+    // SAFETY: its wait has been ended by this core, which therefore owns it; it is stopped.
+    let registers = unsafe { stopped.stopped_registers() };
+    let mut words = registers.to_words();
+    look(&mut words);
+    registers.set_words(&words);
 }
 
 /// Takes the message of a thread that was in line with it and that this core owns, and the deadline of its call.

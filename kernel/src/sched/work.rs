@@ -48,6 +48,8 @@ pub struct Work {
 
 /// There is work.
 const ANY: u64 = 1;
+/// The thread is stopped at a fault, and its supervisor has answered when it runs again.
+const STOPPED: u64 = 1 << 4;
 /// Where the retries are counted, and one of them.
 const RETRIED: u64 = 7 * RETRY;
 const RETRY: u64 = 1 << 1;
@@ -83,6 +85,15 @@ pub enum Task {
     Finish(Option<u64>),
 }
 
+/// Whether a thread is stopped at a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Until its supervisor has answered.
+    Stopped,
+    /// No more.
+    GoesOn,
+}
+
 /// What a piece of work has led to.
 #[expect(clippy::large_enum_variant, reason = "there is no heap to put the large one on")]
 pub enum Step {
@@ -92,6 +103,8 @@ pub enum Step {
     Answer(Result<(u64, u64), Error>),
     /// The thread goes on with other registers.
     Registers(Context),
+    /// The thread's supervisor has answered its fault.
+    FaultAnswered,
     /// It is done.
     Done,
     /// The process has given everything back, and ends now. Its last thread has ended in this way.
@@ -153,6 +166,15 @@ impl Work {
         self.note(ANY, ANY);
     }
 
+    /// Notes that the thread is stopped, or that it goes on.
+    pub fn note_stop(&self, stop: Stop) {
+        match stop {
+            Stop::Stopped => self.note(0, STOPPED | ANY),
+            // One that has just run, or whose other work is done.
+            Stop::GoesOn => self.note(STOPPED | ANY, 0),
+        }
+    }
+
     /// Does a piece of it.
     pub fn step(&self, thread: &Thread) -> Step {
         let mut state = self.state.lock();
@@ -165,7 +187,8 @@ impl Work {
         }
         let Some(task) = &mut state.task else {
             self.note(ANY, 0);
-            return Step::Done;
+            let is_stopped = self.notes.load(Ordering::Relaxed) & STOPPED != 0;
+            return if is_stopped { Step::FaultAnswered } else { Step::Done };
         };
         let step = if thread.process.is_ending() && !matches!(task, Task::Finish(_)) {
             state.task = None;

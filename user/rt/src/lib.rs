@@ -44,6 +44,7 @@ pub mod process;
 pub mod size;
 pub mod snapshot;
 mod start;
+pub mod supervise;
 pub mod system;
 pub mod tables;
 pub mod test;

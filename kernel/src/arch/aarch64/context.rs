@@ -1,6 +1,7 @@
 //! A thread's registers while it is not running in user space.
 
 use core::mem::{offset_of, size_of};
+use graft_abi::REGISTERS;
 
 /// What the vectors save on entry from EL0 and restore before they go back.
 ///
@@ -21,6 +22,8 @@ pub struct Context {
     thread_pointer: u64,
 }
 
+/// Negative, zero, carry and overflow in `SPSR_EL1`.
+const FLAGS: u64 = 0xf << 28;
 /// Bytes of `svc`.
 const CALL_INSTRUCTION: u64 = 4;
 
@@ -54,6 +57,11 @@ impl Context {
     #[inline(always)]
     pub fn program_counter(&self) -> u64 {
         self.pc
+    }
+
+    /// Has the thread go on there.
+    pub fn set_program_counter(&mut self, address: u64) {
+        self.pc = address;
     }
 
     /// The number of the call that the thread has made.
@@ -93,6 +101,20 @@ impl Context {
     /// Stores the handle of a message that has arrived.
     pub fn set_handle(&mut self, handle: u64) {
         self.x[7] = handle;
+    }
+
+    /// As the words that a supervisor sees.
+    pub fn to_words(&self) -> [u64; REGISTERS] {
+        let mut words = [0; REGISTERS];
+        words[..31].copy_from_slice(&self.x);
+        [words[31], words[32], words[33]] = [self.sp, self.pc, self.pstate & FLAGS];
+        words
+    }
+
+    /// From those words. The mode stays that of a program.
+    pub fn set_words(&mut self, words: &[u64; REGISTERS]) {
+        self.x.copy_from_slice(&words[..31]);
+        (self.sp, self.pc, self.pstate) = (words[31], words[32], self.pstate & !FLAGS | words[33] & FLAGS);
     }
 
     /// Until when a call that carries a message waits.

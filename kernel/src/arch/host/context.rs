@@ -1,6 +1,7 @@
 //! A thread's registers while it is not running in user space.
 
 use crate::arch::Trap;
+use graft_abi::REGISTERS;
 
 /// Named as AArch64 names them: the call interface is the same.
 #[derive(Clone, Debug)]
@@ -43,6 +44,11 @@ impl Context {
         self.pc
     }
 
+    /// Has the thread go on there.
+    pub fn set_program_counter(&mut self, address: u64) {
+        self.pc = address;
+    }
+
     /// The number of the call that the thread has made.
     pub fn call_number(&self) -> u64 {
         self.x[8]
@@ -75,6 +81,20 @@ impl Context {
     /// Stores the handle of a message that has arrived.
     pub fn set_handle(&mut self, handle: u64) {
         self.x[7] = handle;
+    }
+
+    /// As the words that a supervisor sees.
+    pub fn to_words(&self) -> [u64; REGISTERS] {
+        let mut words = [0; REGISTERS];
+        words[..31].copy_from_slice(&self.x);
+        [words[31], words[32]] = [self.sp, self.pc];
+        words
+    }
+
+    /// From those words.
+    pub fn set_words(&mut self, words: &[u64; REGISTERS]) {
+        self.x.copy_from_slice(&words[..31]);
+        (self.sp, self.pc) = (words[31], words[32]);
     }
 
     /// Until when a call that carries a message waits.

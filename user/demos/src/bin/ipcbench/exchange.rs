@@ -92,6 +92,30 @@ pub(crate) fn call(
     if [w1, w2, w3, w4, w5, w6] == words { Ok(Span::between(begin, end)) } else { Err(Error::BadArgument) }
 }
 
+/// Why a thread stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// An instruction that there is not.
+    Fault,
+    /// A call of another system.
+    ForeignCall,
+}
+
+/// Stops until the supervisor has answered.
+pub(crate) fn stop(stop: Stop) -> Span {
+    let (begin, end): (u64, u64);
+    // SAFETY: what a stop changes is the supervisor's, which changes `x0` alone.
+    unsafe {
+        match stop {
+            Stop::Fault => asm!("isb", "mrs {}, cntvct_el0", "udf #1", "isb", "mrs {}, cntvct_el0",
+                out(reg) begin, out(reg) end, out("x0") _, options(nostack)),
+            Stop::ForeignCall => asm!("isb", "mrs {}, cntvct_el0", "svc #0", "isb", "mrs {}, cntvct_el0",
+                out(reg) begin, out(reg) end, out("x0") _, options(nostack)),
+        }
+    }
+    Span::between(begin, end)
+}
+
 /// What mapping a page and unmapping it take.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mapping {

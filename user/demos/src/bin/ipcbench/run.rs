@@ -7,12 +7,14 @@ use core::time::Duration;
 
 use graft_demos::calls;
 use graft_demos::figures::{Figures, Unit};
-use graft_rt::abi::{PAGE_SIZE, Rights};
-use graft_rt::message::{Connection, Endpoint};
+use graft_demos::span::Span;
+use graft_rt::abi::{FaultAnswer, PAGE_SIZE, Rights};
+use graft_rt::message::{Connection, Endpoint, Message};
 use graft_rt::process::{Process, duplicate};
+use graft_rt::supervise::{Fault, answer};
 use graft_rt::{Error, Handle, Region, Share, system, time};
 
-use crate::exchange::{self, FloatingPoint};
+use crate::exchange::{self, FloatingPoint, Stop};
 
 /// Rounds that are not counted.
 const WARM_UP: usize = 3;
@@ -20,7 +22,16 @@ const WARM_UP: usize = 3;
 const FRESH: usize = 0x800_0000;
 
 /// The times in the order in which they are shown.
-const TIMES: [&str; 6] = ["call_reply_0", "call_reply_6h", "call_reply_donate", "call_reply_fp", "map", "unmap"];
+const TIMES: [&str; 8] = [
+    "call_reply_0",
+    "call_reply_6h",
+    "call_reply_donate",
+    "call_reply_fp",
+    "fault_supervisor",
+    "foreign_call",
+    "map",
+    "unmap",
+];
 /// Half of the way to another process and back; with one core only.
 const SWITCH: &str = "yield_switch";
 
@@ -35,6 +46,9 @@ pub(crate) fn run(repetitions: usize) -> Result<Figures, String> {
         figures.prepare(SWITCH, Unit::HalfTime, repetitions);
     }
     messages(repetitions, &mut figures).map_err(|error| refused("send a message", error))?;
+    for (metric, stop) in [("fault_supervisor", Stop::Fault), ("foreign_call", Stop::ForeignCall)] {
+        supervised(stop, metric, repetitions, &mut figures).map_err(|error| refused("supervise", error))?;
+    }
     let first = Region::at(FRESH, PAGE_SIZE).map_err(|error| refused("map", error))?;
     first.write(0, 1);
     for _ in 0..WARM_UP {
@@ -82,4 +96,40 @@ fn messages(repetitions: usize, figures: &mut Figures) -> Result<(), Error> {
     call("call_reply_fp", &none, &never, FloatingPoint::Used)?;
     server.kill(0)?;
     server.wait().map(drop)
+}
+
+/// Supervises a process, which tells how long its stops have taken: as calls, whose first word is no fault.
+fn supervised(stop: Stop, metric: &str, repetitions: usize, figures: &mut Figures) -> Result<(), Error> {
+    let endpoint = Endpoint::new()?;
+    let connection = endpoint.connect(1)?;
+    let receiver = endpoint.receiver()?;
+    let rounds = WARM_UP + repetitions;
+    let process = Process::fork_into(Share::default(), || {
+        for _ in 0..rounds {
+            let Span { counts, by } = exchange::stop(stop);
+            if connection.call(Message::words([u64::MAX, counts, by, 0, 0, 0])).is_err() {
+                return 1;
+            }
+        }
+        0
+    })?;
+    process.supervise(Some(&connection))?;
+    let mut received = receiver.receive()?;
+    for round in 0..rounds {
+        let fault = Fault::of(&received).ok_or(Error::BadArgument)?;
+        received = receiver.reply_receive(match stop {
+            Stop::Fault => answer(FaultAnswer::GoOnAt, fault.pc + 4),
+            Stop::ForeignCall => answer(FaultAnswer::Return, 0),
+        })?;
+        let [_, counts, by, ..] = received.message.words;
+        if round >= WARM_UP {
+            figures.note(metric, Span { counts, by });
+        }
+        if round + 1 == rounds {
+            receiver.reply(Message::default())?;
+        } else {
+            received = receiver.reply_receive(Message::default())?;
+        }
+    }
+    process.wait().map(drop)
 }
