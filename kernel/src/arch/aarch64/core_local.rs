@@ -10,6 +10,11 @@ use graft_boot::{IMAGE_BASE, MAX_CORES, STACK_SIZE, STACK_STRIDE, STACKS_BASE};
 /// Bytes of the stack on which a fault of the kernel itself is reported.
 const EMERGENCY_STACK: usize = 16 << 10;
 
+unsafe extern "C" {
+    /// The level-0 table that maps nothing.
+    static EMPTY_ROOT: u8;
+}
+
 /// One core's own data, laid out for the vectors.
 #[repr(C, align(64))]
 pub(super) struct CoreLocal {
@@ -19,6 +24,8 @@ pub(super) struct CoreLocal {
     index: u64,
     /// Top of `emergency_stack`.
     emergency_top: u64,
+    /// What stands in `TTBR0_EL1` while no program runs: beside what every trap needs, it costs no cache line.
+    empty_root: u64,
     /// Registers at the last exception from EL1.
     fault: FaultFrame,
     /// Used when the kernel stack may be what is broken.
@@ -45,6 +52,7 @@ static CORES: [Slot; MAX_CORES] = [const {
         stack_top: 0,
         index: 0,
         emergency_top: 0,
+        empty_root: 0,
         fault: FaultFrame::ZEROED,
         emergency_stack: EmergencyStack([0; EMERGENCY_STACK]),
     }))
@@ -57,6 +65,7 @@ pub(super) fn adopt(index: usize) {
     unsafe {
         (*local).stack_top = STACKS_BASE + (index as u64 + 1) * STACK_STRIDE;
         (*local).index = index as u64;
+        (*local).empty_root = memory::image_to_physical(&raw const EMPTY_ROOT as u64);
         (*local).emergency_top = &raw const (*local).emergency_stack as u64 + EMERGENCY_STACK as u64;
     }
     TPIDR_EL1.set(local as u64);
@@ -74,6 +83,18 @@ pub fn core_index() -> usize {
         core::hint::assert_unchecked(index < MAX_CORES as u64);
     }
     index as usize
+}
+
+/// The physical address of the table that maps nothing.
+#[inline(always)]
+pub(super) fn empty_root() -> u64 {
+    let root: u64;
+    // SAFETY: TPIDR_EL1 points to this core's `CoreLocal`, where `adopt` has stored it for good.
+    unsafe {
+        asm!("mrs {0}, tpidr_el1", "ldr {0}, [{0}, #{offset}]", out(reg) root,
+            offset = const offset_of!(CoreLocal, empty_root), options(nostack, preserves_flags, pure, readonly));
+    }
+    root
 }
 
 /// Whether a frame record at `address` can be the kernel's: it lies on a core's stack, an emergency stack

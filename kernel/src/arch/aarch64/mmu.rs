@@ -1,14 +1,10 @@
 //! Which user space a core translates through: `TTBR0_EL1`.
 
-use super::memory;
+use super::core_local;
 use aarch64_cpu::{
     asm::barrier,
     registers::{ID_AA64MMFR0_EL1, Readable, TTBR0_EL1, Writeable},
 };
-
-unsafe extern "C" {
-    static EMPTY_ROOT: u8;
-}
 
 /// Bits in an address space identifier: 8 or 16.
 pub fn asid_bits() -> u32 {
@@ -30,5 +26,5 @@ pub fn activate(root: u64, asid: u16) {
 ///
 /// ASID 0 belongs to the empty table alone, so speculation under it can fill the TLB with nothing.
 pub fn deactivate() {
-    activate(memory::image_to_physical(&raw const EMPTY_ROOT as u64), 0);
+    activate(core_local::empty_root(), 0);
 }
