@@ -81,7 +81,10 @@ pub enum First {
 }
 
 /// Hands out ASIDs to the address spaces that `CORES` cores run.
+///
+/// In this order: a switch needs the first two fields, and the set of identifiers is large.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct Allocator<const CORES: usize> {
     generation: AtomicU64,
     /// The tag that each core runs with; 0 after a new generation has taken note of it.

@@ -1,13 +1,13 @@
 //! Ends: how a process or a thread ended, stored once, kept, and reported to every thread that waits for it.
 
-use crate::arch::{self, MAX_CORES};
+use crate::arch;
 use crate::lock::Mutex;
 use crate::object::list::List;
 use crate::object::thread::{Queued, Thread};
 use crate::object::wait::Queue;
-use crate::object::{Object, Ref};
+use crate::object::{Object, PARTING, Ref};
 use crate::sched;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::Ordering;
 
 /// What a call that waits for an end answers: its `x0` and `x1`.
 pub type Answer = [u64; 2];
@@ -26,9 +26,6 @@ pub trait Ends: Object + Queue {
     /// Its end.
     fn end(&self) -> &End;
 }
-
-/// The end that each core has told and whose object it is about to let go of; 0 if none.
-static LEAVING: [AtomicUsize; MAX_CORES] = [const { AtomicUsize::new(0) }; MAX_CORES];
 
 impl Default for End {
     fn default() -> End {
@@ -55,7 +52,7 @@ impl End {
         };
         drop(state);
         // The core that told it is a few instructions away from dropping its reference.
-        while LEAVING[core].load(Ordering::Acquire) == self.address() {
+        while PARTING[core].leaving.load(Ordering::Acquire) == self.address() {
             arch::relax();
         }
         Ok(answer)
@@ -76,7 +73,8 @@ impl End {
 #[inline(always)]
 pub fn tell<T: Ends>(object: Ref<T>, answer: Answer) {
     let core = arch::core_index();
-    LEAVING[core].store(object.end().address(), Ordering::Relaxed);
+    let leaving = &PARTING[core].leaving;
+    leaving.store(object.end().address(), Ordering::Relaxed);
     let mut waiters = List::<Ref<Thread>, Queued>::new();
     let mut state = object.end().0.lock();
     state.told = Some((answer, core));
@@ -86,7 +84,7 @@ pub fn tell<T: Ends>(object: Ref<T>, answer: Answer) {
     }
     drop(state);
     drop(object);
-    LEAVING[core].store(0, Ordering::Release);
+    leaving.store(0, Ordering::Release);
     while let Some(waiter) = waiters.pop_front() {
         sched::end_wait(&waiter, Some(answer));
         sched::make_ready(waiter);

@@ -34,7 +34,7 @@ use core::marker::PhantomData;
 use core::mem::{MaybeUninit, offset_of, size_of};
 use core::ops::Deref;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicU32, Ordering, fence};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
 use graft_abi::{Error, PAGE_SIZE};
 
 /// What all objects of one type have in common. Each type has one in a `static` of its own, whose address tells the
@@ -86,6 +86,9 @@ struct Inner<T> {
     object: T,
 }
 
+/// Bytes.
+const CACHE_LINE: usize = 64;
+
 /// A counted reference to an object of a known kind.
 #[repr(transparent)]
 pub struct Ref<T: Object>(NonNull<Inner<T>>, PhantomData<Inner<T>>);
@@ -100,7 +103,8 @@ impl<T: Object> Ref<T> {
     /// Where in its frame an object is.
     pub const OFFSET: usize = offset_of!(Inner<T>, object);
 
-    /// Makes an object. `make` is given the rest of its frame, for as long as the object lives.
+    /// Makes an object. `make` is given the rest of its frame, from a cache line's start on, for as long as the object
+    /// lives.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] when no frame is left.
@@ -108,7 +112,7 @@ impl<T: Object> Ref<T> {
     pub fn new(make: impl FnOnce(&'static mut [MaybeUninit<u64>]) -> T) -> Result<Ref<T>, Error> {
         const { assert!(size_of::<Inner<T>>() <= PAGE_SIZE) };
         let frame = frames::allocate_object().ok_or(Error::OutOfMemory)?.cast::<Inner<T>>();
-        let used = size_of::<Inner<T>>().next_multiple_of(16);
+        let used = size_of::<Inner<T>>().next_multiple_of(CACHE_LINE);
         // SAFETY: the frame is ours alone and aligned more strictly than any type in it. The rest lies
         // behind the object and is handed out once; "static" means until the object is dropped, which
         // is where it is kept. A frame is freed only after that.
@@ -205,19 +209,25 @@ unsafe fn let_go(object: NonNull<Header>) {
     }
 }
 
-/// What a core has still to drop: the first object of a list through the headers, or one of two marks.
+/// What one core lets go of, in one cache line: the end of a process needs both.
 #[repr(align(128))]
-struct Grave(Cell<*mut Header>);
+struct Parting {
+    /// What it has still to drop: the first object of a list through the headers, or one of two marks.
+    grave: Cell<*mut Header>,
+    /// The end that it has told and whose object it is about to let go of; 0 if none. See [`end`](mod@end).
+    leaving: AtomicUsize,
+}
 
-// SAFETY: used by the core with its index only, which is never interrupted in the kernel.
-unsafe impl Sync for Grave {}
+// SAFETY: `grave` is used by the core with its index only, which is never interrupted in the kernel.
+unsafe impl Sync for Parting {}
 
 /// The core is dropping no object.
 const CLOSED: *mut Header = ptr::null_mut();
 /// The core is dropping an object, and none waits for that.
 const EMPTY: *mut Header = ptr::without_provenance_mut(align_of::<Header>());
 
-static GRAVES: [Grave; MAX_CORES] = [const { Grave(Cell::new(CLOSED)) }; MAX_CORES];
+static PARTING: [Parting; MAX_CORES] =
+    [const { Parting { grave: Cell::new(CLOSED), leaving: AtomicUsize::new(0) } }; MAX_CORES];
 
 /// Drops an object now, or after the one that this core is dropping already.
 ///
@@ -225,7 +235,7 @@ static GRAVES: [Grave; MAX_CORES] = [const { Grave(Cell::new(CLOSED)) }; MAX_COR
 /// The count is 0, and has become that just now.
 #[inline(never)]
 unsafe fn bury(object: NonNull<Header>) {
-    let grave = &GRAVES[arch::core_index()].0;
+    let grave = &PARTING[arch::core_index()].grave;
     let first = grave.get();
     if first != CLOSED {
         // SAFETY: nothing but the list leads to the object.
