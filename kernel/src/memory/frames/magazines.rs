@@ -1,0 +1,96 @@
+//! Magazines: what one core has of free frames, for itself and without a lock.
+
+use super::depot::{DEPOT, MAGAZINE, Magazine};
+use super::{Pool, Use};
+use crate::arch::MAX_CORES;
+use core::cell::UnsafeCell;
+use core::mem;
+use core::sync::atomic::{AtomicU64, Ordering};
+use graft_paging::Frame;
+
+/// What one core has of a pool.
+#[derive(Clone, Copy)]
+pub(super) struct Magazines {
+    pub(super) current: Magazine,
+    pub(super) spare: Magazine,
+}
+
+/// What one core has for itself. Aligned so that no two cores write to one cache line.
+#[repr(align(128))]
+pub(super) struct Cache {
+    pub(super) pools: [UnsafeCell<Magazines>; 2],
+    /// Frames taken less frames given back on this core, by use; modulo 2^64, only the sum over all
+    /// cores means something.
+    pub(super) used: [AtomicU64; 3],
+}
+
+// SAFETY: `pools` is touched only by the core whose index the cache has; that core never takes an
+// interrupt in the kernel, so no use of it overlaps another.
+unsafe impl Sync for Cache {}
+
+pub(super) static CACHES: [Cache; MAX_CORES] = [const {
+    Cache {
+        pools: [const { UnsafeCell::new(Magazines { current: Magazine::EMPTY, spare: Magazine::EMPTY }) }; 2],
+        used: [const { AtomicU64::new(0) }; 3],
+    }
+}; MAX_CORES];
+
+impl Cache {
+    #[inline(always)]
+    pub(super) fn count(&self, used_for: Use, change: u64) {
+        // One writer: no need for a read-modify-write instruction.
+        let counter = &self.used[used_for as usize];
+        counter.store(counter.load(Ordering::Relaxed).wrapping_add(change), Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    pub(super) fn allocate(&self, used_for: Use) -> Option<Frame> {
+        let pool = Pool::of(used_for);
+        // SAFETY: see `Sync`: this core's, and the borrow ends before this function does.
+        let magazines = unsafe { &mut *self.pools[pool as usize].get() };
+        let frame = match magazines.current.pop() {
+            Some(frame) => frame,
+            None => refill(magazines, pool)?,
+        };
+        self.count(used_for, 1);
+        Some(frame)
+    }
+
+    #[inline(always)]
+    pub(super) fn free(&self, frame: Frame, used_for: Use) {
+        let pool = Pool::of(used_for);
+        // SAFETY: as in `allocate`.
+        let magazines = unsafe { &mut *self.pools[pool as usize].get() };
+        if magazines.current.count == MAGAZINE {
+            make_room(magazines, pool);
+        }
+        magazines.current.push(frame);
+        self.count(used_for, u64::MAX);
+    }
+}
+
+/// Fills the empty current magazine and takes a frame from it.
+#[cold]
+pub(super) fn refill(magazines: &mut Magazines, pool: Pool) -> Option<Frame> {
+    if magazines.spare.count != 0 {
+        mem::swap(&mut magazines.current, &mut magazines.spare);
+        return magazines.current.pop();
+    }
+    let mut depot = DEPOT.lock();
+    let available = match pool {
+        Pool::Tables => depot.available().min(depot.tables_left()),
+        Pool::Rest => depot.available(),
+    };
+    depot.fill(&mut magazines.current, pool, available);
+    drop(depot);
+    magazines.current.pop()
+}
+
+/// Puts the full current magazine aside.
+#[cold]
+pub(super) fn make_room(magazines: &mut Magazines, pool: Pool) {
+    if magazines.spare.count == MAGAZINE {
+        DEPOT.lock().put(magazines.spare, pool);
+    }
+    magazines.spare = magazines.current.take();
+}
