@@ -81,9 +81,15 @@ pub(super) fn refill(magazines: &mut Magazines, pool: Pool) -> Option<Frame> {
         Pool::Tables => depot.available().min(depot.tables_left()),
         Pool::Rest => depot.available(),
     };
-    depot.fill(&mut magazines.current, pool, available);
+    depot.fill(&mut magazines.current, pool, portion(available));
     drop(depot);
     magazines.current.pop()
+}
+
+/// How many of the frames that are left a core takes for one pool: never all, or the last ones would lie in its
+/// magazine of tables when a page is wanted, and the other way round.
+fn portion(available: u64) -> u64 {
+    available.div_ceil(2).min(MAGAZINE.into())
 }
 
 /// Puts the full current magazine aside.
@@ -93,4 +99,18 @@ pub(super) fn make_room(magazines: &mut Magazines, pool: Pool) {
         DEPOT.lock().put(magazines.spare, pool);
     }
     magazines.spare = magazines.current.take();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_pool_never_takes_the_last_frames_of_both() {
+        for available in 2..4 * u64::from(MAGAZINE) {
+            let taken = portion(available);
+            assert!((1..available).contains(&taken) && taken <= MAGAZINE.into(), "{taken} of {available}");
+        }
+        assert_eq!((portion(0), portion(1)), (0, 1));
+    }
 }
