@@ -72,6 +72,20 @@ pub trait Object: Sync + Sized + 'static {
     fn forget(&self) {}
 }
 
+/// Writes the fields of a structure to where it stays, one by one, in the order in which they are named. A structure
+/// that is made as a value first is copied there from the stack, zeroes and all.
+///
+/// For an `unsafe` block: the place is good for writes of the structure.
+macro_rules! write_fields {
+    ($place:expr, $structure:ident { $($field:ident: $value:expr,)* }) => {{
+        let place: *mut $structure = $place;
+        // Does not compile when a field is missing.
+        let _ = |$structure { $($field: _),* }: &$structure| {};
+        $((&raw mut (*place).$field).write($value);)*
+    }};
+}
+pub(crate) use write_fields;
+
 #[repr(C)]
 struct Header {
     references: AtomicU32,
@@ -110,6 +124,19 @@ impl<T: Object> Ref<T> {
     /// [`Error::OutOfMemory`] when no frame is left.
     #[inline(always)]
     pub fn new(make: impl FnOnce(&'static mut [MaybeUninit<u64>]) -> T) -> Result<Ref<T>, Error> {
+        // SAFETY: the whole object is written.
+        unsafe { Self::new_in_place(|place, rest| place.write(make(rest))) }
+    }
+
+    /// As [`new`](Self::new), for an object that is large enough to be built where it stays, see [`write_fields`].
+    ///
+    /// # Safety
+    /// `make` initialises the object in the place that it is given.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] when no frame is left.
+    #[inline(always)]
+    pub unsafe fn new_in_place(make: impl FnOnce(*mut T, &'static mut [MaybeUninit<u64>])) -> Result<Ref<T>, Error> {
         const { assert!(size_of::<Inner<T>>() <= PAGE_SIZE) };
         let frame = frames::allocate_object().ok_or(Error::OutOfMemory)?.cast::<Inner<T>>();
         let used = size_of::<Inner<T>>().next_multiple_of(CACHE_LINE);
@@ -122,7 +149,7 @@ impl<T: Object> Ref<T> {
             let header =
                 Header { references: AtomicU32::new(1), kind: &T::kind().common, next: Cell::new(ptr::null_mut()) };
             (&raw mut (*frame.as_ptr()).header).write(header);
-            (&raw mut (*frame.as_ptr()).object).write(make(rest));
+            make(&raw mut (*frame.as_ptr()).object, rest);
         }
         Ok(Ref(frame, PhantomData))
     }

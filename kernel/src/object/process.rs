@@ -16,7 +16,7 @@ use crate::object::list::{Link, Linked, List, Pointer};
 use crate::object::table::{Slot, Table};
 use crate::object::thread::{OfProcess, State, Thread};
 use crate::object::wait::Queue;
-use crate::object::{AnyRef, Kind, Object, Ref};
+use crate::object::{AnyRef, Kind, Object, Ref, write_fields};
 use crate::sched;
 use crate::sched::work::{self, Task};
 use core::mem::{MaybeUninit, size_of};
@@ -165,19 +165,29 @@ impl Process {
     /// [`Error::OutOfMemory`].
     #[inline(always)]
     pub fn new(parent: u64, name: Name) -> Result<Ref<Process>, Error> {
-        Ref::new(|rest: &'static mut [MaybeUninit<u64>]| Process {
-            identifier: AtomicU64::new(0),
-            parent,
-            space: Space::empty(),
-            handles: Mutex::new(Table::new(as_slots(rest))),
-            statistics: Statistics::default(),
-            supervisor: Mutex::new(None),
-            name: Mutex::new(name),
-            threads: Mutex::new(List::new()),
-            end: End::new(),
-            ending: AtomicU64::new(0),
-            all: Link::new(),
-        })
+        let make = |place: *mut Process, rest: &'static mut [MaybeUninit<u64>]| {
+            // SAFETY: `place` is the new object's.
+            unsafe {
+                write_fields!(
+                    place,
+                    Process {
+                        identifier: AtomicU64::new(0),
+                        parent: parent,
+                        space: Space::empty(),
+                        handles: Mutex::new(Table::new(as_slots(rest))),
+                        statistics: Statistics::default(),
+                        supervisor: Mutex::new(None),
+                        name: Mutex::new(name),
+                        threads: Mutex::new(List::new()),
+                        end: End::new(),
+                        ending: AtomicU64::new(0),
+                        all: Link::new(),
+                    }
+                );
+            }
+        };
+        // SAFETY: every field is written.
+        unsafe { Ref::new_in_place(make) }
     }
 
     /// Gives a process, complete but for its first thread, that thread and an identifier, lists it, and lets it run

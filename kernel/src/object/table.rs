@@ -154,16 +154,18 @@ impl<T: Clone> Table<'_, T> {
         if parent.used > self.slots.len() {
             return Err(Error::HandlesExhausted);
         }
-        for index in 0..parent.used {
-            let content = match parent.content(index) {
+        // Two writes, not one of a content that is made first: every fork comes here.
+        for (index, slot) in self.slots[..parent.used].iter_mut().enumerate() {
+            match parent.content(index) {
                 Content::Used { object, rights } if !rights.contains(Rights::NO_INHERIT) => {
-                    Content::Used { object: object.clone(), rights: *rights }
+                    slot.write(Slot(Content::Used { object: object.clone(), rights: *rights }));
                 }
-                _ => Content::Free { next: self.free.replace(index as u16) },
-            };
-            self.slots[index].write(Slot(content));
-            self.used = index + 1;
+                _ => {
+                    slot.write(Slot(Content::Free { next: self.free.replace(index as u16) }));
+                }
+            }
         }
+        self.used = parent.used;
         Ok(())
     }
 }

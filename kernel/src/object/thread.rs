@@ -6,7 +6,7 @@ use crate::object::heap::{Heaped, Node};
 use crate::object::list::{Link, Linked};
 use crate::object::process::Process;
 use crate::object::wait::{Queue, Wait};
-use crate::object::{Kind, Object, Ref};
+use crate::object::{Kind, Object, Ref, write_fields};
 use crate::sched::work::{Stop, Work};
 use core::cell::{Cell, UnsafeCell};
 use core::mem::{MaybeUninit, size_of};
@@ -67,9 +67,6 @@ pub struct Thread {
     queue: Link<Thread>,
     /// Initialised while it is blocked, but for an answer.
     wait: UnsafeCell<MaybeUninit<Wait>>,
-    siblings: Link<Thread>,
-    end: End,
-    sleep: Node<Thread>,
     /// The state in its last wait for an answer.
     calling: Cell<u64>,
     /// One more than the core among whose sleepers the thread stands beside its place in a queue; 0 for none.
@@ -77,6 +74,9 @@ pub struct Thread {
     /// The priority that counts: its own, or a higher one that a caller lends it. Its owner changes it.
     priority: AtomicU8,
     scheduling: AtomicU32,
+    siblings: Link<Thread>,
+    end: End,
+    sleep: Node<Thread>,
     /// What it has to do in the kernel before it goes on.
     pub work: Work,
 }
@@ -224,34 +224,42 @@ impl Thread {
         registers: &Context,
         change: impl FnOnce(&mut Context),
     ) -> Result<Ref<Thread>, Error> {
-        Ref::new(|rest| {
+        let make = |place: *mut Thread, rest: &'static mut [MaybeUninit<u64>]| {
             const { assert!(size_of::<Registers>() + size_of::<Thread>() + 64 <= PAGE_SIZE) };
             let own = NonNull::from(rest).cast::<Registers>();
             // SAFETY: the rest of a new frame, large enough (above) and aligned to 16 bytes; copied straight to
             // where it stays, because a context is large.
             let context = unsafe {
                 let context = &raw mut (*own.as_ptr()).context;
-                core::ptr::copy_nonoverlapping(registers, context, 1);
+                registers.copy_to(context);
                 &mut *context
             };
             change(context);
-            Thread {
-                state: AtomicU64::new(READY),
-                floating_point: Cell::new(FloatingPoint::Unused),
-                own,
-                wait: UnsafeCell::new(MaybeUninit::uninit()),
-                queue: Link::new(),
-                siblings: Link::new(),
-                sleep: Node::new(),
-                calling: Cell::new(CALLING),
-                deadline: AtomicU8::new(0),
-                priority: AtomicU8::new(scheduling.priority()),
-                scheduling: AtomicU32::new(scheduling.0),
-                end: End::new(),
-                work: Work::none(),
-                process,
+            // SAFETY: `place` is the new object's.
+            unsafe {
+                write_fields!(
+                    place,
+                    Thread {
+                        process: process,
+                        own: own,
+                        state: AtomicU64::new(READY),
+                        floating_point: Cell::new(FloatingPoint::Unused),
+                        queue: Link::new(),
+                        wait: UnsafeCell::new(MaybeUninit::uninit()),
+                        calling: Cell::new(CALLING),
+                        deadline: AtomicU8::new(0),
+                        priority: AtomicU8::new(scheduling.priority()),
+                        scheduling: AtomicU32::new(scheduling.0),
+                        siblings: Link::new(),
+                        end: End::new(),
+                        sleep: Node::new(),
+                        work: Work::none(),
+                    }
+                );
             }
-        })
+        };
+        // SAFETY: every field is written.
+        unsafe { Ref::new_in_place(make) }
     }
 
     /// The thread whose registers these are.

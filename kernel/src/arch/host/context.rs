@@ -39,6 +39,15 @@ impl Context {
         self
     }
 
+    /// Writes a copy to where another thread's registers stay.
+    ///
+    /// # Safety
+    /// The place is good for writes of a context, and is not this one.
+    pub unsafe fn copy_to(&self, place: *mut Context) {
+        // SAFETY: the caller vouches for the place.
+        unsafe { place.write(self.clone()) };
+    }
+
     /// Where the thread goes on.
     pub fn program_counter(&self) -> u64 {
         self.pc
