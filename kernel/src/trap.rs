@@ -119,6 +119,7 @@ fn carry_out(next: Next, context: *mut Context) -> *mut Context {
         }
         Next::Switch => sched::next(),
         Next::SwitchTo(thread) => sched::switch_to(thread),
+        Next::GiveWayTo(thread) => sched::give_way_to(thread, context),
         Next::End => sched::end_current(None),
         Next::EndThread(value) => sched::end_current(Some(value)),
         Next::Work => sched::work(),
@@ -216,7 +217,7 @@ fn end(thread: &Thread, pc: u64, kind: FaultKind, address: Option<u64>) -> Next 
         Some(Outcome::SwitchTo(supervisor)) => Next::SwitchTo(supervisor),
         Some(Outcome::Blocked) => Next::Switch,
         // The instruction is tried again.
-        Some(Outcome::Again | Outcome::Goes) => Next::GiveWay,
+        Some(Outcome::Again | Outcome::Goes | Outcome::GiveWayTo(_)) => Next::GiveWay,
         None => Next::End,
     }
 }

@@ -13,9 +13,10 @@ const ROOMS: [&str; 15] = [
 ];
 
 /// What imports upward nevertheless, and why.
-const UPWARD: [(&str, &str, &str); 6] = [
+const UPWARD: [(&str, &str, &str); 7] = [
     ("object/endpoint.rs", "sched", "the end of an endpoint or a reply wakes the threads that wait for it"),
     ("object/end.rs", "sched", "an end wakes the threads that wait for it"),
+    ("object/notification.rs", "sched", "bits that are set wake a thread that waits for them"),
     ("object/process.rs", "sched", "a process begins and ends by its threads, which are scheduled"),
     ("object/thread.rs", "sched", "a thread keeps what it has to do in the kernel, and the scheduler does it"),
     ("sched/work.rs", "call", "what goes in pieces ends as the call does that it came from"),

@@ -185,6 +185,28 @@ calls! {
     /// `send(connection, w1 ... w6, handle)`: a message without an answer, and without waiting.
     /// [`Error::NotReady`](crate::Error::NotReady) if no thread is waiting for one: then it has not arrived.
     Send = 71,
+    /// `notification_create()`: 64 bits that can be set and waited for. Returns a handle with the rights to write, which is
+    /// to set bits, to read, which is to wait for them, and to duplicate.
+    NotificationCreate = 72,
+    /// `notify(notification, bits)`: sets bits, and never blocks. A thread that waits gets all that are set; of several the
+    /// one that came first.
+    Notify = 73,
+    /// `notification_wait(notification, deadline)`: blocks until a bit is set, takes all of them, and returns them in `x1`.
+    /// [`Error::TimedOut`](crate::Error::TimedOut) at the deadline, as for `call`; one that has passed looks and does not
+    /// wait.
+    NotificationWait = 74,
+    /// `notification_bind(notification, bits, source)`: has bits set, for which the right to write is needed, when a process
+    /// or a thread ends, for which the right to wait is needed, or whenever a call comes in line at an endpoint and no
+    /// receiver waits, for which the right to read is needed. If that is so already, they are set at once. An end has
+    /// one binding, and a second is [`Error::NotAllowed`](crate::Error::NotAllowed); an endpoint's is replaced.
+    NotificationBind = 75,
+    /// `wait_on(address, expected, deadline)`: blocks while the 32-bit word at `address` is `expected`, until a
+    /// [`Wake`](Call::Wake) of the same process for that address, or the deadline.
+    /// [`Error::NotReady`](crate::Error::NotReady) if the word is another one now.
+    WaitOn = 76,
+    /// `wake(address)`: wakes the thread of the calling process that has waited on the word at `address` for longest.
+    /// Returns 1, or 0 if none waits there. Nothing is read.
+    Wake = 77,
 
     /// `schedule(thread, priority, cores)`: gives a thread, for which the right to [schedule](crate::Rights::SCHEDULE) is
     /// needed, or with [`Handle::SELF`](crate::Handle::SELF) the calling thread, a priority below

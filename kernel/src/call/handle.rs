@@ -8,6 +8,7 @@ use crate::object::thread::Thread;
 use graft_abi::{Error, Handle, Rights};
 
 /// `close`: gives a handle up.
+#[inline(never)]
 pub(super) fn close(process: &Process, handle: Handle) -> Result<u64, Error> {
     let object = process.handles.lock().remove(handle)?;
     // Without the lock: it may be the last reference.

@@ -5,8 +5,10 @@
 use super::{again, answer, handle, refuse};
 use crate::arch::Context;
 use crate::call::Next;
-use crate::ipc::{self, Outcome};
+use crate::ipc::{self, Outcome, notify};
+use crate::memory::space;
 use crate::object::endpoint::Endpoint;
+use crate::object::notification::Notification;
 use crate::object::process::Process;
 use crate::object::thread::Thread;
 use graft_abi::{Call, Error, Handle, Rights};
@@ -25,6 +27,14 @@ fn create_connection(process: &Process, endpoint: Handle, badge: u64) -> Result<
     Ok(handle.0.into())
 }
 
+/// `notification_create`.
+fn create_notification(process: &Process) -> Result<u64, Error> {
+    let notification = Notification::new()?;
+    let rights = Rights::READ.or(Rights::WRITE).or(Rights::DUPLICATE);
+    let handle = process.handles.lock().insert(notification.erase(), rights)?;
+    Ok(handle.0.into())
+}
+
 /// `reply_create`.
 fn create_reply(process: &Process, endpoint: Handle) -> Result<u64, Error> {
     let reply = process.object::<Endpoint>(endpoint, Rights::READ)?.reply()?;
@@ -36,7 +46,7 @@ fn create_reply(process: &Process, endpoint: Handle) -> Result<u64, Error> {
 /// One of these calls. Not inlined, and with few arguments: others would have to save the registers that it needs.
 #[inline(never)]
 pub(super) fn carry_out(thread: &Thread, registers: &mut Context) -> Next {
-    let [x0, x1, ..] = registers.arguments();
+    let [x0, x1, x2, ..] = registers.arguments();
     let (process, object) = (&thread.process, handle(x0));
     let outcome = match Call::from_number(registers.call_number()) {
         Some(Call::EndpointCreate) => return answer(registers, create_endpoint(process)),
@@ -47,12 +57,21 @@ pub(super) fn carry_out(thread: &Thread, registers: &mut Context) -> Next {
         Some(Call::Reply) => ipc::reply(thread, registers, object),
         Some(Call::ReplyReceive) => ipc::reply_receive(thread, registers, object),
         Some(Call::Send) => ipc::send(thread, registers, object),
+        Some(Call::NotificationCreate) => return answer(registers, create_notification(process)),
+        Some(Call::Notify) => notify::notify(thread, registers, object, x1),
+        Some(Call::NotificationWait) => notify::wait(thread, registers, object, x1),
+        Some(Call::NotificationBind) => return answer(registers, notify::bind(process, object, x1, handle(x2))),
+        Some(Call::WaitOn) => notify::wait_on(thread, registers, x0, x1, x2),
+        Some(Call::Wake) => return answer(registers, notify::wake(process, x0)),
         _ => Err(Error::BadCall),
     };
     match outcome {
         Ok(Outcome::Goes) => Next::Restart,
         Ok(Outcome::SwitchTo(next)) => Next::SwitchTo(next),
+        Ok(Outcome::GiveWayTo(next)) => Next::GiveWayTo(next),
         Ok(Outcome::Blocked) => Next::Switch,
+        // The process is in the middle of a fork.
+        Err(Error::OutOfMemory) if space::met_absence() => again(registers),
         Ok(Outcome::Again) => again(registers),
         Err(error) => refuse(registers, error),
     }

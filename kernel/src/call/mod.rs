@@ -41,6 +41,8 @@ pub enum Next {
     Switch,
     /// The thread has been taken off this core; this one, which is the core's, runs in what is left of its slice.
     SwitchTo(Ref<Thread>),
+    /// The thread goes on later; this one, which is the core's, runs first.
+    GiveWayTo(Ref<Thread>),
     /// The thread's process is ending.
     End,
     /// The thread ends with this value.
@@ -99,8 +101,7 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
         Call::MapObject => outcome(thread, registers, memory::map_object(thread, handle(x0), x1, x2)),
         Call::Discard => outcome(thread, registers, memory::discard(thread, x0, x1)),
         Call::Move => outcome(thread, registers, memory::relocate(thread, x0, x1, x2)),
-        Call::MemoryCreate if memory::is_hopeless(x0) => Next::NoMemory,
-        Call::MemoryCreate => outcome(thread, registers, memory::create(thread, x0)),
+        Call::MemoryCreate => create_memory(thread, registers, x0),
         Call::ConsoleWrite => answer(registers, console::write(process, handle(x0), x1, x2)),
         Call::ConsoleRead => console::read(process, registers, handle(x0), x1, x2),
         Call::Close => {
@@ -119,7 +120,13 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
         | Call::Receive
         | Call::Reply
         | Call::ReplyReceive
-        | Call::Send => message::carry_out(thread, registers),
+        | Call::Send
+        | Call::NotificationCreate
+        | Call::Notify
+        | Call::NotificationWait
+        | Call::NotificationBind
+        | Call::WaitOn
+        | Call::Wake => message::carry_out(thread, registers),
         Call::Supervise | Call::FaultRegisters | Call::ProcessRead | Call::ProcessWrite => {
             supervise::carry_out(thread, registers)
         }
@@ -131,6 +138,15 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
 /// Carries out the call of a thread that carries a message, if it is one of those.
 pub fn dispatch_message(thread: &Thread, registers: &mut Context) -> Next {
     message::carry_out(thread, registers)
+}
+
+/// `memory_create`. Not inlined: what it needs would be prepared on the way of every call.
+#[inline(never)]
+fn create_memory(thread: &Thread, registers: &mut Context, bytes: u64) -> Next {
+    if memory::is_hopeless(bytes) {
+        return Next::NoMemory;
+    }
+    outcome(thread, registers, memory::create(thread, bytes))
 }
 
 /// Has the thread give way to others if it goes on.

@@ -135,6 +135,7 @@ pub(super) fn spawn(thread: &Thread, request: u64) -> Result<Outcome, Error> {
 }
 
 /// `exec`: another program in the same process.
+#[inline(never)]
 pub(super) fn exec(thread: &Thread, request: u64) -> Result<Outcome, Error> {
     // The other threads would lose the program that they run.
     if thread.process.has_other_threads() {

@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod fault;
+pub mod notify;
 mod straight;
 
 use crate::arch::{Context, timer};
@@ -46,6 +47,8 @@ pub enum Outcome {
     Goes,
     /// It is blocked. This one runs in its place, in the same slice.
     SwitchTo(Ref<Thread>),
+    /// It goes on later; this one, which is more urgent, runs first.
+    GiveWayTo(Ref<Thread>),
     /// It is blocked.
     Blocked,
     /// It makes its call again, after others.
@@ -133,6 +136,7 @@ fn call_through(
         None => {
             let wait = Wait::in_object(connection.clone());
             let ended = sched::block_until(&mut sides.callers, wait, deadline);
+            sides.announce();
             drop(sides);
             end_if_some(ended);
             return Ok(Outcome::Blocked);

@@ -3,11 +3,13 @@
 use crate::arch;
 use crate::lock::Mutex;
 use crate::object::list::List;
+use crate::object::notification::Binding;
 use crate::object::thread::{Queued, Thread};
 use crate::object::wait::Queue;
 use crate::object::{Object, PARTING, Ref};
 use crate::sched;
 use core::sync::atomic::Ordering;
+use graft_abi::Error;
 
 /// What a call that waits for an end answers: its `x0` and `x1`.
 pub type Answer = [u64; 2];
@@ -19,6 +21,8 @@ struct State {
     /// The answer, and the core that told it.
     told: Option<(Answer, usize)>,
     waiters: List<Ref<Thread>, Queued>,
+    /// What else is told.
+    bound: Option<Binding>,
 }
 
 /// An object that ends, and then stays as long as a process holds a handle to it.
@@ -36,7 +40,7 @@ impl Default for End {
 impl End {
     /// The end of something that has just begun.
     pub const fn new() -> End {
-        End(Mutex::new(State { told: None, waiters: List::new() }))
+        End(Mutex::new(State { told: None, waiters: List::new(), bound: None }))
     }
 
     /// How it ended, if it has.
@@ -56,6 +60,24 @@ impl End {
             arch::relax();
         }
         Ok(answer)
+    }
+
+    /// Has these bits set at the end, or now if it has ended.
+    ///
+    /// # Errors
+    /// [`Error::NotAllowed`] if others are to be set already.
+    pub fn bind(&self, binding: Binding) -> Result<(), Error> {
+        let mut state = self.0.lock();
+        if state.told.is_some() {
+            drop(state);
+            binding.fire();
+            return Ok(());
+        }
+        if state.bound.is_some() {
+            return Err(Error::NotAllowed);
+        }
+        state.bound = Some(binding);
+        Ok(())
     }
 
     /// Takes a thread out of the list of those that wait for this end.
@@ -82,9 +104,13 @@ pub fn tell<T: Ends>(object: Ref<T>, answer: Answer) {
     while let Some(waiter) = state.waiters.pop_front() {
         waiters.push_back(waiter);
     }
+    let bound = state.bound.take();
     drop(state);
     drop(object);
     leaving.store(0, Ordering::Release);
+    if let Some(binding) = bound {
+        binding.fire();
+    }
     while let Some(waiter) = waiters.pop_front() {
         sched::end_wait(&waiter, Some(answer));
         sched::make_ready(waiter);

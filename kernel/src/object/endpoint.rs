@@ -16,6 +16,7 @@
 use crate::arch::MAX_CORES;
 use crate::lock::{Mutex, MutexGuard};
 use crate::object::list::List;
+use crate::object::notification::Binding;
 use crate::object::thread::{Queued, Thread, WaitNumber};
 use crate::object::wait::{Queue, Wait};
 use crate::object::{Kind, Object, Ref};
@@ -34,7 +35,18 @@ pub struct Sides {
     pub callers: List<Ref<Thread>, Queued>,
     /// Those without.
     pub receivers: List<Ref<Thread>, Queued>,
+    /// What is told when a call comes in line.
+    bound: Option<Binding>,
     closed: bool,
+}
+
+impl Sides {
+    /// Tells that a call has come in line.
+    pub fn announce(&self) {
+        if let Some(binding) = &self.bound {
+            binding.fire();
+        }
+    }
 }
 
 /// The right to receive, and to make connections.
@@ -71,7 +83,7 @@ impl Endpoint {
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub fn new() -> Result<Ref<Endpoint>, Error> {
-        let sides = || Sides { callers: List::new(), receivers: List::new(), closed: false };
+        let sides = || Sides { callers: List::new(), receivers: List::new(), bound: None, closed: false };
         let rendezvous = Ref::new(|_| Rendezvous { sides: Mutex::new(sides()) })?;
         Ref::new(|_| Endpoint { rendezvous })
     }
@@ -82,6 +94,17 @@ impl Endpoint {
     /// [`Error::OutOfMemory`].
     pub fn connection(&self, badge: u64) -> Result<Ref<Connection>, Error> {
         Ref::new(|_| Connection { rendezvous: self.rendezvous.clone(), badge })
+    }
+
+    /// Has these bits set whenever a call comes in line, and now if one is there. Another binding ends with that.
+    pub fn bind(&self, binding: Binding) {
+        let mut sides = self.rendezvous.sides.lock();
+        if !sides.callers.is_empty() {
+            binding.fire();
+        }
+        let older = sides.bound.replace(binding);
+        drop(sides);
+        drop(older);
     }
 
     /// A place to receive at.
@@ -98,12 +121,15 @@ impl Drop for Endpoint {
     fn drop(&mut self) {
         let mut sides = self.rendezvous.sides.lock();
         sides.closed = true;
+        let bound = sides.bound.take();
         let Sides { callers, receivers, .. } = &mut *sides;
         for side in [callers, receivers] {
             while let Some((thread, _)) = side.take_first(usize::MAX, sched::unblock) {
                 sched::refuse(thread, Error::Gone);
             }
         }
+        drop(sides);
+        drop(bound);
     }
 }
 

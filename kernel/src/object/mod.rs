@@ -16,6 +16,7 @@ pub mod endpoint;
 pub mod heap;
 pub mod list;
 pub mod memory;
+pub mod notification;
 pub mod pieces;
 pub mod process;
 pub mod snapshot;

@@ -5,7 +5,7 @@
 //! ```
 
 use crate::arch::{self, Context};
-use crate::lock::Mutex;
+use crate::lock::{Mutex, MutexGuard};
 use crate::memory::left;
 use crate::memory::space::Space;
 use crate::memory::statistics::Statistics;
@@ -14,7 +14,7 @@ use crate::object::end::{self, End, Ends};
 use crate::object::endpoint::Connection;
 use crate::object::list::{Link, Linked, List, Pointer};
 use crate::object::table::{Slot, Table};
-use crate::object::thread::{OfProcess, State, Thread};
+use crate::object::thread::{OfProcess, Queued, State, Thread};
 use crate::object::wait::Queue;
 use crate::object::{AnyRef, Kind, Object, Ref, write_fields};
 use crate::sched;
@@ -33,6 +33,22 @@ pub const NAME_SIZE: usize = 32;
 #[derive(Clone, Copy)]
 #[repr(align(8))]
 pub struct Name(pub [u8; NAME_SIZE]);
+
+/// Threads of a process that wait on a word of its memory: which word is in their registers.
+pub struct Words(Mutex<List<Ref<Thread>, Queued>>);
+
+impl Words {
+    /// All of them.
+    pub fn lock(&self) -> MutexGuard<'_, List<Ref<Thread>, Queued>> {
+        self.0.lock()
+    }
+}
+
+impl Queue for Words {
+    fn cancel(&self, thread: &Thread) -> Option<Ref<Thread>> {
+        self.lock().remove(thread)
+    }
+}
 
 /// What a process can name.
 pub type Handles = Table<'static, AnyRef>;
@@ -53,6 +69,8 @@ pub struct Process {
     supervisor: Mutex<Option<Ref<Connection>>>,
     name: Mutex<Name>,
     threads: Mutex<List<Ref<Thread>, OfProcess>>,
+    /// Its threads that wait on a word of its memory.
+    pub words: Words,
     end: End,
     /// 0, or [`ENDING`] and the packed status with which it ends: what its threads look at before they run.
     ending: AtomicU64,
@@ -179,6 +197,7 @@ impl Process {
                         supervisor: Mutex::new(None),
                         name: Mutex::new(name),
                         threads: Mutex::new(List::new()),
+                        words: Words(Mutex::new(List::new())),
                         end: End::new(),
                         ending: AtomicU64::new(0),
                         all: Link::new(),

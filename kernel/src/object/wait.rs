@@ -40,6 +40,15 @@ impl Wait {
         Wait::Queue(Place { queue, keeper: Some(object.erase()) })
     }
 
+    /// In a part of an object, which stays for as long as the thread waits.
+    pub fn in_part<T: Object>(object: Ref<T>, part: impl FnOnce(&T) -> &dyn Queue) -> Wait {
+        let queue = core::ptr::from_ref(part(&object)).cast_mut();
+        // SAFETY: the address of a reference. The object never moves, and the keeper keeps it: the queue is used for no
+        // longer than that.
+        let queue = unsafe { NonNull::new_unchecked(queue) };
+        Wait::Queue(Place { queue, keeper: Some(object.erase()) })
+    }
+
     /// In a queue that is there for good.
     pub fn in_place(queue: &'static dyn Queue) -> Wait {
         Wait::Queue(Place { queue: NonNull::from(queue), keeper: None })

@@ -145,19 +145,7 @@ pub fn give_way(context: *mut Context) -> *mut Context {
         return context;
     }
     match core.ready.pop() {
-        Some(next) if next.may_run_on(index) && !next.work.is_pending() => {
-            next.set_state(State::Running(index));
-            let context = next.context();
-            let left = core.exchange(index, next);
-            core.begin_slice();
-            if let Some(left) = left {
-                make_ready(left);
-            }
-            core.set_timer();
-            // The barrier stands between the state and the mark, as in `run`.
-            fence(Ordering::SeqCst);
-            if core.own.current.is_ending() { end_current(None) } else { context }
-        }
+        Some(next) if next.may_run_on(index) && !next.work.is_pending() => run_before(index, core, next),
         found => {
             let Some(thread) = core.leave() else { return context };
             make_ready(thread);
@@ -256,6 +244,38 @@ pub fn switch_to(thread: Ref<Thread>) -> *mut Context {
 #[inline(always)]
 pub fn may_switch_to(core: usize, thread: &Thread) -> bool {
     thread.may_resume_on(core) && CORES[core].ready.compare(level(thread)) != Compared::Higher
+}
+
+/// Whether the core may run this thread, and it is more urgent than the current one.
+pub fn is_more_urgent(thread: &Thread) -> bool {
+    let (index, core) = this();
+    thread.may_resume_on(index) && level(thread) > core.running()
+}
+
+/// Runs a thread that this core owns in place of the current one, which goes on later.
+pub fn give_way_to(thread: Ref<Thread>, context: *mut Context) -> *mut Context {
+    let (index, core) = this();
+    if thread.work.is_pending() {
+        make_ready(thread);
+        return context;
+    }
+    run_before(index, core, thread)
+}
+
+/// Runs a thread that is ready and has no work, and has the current one go on later.
+#[inline(always)]
+fn run_before(index: usize, core: &Core, thread: Ref<Thread>) -> *mut Context {
+    thread.set_state(State::Running(index));
+    let context = thread.context();
+    let left = core.exchange(index, thread);
+    core.begin_slice();
+    if let Some(left) = left {
+        make_ready(left);
+    }
+    core.set_timer();
+    // The barrier stands between the state and the mark, as in `run`.
+    fence(Ordering::SeqCst);
+    if core.own.current.is_ending() { end_current(None) } else { context }
 }
 
 /// Has a higher priority of a caller's count for the current thread, which works for it; [`None`]: its own again.
@@ -383,6 +403,18 @@ pub fn deliver_handle(transfer: impl FnOnce(&Thread) -> Handle) {
     let handle = transfer(&receiver);
     // SAFETY: the current thread is this core's own.
     unsafe { &mut *receiver.context() }.set_handle(handle.0.into());
+}
+
+/// Gives a thread that was waiting for bits of a notification, and that this core owns, those bits.
+pub fn deliver_bits(waiter: &Ref<Thread>, bits: u64) {
+    // SAFETY: as in `deliver`.
+    unsafe { &mut *waiter.context() }.set_results([0, bits]);
+}
+
+/// Whether a thread that waits on a word waits on this one. The list that it stands in is locked.
+pub fn waits_on(waiter: &Thread, address: u64) -> bool {
+    // SAFETY: it runs nowhere while it stands in the list, and nothing but that changes this register.
+    unsafe { &*waiter.context() }.arguments()[1] == address
 }
 
 /// Gives an answer to a thread that was waiting for it and that this core owns.

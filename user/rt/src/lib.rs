@@ -38,6 +38,7 @@ pub mod gate;
 mod heap;
 pub mod memory;
 pub mod message;
+pub mod notification;
 #[cfg(target_os = "none")]
 mod panic;
 pub mod process;
@@ -45,6 +46,7 @@ pub mod size;
 pub mod snapshot;
 mod start;
 pub mod supervise;
+pub mod sync;
 pub mod system;
 pub mod tables;
 pub mod test;

@@ -10,13 +10,11 @@
 //! receives with a [`Receiver`], one for each of its threads. A server that ends, or that will not answer, ends its
 //! clients' calls with [`Error::Gone`].
 
-use core::mem::ManuallyDrop;
 use core::time::Duration;
 
 use graft_abi::{Call, Error, Handle};
 
 use crate::call::call;
-use crate::process::close;
 
 /// What is sent, and what is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,38 +41,41 @@ pub struct Received {
     pub badge: u64,
 }
 
+/// A type that owns a handle, and closes it when it is dropped.
 macro_rules! owner {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Debug, PartialEq, Eq)]
         pub struct $name {
-            handle: Handle,
+            handle: graft_abi::Handle,
         }
 
         impl $name {
             /// The handle, for raw calls and for passing on.
-            pub const fn handle(&self) -> Handle {
+            pub const fn handle(&self) -> graft_abi::Handle {
                 self.handle
             }
 
             /// Takes over a handle to one, which the caller does not close.
-            pub const fn from_handle(handle: Handle) -> $name {
+            pub const fn from_handle(handle: graft_abi::Handle) -> $name {
                 $name { handle }
             }
 
             /// Gives the handle out of this value's hands.
-            pub fn into_handle(self) -> Handle {
-                ManuallyDrop::new(self).handle
+            pub fn into_handle(self) -> graft_abi::Handle {
+                core::mem::ManuallyDrop::new(self).handle
             }
         }
 
         impl Drop for $name {
             fn drop(&mut self) {
-                let _ = close(self.handle);
+                let _ = $crate::process::close(self.handle);
             }
         }
     };
 }
+
+pub(crate) use owner;
 
 owner! {
     /// A place to which messages are sent. Closing it ends every call that waits there.
@@ -155,9 +156,11 @@ impl Receiver {
     }
 }
 
-const NEVER: u64 = 0;
+/// No deadline.
+pub(crate) const NEVER: u64 = 0;
 
-fn moment(deadline: Duration) -> u64 {
+/// A deadline as the kernel counts it: 0 is none.
+pub(crate) fn moment(deadline: Duration) -> u64 {
     u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX).max(1)
 }
 

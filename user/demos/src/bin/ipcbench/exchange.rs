@@ -4,8 +4,9 @@ use core::arch::asm;
 
 use graft_demos::calls::{timed, write};
 use graft_demos::span::Span;
-use graft_rt::abi::{Call, PAGE_SIZE, Permissions, SVC_MESSAGE};
+use graft_rt::abi::{Call, PAGE_SIZE, Permissions, SVC_IMMEDIATE, SVC_MESSAGE};
 use graft_rt::message::{Connection, Receiver};
+use graft_rt::notification::Notification;
 use graft_rt::{Error, Handle};
 
 /// Answers every call with the words that came with it, for good, or until the endpoint is closed. A handle that comes
@@ -114,6 +115,23 @@ pub(crate) fn stop(stop: Stop) -> Span {
         }
     }
     Span::between(begin, end)
+}
+
+/// Sets the bits of the counter's value just before the call.
+pub(crate) fn notify_with_counter(notification: &Notification) {
+    // SAFETY: what the kernel does not preserve is declared; the call touches no memory.
+    unsafe {
+        asm!(
+            "isb",
+            "mrs     x1, cntvct_el0",
+            "svc     {svc}",
+            svc = const SVC_IMMEDIATE,
+            inout("x0") u64::from(notification.handle().0) => _,
+            inout("x8") Call::Notify as u64 => _,
+            clobber_abi("C"),
+            options(nostack),
+        );
+    }
 }
 
 /// What mapping a page and unmapping it take.

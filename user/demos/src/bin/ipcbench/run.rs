@@ -10,8 +10,10 @@ use graft_demos::figures::{Figures, Unit};
 use graft_demos::span::Span;
 use graft_rt::abi::{FaultAnswer, PAGE_SIZE, Rights};
 use graft_rt::message::{Connection, Endpoint, Message};
+use graft_rt::notification::Notification;
 use graft_rt::process::{Process, duplicate};
 use graft_rt::supervise::{Fault, answer};
+use graft_rt::thread::{self, Cores};
 use graft_rt::{Error, Handle, Region, Share, system, time};
 
 use crate::exchange::{self, FloatingPoint, Stop};
@@ -20,6 +22,9 @@ use crate::exchange::{self, FloatingPoint, Stop};
 const WARM_UP: usize = 3;
 /// Where pages are mapped: a first one that stays, so that the tables are there, and the measured one beside it.
 const FRESH: usize = 0x800_0000;
+
+/// The priority of the process that notifies this one.
+const LESS_URGENT: u8 = 8;
 
 /// The times in the order in which they are shown.
 const TIMES: [&str; 8] = [
@@ -34,6 +39,8 @@ const TIMES: [&str; 8] = [
 ];
 /// Half of the way to another process and back; with one core only.
 const SWITCH: &str = "yield_switch";
+/// Likewise with one core only: a second one would run the waiter beside the notifier.
+const NOTIFY: &str = "notify_switch";
 
 /// Takes all figures.
 pub(crate) fn run(repetitions: usize) -> Result<Figures, String> {
@@ -43,7 +50,9 @@ pub(crate) fn run(repetitions: usize) -> Result<Figures, String> {
     }
     let has_one_core = system::info().map_err(|error| refused("look at the system", error))?.cores == 1;
     if has_one_core {
+        figures.prepare(NOTIFY, Unit::Time, repetitions);
         figures.prepare(SWITCH, Unit::HalfTime, repetitions);
+        notifications(repetitions, &mut figures).map_err(|error| refused("notify", error))?;
     }
     messages(repetitions, &mut figures).map_err(|error| refused("send a message", error))?;
     for (metric, stop) in [("fault_supervisor", Stop::Fault), ("foreign_call", Stop::ForeignCall)] {
@@ -132,4 +141,26 @@ fn supervised(stop: Stop, metric: &str, repetitions: usize, figures: &mut Figure
         }
     }
     process.wait().map(drop)
+}
+
+/// Has a less urgent process notify this one. The bits are the counter's value before the call.
+fn notifications(repetitions: usize, figures: &mut Figures) -> Result<(), Error> {
+    let notification = Notification::new()?;
+    let notifier = Process::fork_into(Share::default(), || {
+        if thread::schedule(LESS_URGENT, Cores::All).is_err() {
+            return 1;
+        }
+        loop {
+            exchange::notify_with_counter(&notification);
+        }
+    })?;
+    for round in 0..WARM_UP + repetitions {
+        let begin = notification.wait()?;
+        let end = time::counter();
+        if round >= WARM_UP {
+            figures.note(NOTIFY, Span::between(begin, end));
+        }
+    }
+    notifier.kill(0)?;
+    notifier.wait().map(drop)
 }

@@ -1,0 +1,101 @@
+//! Notifications, and waiting on a word of memory.
+
+use super::{Outcome, end_if_some, is_over};
+use crate::arch::Context;
+use crate::memory::user_copy;
+use crate::object::end::Ends;
+use crate::object::endpoint::Endpoint;
+use crate::object::notification::{Binding, Notification};
+use crate::object::process::Process;
+use crate::object::thread::Thread;
+use crate::object::wait::Wait;
+use crate::sched;
+use graft_abi::{Error, Handle, Rights, THREADS_MAX};
+
+/// `notify`.
+pub fn notify(thread: &Thread, registers: &mut Context, handle: Handle, bits: u64) -> Result<Outcome, Error> {
+    let notification = thread.process.object::<Notification>(handle, Rights::WRITE)?;
+    registers.set_result(0);
+    match notification.set(bits) {
+        Some(waiter) if sched::is_more_urgent(&waiter) => Ok(Outcome::GiveWayTo(waiter)),
+        Some(waiter) => {
+            sched::make_ready(waiter);
+            Ok(Outcome::Goes)
+        }
+        None => Ok(Outcome::Goes),
+    }
+}
+
+/// `notification_wait`.
+pub fn wait(thread: &Thread, registers: &mut Context, handle: Handle, deadline: u64) -> Result<Outcome, Error> {
+    let notification = thread.process.object::<Notification>(handle, Rights::READ)?;
+    let taken = notification.take_or(|waiters| {
+        if is_over(deadline) {
+            return Err(Error::TimedOut);
+        }
+        Ok(sched::block_until(waiters, Wait::in_object(notification.clone()), deadline))
+    });
+    match taken {
+        Ok(bits) => {
+            registers.set_results([0, bits]);
+            Ok(Outcome::Goes)
+        }
+        Err(Ok(ended)) => {
+            end_if_some(ended);
+            Ok(Outcome::Blocked)
+        }
+        Err(Err(error)) => Err(error),
+    }
+}
+
+/// `notification_bind`.
+pub fn bind(process: &Process, notification: Handle, bits: u64, source: Handle) -> Result<u64, Error> {
+    let notification = process.object::<Notification>(notification, Rights::WRITE)?;
+    let binding = Binding { notification, bits };
+    if let Ok(endpoint) = process.object::<Endpoint>(source, Rights::READ) {
+        endpoint.bind(binding);
+    } else if let Ok(thread) = process.object::<Thread>(source, Rights::WAIT) {
+        thread.end().bind(binding)?;
+    } else {
+        process.object::<Process>(source, Rights::WAIT)?.end().bind(binding)?;
+    }
+    Ok(0)
+}
+
+/// `wait_on`: blocks while a word of memory is what it is expected to be.
+pub fn wait_on(
+    thread: &Thread,
+    registers: &mut Context,
+    address: u64,
+    expected: u64,
+    deadline: u64,
+) -> Result<Outcome, Error> {
+    if !address.is_multiple_of(4) {
+        return Err(Error::Unaligned);
+    }
+    let process = &thread.process;
+    let mut waiters = process.words.lock();
+    // Under the lock: a thread that changes the word and then wakes is seen, or sees this one.
+    let word: u32 = user_copy::read(&**process, address)?;
+    if u64::from(word) != expected {
+        return Err(Error::NotReady);
+    }
+    if is_over(deadline) {
+        return Err(Error::TimedOut);
+    }
+    registers.set_results([0, address]);
+    let ended = sched::block_until(&mut waiters, Wait::in_part(process.clone(), |process| &process.words), deadline);
+    drop(waiters);
+    end_if_some(ended);
+    Ok(Outcome::Blocked)
+}
+
+/// `wake`: wakes a thread of the process that waits on a word of memory. Returns how many it has been, 1 or 0.
+pub fn wake(process: &Process, address: u64) -> Result<u64, Error> {
+    let mut waiters = process.words.lock();
+    let is_its = |waiter: &Thread| if sched::waits_on(waiter, address) { sched::unblock(waiter) } else { None };
+    let Some((waiter, _)) = waiters.take_first(THREADS_MAX, is_its) else { return Ok(0) };
+    drop(waiters);
+    sched::make_ready(waiter);
+    Ok(1)
+}
