@@ -5,8 +5,10 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use graft_abi::ProcessInfo;
 use graft_paging::{Action, Resolved};
 
-/// What a process has used, and its faults. Exact, but not a consistent snapshot while it runs.
+/// What a process has used, and its faults. Exact, but not a consistent snapshot while it runs. What every switch adds
+/// to stands first.
 #[derive(Default)]
+#[repr(C)]
 pub struct Statistics {
     /// In counts of the timer's.
     processor_time: AtomicU64,

@@ -19,7 +19,7 @@ use crate::object::wait::Queue;
 use crate::object::{AnyRef, Kind, Object, Ref, write_fields};
 use crate::sched;
 use crate::sched::work::{self, Task};
-use core::mem::{MaybeUninit, size_of};
+use core::mem::{MaybeUninit, offset_of, size_of};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 use graft_abi::{Error, ExitStatus, Handle, ProcessInfo, ProcessState, Rights, THREADS_MAX};
@@ -54,28 +54,45 @@ impl Queue for Words {
 pub type Handles = Table<'static, AnyRef>;
 
 /// A process.
+///
+/// In the order in which it is laid out, by use, one cache line after the other, of which the first one begins with the
+/// counts: a thread's switch to it and its messages need the second and the third.
+#[repr(C)]
 pub struct Process {
-    /// Given when it starts, never used twice. 0 before.
-    identifier: AtomicU64,
+    threads: Mutex<List<Ref<Thread>, OfProcess>>,
     /// The process that made it, 0 for the first.
     pub parent: u64,
+    // The second line.
     /// Its memory.
     pub space: Space,
+    // The third.
+    /// 0, or [`ENDING`] and the packed status with which it ends: what its threads look at before they run.
+    ending: AtomicU64,
     /// What it can name.
     pub handles: Mutex<Handles>,
-    /// What it has done so far.
+    /// Given when it starts, never used twice. 0 before.
+    identifier: AtomicU64,
+    /// What it has done so far. The time stands first, in the third line.
     pub statistics: Statistics,
+    // The rest of the fourth.
+    all: Link<Process>,
+    // The fifth.
+    end: End,
+    // The sixth.
     /// Where its faults go; in place of an end.
     supervisor: Mutex<Option<Ref<Connection>>>,
     name: Mutex<Name>,
-    threads: Mutex<List<Ref<Thread>, OfProcess>>,
     /// Its threads that wait on a word of its memory.
     pub words: Words,
-    end: End,
-    /// 0, or [`ENDING`] and the packed status with which it ends: what its threads look at before they run.
-    ending: AtomicU64,
-    all: Link<Process>,
 }
+
+const _: () = {
+    const fn line(offset: usize) -> usize {
+        (Ref::<Process>::OFFSET + offset) / 64
+    }
+    assert!(line(offset_of!(Process, space)) == 1 && line(offset_of!(Process, ending)) == 2);
+    assert!(line(offset_of!(Process, statistics)) == 2 && line(offset_of!(Process, end)) == 4);
+};
 
 /// Handles that a process that ends gives up before interrupts are answered.
 const HANDLES_AT_ONCE: usize = 32;
