@@ -180,8 +180,9 @@ check: ## formatting, lints with warnings denied, and the kernel's rooms
 	$(CARGO) clippy --all-targets -- --deny warnings
 	$(CARGO) clippy --target $(TARGET) $(PACKAGES) -- --deny warnings
 	$(CARGO) test --quiet -p graft-kernel --test rooms
-	$(CARGO) clippy -p graft-paging --all-targets --no-default-features -- --deny warnings
-	$(CARGO) test --quiet -p graft-paging --no-default-features
+	for features in '' commit snapshot; do \
+		$(CARGO) clippy -p graft-paging --all-targets --no-default-features --features "$$features" -- --deny warnings && \
+		$(CARGO) test --quiet -p graft-paging --no-default-features --features "$$features" || exit 1; done
 	@[ -d "$$(rustc --print sysroot)/lib/rustlib/$(OTHER_TARGET)" ] || if [ "$(NO_INSTALL)" = 1 ]; then \
 		echo 'missing: rustup target add $(OTHER_TARGET)' >&2; exit 1; else rustup target add $(OTHER_TARGET); fi
 	for target in $(TARGET) $(OTHER_TARGET); do \

@@ -16,6 +16,14 @@
 //!
 //! A space is under a guarantee from its first fork on or never: for what it shared before without one, no fork has
 //! committed frames.
+//!
+//! Three types say it, each once for an operation:
+//!
+//! | type | of | answers |
+//! |---|---|---|
+//! | [`Commit`] | a space | is it under a guarantee? |
+//! | [`Source`] | an allocation | where does the frame come from, and where does it go if it was not needed? |
+//! | [`Charge`] | references that are dropped | what becomes of the frames that were committed for them? |
 
 use core::cell::Cell;
 
@@ -37,21 +45,26 @@ pub(crate) enum Commit {
 }
 
 impl Commit {
+    /// Whether frames are committed for all that the space shares: never, without the feature.
+    #[inline(always)]
+    pub(crate) fn is_guaranteed(self) -> bool {
+        cfg!(feature = "commit") && self == Commit::Guaranteed
+    }
+
     /// Where the frames for splits and page copies come from.
     #[inline(always)]
     pub(crate) fn source(self) -> Source {
-        match self {
-            Commit::Undecided | Commit::BestEffort => Source::Free,
-            Commit::Guaranteed => Source::Committed,
-        }
+        if self.is_guaranteed() { Source::Committed } else { Source::Free }
     }
 
     /// The ledger for references that are about to be dropped.
     pub(crate) fn ledger(self) -> Ledger {
-        match self {
-            Commit::Undecided | Commit::BestEffort => Ledger::Unpaid,
-            Commit::Guaranteed => Ledger::Paid(Cell::new(0)),
-        }
+        Ledger { charge: self.charge(), dropped: Dropped::none() }
+    }
+
+    /// What dropping the space's references does to the charge.
+    pub(crate) fn charge(self) -> Charge {
+        if self.is_guaranteed() { Charge::Paid } else { Charge::Unpaid }
     }
 }
 
@@ -79,15 +92,17 @@ impl Source {
         memory.allocate_committed(purpose).ok_or(Shortage::Contended)
     }
 
-    /// The ledger for what was allocated from here and is dropped again, or for what is dropped in its place.
-    pub(crate) fn repaid(self) -> Ledger {
+    /// The policy for what was allocated from here and is dropped again, or for what is dropped in its place.
+    #[inline(always)]
+    pub(crate) fn charge(self) -> Charge {
         match self {
-            Source::Free => Ledger::Unpaid,
-            Source::Committed => Ledger::Repaid,
+            Source::Free => Charge::Unpaid,
+            Source::Committed => Charge::Repaid,
         }
     }
 
-    /// Takes back a frame that was allocated and not needed.
+    /// Takes back a frame.
+    #[inline(always)]
     pub(crate) fn free(self, memory: &Frames<impl Memory>, frame: Last, purpose: Purpose) {
         match self {
             Source::Free => memory.free(frame, purpose),
@@ -123,118 +138,134 @@ impl From<Shortage> for Error {
     }
 }
 
-/// How the charge changes while references are dropped.
-pub(crate) enum Ledger {
-    /// Nothing was committed.
-    Unpaid,
-    /// What is dropped leaves the charge: this many frames.
-    Paid(Cell<i64>),
+/// The policy for references that are dropped: how the charge changes with them.
+///
+/// Two bits, so that a table which waits to be dropped can keep it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Charge {
+    /// Nothing was committed for them.
+    Unpaid = 0,
+    /// What is dropped leaves the charge.
+    Paid = 1,
     /// For the original of a table or page that has just been copied, with frames out of the charge. If relatives keep
     /// the original, the copy used the frames committed for it. If this is the last reference, the relatives dropped
     /// theirs meanwhile: the frames of the original go into the charge in place of those that the copy took, and each
     /// reference of the original's entries has become one of the copy's.
-    Repaid,
+    Repaid = 2,
+}
+
+impl Charge {
+    /// The policy of these two bits.
+    #[inline(always)]
+    pub(crate) fn from_bits(bits: u64) -> Charge {
+        match bits & 3 {
+            0 => Charge::Unpaid,
+            1 => Charge::Paid,
+            _ => Charge::Repaid,
+        }
+    }
+
+    /// Where a frame goes whose last reference is dropped.
+    #[inline(always)]
+    const fn destination(self) -> Source {
+        match self {
+            Charge::Unpaid | Charge::Paid => Source::Free,
+            Charge::Repaid => Source::Committed,
+        }
+    }
+}
+
+/// A [`Charge`] that the compiler knows: dropping a tree is a hot loop.
+pub(crate) trait Policy {
+    /// Which.
+    const CHARGE: Charge;
+
+    /// What a reference counts for; computed only where the charge depends on it.
+    #[inline(always)]
+    fn weigh(frames: impl FnOnce() -> u64) -> u64 {
+        if matches!(Self::CHARGE, Charge::Paid) { frames() } else { 0 }
+    }
+
+    /// A reference that counts for `frames` was dropped, and others to the same stay.
+    #[inline(always)]
+    fn note(dropped: &Dropped, frames: u64) {
+        if matches!(Self::CHARGE, Charge::Paid) {
+            dropped.add(frames as i64);
+        }
+    }
+
+    /// The last reference to a frame is gone.
+    #[inline(always)]
+    fn free(memory: &Frames<impl Memory>, frame: Last, purpose: Purpose) {
+        Self::CHARGE.destination().free(memory, frame, purpose);
+    }
+}
+
+/// [`Charge::Unpaid`].
+pub(crate) struct Unpaid;
+/// [`Charge::Paid`].
+pub(crate) struct Paid;
+/// [`Charge::Repaid`].
+pub(crate) struct Repaid;
+
+impl Policy for Unpaid {
+    const CHARGE: Charge = Charge::Unpaid;
+}
+
+impl Policy for Paid {
+    const CHARGE: Charge = Charge::Paid;
+}
+
+impl Policy for Repaid {
+    const CHARGE: Charge = Charge::Repaid;
+}
+
+/// Frames that leave the charge.
+pub(crate) struct Dropped(Cell<i64>);
+
+impl Dropped {
+    pub(crate) const fn none() -> Dropped {
+        Dropped(Cell::new(0))
+    }
+
+    #[inline(always)]
+    fn add(&self, frames: i64) {
+        self.0.set(self.0.get() + frames);
+    }
+
+    /// Takes them out of it.
+    #[inline(always)]
+    pub(crate) fn settle(self, memory: &Frames<impl Memory>) {
+        if self.0.get() != 0 {
+            memory.uncommit(self.0.get() as u64);
+        }
+    }
+}
+
+/// What an operation that drops references has done to the charge so far.
+pub(crate) struct Ledger {
+    pub(crate) charge: Charge,
+    pub(crate) dropped: Dropped,
 }
 
 impl Ledger {
     /// Notes that the space shares with itself what this descriptor leads to, until the original is dropped.
     pub(crate) fn adopt<F: Format>(&self, memory: &Frames<impl Memory>, descriptor: Descriptor<F>, level: Level) {
-        if let Ledger::Paid(dropped) = self {
-            dropped.set(dropped.get() - frames_behind(memory, descriptor, level) as i64);
-        }
-    }
-
-    /// The kind, for tables that wait to be dropped.
-    #[inline(always)]
-    pub(crate) fn mark(&self) -> Mark {
-        match self {
-            Ledger::Unpaid => Mark::Unpaid,
-            Ledger::Paid(_) => Mark::Paid,
-            Ledger::Repaid => Mark::Repaid,
+        if self.charge == Charge::Paid {
+            self.dropped.add(-(frames_behind(memory, descriptor, level) as i64));
         }
     }
 
     /// How many frames came into the charge, for an operation that has committed them before.
     pub(crate) fn adopted(&self) -> u64 {
-        if let Ledger::Paid(dropped) = self { (-dropped.get()).max(0) as u64 } else { 0 }
+        (-self.dropped.0.get()).max(0) as u64
     }
 
     /// Takes out of the charge what was dropped.
     pub(crate) fn settle(self, memory: &Frames<impl Memory>) {
-        if let Ledger::Paid(dropped) = self {
-            memory.uncommit(dropped.get() as u64);
+        if self.charge == Charge::Paid {
+            self.dropped.settle(memory);
         }
-    }
-}
-
-/// The kind of a [`Ledger`], in two bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mark {
-    /// [`Ledger::Unpaid`].
-    Unpaid = 0,
-    /// [`Ledger::Paid`].
-    Paid = 1,
-    /// [`Ledger::Repaid`].
-    Repaid = 2,
-}
-
-/// A [`Ledger`] whose kind the compiler knows: dropping a tree is a hot loop.
-pub(crate) trait Entries {
-    /// The kind.
-    fn mark(&self) -> Mark;
-
-    /// What a reference counts for; computed only for the ledger that needs it.
-    #[inline(always)]
-    fn weigh(&self, _frames: impl FnOnce() -> u64) -> u64 {
-        0
-    }
-
-    /// A reference that counts for `frames` was dropped, and others to the same stay.
-    #[inline(always)]
-    fn dropped(&self, _frames: u64) {}
-
-    /// The last reference to a frame is gone.
-    #[inline(always)]
-    fn free(&self, memory: &Frames<impl Memory>, frame: Last, purpose: Purpose) {
-        memory.free(frame, purpose);
-    }
-}
-
-/// [`Ledger::Unpaid`].
-pub(crate) struct Unpaid;
-
-impl Entries for Unpaid {
-    #[inline(always)]
-    fn mark(&self) -> Mark {
-        Mark::Unpaid
-    }
-}
-
-/// [`Ledger::Paid`].
-impl Entries for Cell<i64> {
-    fn mark(&self) -> Mark {
-        Mark::Paid
-    }
-
-    fn weigh(&self, frames: impl FnOnce() -> u64) -> u64 {
-        frames()
-    }
-
-    fn dropped(&self, frames: u64) {
-        self.set(self.get() + frames as i64);
-    }
-}
-
-/// [`Ledger::Repaid`].
-pub(crate) struct Repaid;
-
-impl Entries for Repaid {
-    fn mark(&self) -> Mark {
-        Mark::Repaid
-    }
-
-    fn free(&self, memory: &Frames<impl Memory>, frame: Last, purpose: Purpose) {
-        memory.free_committed(frame, purpose);
     }
 }
 

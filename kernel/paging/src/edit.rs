@@ -21,7 +21,8 @@ mod sweep;
 pub(crate) use needed::{Needed, Stocks};
 pub(crate) use plan::Planned;
 
-use crate::{AddressSpace, Descriptor, ENTRIES, Error, Format, Frame, Level, Memory, Tlb, VirtAddr, VirtRange};
+use crate::gate::Location;
+use crate::{AddressSpace, Descriptor, ENTRIES, Error, Format, Level, Memory, Tlb, VirtAddr, VirtRange};
 
 /// What becomes of a descriptor in the range.
 pub(crate) enum Decision<F: Format> {
@@ -34,18 +35,9 @@ pub(crate) enum Decision<F: Format> {
     /// The page is removed and leaves a reservation behind.
     Forget,
     /// The empty entry is made to lead where this one leads, which keeps its own reference for now.
-    Adopt(Origin),
+    Adopt(Location),
     /// The answer lies a level below. An empty or reserved descriptor becomes a table for it.
     Descend,
-}
-
-/// The entry that something moves from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Origin {
-    /// The table in the old place.
-    pub(crate) table: Frame,
-    /// Which entry of it.
-    pub(crate) index: usize,
 }
 
 /// How much of what a descriptor covers lies in the range.

@@ -16,7 +16,7 @@
 
 use crate::commit::{Commit, Shortage, Source};
 use crate::exit::free_table;
-use crate::gate::{self, Exclusive, Frames};
+use crate::gate::{self, Exclusive, Frames, Location};
 use crate::{
     AddressSpace, Descriptor, Entry, Error, Format, Frame, Inherit, Kind, Level, Memory, Purpose, Reach, Tlb, VirtRange,
 };
@@ -60,14 +60,12 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// [`Error::Contended`] for a space under a guarantee. The space is as it was then, and nothing is leaked.
     #[inline]
     pub fn fork(&mut self, tlb: &impl Tlb, share: Share) -> Result<Self, Error> {
-        match self.commit {
-            Commit::Undecided | Commit::BestEffort => {
-                let shared = self.share(tlb, share, Source::Free)?;
-                self.commit = Commit::BestEffort;
-                Ok(shared.child)
-            }
-            Commit::Guaranteed => self.share_paid(tlb, share),
+        if self.commit.is_guaranteed() {
+            return self.share_paid(tlb, share);
         }
+        let shared = self.share(tlb, share, Source::Free)?;
+        self.commit = Commit::BestEffort;
+        Ok(shared.child)
     }
 
     /// As [`fork`](Self::fork), with a guarantee: every split and every page copy that the fork can ever cause, in
@@ -79,6 +77,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// # Errors
     /// [`Error::OutOfMemory`] if there is not that much memory; [`Error::Contended`]; [`Error::Unguaranteed`] if the
     /// space has been part of a fork without a guarantee. The space is as it was then.
+    #[cfg(feature = "commit")]
     pub fn fork_guaranteed(&mut self, tlb: &impl Tlb, share: Share) -> Result<Self, Error> {
         if self.commit == Commit::BestEffort {
             return Err(Error::Unguaranteed);
@@ -181,7 +180,7 @@ impl<'a, M: Memory> Inheritance<'a, M> {
         let bounds = memory.counts(source).bounds();
         let mut live = 0;
         for index in bounds.clone() {
-            match self.entry::<F>(source, level, index, read_only_above) {
+            match self.entry::<F>(Location { table: source, level, index }, read_only_above) {
                 Ok(empty) if empty.is_empty() => {}
                 Ok(descriptor) => {
                     target.put(memory, index, descriptor);
@@ -190,7 +189,7 @@ impl<'a, M: Memory> Inheritance<'a, M> {
                 }
                 Err(error) => {
                     target.set_live(memory, live, bounds);
-                    free_table(memory, target, &self.source.repaid());
+                    free_table(memory, target, self.source);
                     return Err(error);
                 }
             }
@@ -201,15 +200,10 @@ impl<'a, M: Memory> Inheritance<'a, M> {
 
     /// What the child gets of one entry.
     #[inline(always)]
-    pub(crate) fn entry<F: Format>(
-        &mut self,
-        source: Frame,
-        level: Level,
-        index: usize,
-        read_only_above: bool,
-    ) -> Result<Descriptor<F>, Shortage> {
+    pub(crate) fn entry<F: Format>(&mut self, at: Location, read_only_above: bool) -> Result<Descriptor<F>, Shortage> {
         let memory = self.memory;
-        let descriptor = memory.load(source, index);
+        let level = at.level;
+        let descriptor = memory.load(at.table, at.index);
         let share = match descriptor.entry(level) {
             Entry::Empty => return Ok(Descriptor::EMPTY),
             Entry::Reserved(reservation) => {
@@ -232,14 +226,14 @@ impl<'a, M: Memory> Inheritance<'a, M> {
                     if memory.counts(copy.frame()).live() > 0 {
                         return Ok(copy.descriptor());
                     }
-                    free_table(memory, copy, &self.source.repaid());
+                    free_table(memory, copy, self.source);
                     return Ok(Descriptor::EMPTY);
                 }
                 table.frame
             }
         };
         gate::retain(memory, share);
-        let protected = gate::write_protect(memory, source, level, index, descriptor);
+        let protected = gate::write_protect(memory, at, descriptor);
         self.downgraded |= protected != descriptor && !read_only_above;
         Ok(protected)
     }

@@ -12,7 +12,7 @@ use core::ops::ControlFlow;
 use crate::commit::{Commit, Source};
 use crate::exit::Debris;
 use crate::fork::Inheritance;
-use crate::gate::{self, Exclusive, Frames, Stock};
+use crate::gate::{self, Exclusive, Frames, Location, Stock};
 use crate::memory::Counts;
 #[cfg(feature = "snapshot")]
 use crate::snapshot::Snapshot;
@@ -27,7 +27,18 @@ pub enum Promise {
     /// As [`AddressSpace::fork`].
     BestEffort,
     /// As [`AddressSpace::fork_guaranteed`].
+    #[cfg(feature = "commit")]
     Guaranteed,
+}
+
+impl Promise {
+    fn is_guaranteed(self) -> bool {
+        match self {
+            Promise::BestEffort => false,
+            #[cfg(feature = "commit")]
+            Promise::Guaranteed => true,
+        }
+    }
 }
 
 /// A fork that is under way.
@@ -100,11 +111,10 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     /// # Errors
     /// As [`fork_guaranteed`](Self::fork_guaranteed).
     pub fn begin_fork(&mut self, share: Share, promise: Promise) -> Result<Forking<F, M>, Error> {
-        let paid = match (promise, self.commit) {
-            (Promise::Guaranteed, Commit::BestEffort) => return Err(Error::Unguaranteed),
-            (Promise::BestEffort, Commit::Undecided | Commit::BestEffort) => false,
-            _ => true,
-        };
+        if promise.is_guaranteed() && self.commit == Commit::BestEffort {
+            return Err(Error::Unguaranteed);
+        }
+        let paid = promise.is_guaranteed() || self.commit.is_guaranteed();
         let mut child = Self::within(self.memory.clone())?;
         child.commit = Commit::BestEffort;
         let (mut source, mut committed) = (Source::Free, 0);
@@ -264,7 +274,7 @@ impl<F: Format, M: Memory> Forking<F, M> {
                 }
                 Entry::Reserved(_) | Entry::Page(_) => {}
             }
-            self.take(inheritance, (table, level, index), address, read_only)?;
+            self.take(inheritance, Location { table, level, index }, address, read_only)?;
             self.cursor = slot.end();
             return Ok(cost);
         }
@@ -274,15 +284,15 @@ impl<F: Format, M: Memory> Forking<F, M> {
     fn take(
         &mut self,
         inheritance: &mut Inheritance<'_, M>,
-        (table, level, index): (Frame, Level, usize),
+        from: Location,
         address: VirtAddr,
         read_only: bool,
     ) -> Result<(), Error> {
         let memory = &self.child.memory.clone();
         let mut root = self.child.exclusive_root();
-        let missing = missing::<F>(memory, root.frame(), level, address);
+        let missing = missing::<F>(memory, root.frame(), from.level, address);
         let mut stock = Stock::allocate(memory, missing, self.source)?;
-        let descriptor = match inheritance.entry::<F>(table, level, index, read_only) {
+        let descriptor = match inheritance.entry::<F>(from, read_only) {
             Ok(descriptor) => descriptor,
             Err(error) => {
                 stock.give_back(memory);
@@ -290,7 +300,7 @@ impl<F: Format, M: Memory> Forking<F, M> {
             }
         };
         if !descriptor.is_empty() {
-            link(memory, &mut root, level, address, descriptor, &mut stock);
+            link(memory, &mut root, from.level, address, descriptor, &mut stock);
         }
         stock.give_back(memory);
         Ok(())

@@ -23,6 +23,24 @@ use crate::memory::Counts;
 use crate::sync::{Ordering, fence};
 use crate::{Descriptor, ENTRIES, Entry, Format, Frame, Kind, LINE, Level, Memory, Reach, TableCounts, Tlb, VirtRange};
 
+/// An entry, by its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Location {
+    /// The table that holds it.
+    pub(crate) table: Frame,
+    /// The table's level.
+    pub(crate) level: Level,
+    /// Which entry of the table it is.
+    pub(crate) index: usize,
+}
+
+/// What TLBs may hold of a descriptor that changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stale {
+    pub(crate) range: VirtRange,
+    pub(crate) reach: Reach,
+}
+
 /// A table that only its holder reaches.
 ///
 /// Not `Copy`: two of them for one table would be two proofs.
@@ -135,13 +153,13 @@ impl<F: Format> Exclusive<F> {
         tlb: &impl Tlb,
         index: usize,
         descriptor: Descriptor<F>,
-        (range, reach): (VirtRange, Reach),
+        stale: Stale,
     ) {
         debug_assert!(memory.load::<F>(self.frame, index).is_present() && descriptor.is_present());
         let meanwhile =
             if F::BREAK_BEFORE_MAKE { descriptor.retired() } else { descriptor.write_protected(self.level) };
         memory.store(self.frame, index, meanwhile);
-        tlb.invalidate(range, reach);
+        tlb.invalidate(stale.range, stale.reach);
         memory.store(self.frame, index, descriptor);
         tlb.publish();
     }
@@ -196,14 +214,12 @@ impl<F: Format> Exclusive<F> {
 #[inline(always)]
 pub(crate) fn write_protect<F: Format>(
     memory: &Frames<impl Memory>,
-    table: Frame,
-    level: Level,
-    index: usize,
+    at: Location,
     descriptor: Descriptor<F>,
 ) -> Descriptor<F> {
-    let protected = descriptor.write_protected(level);
+    let protected = descriptor.write_protected(at.level);
     if protected != descriptor {
-        memory.store(table, index, protected);
+        memory.store(at.table, at.index, protected);
     }
     protected
 }

@@ -141,7 +141,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     pub(crate) fn admit(&self, kind: Kind) -> Result<(), Error> {
         assert!(kind.is_counted(), "{kind:?} memory has no counted frames");
         // Other owners of the frames have committed nothing for copies of them.
-        if kind != Kind::Shared && self.commit == Commit::Guaranteed {
+        if kind != Kind::Shared && self.commit.is_guaranteed() {
             return Err(Error::Unguaranteed);
         }
         Ok(())

@@ -133,7 +133,8 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     pub unsafe fn change_at_once(
         &mut self,
         tlb: &impl Tlb,
-        (range, change): (VirtRange, Change),
+        range: VirtRange,
+        change: Change,
         budget: Budget,
         frame: impl Fn(u64) -> Frame,
         before: impl FnOnce(&Self, VirtRange),

@@ -6,8 +6,8 @@
 
 use core::marker::PhantomData;
 
-use crate::edit::{Cover, Decision, Edit, Needed, Origin, Slot, Stocks};
-use crate::gate::{self, Frames};
+use crate::edit::{Cover, Decision, Edit, Needed, Slot, Stocks};
+use crate::gate::{self, Frames, Location};
 use crate::map::{Unmap, descend_or_refuse};
 use crate::{AddressSpace, Descriptor, ENTRIES, Error, Format, Frame, LINE, Level, Memory, Tlb, VirtAddr, VirtRange};
 
@@ -106,13 +106,13 @@ impl<F: Format, M: Memory> Edit<F> for Adopt<'_, F, M> {
 impl<F: Format, M: Memory> Adopt<'_, F, M> {
     /// The entry of `level` that covers exactly this range. There is one: [`uniform`](Self::uniform) has found
     /// something present.
-    fn find(&self, range: VirtRange, level: Level) -> Origin {
+    fn find(&self, range: VirtRange, level: Level) -> Location {
         let address = VirtAddr::new(range.start()).expect("ranges are of user addresses");
         let (mut table, mut at) = (self.root, Level::ROOT);
         loop {
             let index = at.index(address);
             if at == level {
-                return Origin { table, index };
+                return Location { table, level, index };
             }
             (table, at) = (self.memory.load::<F>(table, index).output(), at.below());
         }

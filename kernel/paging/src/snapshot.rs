@@ -7,11 +7,11 @@
 use core::cell::Cell;
 use core::ops::ControlFlow;
 
-use crate::commit::{Commit, Ledger, Source, frames_behind};
+use crate::commit::{Ledger, Source, frames_behind};
 use crate::exit::{Dead, release_entry};
 use crate::fork::Inheritance;
 use crate::forking::{Forking, NeverRan, Promise};
-use crate::gate::{self, Exclusive, Frames};
+use crate::gate::{self, Exclusive, Frames, Location};
 use crate::{
     AddressSpace, Budget, Debris, Error, Format, Frame, Level, Memory, Progress, Purpose, Reach, Share, Tlb, VirtRange,
 };
@@ -87,7 +87,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     pub fn restore_cost(&self, snapshot: &Snapshot<F, M>, limit: u64) -> u64 {
         let (own, source) = (self.root(), snapshot.space.root());
         let mut cost = 0;
-        let _ = compared::<F>(&self.memory, (own, source), Level::ROOT, snapshot.share, limit, &mut cost);
+        let _ = compared::<F>(&self.memory, own, source, Level::ROOT, snapshot.share, limit, &mut cost);
         cost
     }
 
@@ -130,10 +130,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
             tlb.invalidate(VirtRange::ALL, Reach::Tables);
             rewind.take_over(&mut root, copy, dead);
         } else {
-            let most = match snapshot.space.commit {
-                Commit::Undecided | Commit::BestEffort => 0,
-                Commit::Guaranteed => rewind.owed(&root, source),
-            };
+            let most = if snapshot.space.commit.is_guaranteed() { rewind.owed(&root, source) } else { 0 };
             if most > 0 {
                 memory.commit(most)?;
             }
@@ -156,7 +153,8 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
 /// Adds up what comparing two tables takes, and what has to be done about their differences. Stops at the limit.
 fn compared<F: Format>(
     memory: &Frames<impl Memory>,
-    (own, source): (Frame, Frame),
+    own: Frame,
+    source: Frame,
     level: Level,
     share: Share,
     limit: u64,
@@ -178,11 +176,9 @@ fn compared<F: Format>(
         if !tables || mine.write_protected(level) == wanted.write_protected(level) {
             continue;
         }
-        let below = (mine.output(), wanted.output());
-        if gate::is_sole(memory, below.0)
-            && (!share.includes(level.below()) || memory.counts(below.1).has_unshareable())
-        {
-            compared::<F>(memory, below, level.below(), share, limit, cost)?;
+        let (own, source) = (mine.output(), wanted.output());
+        if gate::is_sole(memory, own) && (!share.includes(level.below()) || memory.counts(source).has_unshareable()) {
+            compared::<F>(memory, own, source, level.below(), share, limit, cost)?;
         }
     }
     ControlFlow::Continue(())
@@ -300,7 +296,8 @@ impl<M: Memory> Rewind<'_, M> {
                 Divergence::Below(mut child, source) => self.replace(&mut child, source, dead),
                 Divergence::Here => {
                     let old = own.load(memory, index);
-                    let new = inheritance.entry::<F>(source, level, index, true).expect("sharing allocates nothing");
+                    let wanted = Location { table: source, level, index };
+                    let new = inheritance.entry::<F>(wanted, true).expect("sharing allocates nothing");
                     own.refill(memory, index, new);
                     self.adopted.set(self.adopted.get() + frames_behind(memory, new, level));
                     if old.is_retired() {

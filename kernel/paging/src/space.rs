@@ -175,9 +175,9 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         if !address.is_user::<F>() {
             return None;
         }
-        let (descriptor, level, read_only) = Path::peek(self, address);
-        match descriptor.entry(level) {
-            Entry::Page(page) => Some(Translation { page, writable_now: page.writable && !read_only }),
+        let deciding = Path::peek(self, address);
+        match deciding.descriptor.entry(deciding.level) {
+            Entry::Page(page) => Some(Translation { page, writable_now: page.writable && !deciding.read_only }),
             _ => None,
         }
     }

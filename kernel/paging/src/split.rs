@@ -18,7 +18,7 @@
 
 use crate::commit::Source;
 use crate::exit::release_copied;
-use crate::gate::{self, Exclusive, Frames, Fresh, Path, Stock};
+use crate::gate::{self, Exclusive, Frames, Fresh, Path, Stale, Stock};
 use crate::memory::Counts;
 use crate::{
     Access, AddressSpace, Descriptor, Entry, Format, Frame, Inherit, Kind, Level, Memory, OutOfMemory, Page,
@@ -305,8 +305,9 @@ fn replace<F: Format, M: Memory>(
     } else {
         // A table descriptor covers more than the page; and where marks came off, walk caches may still hold them.
         let reach = if level == Level::LAST && !path.read_only { Reach::Pages } else { Reach::Tables };
-        lowest.redirect(memory, tlb, index, descriptor, (VirtRange::entry(address, level), reach));
-        release_copied(memory, old, level, &path.commit.source().repaid());
+        let stale = Stale { range: VirtRange::entry(address, level), reach };
+        lowest.redirect(memory, tlb, index, descriptor, stale);
+        release_copied(memory, old, level, path.commit.source());
     }
     splits
 }

@@ -67,7 +67,8 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         deepest: Level,
         mut visitor: impl FnMut(Visit<F>) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
-        self.tour((from, end, deepest), u32::MAX, |_| None, &mut visitor)
+        let tour = Tour { memory: &self.memory, from, end, deepest, left: Cell::new(u32::MAX), interrupted: |_| None };
+        tour.of::<F>(self.root(), &mut visitor)
     }
 
     /// As [`visit`](Self::visit), with no look at more than `most` descriptors, empty ones included: then it breaks
@@ -80,19 +81,8 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         most: u32,
         mut visitor: impl FnMut(Visit<F>) -> ControlFlow<Place>,
     ) -> ControlFlow<Place> {
-        self.tour((from, end, deepest), most, Some, &mut visitor)
-    }
-
-    fn tour<B>(
-        &self,
-        (from, end, deepest): (Place, u64, Level),
-        most: u32,
-        interrupted: fn(Place) -> Option<B>,
-        visitor: &mut impl FnMut(Visit<F>) -> ControlFlow<B>,
-    ) -> ControlFlow<B> {
-        let tour = Tour { memory: &self.memory, from, end, deepest, left: Cell::new(most), interrupted };
-        let above = Above { writable: true, paths: 1 };
-        tour.table::<F>(self.root(), Level::ROOT, 0, above, visitor)
+        let tour = Tour { memory: &self.memory, from, end, deepest, left: Cell::new(most), interrupted: Some };
+        tour.of::<F>(self.root(), &mut visitor)
     }
 
     /// The lowest user address at or above `from` from which `bytes` bytes are neither mapped nor reserved.
@@ -208,6 +198,10 @@ struct Tour<'a, M, B> {
 }
 
 impl<M: Memory, B> Tour<'_, M, B> {
+    fn of<F: Format>(&self, root: Frame, visitor: &mut impl FnMut(Visit<F>) -> ControlFlow<B>) -> ControlFlow<B> {
+        self.table(root, Level::ROOT, 0, Above { writable: true, paths: 1 }, visitor)
+    }
+
     fn table<F: Format>(
         &self,
         table: Frame,

@@ -44,7 +44,7 @@ pub fn change_at_once(
 ) -> Result<Progress, graft_paging::Error> {
     let before = |tree: &Tree, part| prepare(tree, part, change);
     // SAFETY: as in `step`.
-    unsafe { tree.change_at_once(tlb, (range, change), reduced(PIECE, change), frame, before) }
+    unsafe { tree.change_at_once(tlb, range, change, reduced(PIECE, change), frame, before) }
 }
 
 /// What is left of a budget for the change itself.

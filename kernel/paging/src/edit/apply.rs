@@ -1,10 +1,10 @@
 //! Carrying out a plan: nothing here can fail.
 
 use super::sweep::{forgotten, sweep};
-use super::{Decision, Edit, Origin, Slot, Stocks};
+use super::{Decision, Edit, Slot, Stocks};
 use crate::commit::{Commit, Ledger};
 use crate::exit::release_copied;
-use crate::gate::{self, Exclusive, Frames};
+use crate::gate::{self, Exclusive, Frames, Location, Stale};
 use crate::memory::Counts;
 use crate::split::copy_table;
 use crate::{AddressSpace, Descriptor, Entry, Format, Kind, Level, Memory, Reach, Tlb, VirtRange};
@@ -67,6 +67,13 @@ struct Apply<'a, M, T, E> {
     outcome: Outcome,
 }
 
+/// The table behind an entry, now this space's alone.
+struct Owned<F> {
+    child: Exclusive<F>,
+    /// What making it added to the counts.
+    change: Counts,
+}
+
 /// What an edit did to one table.
 struct Applied {
     /// What the tables above must account for.
@@ -105,7 +112,7 @@ impl<M: Memory, T: Tlb, E> Apply<'_, M, T, E> {
                     }
                 }
                 Decision::Adopt(origin) => {
-                    let new = adopt(memory, origin, level);
+                    let new = adopt(memory, origin);
                     self.ledger.adopt(memory, new, level);
                     table.insert(memory, index, new);
                     change += gate::weight(memory, new, level);
@@ -121,7 +128,7 @@ impl<M: Memory, T: Tlb, E> Apply<'_, M, T, E> {
                     lost = true;
                 }
                 Decision::Descend => {
-                    let (mut child, expanded) = self.own(table, &slot);
+                    let Owned { mut child, change: expanded } = self.own(table, &slot);
                     let below = self.table(&mut child, slot.start());
                     change += expanded + below.change;
                     if below.hollow {
@@ -151,9 +158,8 @@ impl<M: Memory, T: Tlb, E> Apply<'_, M, T, E> {
         true
     }
 
-    /// `make_mut` for one step down: the table behind an entry, now this space's alone, and what making it added to the
-    /// counts.
-    fn own<F: Format>(&mut self, table: &mut Exclusive<F>, slot: &Slot) -> (Exclusive<F>, Counts) {
+    /// `make_mut` for one step down.
+    fn own<F: Format>(&mut self, table: &mut Exclusive<F>, slot: &Slot) -> Owned<F> {
         let (memory, index) = (self.memory, slot.index);
         let level = table.level();
         let descriptor = table.load(memory, index);
@@ -171,34 +177,31 @@ impl<M: Memory, T: Tlb, E> Apply<'_, M, T, E> {
                 child
             };
             let change = gate::weight(memory, child.descriptor(), level) - gate::weight(memory, descriptor, level);
-            return (child, change);
+            return Owned { child, change };
         }
         if let Some(child) = table.child(memory, index) {
-            return (child, Counts::ZERO);
+            return Owned { child, change: Counts::ZERO };
         }
         let child = copy_table::<F>(memory, descriptor.output(), self.stock.splits.take(memory), level.below(), None);
         gate::complete();
-        table.redirect(memory, self.tlb, index, child.descriptor(), (slot.range, Reach::Tables));
-        release_copied(memory, descriptor, level, &self.commit.source().repaid());
-        (child, Counts::ZERO)
+        table.redirect(memory, self.tlb, index, child.descriptor(), Stale { range: slot.range, reach: Reach::Tables });
+        release_copied(memory, descriptor, level, self.commit.source());
+        Owned { child, change: Counts::ZERO }
     }
 }
 
 /// What the new place of a moved entry gets: the same entry, shared with the old place until that is unmapped.
 ///
 /// This is a fork within one space. Write permission returns with the first write, as for any last owner.
-fn adopt<F: Format>(
-    memory: &Frames<impl Memory>,
-    Origin { table: source, index }: Origin,
-    level: Level,
-) -> Descriptor<F> {
-    let descriptor = memory.load(source, index);
+fn adopt<F: Format>(memory: &Frames<impl Memory>, origin: Location) -> Descriptor<F> {
+    let level = origin.level;
+    let descriptor = memory.load(origin.table, origin.index);
     if level == Level::LAST && !descriptor.is_counted() {
         return descriptor;
     }
     gate::retain(memory, descriptor.output());
     match descriptor.entry(level) {
         Entry::Page(page) if page.kind == Kind::Shared => descriptor,
-        _ => gate::write_protect(memory, source, level, index, descriptor),
+        _ => gate::write_protect(memory, origin, descriptor),
     }
 }

@@ -1,7 +1,7 @@
 //! What applying an edit can need at most, and whether the operation refuses.
 
 use super::{Decision, Edit, Needed, Slot};
-use crate::commit::{Commit, frames_behind};
+use crate::commit::frames_behind;
 use crate::gate::{self, Frames};
 use crate::{AddressSpace, Budget, Descriptor, Error, Format, Frame, Level, Memory, VirtRange};
 
@@ -44,7 +44,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         Self::check(range)?;
         let mut plan = Plan::new(&self.memory, edit, range, budget);
         plan.goes_on = goes_on;
-        plan.paid = self.commit == Commit::Guaranteed;
+        plan.paid = self.commit.is_guaranteed();
         plan.table(Below::Table(self.root()), Level::ROOT, 0, false)?;
         Ok(Planned { needed: plan.needed, cut: plan.cut })
     }

@@ -7,6 +7,16 @@ use crate::commit::Commit;
 use crate::memory::Counts;
 use crate::{AddressSpace, Descriptor, Format, Frame, Level, Memory, VirtAddr};
 
+/// The descriptor that decides about an address.
+pub(crate) struct Deciding<F: Format> {
+    /// A page, a reservation or empty.
+    pub(crate) descriptor: Descriptor<F>,
+    /// Level of the table that holds it.
+    pub(crate) level: Level,
+    /// Whether a table descriptor above refuses stores.
+    pub(crate) read_only: bool,
+}
+
 /// A path from the root down to the descriptor that decides about an address, and which of its tables are shared.
 ///
 /// Holds the space by `&mut`, so that its findings stay true: a count of 1 below a path of ones cannot rise.
@@ -36,9 +46,9 @@ impl<'a, F: Format, M: Memory> Path<'a, F, M> {
 
     /// For reading only: the caller holds the space by `&`, and gets no proof of exclusive ownership.
     #[inline(always)]
-    pub(crate) fn peek(space: &'a AddressSpace<F, M>, address: VirtAddr) -> (Descriptor<F>, Level, bool) {
+    pub(crate) fn peek(space: &'a AddressSpace<F, M>, address: VirtAddr) -> Deciding<F> {
         let path = Self::descend(&space.memory, space.root(), address, space.commit);
-        (path.descriptor, path.level, path.read_only)
+        Deciding { descriptor: path.descriptor, level: path.level, read_only: path.read_only }
     }
 
     #[inline(always)]

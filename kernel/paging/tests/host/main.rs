@@ -73,15 +73,22 @@ macro_rules! forward_memory {
 
 mod addresses;
 mod bits;
+#[cfg(all(feature = "commit", feature = "snapshot"))]
 mod books;
+#[cfg(all(feature = "commit", feature = "snapshot"))]
 mod commit;
 mod costs;
+#[cfg(all(feature = "commit", feature = "snapshot"))]
 mod halves;
+#[cfg(feature = "snapshot")]
 mod inheritance;
+#[cfg_attr(not(all(feature = "commit", feature = "snapshot")), allow(dead_code, reason = "for tests of the features"))]
 mod memory;
+#[cfg(feature = "commit")]
 mod pieces;
 mod races;
 mod sizes;
+#[cfg(all(feature = "commit", feature = "snapshot"))]
 mod storm;
 mod threads;
 mod tours;

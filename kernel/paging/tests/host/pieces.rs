@@ -159,7 +159,7 @@ cases! {
                 #[expect(unsafe_code, reason = "no existing frames are mapped")]
                 // SAFETY: nothing is mapped by the changes here.
                 unsafe {
-                    owner.change_at_once(&tlb, (range(GIB, 4 * MIB), change), budget, no_frame, |_, _| told.set(true))
+                    owner.change_at_once(&tlb, range(GIB, 4 * MIB), change, budget, no_frame, |_, _| told.set(true))
                 }
             };
             assert_eq!(attempt(&mut owner, Budget(1_000)), Ok(Progress::More), "{change:?}");
@@ -215,10 +215,8 @@ cases! {
                 let child = forking.finish();
                 let usage = child.usage();
                 assert_eq!(usage, parent.usage());
-                let owed = match promise {
-                    Promise::BestEffort => 0,
-                    Promise::Guaranteed => host_owed(&host, usage.resident + usage.tables, &parent.usage()),
-                };
+                let all = host_owed(&host, usage.resident + usage.tables, &parent.usage());
+                let owed = if promise == Promise::Guaranteed { all } else { 0 };
                 assert_eq!(host.committed() as u64, owed, "{share:?}, {promise:?}");
                 child.destroy(&tlb);
                 assert_eq!(host.committed(), 0);

@@ -83,7 +83,7 @@ impl<A: Architecture + 'static> World<A> {
                 let result = unsafe {
                     let frame = |page| self.shared[page as usize];
                     match &mut operation {
-                        None => space.change_at_once(&tlb, (range, change), budget, frame, |_, _| {}),
+                        None => space.change_at_once(&tlb, range, change, budget, frame, |_, _| {}),
                         Some(operation) => space.step(&tlb, operation, budget, frame, |_, _| {}),
                     }
                 };
@@ -223,7 +223,7 @@ impl<A: Architecture + 'static> World<A> {
             // SAFETY: a move maps nothing.
             let step = unsafe {
                 match &mut operation {
-                    None => space.change_at_once(&tlb, (from, Change::Move(to)), budget, |_| unreachable!(), |_, _| {}),
+                    None => space.change_at_once(&tlb, from, Change::Move(to), budget, |_| unreachable!(), |_, _| {}),
                     Some(operation) => space.step(&tlb, operation, budget, |_| unreachable!(), |_, _| {}),
                 }
             };
