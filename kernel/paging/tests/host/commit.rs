@@ -129,7 +129,8 @@ cases! {
             let (host, tlb) = (Host::new(64), Notes::default());
             let mut parent = AddressSpace::<F, Host>::new(host.clone()).unwrap();
             let frames = [(); 2].map(|()| host.allocate(Purpose::Page).unwrap());
-            parent.map_own_pages(&tlb, range(0, 2 * PAGE), Permissions::ReadWrite, Kind::Shared, |n| frames[n as usize]).unwrap();
+            let (both, frame) = (range(0, 2 * PAGE), |page| frames[page as usize]);
+            parent.map_own_pages(&tlb, both, Permissions::ReadWrite, Kind::Shared, frame).unwrap();
             parent.reserve(&tlb, range(GIB, PAGE), Reservation { inherit: Inherit::No, ..MEMORY }).unwrap();
             write(&mut parent, GIB);
             parent.reserve(&tlb, range(2 * GIB, PAGE), MEMORY).unwrap();
@@ -175,7 +176,8 @@ cases! {
         parent.reserve(&tlb, range(GIB + 2 * PAGE, PAGE), MEMORY).unwrap();
         let mut child = parent.fork_guaranteed(&tlb, Share::Level3).unwrap();
         let (used, committed) = (host.in_use(), host.committed());
-        let touch = |space: &mut AddressSpace<F, Host>| space.resolve(&tlb, at(GIB + 2 * PAGE), graft_paging::Access::Write);
+        let touch =
+            |space: &mut AddressSpace<F, Host>| space.resolve(&tlb, at(GIB + 2 * PAGE), graft_paging::Access::Write);
         assert_eq!(touch(&mut child), Err(Fault::OutOfMemory));
         assert_eq!((host.in_use(), host.committed()), (used, committed));
         // After a read the page of zeroes is there, and a write to it is a first touch as well.

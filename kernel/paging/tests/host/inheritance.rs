@@ -73,10 +73,13 @@ cases! {
             let (host, tlb) = (Host::new(64), Notes::default());
             let mut space = space::<F>(&host, &[(GIB, PAGE), (GIB + 2 * PAGE, PAGE), (2 * GIB, PAGE)]);
             let frame = host.allocate(Purpose::Page).unwrap();
-            space.map_own_pages(&tlb, range(GIB + PAGE, PAGE), Permissions::ReadWrite, Kind::Shared, |_| frame).unwrap();
+            let common = range(GIB + PAGE, PAGE);
+            space.map_own_pages(&tlb, common, Permissions::ReadWrite, Kind::Shared, |_| frame).unwrap();
             let mut snapshot = space.snapshot(&tlb, share).unwrap();
             let before = host.in_use();
-            let pages = |space: &AddressSpace<F, Host>| [0, 2, 1].map(|page| space.translate(at(GIB + page * PAGE)).unwrap().page.frame);
+            let pages = |space: &AddressSpace<F, Host>| {
+                [0, 2, 1].map(|page| space.translate(at(GIB + page * PAGE)).unwrap().page.frame)
+            };
             let found = pages(&space);
             for _ in 0..3 {
                 write(&mut space, GIB);
@@ -126,7 +129,8 @@ cases! {
         let mut parent = space::<F>(&host, &[(GIB, PAGE)]);
         parent.reserve(&tlb, range(GIB + PAGE, 2 * PAGE), OURS).unwrap();
         write(&mut parent, GIB + PAGE);
-        parent.map_no_frames(&tlb, range(GIB + 4 * PAGE, PAGE), Frame(7), Permissions::ReadWrite, Foreign::Device).unwrap();
+        let registers = range(GIB + 4 * PAGE, PAGE);
+        parent.map_no_frames(&tlb, registers, Frame(7), Permissions::ReadWrite, Foreign::Device).unwrap();
         for (page, copied) in [(1, 4), (2, 4), (4, 4), (5, 1)] {
             let before = host.in_use();
             let child = parent.fork(&tlb, Share::Level1).unwrap();
@@ -144,7 +148,9 @@ cases! {
         let mut space = AddressSpace::<F, Host>::new(host.clone()).unwrap();
         space.reserve(&tlb, range(GIB, 4 * MIB), OURS).unwrap();
         write(&mut space, GIB + 2 * MIB);
-        for (start, bytes, at_fault) in [(0, 4 * MIB, 0), (MIB, PAGE, 0), (2 * MIB, PAGE, 2 * MIB), (3 * MIB, PAGE, 3 * MIB)] {
+        for (start, bytes, at_fault) in
+            [(0, 4 * MIB, 0), (MIB, PAGE, 0), (2 * MIB, PAGE, 2 * MIB), (3 * MIB, PAGE, 3 * MIB)]
+        {
             let refused = Error::Unsuitable(at(GIB + at_fault), Permissions::ReadExecute);
             let protected = space.protect(&tlb, range(GIB + start, bytes), Permissions::ReadExecute);
             assert_eq!(protected, Err(refused));
@@ -218,9 +224,12 @@ cases! {
         let mut space = space::<F>(&host, &[(GIB, PAGE)]);
         space.reserve(&tlb, range(GIB + 2 * MIB, 2 * MIB), MEMORY).unwrap();
         let before = (host.in_use(), space.usage());
-        for (start, bytes, occupied) in
-            [(GIB, PAGE, GIB), (0, 2 * GIB, GIB), (GIB + PAGE, 4 * MIB, GIB + 2 * MIB), (GIB + 3 * MIB, PAGE, GIB + 2 * MIB)]
-        {
+        for (start, bytes, occupied) in [
+            (GIB, PAGE, GIB),
+            (0, 2 * GIB, GIB),
+            (GIB + PAGE, 4 * MIB, GIB + 2 * MIB),
+            (GIB + 3 * MIB, PAGE, GIB + 2 * MIB),
+        ] {
             let error = space.reserve(&tlb, range(start, bytes), MEMORY);
             assert_eq!(error, Err(Error::Occupied(at(occupied))));
             let error = space.map_no_frames(&tlb, range(start, PAGE), Frame(7), Permissions::Read, Foreign::Normal);

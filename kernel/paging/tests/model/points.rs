@@ -201,7 +201,8 @@ actions! {
     a_child_exits_at_every_point_of_every_operation: |case| case.0.exit(2).unwrap();
     a_whole_family_exits_at_every_point_of_every_operation: |case| (case.0.exit(0).unwrap(), case.0.exit(2).unwrap()).0;
     a_parent_writes_at_every_point_of_every_operation: |case| case.0.access(0, 0, HERE, Access::Write, 9).unwrap();
-    a_child_writes_at_every_point_of_every_operation: |case| case.0.access(2, 2, HERE + 2 * MIB, Access::Write, 9).unwrap();
+    a_child_writes_at_every_point_of_every_operation:
+        |case| case.0.access(2, 2, HERE + 2 * MIB, Access::Write, 9).unwrap();
     a_child_reads_untouched_memory_at_every_point_of_every_operation:
         |case| case.0.access(2, 2, HERE + 2 * MIB - PAGE, Access::Read, 0).unwrap();
     a_whole_family_reads_untouched_memory_at_every_point_of_every_operation:

@@ -10,7 +10,8 @@
 //!                        └─────────────┴─────▶  emptied at b:  b to c
 //! ```
 
-use crate::cluster::{Access, Cluster, Counts};
+use crate::cluster::{Access, Cluster};
+use crate::counts::Counts;
 use crate::tlb::Scope;
 use crate::walk::{Memory, Regime};
 use std::collections::{BTreeMap, BTreeSet};

@@ -21,13 +21,15 @@
 mod bench;
 mod cache;
 mod cluster;
+mod counts;
 mod instruction;
 mod tlb;
 mod walk;
 
 pub use bench::{Bench, Detail, Missed, Span};
 pub use cache::{Cache, Geometry, Touched};
-pub use cluster::{Access, Cluster, Counts};
+pub use cluster::{Access, Cluster};
+pub use counts::Counts;
 pub use instruction::{Control, Instruction, Operand, Reach, Register};
 pub use tlb::{Asid, Page, Scope, Tlb};
 pub use walk::{Memory, Regime, Walk};
