@@ -12,164 +12,18 @@
 //! changes into another one, so there is nothing to break before making (Arm ARM, "Using break-before-make when
 //! updating translation table entries"). Tables stay for as long as the map.
 
-use core::fmt;
+mod entry;
+mod error;
+mod memory;
+
+pub use entry::{KernelEntry, KernelTranslation, Leaf, Mapping};
+pub use error::KernelMapError;
+pub use memory::KernelMemory;
+
 use core::marker::PhantomData;
 
-use crate::{
-    AddressSpace, Descriptor, ENTRIES, Format, Frame, Level, Memory, OutOfMemory, PAGE_SIZE, VirtAddr, VirtRange,
-    gate::complete,
-};
-
-/// What the kernel may do with a mapping, and what kind of memory it is. User mode may do nothing with any of them, and
-/// what is writable is never executable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Mapping {
-    /// Ordinary memory to read.
-    ReadOnly,
-    /// Ordinary memory to read and write.
-    ReadWrite,
-    /// Ordinary memory to read and execute.
-    ReadExecute,
-    /// Device registers, to read and write (Arm: Device-nGnRE; x86_64: uncacheable).
-    Device,
-}
-
-/// A page or block of the kernel's: physical memory of the size that an entry of its level covers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Leaf {
-    /// Its first frame.
-    pub frame: Frame,
-    /// What the kernel may do with it.
-    pub mapping: Mapping,
-}
-
-/// A descriptor of the kernel's, decoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum KernelEntry {
-    /// The hardware would not follow it.
-    Empty,
-    /// Leads to a table of the next level.
-    Table(Frame),
-    /// A page or a block.
-    Leaf(Leaf),
-}
-
-/// Where an address of the kernel's leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct KernelTranslation {
-    /// The physical address.
-    pub physical: u64,
-    /// What the kernel may do there.
-    pub mapping: Mapping,
-    /// The level of the leaf: it covers [`span`](Level::span) bytes.
-    pub level: Level,
-}
-
-/// Why an operation on a kernel's map was refused. Nothing has changed then. Each address is the first for which the
-/// reason holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum KernelMapError {
-    /// The address, physical address or number of bytes is not a multiple of the page size.
-    Unaligned(u64),
-    /// The kernel's half does not contain the whole range that begins here.
-    OutOfRange(u64),
-    /// The range that begins here ends beyond the format's last physical address.
-    NoPhysical(u64),
-    /// Something is mapped at this address already.
-    Occupied(u64),
-    /// Nothing is mapped at this address.
-    NotMapped(u64),
-    /// Only a part of the block that begins at this address lies in the range.
-    PartOfBlock(u64),
-    /// There is no frame for a table.
-    OutOfMemory,
-}
-
-impl From<OutOfMemory> for KernelMapError {
-    fn from(_: OutOfMemory) -> KernelMapError {
-        KernelMapError::OutOfMemory
-    }
-}
-
-impl fmt::Display for KernelMapError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            KernelMapError::Unaligned(value) => write!(f, "{value:#x} is not a multiple of the page size"),
-            KernelMapError::OutOfRange(address) => {
-                write!(f, "the kernel's half does not contain the whole range at {address:#x}")
-            }
-            KernelMapError::NoPhysical(address) => {
-                write!(f, "the physical range at {address:#x} ends beyond the last physical address")
-            }
-            KernelMapError::Occupied(address) => write!(f, "something is mapped at {address:#x} already"),
-            KernelMapError::NotMapped(address) => write!(f, "nothing is mapped at {address:#x}"),
-            KernelMapError::PartOfBlock(address) => write!(f, "the range cuts the block at {address:#x}"),
-            KernelMapError::OutOfMemory => f.write_str("out of memory"),
-        }
-    }
-}
-
-impl core::error::Error for KernelMapError {}
-
-/// The tables of a kernel's map, and the processors that walk them.
-///
-/// It needs less than a [`Memory`]: a kernel makes its map before it has counts for frames, and the map often maps the
-/// memory that its own tables are in.
-///
-/// # Safety
-/// A [`KernelMap`] stores descriptors that processors follow, and relies on what these functions promise:
-/// - [`root`](KernelMemory::root) is always the same table, of this level; the map alone changes it and what it leads
-///   to;
-/// - [`allocate`](KernelMemory::allocate) hands out frames that nothing else uses, with [`ENTRIES`] words of 0 that a
-///   walker finds there once it follows a descriptor to it;
-/// - [`load`](KernelMemory::load) and [`store`](KernelMemory::store) are single-copy atomic, at least relaxed, and a
-///   store is what the hardware walker reads after [`publish`](KernelMemory::publish);
-/// - [`largest_leaf`](KernelMemory::largest_leaf) is a level at which the processors allow leaves;
-/// - [`invalidate`](KernelMemory::invalidate) leaves nothing of the range in any TLB.
-#[expect(unsafe_code, reason = "implementing it is a promise")]
-pub unsafe trait KernelMemory {
-    /// The table at which a walk of kernel addresses begins, and its level: level 0, or a lower one where the half
-    /// that a root of its own serves is smaller (Arm: `TCR_EL1.T1SZ`; 25 means that it begins at level 1).
-    fn root(&self) -> (Frame, Level);
-
-    /// The highest level with leaves, if the format has leaves there. By default level 1, for blocks of 1 GiB (x86_64:
-    /// only if `CPUID.80000001H:EDX.Page1GB` is set).
-    fn largest_leaf(&self) -> Level {
-        Level::ROOT.below()
-    }
-
-    /// Reserves frames, so that the next `tables` calls of [`allocate`](KernelMemory::allocate) succeed.
-    ///
-    /// # Errors
-    /// If there are not as many frames. Nothing has changed then.
-    fn reserve(&mut self, tables: u64) -> Result<(), OutOfMemory>;
-
-    /// A frame for a table, one of those that were reserved; all of its entries are 0.
-    fn allocate(&mut self) -> Frame;
-
-    /// Reads a descriptor.
-    ///
-    /// # Safety
-    /// The frame is the root or was allocated; `index` is below [`ENTRIES`].
-    unsafe fn load(&self, table: Frame, index: usize) -> u64;
-
-    /// Writes a descriptor.
-    ///
-    /// # Safety
-    /// As for [`load`](KernelMemory::load), and the caller is the map.
-    unsafe fn store(&mut self, table: Frame, index: usize, raw: u64);
-
-    /// Makes stores into tables visible to every hardware walker (Arm: `DSB ISHST`, `ISB`).
-    fn publish(&self);
-
-    /// Invalidates everything that any core has cached of a range of kernel addresses, leaves of any level. Earlier
-    /// stores are visible to walkers first (Arm: `DSB ISHST`, `TLBI VAAE1IS`, `DSB ISH`, `ISB`; x86_64: `INVLPG`, which
-    /// reaches global pages, on every core).
-    fn invalidate(&self, address: u64, bytes: u64);
-}
+use crate::gate::complete;
+use crate::{AddressSpace, Descriptor, ENTRIES, Format, Frame, Level, Memory, PAGE_SIZE, VirtAddr, VirtRange};
 
 /// A kernel's map of its half of the addresses.
 ///

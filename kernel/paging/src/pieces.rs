@@ -13,16 +13,20 @@
 //! so, with the same permissions, and a path that is not shared comes to be shared by forks alone. What fits into one
 //! piece needs none of this: [`AddressSpace::change_at_once`] is tried first.
 
+mod apply;
+mod relocation;
+
 use core::marker::PhantomData;
 
+use apply::{Act, AtOnce, Piece};
+
 use crate::commit::Commit;
-use crate::edit::{Edit, Needed, Planned, Stocks};
+use crate::edit::Needed;
 use crate::gate::Frames;
 use crate::map::{Discard, Foreign, Map, Protect, Reserve, Unmap};
-use crate::relocate::Adopt;
 use crate::{
     AddressSpace, Budget, Error, Format, Frame, Kind, Level, Memory, Page, Permissions, Progress, Reservation, Tlb,
-    VirtAddr, VirtRange,
+    VirtRange,
 };
 
 /// What becomes of a range.
@@ -217,196 +221,6 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
             Change::Protect(permissions) => act.with(self, &Protect(permissions)),
             Change::Move(_) => unreachable!("a move is two edits"),
         }
-    }
-
-    fn move_at_once(
-        &mut self,
-        tlb: &impl Tlb,
-        from: VirtRange,
-        to: VirtRange,
-        budget: Budget,
-    ) -> Result<Progress, Error> {
-        check_places(from, to)?;
-        let memory = &self.memory.clone();
-        let (adopt, unmap) = (Adopt::<F, M>::new(memory, self.root(), from, to), Unmap(PhantomData::<F>));
-        let half = Budget(budget.0 / 2);
-        let Planned { mut needed, cut } = self.plan_part(to, &adopt, half, false)?;
-        if cut.is_some() {
-            return Ok(Progress::More);
-        }
-        let Planned { needed: more, cut } = self.plan_part(from, &unmap, half, false)?;
-        if cut.is_some() {
-            return Ok(Progress::More);
-        }
-        needed += more;
-        // The plan of a piece covers its first address, whatever that takes: several full tables that are shared.
-        if needed.copies_several() {
-            return Ok(Progress::More);
-        }
-        self.relocate_planned(tlb, from, to, needed)?;
-        Ok(Progress::Done)
-    }
-
-    fn move_piece(
-        &mut self,
-        tlb: &impl Tlb,
-        operation: &mut Operation<M>,
-        to: VirtRange,
-        budget: Budget,
-    ) -> Result<Progress, Error> {
-        let from = operation.range;
-        check_places(from, to)?;
-        let memory = &self.memory.clone();
-        let (adopt, unmap) = (Adopt::<F, M>::new(memory, self.root(), from, to), Unmap(PhantomData::<F>));
-        let (offset, budget) = (operation.cursor - from.start(), Budget(budget.0 / 2));
-        let rest = |range: VirtRange| {
-            VirtRange::new(range.start() + offset, range.end() - range.start() - offset).expect("something is left")
-        };
-        let first = offset == 0;
-        match operation.phase {
-            Phase::Check => {
-                let Planned { needed, cut } = self.plan_part(rest(to), &adopt, budget, !first)?;
-                operation.needed += needed;
-                operation.advance(cut.map(|cut| cut - to.start()), Phase::CheckSource);
-            }
-            Phase::CheckSource => {
-                let Planned { needed, cut } = self.plan_part(rest(from), &unmap, budget, !first)?;
-                operation.needed += needed;
-                operation.advance(cut.map(|cut| cut - from.start()), Phase::Apply);
-                if operation.phase == Phase::Apply {
-                    operation.reserve(self.commit)?;
-                }
-            }
-            Phase::Apply => match self.apply_piece(tlb, operation, rest(to), &adopt, budget, |_, _| {}) {
-                Applied::All => operation.advance(None, Phase::ApplySource),
-                Applied::UpTo(cut) => operation.advance(Some(cut - to.start()), Phase::ApplySource),
-                Applied::Nothing => {}
-            },
-            Phase::ApplySource => match self.apply_piece(tlb, operation, rest(from), &unmap, budget, |_, _| {}) {
-                Applied::All => return Ok(Progress::Done),
-                Applied::UpTo(cut) => operation.cursor = cut,
-                Applied::Nothing => {}
-            },
-        }
-        Ok(Progress::More)
-    }
-
-    fn piece(
-        &mut self,
-        tlb: &impl Tlb,
-        operation: &mut Operation<M>,
-        edit: &impl Edit<F>,
-        budget: Budget,
-        before: impl FnOnce(&Self, VirtRange),
-    ) -> Result<Progress, Error> {
-        let range = operation.range;
-        let rest = VirtRange::new(operation.cursor, range.end() - operation.cursor).expect("something is left");
-        if operation.phase == Phase::Check {
-            let first = operation.cursor == range.start();
-            let Planned { needed, cut } = self.plan_part(rest, edit, budget, !first)?;
-            operation.needed += needed;
-            operation.cursor = cut.unwrap_or(range.start());
-            if cut.is_none() {
-                operation.reserve(self.commit)?;
-                operation.phase = Phase::Apply;
-            }
-            return Ok(Progress::More);
-        }
-        Ok(match self.apply_piece(tlb, operation, rest, edit, budget, before) {
-            Applied::All => Progress::Done,
-            Applied::UpTo(cut) => {
-                operation.cursor = cut;
-                Progress::More
-            }
-            Applied::Nothing => Progress::More,
-        })
-    }
-
-    /// Applies a piece of what has been checked.
-    fn apply_piece(
-        &mut self,
-        tlb: &impl Tlb,
-        operation: &mut Operation<M>,
-        rest: VirtRange,
-        edit: &impl Edit<F>,
-        budget: Budget,
-        before: impl FnOnce(&Self, VirtRange),
-    ) -> Applied {
-        let Planned { needed, cut } = self.plan_part(rest, edit, budget, false).expect("the check had no objection");
-        let Ok(mut stocks) = Stocks::allocate_committed(&self.memory, needed) else { return Applied::Nothing };
-        let part = match cut {
-            Some(cut) => VirtRange::new(rest.start(), cut - rest.start()).expect("a piece makes progress"),
-            None => rest,
-        };
-        before(self, part);
-        let ledger = self.commit.ledger();
-        self.apply(tlb, part, edit, &mut stocks, &ledger);
-        let adopted = ledger.adopted();
-        if adopted == 0 {
-            ledger.settle(&self.memory);
-        }
-        let used = needed.tables(self.commit) - stocks.give_back(&self.memory).tables(self.commit);
-        operation.reserve -= used + adopted;
-        cut.map_or(Applied::All, Applied::UpTo)
-    }
-}
-
-/// What a step has applied of what was left.
-enum Applied {
-    /// All of it.
-    All,
-    /// What lies before this address.
-    UpTo(u64),
-    /// Nothing: another core holds, for a moment, a frame that is committed.
-    Nothing,
-}
-
-/// A move is to another place of the same size.
-fn check_places(from: VirtRange, to: VirtRange) -> Result<(), Error> {
-    assert!(from.pages() == to.pages(), "a range moves to one of its own size");
-    match from.intersect(to) {
-        Some(overlap) => Err(Error::Occupied(VirtAddr::new(overlap.start()).expect("ranges are of user addresses"))),
-        None => Ok(()),
-    }
-}
-
-/// What is done with an edit.
-trait Act<F: Format, M: Memory> {
-    fn with(self, space: &mut AddressSpace<F, M>, edit: &impl Edit<F>) -> Result<Progress, Error>;
-}
-
-/// All of it, if it is little.
-struct AtOnce<'a, T, B> {
-    tlb: &'a T,
-    range: VirtRange,
-    budget: Budget,
-    before: B,
-}
-
-impl<F: Format, M: Memory, T: Tlb, B: FnOnce(&AddressSpace<F, M>, VirtRange)> Act<F, M> for AtOnce<'_, T, B> {
-    #[inline(always)]
-    fn with(self, space: &mut AddressSpace<F, M>, edit: &impl Edit<F>) -> Result<Progress, Error> {
-        let Planned { needed, cut } = space.plan_part(self.range, edit, self.budget, false)?;
-        if cut.is_some() {
-            return Ok(Progress::More);
-        }
-        (self.before)(space, self.range);
-        space.carry_out(self.tlb, self.range, edit, needed)?;
-        Ok(Progress::Done)
-    }
-}
-
-/// A piece of it.
-struct Piece<'a, M: Memory, T, B> {
-    tlb: &'a T,
-    operation: &'a mut Operation<M>,
-    budget: Budget,
-    before: B,
-}
-
-impl<F: Format, M: Memory, T: Tlb, B: FnOnce(&AddressSpace<F, M>, VirtRange)> Act<F, M> for Piece<'_, M, T, B> {
-    fn with(self, space: &mut AddressSpace<F, M>, edit: &impl Edit<F>) -> Result<Progress, Error> {
-        space.piece(self.tlb, self.operation, edit, self.budget, self.before)
     }
 }
 
