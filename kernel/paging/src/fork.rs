@@ -93,12 +93,12 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         // All frames of the child, as if it shared none: the fork copies some of its tables at once, and the rest goes
         // into the charge.
         let usage = self.usage();
-        let all = usage.resident + usage.tables;
+        let all = usage.pages + usage.tables;
         self.memory.commit(all)?;
         let shared = self.share(tlb, share, Source::Committed);
         let owed = shared.as_ref().map_or(0, |shared| {
             let child = shared.child.usage();
-            child.resident - shared.kept_in_common + child.tables
+            child.pages - shared.kept_in_common + child.tables
         });
         self.memory.uncommit(all - owed);
         let mut child = shared?.child;

@@ -121,7 +121,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         if paid {
             let usage = self.usage();
             // All but the root, which is there.
-            committed = usage.resident + usage.tables - 1;
+            committed = usage.pages + usage.tables - 1;
             if let Err(error) = self.memory.commit(committed) {
                 child.destroy(&NeverRan);
                 return Err(error.into());
@@ -215,7 +215,7 @@ impl<F: Format, M: Memory> Forking<F, M> {
         if self.source == Source::Committed {
             // What the child shares stays paid for. The rest is for what it did not get, or has become its tables.
             let usage = child.usage();
-            child.memory.uncommit(self.committed - (usage.resident - self.shared_pages + usage.tables - 1));
+            child.memory.uncommit(self.committed - (usage.pages - self.shared_pages + usage.tables - 1));
             child.commit = Commit::Guaranteed;
         }
         child

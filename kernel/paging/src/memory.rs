@@ -147,8 +147,9 @@ pub unsafe trait Memory: Clone {
     /// Commits that many more frames: from now on [`allocate`](Memory::allocate) leaves them alone, and
     /// [`allocate_committed`](Memory::allocate_committed) finds them. A number, not a list: O(1).
     ///
-    /// The four functions of the commit charge are there for [guaranteed forks](crate::AddressSpace::fork_guaranteed).
-    /// A memory that leaves them out refuses every guarantee.
+    /// The four functions of the commit charge are there for [guaranteed forks](crate::AddressSpace::fork_guaranteed),
+    /// and for changes of ranges in pieces ([`Operation`](crate::Operation)), which commit their tables before the first
+    /// piece. A memory that leaves them out refuses both.
     ///
     /// # Errors
     /// If fewer frames than that are free and not committed yet; nothing has changed then.

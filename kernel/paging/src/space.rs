@@ -33,10 +33,13 @@ pub struct AddressSpace<F: Format, M: Memory> {
 const NONE: Frame = Frame(u64::MAX);
 
 /// Sizes of an address space, from its root's counts: O(1), exact.
+///
+/// A page, a reserved page and a table are the same here as in [`Visit`](crate::Visit) and [`Sizes`](crate::Sizes); only
+/// here the root is one of the tables.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Pages present, shared ones included.
-    pub resident: u64,
+    pub pages: u64,
     /// Demand-zero pages reserved and not yet backed.
     pub reserved: u64,
     /// Translation tables, shared ones and the root included, in frames.
@@ -116,7 +119,7 @@ impl Usage {
     }
 
     fn of(counts: Counts) -> Usage {
-        Usage { resident: counts.pages as u64, reserved: counts.reserved as u64, tables: counts.tables as u64 + 1 }
+        Usage { pages: counts.pages as u64, reserved: counts.reserved as u64, tables: counts.tables as u64 + 1 }
     }
 }
 

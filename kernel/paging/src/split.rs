@@ -67,6 +67,19 @@ pub enum Fault {
     Contended,
 }
 
+impl core::fmt::Display for Fault {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Fault::Unmapped => f.write_str("nothing is mapped there"),
+            Fault::Denied(permissions) => write!(f, "{permissions:?} forbids the access"),
+            Fault::OutOfMemory => f.write_str("out of memory"),
+            Fault::Contended => f.write_str("another core copies the same table or page: try again"),
+        }
+    }
+}
+
+impl core::error::Error for Fault {}
+
 impl From<OutOfMemory> for Fault {
     fn from(_: OutOfMemory) -> Fault {
         Fault::OutOfMemory

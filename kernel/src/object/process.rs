@@ -433,7 +433,7 @@ impl Process {
             parent: self.parent,
             state: state as u32,
             threads,
-            resident_pages: usage.resident,
+            resident_pages: usage.pages,
             reserved_pages: usage.reserved,
             tables: usage.tables,
             exit_status: status.map_or(0, |[_, status]| status),

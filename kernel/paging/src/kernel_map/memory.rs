@@ -4,15 +4,16 @@ use crate::{Frame, Level, OutOfMemory};
 
 /// The tables of a kernel's map, and the processors that walk them.
 ///
-/// It needs less than a [`Memory`]: a kernel makes its map before it has counts for frames, and the map often maps the
-/// memory that its own tables are in.
+/// It needs less than a [`Memory`](crate::Memory): a kernel makes its map before it has counts for frames, and the map
+/// often maps the memory that its own tables are in.
 ///
 /// # Safety
-/// A [`KernelMap`] stores descriptors that processors follow, and relies on what these functions promise:
+/// A [`KernelMap`](crate::KernelMap) stores descriptors that processors follow, and relies on what these functions
+/// promise:
 /// - [`root`](KernelMemory::root) is always the same table, of this level; the map alone changes it and what it leads
 ///   to;
-/// - [`allocate`](KernelMemory::allocate) hands out frames that nothing else uses, with [`ENTRIES`] words of 0 that a
-///   walker finds there once it follows a descriptor to it;
+/// - [`allocate`](KernelMemory::allocate) hands out frames that nothing else uses, with [`ENTRIES`](crate::ENTRIES)
+///   words of 0 that a walker finds there once it follows a descriptor to it;
 /// - [`load`](KernelMemory::load) and [`store`](KernelMemory::store) are single-copy atomic, at least relaxed, and a
 ///   store is what the hardware walker reads after [`publish`](KernelMemory::publish);
 /// - [`largest_leaf`](KernelMemory::largest_leaf) is a level at which the processors allow leaves;
@@ -41,7 +42,7 @@ pub unsafe trait KernelMemory {
     /// Reads a descriptor.
     ///
     /// # Safety
-    /// The frame is the root or was allocated; `index` is below [`ENTRIES`].
+    /// The frame is the root or was allocated; `index` is below [`ENTRIES`](crate::ENTRIES).
     unsafe fn load(&self, table: Frame, index: usize) -> u64;
 
     /// Writes a descriptor.

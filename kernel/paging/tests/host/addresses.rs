@@ -98,6 +98,10 @@ fn errors_say_what_is_wrong() {
     for error in [Error::Contended, Error::Unguaranteed, Error::OutOfMemory] {
         assert!(error.to_string().len() > 10, "{error:?}");
     }
+    let faults = [Fault::Unmapped, Fault::Denied(Permissions::Read), Fault::OutOfMemory, Fault::Contended];
+    let shown = faults.map(|fault| fault.to_string());
+    assert_eq!(shown[..3], ["nothing is mapped there", "Read forbids the access", "out of memory"]);
+    assert!(shown[3].contains("try again"), "{shown:?}");
 }
 
 #[test]

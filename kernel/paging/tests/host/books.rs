@@ -37,12 +37,12 @@ cases! {
             let (host, tlb) = (Host::new(64), Notes::default());
             let mut parent = space::<F>(&host, &[(GIB, 4 * PAGE)]);
             parent.resolve(&tlb, at(GIB + PAGE), Access::Read).unwrap();
-            assert_eq!(parent.usage(), Usage { resident: 1, reserved: 3, tables: 4 });
+            assert_eq!(parent.usage(), Usage { pages: 1, reserved: 3, tables: 4 });
             let mut child = parent.fork(&tlb, share).unwrap();
             for (space, pages) in [(&mut child, [1, 2]), (&mut parent, [1, 3])] {
                 for (page, resident) in pages.into_iter().zip(2..) {
                     assert_eq!(write(space, GIB + page * PAGE).action, Action::DemandZero);
-                    assert_eq!(space.usage(), Usage { resident, reserved: 4 - resident, tables: 4 }, "{share:?}");
+                    assert_eq!(space.usage(), Usage { pages: resident, reserved: 4 - resident, tables: 4 }, "{share:?}");
                 }
             }
             child.destroy(&tlb);
@@ -111,7 +111,7 @@ cases! {
         let refused = user.map_pages_of(&tlb, range(GIB, 3 * PAGE), Permissions::ReadWrite, &object, at(0));
         assert_eq!((refused, host.in_use()), (Err(Error::NotMapped(at(2 * PAGE))), before));
         user.map_pages_of(&tlb, range(GIB, 2 * PAGE), Permissions::ReadWrite, &object, at(0)).unwrap();
-        assert_eq!(user.usage().resident, 2);
+        assert_eq!(user.usage().pages, 2);
         for page in [0, PAGE] {
             let frame = object.translate(at(page)).unwrap().page.frame;
             assert_eq!(write(&mut user, GIB + page).frame, frame);

@@ -27,7 +27,7 @@ cases! {
             let mut child = parent.fork(&tlb, share).unwrap();
             assert_eq!(host.in_use(), TABLES + 3 + copied, "{share:?}");
             assert_eq!(child.usage(), parent.usage());
-            assert_eq!(child.usage(), Usage { resident: 3, reserved: 3, tables: TABLES as u64 });
+            assert_eq!(child.usage(), Usage { pages: 3, reserved: 3, tables: TABLES as u64 });
             assert_eq!(tlb.take(), all_told(VirtRange::ALL));
             // One path is split by a write, and one page copied.
             let split = write(&mut child, GIB);
@@ -66,7 +66,7 @@ cases! {
             let mut parent = AddressSpace::<F, Host>::new(host.clone()).unwrap();
             parent.map_no_frames(&tlb, range(GIB, 3 * PAGE), Frame(7), permissions, Foreign::Normal).unwrap();
             assert_eq!(tlb.take().last(), Some(&Told::Published));
-            assert_eq!(parent.usage(), Usage { resident: 0, reserved: 0, tables: 4 });
+            assert_eq!(parent.usage(), Usage { pages: 0, reserved: 0, tables: 4 });
             let child = parent.fork(&tlb, Share::Level3).unwrap();
             assert_eq!(host.in_use(), 4 + copied, "{permissions:?}");
             for (page, frame) in [(0, Frame(7)), (1, Frame(8)), (2, Frame(9))] {
@@ -150,7 +150,7 @@ cases! {
         let first = space.resolve(&tlb, at(GIB), Access::Write).unwrap();
         assert_eq!((first.action, host.in_use()), (Action::DemandZero, 5));
         assert!(tlb.take().iter().all(|told| *told == Told::Published));
-        assert_eq!(space.usage(), Usage { resident: 1, reserved: 1023, tables: 4 });
+        assert_eq!(space.usage(), Usage { pages: 1, reserved: 1023, tables: 4 });
         space.destroy(&tlb);
         assert_eq!(host.in_use(), 0);
     }
@@ -168,12 +168,12 @@ cases! {
         assert_eq!(tlb.take(), [Told::Published]);
         space.unmap(&tlb, range(GIB, 2 * MIB)).unwrap();
         assert_eq!(tlb.take(), all_told(range(GIB, 2 * MIB)));
-        assert_eq!(space.usage(), Usage { resident: 1, reserved: 511, tables: 4 });
+        assert_eq!(space.usage(), Usage { pages: 1, reserved: 511, tables: 4 });
         space.unmap(&tlb, range(GIB + 2 * MIB, 2 * MIB)).unwrap();
         // Walks for other addresses than the range's used the tables above: everything that they covered is
         // invalidated.
         assert_eq!(tlb.take(), all_told(range(0, 512 * GIB)));
-        assert_eq!((space.usage(), host.in_use()), (Usage { resident: 0, reserved: 0, tables: 1 }, 1));
+        assert_eq!((space.usage(), host.in_use()), (Usage { pages: 0, reserved: 0, tables: 1 }, 1));
         space.destroy(&tlb);
     }
 
@@ -186,9 +186,9 @@ cases! {
             let before = host.in_use();
             child.unmap(&tlb, range(0, 512 * GIB)).unwrap();
             assert!(host.in_use() <= before, "{share:?}");
-            assert_eq!(child.usage(), Usage { resident: 1, reserved: 1, tables: 4 });
+            assert_eq!(child.usage(), Usage { pages: 1, reserved: 1, tables: 4 });
             child.destroy(&tlb);
-            assert_eq!(parent.usage(), Usage { resident: 3, reserved: 3, tables: TABLES as u64 });
+            assert_eq!(parent.usage(), Usage { pages: 3, reserved: 3, tables: TABLES as u64 });
             parent.destroy(&tlb);
             assert_eq!(host.in_use(), 0);
         }

@@ -23,7 +23,7 @@ cases! {
             assert_eq!(parent.usage().tables, 8);
             for share in [Share::Pages, Share::Level3, Share::Level2, Share::Level1] {
                 let child = parent.fork(&tlb, share).unwrap();
-                assert_eq!(child.usage(), Usage { resident: 1, reserved: 0, tables: 4 }, "{share:?}");
+                assert_eq!(child.usage(), Usage { pages: 1, reserved: 0, tables: 4 }, "{share:?}");
                 assert_eq!(child.translate(at(GIB + 2 * MIB)), None);
                 child.destroy(&tlb);
             }
@@ -42,7 +42,7 @@ cases! {
         write(&mut parent, GIB + 2 * MIB);
         parent.discard(&tlb, range(GIB + 2 * MIB, PAGE)).unwrap();
         let child = parent.fork(&tlb, Share::Level1).unwrap();
-        assert_eq!(child.usage(), Usage { resident: 1, reserved: 0, tables: 4 });
+        assert_eq!(child.usage(), Usage { pages: 1, reserved: 0, tables: 4 });
         child.destroy(&tlb);
         parent.destroy(&tlb);
         assert_eq!(host.in_use(), 0);

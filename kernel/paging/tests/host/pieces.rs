@@ -195,7 +195,7 @@ cases! {
             assert!(steps < 100_000, "it goes on for ever");
             drop(operation);
             assert!(pages.iter().all(|page| owner.translate(at(places[1] + page)).is_some()));
-            assert_eq!((owner.usage().resident, owner.usage().reserved), (usage.resident, usage.reserved));
+            assert_eq!((owner.usage().pages, owner.usage().reserved), (usage.pages, usage.reserved));
             assert_eq!(host.committed(), 0);
             owner.destroy(&tlb);
             assert_eq!(host.in_use(), 0);
@@ -215,7 +215,7 @@ cases! {
                 let child = forking.finish();
                 let usage = child.usage();
                 assert_eq!(usage, parent.usage());
-                let all = host_owed(&host, usage.resident + usage.tables, &parent.usage());
+                let all = host_owed(&host, usage.pages + usage.tables, &parent.usage());
                 let owed = if promise == Promise::Guaranteed { all } else { 0 };
                 assert_eq!(host.committed() as u64, owed, "{share:?}, {promise:?}");
                 child.destroy(&tlb);
@@ -229,5 +229,5 @@ cases! {
 
 /// The charge: frames of both spaces, each counted as if it shared nothing, less the frames in use.
 fn host_owed(host: &Host, child: u64, parent: &graft_paging::Usage) -> u64 {
-    child + parent.resident + parent.tables - host.in_use() as u64
+    child + parent.pages + parent.tables - host.in_use() as u64
 }

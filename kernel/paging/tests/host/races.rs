@@ -108,7 +108,7 @@ cases! {
             let mut pair = Pair::<F>::new(share);
             pair.read_meanwhile(GIB + PAGE);
             pair.first.discard(&Notes::default(), range(GIB, 2 * MIB)).unwrap();
-            assert_eq!(pair.first.usage().resident, 1);
+            assert_eq!(pair.first.usage().pages, 1);
             pair.end();
         }
     }

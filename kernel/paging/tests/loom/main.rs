@@ -86,8 +86,8 @@ fn audit<A: Architecture>(machine: &Shared<A>, processes: &[&Process<A>]) {
                 ControlFlow::Continue(())
             });
             let usage = space.usage();
-            assert_eq!((usage.resident, usage.tables), (resident, tables.len() as u64));
-            assert_eq!(usage.resident + usage.reserved, 2);
+            assert_eq!((usage.pages, usage.tables), (resident, tables.len() as u64));
+            assert_eq!(usage.pages + usage.reserved, 2);
             visited.extend(tables);
         });
     }

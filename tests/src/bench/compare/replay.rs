@@ -225,7 +225,7 @@ fn check<F: Format>(memory: &Metered<F>, process: &Process<F>) -> Result<(), Str
         let found = found.ok_or_else(|| format!("{page:#x} was written and is not mapped"))?;
         compare(memory.stamp(found.page.frame), process, page)?;
     }
-    let (resident, written) = (process.space.usage().resident, process.written.len() as u64);
+    let (resident, written) = (process.space.usage().pages, process.written.len() as u64);
     if resident != written { Err(format!("{resident} pages are resident, {written} were written")) } else { Ok(()) }
 }
 

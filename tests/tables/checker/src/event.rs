@@ -57,7 +57,8 @@ pub enum Register {
     System,
 }
 
-/// A TLB invalidation, broadcast to the inner-shareable domain. Pages are numbers: addresses divided by [`FRAME`].
+/// A TLB invalidation, broadcast to the inner-shareable domain. Pages are numbers: addresses divided by
+/// [`FRAME`](crate::FRAME).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Invalidation {
     /// The last-level entry of a page: `VALE1IS`.

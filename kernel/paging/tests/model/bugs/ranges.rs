@@ -52,9 +52,9 @@ cases! {
         for share in DEPTHS {
             for to in [0, HERE + 4 * MIB, HERE + 8 * MIB + PAGE, 512 * GIB] {
                 let case = Case::<A>::forked(share);
-                let resident = case.0.usage(1).resident;
+                let resident = case.0.usage(1).pages;
                 case.0.relocate(1, range(HERE, SIZE), range(to, SIZE)).unwrap();
-                assert_eq!(case.0.usage(1).resident, resident);
+                assert_eq!(case.0.usage(1).pages, resident);
                 case.check();
                 case.0.access(1, 1, to + PAGE, Access::Write, 9).unwrap();
                 case.write(0, HERE);
@@ -99,10 +99,10 @@ cases! {
         case.0.reserve(0, range(0, 1024 * GIB), Permissions::ReadWrite, Inherit::Yes).unwrap();
         assert_eq!(case.0.usage(0).tables, 1);
         case.write(0, HERE);
-        assert_eq!((case.0.usage(0).tables, case.0.usage(0).resident), (4, 1));
+        assert_eq!((case.0.usage(0).tables, case.0.usage(0).pages), (4, 1));
         case.0.fork(0, 1, Share::Level1).unwrap();
         case.0.unmap(0, range(0, 1024 * GIB)).unwrap();
-        assert_eq!(case.0.usage(0), graft_paging::Usage { resident: 0, reserved: 0, tables: 1 });
+        assert_eq!(case.0.usage(0), graft_paging::Usage { pages: 0, reserved: 0, tables: 1 });
         case.finish();
     }
 }

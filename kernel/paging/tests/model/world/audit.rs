@@ -79,7 +79,7 @@ impl<A: Architecture + 'static> World<A> {
         }
         let (pages, tables) = (sizes.private_pages + sizes.shared_pages, sizes.private_tables + sizes.shared_tables);
         let usage = space.usage();
-        ensure!((pages, tables + 1) == (usage.resident, usage.tables), "{sizes:?} of {usage:?}");
+        ensure!((pages, tables + 1) == (usage.pages, usage.tables), "{sizes:?} of {usage:?}");
         Ok(sizes.parts)
     }
 
@@ -133,10 +133,10 @@ impl<A: Architecture + 'static> World<A> {
         let usage = space.usage();
         let found = (resident, waiting, tables.len() as u64);
         ensure!(
-            found == (usage.resident, usage.reserved, usage.tables),
+            found == (usage.pages, usage.reserved, usage.tables),
             "resident, reserved, tables are {found:?}, and accounted as {usage:?}"
         );
-        ensure!(usage.resident + usage.reserved == pages, "{usage:?} does not add up to {} pages", pages);
+        ensure!(usage.pages + usage.reserved == pages, "{usage:?} does not add up to {} pages", pages);
         seen.extend(tables);
         Ok(copied)
     }

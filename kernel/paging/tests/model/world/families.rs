@@ -27,7 +27,7 @@ impl<A: Architecture + 'static> World<A> {
         }
         let Some(process) = self.process(from).filter(|process| !process.claimed.get()) else { return Ok(()) };
         let (usage, undisturbed) = (process.with(|space| space.usage()), self.chance.borrow().is_none());
-        let enough = self.machine.available() as u64 >= usage.resident + usage.tables;
+        let enough = self.machine.available() as u64 >= usage.pages + usage.tables;
         let failing = self.machine.fail_after.get().is_some();
         let Some(result) = self.attempt(&process, |space| space.fork_guaranteed(&self.tlb(&process), share)) else {
             return Ok(());
