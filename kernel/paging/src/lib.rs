@@ -42,7 +42,7 @@ pub use kernel_map::{KernelEntry, KernelMap, KernelMapError, KernelMemory, Kerne
 pub use map::Foreign;
 pub use memory::{LINE, Memory, OutOfMemory, Purpose, Reach, TableCounts, Tlb};
 pub use pieces::{Change, Operation};
-pub use sizes::Sizes;
+pub use sizes::{PartialSizes, Sizes};
 #[cfg(feature = "snapshot")]
 pub use snapshot::Snapshot;
 pub use space::{AddressSpace, Error, Translation, Usage};

@@ -52,6 +52,15 @@ impl Sizes {
     }
 }
 
+/// Sizes of the part of a space that one look has covered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartialSizes {
+    /// What was found.
+    pub sizes: Sizes,
+    /// Where the next look begins, if this was not all.
+    pub next: Option<Place>,
+}
+
 /// Descriptors, empty ones included, that are looked at in one go.
 const LOOKS: u32 = 600;
 
@@ -66,10 +75,9 @@ impl AddAssign for Sizes {
 }
 
 impl<F: Format, M: Memory> AddressSpace<F, M> {
-    /// Sizes of the first `most` descriptors from a place on, or of fewer where these are far apart, and where to go on
-    /// if that was not all. A walk: its time grows with what is mapped, which is why it can be taken in steps. Others
-    /// may come and go between them.
-    pub fn sizes(&self, from: Place, most: usize) -> (Sizes, Option<Place>) {
+    /// Sizes of the first `most` descriptors from a place on, or of fewer where these are far apart. A walk: its time
+    /// grows with what is mapped, which is why it can be taken in steps. Others may come and go between them.
+    pub fn sizes(&self, from: Place, most: usize) -> PartialSizes {
         let (mut sizes, mut seen) = (Sizes::default(), 0);
         let next = self.visit_some(from, 1 << crate::ADDRESS_BITS, Level::LAST, LOOKS, |visit| {
             if seen == most {
@@ -79,6 +87,6 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
             sizes.add(&visit);
             ControlFlow::Continue(())
         });
-        (sizes, next.break_value())
+        PartialSizes { sizes, next: next.break_value() }
     }
 }

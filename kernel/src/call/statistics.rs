@@ -15,7 +15,7 @@ use graft_abi::{
     EntryKind, EntryRecord, Error, Handle, MemorySizes, PAGE_SIZE, Permissions, Rights, SystemInfo, TablesRequest,
     USER_END,
 };
-use graft_paging::{Entry, Kind, Level, Place, Visit};
+use graft_paging::{Entry, Kind, Level, PartialSizes, Place, Visit};
 
 /// Records gathered at once on the kernel's stack.
 const BATCH: usize = 16;
@@ -83,7 +83,7 @@ pub(super) fn memory_sizes(thread: &Thread, handle: Handle, request: u64) -> Res
     let from = Place { address: wanted.cursor & !(PAGE_SIZE as u64 - 1), level };
     // Unlocked before the answer is stored: the caller may be looking at itself.
     let Some(tree) = target.space.lock_to_look()? else { return Ok(Look::Busy) };
-    let (sizes, next) = tree.sizes(from, DESCRIPTORS_MAX);
+    let PartialSizes { sizes, next } = tree.sizes(from, DESCRIPTORS_MAX);
     drop(tree);
     wanted.cursor = next.map_or(USER_END as u64, cursor);
     for (sum, more) in [

@@ -7,7 +7,8 @@ use std::ops::ControlFlow;
 
 use graft_paging::{
     AArch64, Access, AddressSpace, Descriptor, ENTRIES, Entry, Error, Fault, Format, Frame, KernelMap, KernelMemory,
-    Kind, Level, Mapping, Memory, OutOfMemory, Permissions, Place, Purpose, Share, Table, VirtRange, X86_64,
+    Kind, Level, Mapping, Memory, OutOfMemory, PartialSizes, Permissions, Place, Purpose, Share, Table, VirtRange,
+    X86_64,
 };
 
 use crate::memory::{GIB, Host, MEMORY, MIB, MapAnything, Notes, PAGE, at, range, space, write};
@@ -72,8 +73,8 @@ fn every_operation_leaves_the_kernels_half_alone() {
                     ControlFlow::Continue(())
                 });
                 assert_eq!(last, END - PAGE);
-                let (sizes, rest) = space.sizes(Place::START, usize::MAX);
-                assert_eq!((sizes.private_tables + sizes.shared_tables + 1, rest), (space.usage().tables, None));
+                let PartialSizes { sizes, next } = space.sizes(Place::START, usize::MAX);
+                assert_eq!((sizes.private_tables + sizes.shared_tables + 1, next), (space.usage().tables, None));
                 check_traps(&host, space);
             }
             assert_eq!(parent.find_gap(at(END - 2 * PAGE), PAGE), Some(at(END - 2 * PAGE)));

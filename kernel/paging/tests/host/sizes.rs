@@ -7,9 +7,9 @@ use crate::memory::{GIB, Host, MEMORY, MIB, Notes, PAGE, range, space, write};
 const WHOLE: u64 = 1 << Sizes::PART_BITS;
 
 fn sizes<F: Format>(space: &AddressSpace<F, Host>) -> Sizes {
-    let (sizes, rest) = space.sizes(Place::START, usize::MAX);
-    assert_eq!(rest, None);
-    sizes
+    let all = space.sizes(Place::START, usize::MAX);
+    assert_eq!(all.next, None);
+    all.sizes
 }
 
 fn case<F: Format>() {
@@ -40,9 +40,9 @@ fn case<F: Format>() {
     for most in 1..=9 {
         let (mut sum, mut steps, mut from) = (Sizes::default(), 0, Some(Place::START));
         while let Some(place) = from {
-            let (some, next) = parent.sizes(place, most);
-            sum += some;
-            from = next;
+            let part = parent.sizes(place, most);
+            sum += part.sizes;
+            from = part.next;
             steps += 1;
         }
         assert_eq!((sum, steps), (apart, 8_usize.div_ceil(most)), "{most} at a time");

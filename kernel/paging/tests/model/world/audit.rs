@@ -73,9 +73,9 @@ impl<A: Architecture + 'static> World<A> {
     fn audit_sizes(space: &AddressSpace<A, Shared<A>>, step: usize) -> Result<u64, String> {
         let (mut sizes, mut from) = (Sizes::default(), Some(Place::START));
         while let Some(place) = from {
-            let (more, next) = space.sizes(place, step);
-            sizes += more;
-            from = next;
+            let part = space.sizes(place, step);
+            sizes += part.sizes;
+            from = part.next;
         }
         let (pages, tables) = (sizes.private_pages + sizes.shared_pages, sizes.private_tables + sizes.shared_tables);
         let usage = space.usage();
