@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::rc::Rc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use graft_paging::{
     AArch64, AddressSpace, ENTRIES, Format, Frame, Level, Memory, Place, Purpose, TableCounts, VirtAddr, X86_64,
@@ -23,8 +23,18 @@ struct Wild(Rc<Frames>);
 struct Frames {
     words: [[Cell<u64>; FILLED.len()]; FRAMES],
     references: [AtomicU32; FRAMES],
-    counts: [TableCounts; FRAMES],
+    counts: [Counts; FRAMES],
 }
+
+/// A table's counts, as memory: here they say that entries lie anywhere in the table, and nothing else.
+#[derive(Default)]
+#[repr(C, align(32))]
+struct Counts([AtomicU32; 8]);
+
+/// Where a table's counts say within which bounds its entries lie: start and end, 16 bits each.
+const BOUNDS: usize = 6;
+
+const _: () = assert!(size_of::<Counts>() == size_of::<TableCounts>());
 
 impl Wild {
     fn word(&self, table: Frame, index: usize) -> Option<&Cell<u64>> {
@@ -58,7 +68,9 @@ unsafe impl Memory for Wild {
     }
 
     unsafe fn counts(&self, table: Frame) -> &TableCounts {
-        &self.0.counts[table.0 as usize % FRAMES]
+        let counts: *const Counts = &self.0.counts[table.0 as usize % FRAMES];
+        // SAFETY: of the same size and alignment, and atomics both, which may have any value.
+        unsafe { &*counts.cast() }
     }
 
     unsafe fn zero(&self, _frame: Frame) {}
@@ -86,6 +98,9 @@ fn look<F: Format>((from, bytes, deepest, words): &(u64, u64, u8, Vec<u64>)) {
     let space = AddressSpace::<F, Wild>::new(memory.clone()).expect("there is a frame");
     for (word, value) in memory.0.words.iter().flatten().zip(words) {
         word.set(*value);
+    }
+    for Counts(counts) in &memory.0.counts {
+        counts[BOUNDS].store((ENTRIES as u32) << 16, Ordering::Relaxed);
     }
     let deepest = Level::new(deepest % 4).expect("0 to 3");
     let address = VirtAddr::new(from >> 16).expect("48 bits");
