@@ -1,18 +1,18 @@
 //! Arbitrary histories on the model: four bytes of input are one operation, so that cutting and splicing inputs cuts
 //! and splices histories.
 #![no_main]
-#![allow(dead_code, reason = "the model's own tests use the rest of it")]
+#![allow(dead_code, unused_imports, reason = "the model's own tests use the rest of it")]
 
-#[path = "../../tests/model/history.rs"]
-mod history;
-#[path = "../../tests/model/machine.rs"]
-mod machine;
-#[path = "../../tests/model/mmu.rs"]
-mod mmu;
-#[path = "../../tests/model/oracle.rs"]
-mod oracle;
-#[path = "../../tests/model/world.rs"]
-mod world;
+#[path = "../../tests/model"]
+mod model {
+    pub mod history;
+    pub mod machine;
+    pub mod mmu;
+    pub mod oracle;
+    pub mod world;
+}
+// The model's files know each other by these names.
+use model::{history, machine, mmu, oracle, world};
 
 use graft_paging::{AArch64, X86_64};
 use history::{Operation, history, run};
