@@ -2,7 +2,10 @@
 
 use crate::arch::{self, Cause, Context, Failure, Trap};
 use crate::call::{self, Next};
-use crate::ipc::{self, Outcome, fault};
+use crate::ipc::{
+    self,
+    fault::{self, Sent},
+};
 use crate::memory::{frames, space};
 use crate::object::thread::{Fault, Thread};
 use crate::program::elf::STACK_GUARD;
@@ -118,6 +121,7 @@ fn carry_out(next: Next, context: *mut Context) -> *mut Context {
             context
         }
         Next::Switch => sched::next(),
+        Next::Resumed(resumed) => resumed,
         Next::SwitchTo(thread) => sched::switch_to(thread),
         Next::GiveWayTo(thread) => sched::give_way_to(thread, context),
         Next::End => sched::end_current(None),
@@ -214,10 +218,10 @@ fn kind_of_fault(failure: Failure, fault: paging::Fault) -> FaultKind {
 #[inline(never)]
 fn end(thread: &Thread, pc: u64, kind: FaultKind, address: Option<u64>) -> Next {
     match fault::send(thread, Fault { kind, address, pc }) {
-        Some(Outcome::SwitchTo(supervisor)) => Next::SwitchTo(supervisor),
-        Some(Outcome::Blocked) => Next::Switch,
-        // The instruction is tried again.
-        Some(Outcome::Again | Outcome::Goes | Outcome::GiveWayTo(_)) => Next::GiveWay,
+        Some(Sent::Resumed(resumed)) => Next::Resumed(resumed),
+        Some(Sent::SwitchTo(supervisor)) => Next::SwitchTo(supervisor),
+        Some(Sent::Blocked) => Next::Switch,
+        Some(Sent::Again) => Next::GiveWay,
         None => Next::End,
     }
 }

@@ -37,6 +37,8 @@ pub enum Next {
     NoMemory,
     /// The thread goes on with other registers.
     Restart,
+    /// The thread has been taken off this core, which runs the one with these registers.
+    Resumed(*mut Context),
     /// The thread has been taken off this core; the next one runs.
     Switch,
     /// The thread has been taken off this core; this one, which is the core's, runs in what is left of its slice.

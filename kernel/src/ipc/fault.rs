@@ -5,28 +5,46 @@
 //!   the thread runs again ◀── its registers, as the supervisor left them ◀── answer: go on, return a value, end
 //! ```
 
-use super::{Outcome, call_through, end_if_some};
+use super::{Outcome, call_through, end_if_some, straight};
+use crate::arch::Context;
+use crate::object::Ref;
 use crate::object::endpoint::Reply;
 use crate::object::stop;
 use crate::object::thread::{Fault, Thread};
 use crate::sched;
 use graft_abi::{Error, REGISTERS};
 
+/// What follows for the thread.
+pub enum Sent {
+    /// It is blocked. The thread with these registers runs in its place.
+    Resumed(*mut Context),
+    /// It is blocked. This one runs in its place.
+    SwitchTo(Ref<Thread>),
+    /// It is blocked.
+    Blocked,
+    /// It executes the instruction again, after others.
+    Again,
+}
+
 /// Tells the supervisor of the current thread's process that it cannot go on, and stops it until that is answered.
-/// [`None`]: there is none, and the process is ending. With [`Outcome::Again`] the instruction is executed again.
+/// [`None`]: there is none, and the process is ending.
 #[cold]
-pub fn send(thread: &Thread, fault: Fault) -> Option<Outcome> {
+pub fn send(thread: &Thread, fault: Fault) -> Option<Sent> {
     let Some(connection) = thread.process.supervisor() else {
         stop::end(thread, fault);
         return None;
     };
     let message = sched::stop(thread, fault);
+    if let Some(resumed) = sched::with_registers(thread, |registers| straight::fault(thread, registers, &connection)) {
+        return Some(Sent::Resumed(resumed));
+    }
     match call_through(thread, connection, message, 0) {
-        Ok(Outcome::Again) => {
+        Ok(Outcome::SwitchTo(supervisor)) => Some(Sent::SwitchTo(supervisor)),
+        Ok(Outcome::Blocked) => Some(Sent::Blocked),
+        Ok(Outcome::Again | Outcome::Goes | Outcome::GiveWayTo(_)) => {
             sched::try_again(thread);
-            Some(Outcome::Again)
+            Some(Sent::Again)
         }
-        Ok(outcome) => Some(outcome),
         Err(_) => {
             stop::end(thread, sched::go_on_stopped(thread));
             None

@@ -7,11 +7,11 @@
 use super::{handle_in, transfer_handle};
 use crate::arch::{Context, core_index};
 use crate::object::Ref;
-use crate::object::endpoint::{Connection, Reply};
+use crate::object::endpoint::{Connection, Kept, Reply, Sides};
 use crate::object::process::{Handles, Process};
 use crate::object::thread::Thread;
 use crate::object::wait::Wait;
-use crate::sched;
+use crate::sched::{self, TakenOver};
 use graft_abi::{Handle, Rights};
 
 /// `call`, to a server that waits. [`None`] if there is none, or if the call is to be refused: then nothing has changed.
@@ -23,19 +23,39 @@ pub fn call(thread: &Thread, registers: &Context, handle: Handle) -> Option<*mut
     let connection = handles.get(handle, Rights::WRITE).ok()?.0.as_kind::<Connection>()?;
     let sender = sender_of_handle(&handles, moved, thread)?;
     let mut sides = connection.sides().ok()?;
-    let (server, won) = sides
-        .receivers
-        .pop_front_if(|server| if server.may_run_on(core) { server.unblock_to_run(core) } else { None })?;
-    let reply = sched::take_wait(&server, won).object::<Reply>().expect("receivers wait in a reply");
-    sched::deliver(&server, registers.message(), connection.badge);
-    server.lend_priority(thread.priority());
-    let (resumed, caller) = sched::take_over(core, server);
-    sched::set_deadline(&caller, registers.deadline());
-    let kept = reply.keep(&mut sides, caller);
+    let (resumed, kept) = hand_over(core, thread, &mut sides, connection.badge, registers)?;
     drop(sides);
     drop(handles);
     move_handle(moved, sender);
     Some(sched::go_on(resumed, kept.settle()))
+}
+
+/// A fault, to a supervisor that waits; likewise.
+pub fn fault(thread: &Thread, registers: &Context, connection: &Connection) -> Option<*mut Context> {
+    let mut sides = connection.sides().ok()?;
+    let (resumed, kept) = hand_over(core_index(), thread, &mut sides, connection.badge, registers)?;
+    drop(sides);
+    Some(sched::go_on(resumed, kept.settle()))
+}
+
+/// Has the first of the servers that wait run with the current thread's message, and keeps its call.
+#[inline(always)]
+fn hand_over(
+    core: usize,
+    thread: &Thread,
+    sides: &mut Sides,
+    badge: u64,
+    registers: &Context,
+) -> Option<(TakenOver, Kept)> {
+    let (server, won) = sides
+        .receivers
+        .pop_front_if(|server| if server.may_run_on(core) { server.unblock_to_run(core) } else { None })?;
+    let reply = sched::take_wait(&server, won).object::<Reply>().expect("receivers wait in a reply");
+    sched::deliver(&server, registers.message(), badge);
+    server.lend_priority(thread.priority());
+    let (resumed, caller) = sched::take_over(core, server);
+    sched::set_deadline(&caller, registers.deadline());
+    Some((resumed, reply.keep(sides, caller)))
 }
 
 /// `reply_receive`, to a caller that waits, with no other in line. [`None`] if it is not so, or if the answer is to be
@@ -52,6 +72,7 @@ pub fn reply_receive(thread: &Thread, registers: &Context, handle: Handle) -> Op
         return None;
     }
     let caller = reply.take_to_run(&mut sides, core)?;
+    let is_stopped = caller.is_stopped();
     sched::deliver_answer(&caller, registers.message());
     let wait = Wait::in_object(reply.clone());
     let (resumed, server) = sched::take_over(core, caller);
@@ -61,7 +82,7 @@ pub fn reply_receive(thread: &Thread, registers: &Context, handle: Handle) -> Op
     drop(sides);
     drop(handles);
     move_handle(moved, sender);
-    Some(sched::go_on(resumed, ended))
+    Some(if is_stopped { sched::go_on_after_fault(resumed, ended) } else { sched::go_on(resumed, ended) })
 }
 
 /// The process whose handle moves with a message, if one does; [`None`] if it must not.

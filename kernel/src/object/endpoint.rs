@@ -235,7 +235,7 @@ impl Reply {
     pub fn take_to_run(&self, sides: &mut Sides, core: usize) -> Option<Ref<Thread>> {
         let open = self.open(sides);
         let Taken { caller, wait } = open.as_ref()?;
-        if !sched::may_switch_to(core, caller) || !sched::unblock_from_to_run(core, caller, *wait) {
+        if !sched::may_run_next(core, caller) || !sched::unblock_from_to_run(core, caller, *wait) {
             return None;
         }
         open.take().map(|taken| taken.caller)

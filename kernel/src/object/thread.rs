@@ -434,7 +434,9 @@ impl Thread {
         // SAFETY: room for it, this thread's alone.
         unsafe {
             let own = &mut *self.own.as_ptr();
-            own.stopped.write(Stopped { registers: own.context.clone(), fault });
+            let stopped = own.stopped.as_mut_ptr();
+            own.context.copy_to(&raw mut (*stopped).registers);
+            (&raw mut (*stopped).fault).write(fault);
         }
         self.scheduling.fetch_or(Scheduling::STOPPED, Ordering::Relaxed);
         self.work.note_stop(Stop::Stopped);
@@ -450,9 +452,9 @@ impl Thread {
         // SAFETY: initialised when it was stopped.
         unsafe {
             let own = &mut *self.own.as_ptr();
-            let Stopped { registers, fault } = own.stopped.assume_init_read();
-            own.context = registers;
-            fault
+            let stopped = own.stopped.assume_init_ref();
+            stopped.registers.copy_to(&raw mut own.context);
+            stopped.fault
         }
     }
 

@@ -39,6 +39,7 @@ use crate::object::Ref;
 use crate::object::end::Answer;
 use crate::object::list::List;
 use crate::object::process::Process;
+use crate::object::stop;
 use crate::object::terminal::Terminal;
 use crate::object::thread::{Fault, Queued, State, Thread, WaitNumber, Won};
 use crate::object::wait::Wait;
@@ -232,7 +233,7 @@ pub fn leave() -> Option<Ref<Thread>> {
 /// run first or it has to run elsewhere.
 pub fn switch_to(thread: Ref<Thread>) -> *mut Context {
     let (index, core) = this();
-    if !may_switch_to(index, &thread) {
+    if thread.is_stopped() || !may_run_next(index, &thread) {
         make_ready(thread);
         return next();
     }
@@ -242,8 +243,8 @@ pub fn switch_to(thread: Ref<Thread>) -> *mut Context {
 
 /// Whether the core may run this thread, and no other has to run first.
 #[inline(always)]
-pub fn may_switch_to(core: usize, thread: &Thread) -> bool {
-    thread.may_resume_on(core) && CORES[core].ready.compare(level(thread)) != Compared::Higher
+pub fn may_run_next(core: usize, thread: &Thread) -> bool {
+    thread.may_run_on(core) && CORES[core].ready.compare(level(thread)) != Compared::Higher
 }
 
 /// Whether the core may run this thread, and it is more urgent than the current one.
@@ -315,6 +316,18 @@ pub fn go_on(TakenOver(context): TakenOver, ended: Option<Ref<Thread>>) -> *mut 
         return end_some(TakenOver(context), ended);
     }
     context
+}
+
+/// As [`go_on`], of a thread whose fault has been answered.
+#[cold]
+#[inline(never)]
+pub fn go_on_after_fault(TakenOver(context): TakenOver, ended: Option<Ref<Thread>>) -> *mut Context {
+    // SAFETY: as in `go_on`.
+    let thread = unsafe { Thread::of(context) };
+    if !thread.process.is_ending() {
+        stop::conclude(thread);
+    }
+    go_on(TakenOver(context), ended)
 }
 
 /// Ends a thread that could not be blocked, and the current one if its process is ending.
@@ -438,6 +451,12 @@ pub fn stop(current: &Thread, fault: Fault) -> [u64; 7] {
     let message = [fault.kind as u64, address, fault.pc, x0, x1, x2, 0];
     registers.set_message(message, 0);
     message
+}
+
+/// Looks at the registers of the current thread.
+pub fn with_registers<R>(current: &Thread, look: impl FnOnce(&Context) -> R) -> R {
+    // SAFETY: the current thread is this core's own, and nothing else borrows its registers.
+    look(unsafe { &*current.context() })
 }
 
 /// Gives the current thread, which was to be stopped, its registers back.
