@@ -52,6 +52,13 @@ pub fn functions(file: &[u8], kinds: &[SymbolKind]) -> Result<Vec<(u64, String)>
     Ok(functions)
 }
 
+/// The value of the symbol with this name.
+pub fn address(file: &[u8], name: &str) -> Result<u64, Unfit> {
+    let parsed = object::File::parse(file).map_err(|error| Unfit(format!("cannot be read: {error}")))?;
+    let symbol = parsed.symbol_by_name(name).ok_or_else(|| Unfit(format!("has no symbol {name}")))?;
+    Ok(symbol.address())
+}
+
 /// The name as it is written in the source, without the compiler's hash.
 fn readable(name: &str) -> String {
     let name = format!("{:#}", rustc_demangle::demangle(name));

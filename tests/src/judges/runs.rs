@@ -2,6 +2,7 @@
 //! `tests/tables/plugin` and judged afterwards.
 
 use crate::bench::lines;
+use crate::binary::symbols;
 use crate::builder::folder::Build;
 use crate::harness::machine::{Console, Machine, TableRecorder};
 use crate::harness::runner::Outcome;
@@ -11,13 +12,13 @@ use graft_rt::size::Grouped;
 use graft_table_checker::{Checker, Event, Invalidation, Thread, parse};
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// `REFERENCES_BASE` of `kernel/src/arch/aarch64/memory.rs`.
-const REFERENCES: u64 = 0xffff_ffc0_0000_0000;
+/// The symbol of where the kernel counts references to frames.
+const REFERENCES: &str = "frame_references";
 const LIMIT: Duration = Duration::from_secs(600);
 
 /// What is left out of a trace on purpose, to see that the checker notices.
@@ -123,7 +124,9 @@ impl fmt::Display for Content {
 /// If the run fails.
 pub fn record(build: &Build, machine: Machine, trace: &Path, log: &Path) -> Outcome<()> {
     lines::plugin(build, &machine.emulator)?;
-    let tables = TableRecorder { plugin: build.table_plugin(), out: trace.into(), references: REFERENCES };
+    let kernel = fs::read(build.kernel_elf())?;
+    let references = symbols::address(&kernel, REFERENCES).map_err(|error| format!("the kernel {error}"))?;
+    let tables = TableRecorder { plugin: build.table_plugin(), out: trace.into(), references };
     let machine = Machine { tables: Some(tables), ..machine };
     Ok(Expected::success().judge(&session::run(machine.command(Console::Pipe), log, LIMIT)?)?)
 }
