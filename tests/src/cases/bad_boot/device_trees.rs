@@ -44,6 +44,13 @@ pub(super) fn cases(build: &Build) -> Vec<Case> {
         cases.push(spoiled(build, what, spoil, WORD));
     }
     cases.push(spoiled(build, "a tree without memory", |path| edit(path, &["-r"], &["/memory@40000000"]), "memory"));
+    // The UART is where it says, the kernel is not.
+    cases.push(spoiled(
+        build,
+        "a tree of a machine with its memory elsewhere",
+        |path| edit(path, &["-t", "x"], &["/memory@40000000", "reg", "0", "c0000000", "0", "40000000"]),
+        "where that one has no memory",
+    ));
     cases.push(spoiled(
         build,
         "a tree without an interrupt controller",
