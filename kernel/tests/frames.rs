@@ -4,6 +4,7 @@
 use graft_kernel::arch::memory::direct;
 use graft_kernel::arch::{self, PhysRange};
 use graft_kernel::memory::frames::{self, Use};
+use graft_kernel::object::memory::MemoryObject;
 use graft_paging::{Frame, PAGE_SIZE};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -317,4 +318,17 @@ fn a_mixture_of_everything_keeps_every_count() {
     }
     assert_eq!(figures(), before);
     settle();
+}
+
+/// It needs its pages, the tables that lead to them, a root and its own record; it is refused before it takes one frame.
+#[test]
+fn an_object_that_leaves_no_frame_for_its_tables_is_impossible() {
+    let _guard = take();
+    let free = frames::obtainable();
+    let needs = |pages: u64| pages + pages.div_ceil(512) + 4;
+    let most = (1..free).take_while(|&pages| needs(pages) <= free).last().expect("there is memory");
+    assert!(most > 512, "more than one table");
+    assert!(MemoryObject::is_possible(most * PAGE_SIZE));
+    assert!(!MemoryObject::is_possible((most + 1) * PAGE_SIZE), "{} of {free} frames", needs(most + 1));
+    assert!(!MemoryObject::is_possible(free * PAGE_SIZE));
 }
