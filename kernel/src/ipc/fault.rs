@@ -5,7 +5,7 @@
 //!   the thread runs again ◀── its registers, as the supervisor left them ◀── answer: go on, return a value, end
 //! ```
 
-use super::{Outcome, call_through, end_if_some, straight};
+use super::{Called, call_through, end_if_some, straight};
 use crate::arch::Context;
 use crate::object::Ref;
 use crate::object::endpoint::Reply;
@@ -39,9 +39,9 @@ pub fn send(thread: &Thread, fault: Fault) -> Option<Sent> {
         return Some(Sent::Resumed(resumed));
     }
     match call_through(thread, connection, message, 0) {
-        Ok(Outcome::SwitchTo(supervisor)) => Some(Sent::SwitchTo(supervisor)),
-        Ok(Outcome::Blocked) => Some(Sent::Blocked),
-        Ok(Outcome::Again | Outcome::Goes | Outcome::GiveWayTo(_)) => {
+        Ok(Called::SwitchTo(supervisor)) => Some(Sent::SwitchTo(supervisor)),
+        Ok(Called::Blocked) => Some(Sent::Blocked),
+        Ok(Called::NotYet) => {
             sched::try_again(thread);
             Some(Sent::Again)
         }

@@ -118,7 +118,21 @@ pub fn call(thread: &Thread, registers: &mut Context, handle: Handle) -> Result<
     let connection = thread.process.object::<Connection>(handle, Rights::WRITE)?;
     let message = registers.message();
     check(&thread.process, &message)?;
-    call_through(thread, connection, message, registers.deadline())
+    Ok(match call_through(thread, connection, message, registers.deadline())? {
+        Called::SwitchTo(server) => Outcome::SwitchTo(server),
+        Called::Blocked => Outcome::Blocked,
+        Called::NotYet => Outcome::Again,
+    })
+}
+
+/// What has become of a call.
+enum Called {
+    /// The caller is blocked. This server has its message.
+    SwitchTo(Ref<Thread>),
+    /// The caller is blocked, and in line.
+    Blocked,
+    /// Nothing: another core is about to take away the servers that seemed to wait.
+    NotYet,
 }
 
 /// Calls through a connection with this message, which is in the thread's registers, too.
@@ -127,11 +141,11 @@ fn call_through(
     connection: Ref<Connection>,
     mut message: [u64; 7],
     deadline: u64,
-) -> Result<Outcome, Error> {
+) -> Result<Called, Error> {
     let mut sides = connection.sides()?;
     let (server, wait) = match take_first(&mut sides.receivers) {
         Some(Ok(taken)) => taken,
-        Some(Err(_)) => return Ok(Outcome::Again),
+        Some(Err(_)) => return Ok(Called::NotYet),
         None if is_over(deadline) => return Err(Error::TimedOut),
         None => {
             let wait = Wait::in_object(connection.clone());
@@ -139,7 +153,7 @@ fn call_through(
             sides.announce();
             drop(sides);
             end_if_some(ended);
-            return Ok(Outcome::Blocked);
+            return Ok(Called::Blocked);
         }
     };
     drop(sides);
@@ -147,11 +161,11 @@ fn call_through(
     transfer(&mut message, &thread.process, &server.process);
     sched::deliver(&server, message, connection.badge);
     server.lend_priority(thread.priority());
-    let Some(caller) = sched::leave() else { return Ok(Outcome::SwitchTo(server)) };
+    let Some(caller) = sched::leave() else { return Ok(Called::SwitchTo(server)) };
     sched::set_deadline(&caller, deadline);
     let kept = reply.keep(&mut reply.lock(), caller);
     end_if_some(kept.settle());
-    Ok(Outcome::SwitchTo(server))
+    Ok(Called::SwitchTo(server))
 }
 
 /// `send`.

@@ -52,12 +52,16 @@ pub fn wait(thread: &Thread, registers: &mut Context, handle: Handle, deadline: 
 pub fn bind(process: &Process, notification: Handle, bits: u64, source: Handle) -> Result<u64, Error> {
     let notification = process.object::<Notification>(notification, Rights::WRITE)?;
     let binding = Binding { notification, bits };
-    if let Ok(endpoint) = process.object::<Endpoint>(source, Rights::READ) {
-        endpoint.bind(binding);
-    } else if let Ok(thread) = process.object::<Thread>(source, Rights::WAIT) {
-        thread.end().bind(binding)?;
-    } else {
-        process.object::<Process>(source, Rights::WAIT)?.end().bind(binding)?;
+    match process.object::<Endpoint>(source, Rights::READ) {
+        Err(Error::WrongObject) => {}
+        endpoint => {
+            endpoint?.bind(binding);
+            return Ok(0);
+        }
+    }
+    match process.object::<Thread>(source, Rights::WAIT) {
+        Err(Error::WrongObject) => process.object::<Process>(source, Rights::WAIT)?.end().bind(binding)?,
+        thread => thread?.end().bind(binding)?,
     }
     Ok(0)
 }

@@ -55,11 +55,15 @@ impl End {
             return Err(join(&mut state.waiters));
         };
         drop(state);
-        // The core that told it is a few instructions away from dropping its reference.
+        self.await_parting(core);
+        Ok(answer)
+    }
+
+    /// Waits for the core that has told the end, which is a few instructions away from dropping its reference.
+    fn await_parting(&self, core: usize) {
         while PARTING[core].leaving.load(Ordering::Acquire) == self.address() {
             arch::relax();
         }
-        Ok(answer)
     }
 
     /// Has these bits set at the end, or now if it has ended.
@@ -68,9 +72,10 @@ impl End {
     /// [`Error::NotAllowed`] if others are to be set already.
     pub fn bind(&self, binding: Binding) -> Result<(), Error> {
         let mut state = self.0.lock();
-        if state.told.is_some() {
+        if let Some((_, core)) = state.told {
             drop(state);
-            binding.fire();
+            self.await_parting(core);
+            binding.fire_last();
             return Ok(());
         }
         if state.bound.is_some() {
@@ -109,7 +114,7 @@ pub fn tell<T: Ends>(object: Ref<T>, answer: Answer) {
     drop(object);
     leaving.store(0, Ordering::Release);
     if let Some(binding) = bound {
-        binding.fire();
+        binding.fire_last();
     }
     while let Some(waiter) = waiters.pop_front() {
         sched::end_wait(&waiter, Some(answer));

@@ -80,6 +80,15 @@ impl Binding {
             sched::make_ready(waiter);
         }
     }
+
+    /// The same for the last time: the binding is gone when the thread runs.
+    pub fn fire_last(self) {
+        let waiter = self.notification.set(self.bits);
+        drop(self);
+        if let Some(waiter) = waiter {
+            sched::make_ready(waiter);
+        }
+    }
 }
 
 impl Queue for Notification {

@@ -98,6 +98,9 @@ impl<T> Mutex<T> {
     }
 }
 
+// SAFETY: a shared guard gives a shared value and no more.
+unsafe impl<T: Sync> Sync for MutexGuard<'_, T> {}
+
 impl<T> Deref for MutexGuard<'_, T> {
     type Target = T;
 
@@ -149,20 +152,25 @@ impl Condvar {
 
     /// Wakes a thread, if one waits.
     pub fn notify_one(&self) {
-        self.notify(false);
+        self.notify(1);
     }
 
     /// Wakes all threads that wait.
     pub fn notify_all(&self) {
-        self.notify(true);
+        self.notify(u32::MAX);
     }
 
-    fn notify(&self, all: bool) {
-        if self.waiters.load(Ordering::SeqCst) == 0 {
-            return;
+    /// No more often than there were waiters: one that has been woken may wait again before the last one is.
+    fn notify(&self, most: u32) {
+        let waiters = self.waiters.load(Ordering::SeqCst).min(most);
+        if waiters != 0 {
+            self.sequence.fetch_add(1, Ordering::SeqCst);
         }
-        self.sequence.fetch_add(1, Ordering::SeqCst);
-        while wake(&self.sequence) && all {}
+        for _ in 0..waiters {
+            if !wake(&self.sequence) {
+                break;
+            }
+        }
     }
 }
 

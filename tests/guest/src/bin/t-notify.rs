@@ -15,7 +15,7 @@ use graft_rt::notification::Notification;
 use graft_rt::process::{duplicate, sleep};
 use graft_rt::sync::{Condvar, Mutex, Semaphore, wait_on, wake};
 use graft_rt::test::{FreeFrames, Report, claim_success, touch_stack_and_heap};
-use graft_rt::{Arguments, Error, Process, Rights, Share, claim, claim_eq, thread, time};
+use graft_rt::{Arguments, Error, Process, Rights, Share, claim, claim_eq, process, thread, time};
 
 graft_rt::program!(main);
 
@@ -189,7 +189,19 @@ fn refusals(report: &Report) -> Result<(), Error> {
     let weak = child.duplicate(Rights::KILL)?;
     claim_eq!(report, notification.bind_end(1, weak.handle()), Err(Error::NoRight), "an end without the right to wait");
     claim_success(report, &child, format_args!("the child"));
+    let other = thread::spawn(|| ())?;
+    let weak = duplicate(other.handle(), Rights::NONE)?;
+    claim_eq!(report, notification.bind_end(1, weak), Err(Error::NoRight), "a thread without the right to wait");
+    process::close(weak)?;
+    other.join()?;
     let endpoint = Endpoint::new()?;
+    let weak = Endpoint::from_handle(duplicate(endpoint.handle(), Rights::DUPLICATE)?);
+    claim_eq!(
+        report,
+        notification.bind_endpoint(1, &weak),
+        Err(Error::NoRight),
+        "an endpoint without the right to read"
+    );
     let connection = endpoint.connect(0)?;
     claim_eq!(report, notification.bind_end(1, connection.handle()), Err(Error::WrongObject), "a connection");
     report.done(format_args!("what a handle does not permit is refused"));

@@ -9,15 +9,18 @@
 #![no_std]
 #![no_main]
 
+use core::arch::global_asm;
+use core::sync::atomic::AtomicU32;
 use core::time::Duration;
 
-use graft_rt::abi::MAP_BASE;
+use graft_rt::abi::{Call, MAP_BASE, SVC_IMMEDIATE, THREADS_MAX};
 use graft_rt::memory::Inherit;
-use graft_rt::process::{exec, memory_sizes, sleep};
+use graft_rt::notification::Notification;
+use graft_rt::process::{self, exec, memory_sizes, sleep};
 use graft_rt::test::{FreeFrames, Report};
 use graft_rt::{
-    Arguments, Error, ExitStatus, Handle, Permissions, Process, Region, Share, claim, claim_eq, memory, println,
-    snapshot, tables, time,
+    Arguments, Error, ExitStatus, Handle, Permissions, Process, Region, Share, call, claim, claim_eq, memory, println,
+    snapshot, sync, tables, time,
 };
 
 graft_rt::program!(main);
@@ -126,6 +129,45 @@ fn touched(bytes: usize) -> Result<(), Error> {
     memory::map(BASE, bytes, Permissions::ReadWrite)?;
     touch(BASE, bytes, PAGE);
     Ok(())
+}
+
+global_asm!(
+    ".section .text.waits, \"ax\"",
+    "waits_for_word:",
+    "mov     x1, xzr",
+    "mov     x8, {wait_on}",
+    "b       2f",
+    "waits_for_bits:",
+    "mov     x8, {wait}",
+    "2:",
+    "mov     x2, xzr",
+    "svc     {svc}",
+    "mov     x8, {exit}",
+    "svc     {svc}",
+    wait_on = const Call::WaitOn as u64,
+    wait = const Call::NotificationWait as u64,
+    exit = const Call::ThreadExit as u64,
+    svc = const SVC_IMMEDIATE,
+);
+
+unsafe extern "C" {
+    /// A thread that waits while the word whose address it is given is 0.
+    safe fn waits_for_word() -> !;
+    /// A thread that waits for the notification whose handle it is given.
+    safe fn waits_for_bits() -> !;
+}
+
+/// Starts a thread that uses no stack, with this argument.
+fn start_thread(entry: u64, argument: u64) -> Result<(), Error> {
+    let stack = entry.next_multiple_of(16);
+    // SAFETY: the thread waits, and touches no memory.
+    let made = unsafe { call::raw(Call::ThreadCreate as u64, [entry, stack, argument, 0, 0, 0]) };
+    let handle = Error::from_register(made.x0)?;
+    process::close(Handle(handle as u32))
+}
+
+fn wait_in_thread(word: &AtomicU32) -> Result<(), Error> {
+    start_thread(waits_for_word as *const () as u64, word.as_ptr().addr() as u64)
 }
 
 /// What is done to one fresh process.
@@ -356,6 +398,29 @@ const CASES: &[Case] = cases! {
         }
         marked();
         memory::map(0, 2 * PAGE, Permissions::ReadWrite)?
+    }
+    "wake behind as many waiters as there can be": |_bytes, marked| {
+        let others = AtomicU32::new(0);
+        for _ in 0..THREADS_MAX - 2 {
+            wait_in_thread(&others)?;
+        }
+        let last = AtomicU32::new(0);
+        sleep(Duration::from_millis(20));
+        wait_in_thread(&last)?;
+        sleep(Duration::from_millis(20));
+        marked();
+        if !sync::wake(&last) || !sync::wake(&others) {
+            return Err(Error::NotReady);
+        }
+    }
+    "notify among as many waiters as there can be": |_bytes, marked| {
+        let notification = Notification::new()?;
+        for _ in 0..THREADS_MAX - 1 {
+            start_thread(waits_for_bits as *const () as u64, notification.handle().0.into())?;
+        }
+        sleep(Duration::from_millis(20));
+        marked();
+        notification.notify(1)?;
     }
     "tables and memory_sizes, two pages in each 2 MiB": |bytes, marked| {
         for offset in (0..bytes).step_by(2 * MIB) {
