@@ -4,6 +4,7 @@
 mod calls;
 mod machine;
 mod messages;
+mod notifications;
 mod numbers;
 mod processes;
 mod program;
