@@ -69,6 +69,6 @@ pub(super) fn schedule(thread: &Thread, handle: Handle, priority: u64, cores: u6
         return Ok(0);
     }
     let other = thread.process.object::<Thread>(handle, Rights::SCHEDULE)?;
-    other.set_scheduling(other.scheduling().with(priority, cores));
+    sched::reschedule(&other, other.scheduling().with(priority, cores));
     Ok(0)
 }

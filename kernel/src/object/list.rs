@@ -13,6 +13,7 @@ use core::cell::Cell;
 use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// A reference that can be taken apart into an address and put together again.
 ///
@@ -43,16 +44,15 @@ pub unsafe trait Linked<Kind>: Sized {
 
 /// A member's place in a list.
 pub struct Link<T> {
-    /// Address of the list, 0 if in none.
-    list: Cell<usize>,
+    /// Address of the list, 0 if in none. Changed under that list's lock, or with the member owned; read by any list for
+    /// its own address, which stands here for as long as the member stands there.
+    list: AtomicUsize,
     next: Cell<Option<NonNull<T>>>,
     previous: Cell<Option<NonNull<T>>>,
 }
 
 // SAFETY: `next` and `previous` are read and written only by the list that the member stands in,
-// through `&mut`, thus by one core at a time. `list` is changed only there too, except that a list
-// reads it for a member of another list, in `push_back` and `remove`, whose callers own the member's
-// state and therefore exclude that other list.
+// through `&mut`, thus by one core at a time.
 unsafe impl<T: Sync> Sync for Link<T> {}
 // SAFETY: a link owns nothing; see above for its use.
 unsafe impl<T: Send> Send for Link<T> {}
@@ -66,13 +66,13 @@ impl<T> Default for Link<T> {
 impl<T> Link<T> {
     /// The link of something that stands in no list.
     pub const fn new() -> Self {
-        Link { list: Cell::new(0), next: Cell::new(None), previous: Cell::new(None) }
+        Link { list: AtomicUsize::new(0), next: Cell::new(None), previous: Cell::new(None) }
     }
 }
 
 impl<T> fmt::Debug for Link<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.list.get() == 0 { "unlinked" } else { "linked" })
+        f.write_str(if self.list.load(Ordering::Relaxed) == 0 { "unlinked" } else { "linked" })
     }
 }
 
@@ -135,7 +135,8 @@ where
     pub fn push_back(&mut self, member: P) {
         let member = member.into_raw();
         let link = Self::link(&member);
-        assert!(link.list.replace(self.identity()) == 0, "a member of one list was put into another");
+        assert!(link.list.load(Ordering::Relaxed) == 0, "a member of one list was put into another");
+        link.list.store(self.identity(), Ordering::Relaxed);
         link.next.set(None);
         link.previous.set(self.last);
         match self.last.replace(member) {
@@ -171,7 +172,7 @@ where
             None => self.last = None,
         }
         self.first = next;
-        link.list.set(0);
+        link.list.store(0, Ordering::Relaxed);
         self.length -= 1;
         // SAFETY: as in `take`; the first member's address is the one that came from `into_raw`.
         Some((unsafe { P::from_raw(first) }, answer))
@@ -193,7 +194,7 @@ where
 
     /// Takes this member out; `None` if it does not stand here.
     pub fn remove(&mut self, member: &P::Target) -> Option<P> {
-        if member.link().list.get() != self.identity() {
+        if member.link().list.load(Ordering::Relaxed) != self.identity() {
             return None;
         }
         Some(self.take(NonNull::from(member)))
@@ -229,7 +230,7 @@ where
             None => core::mem::replace(&mut self.first, next),
         }
         .unwrap_or(member);
-        link.list.set(0);
+        link.list.store(0, Ordering::Relaxed);
         self.length -= 1;
         // SAFETY: the member stands in this list, so its address came from `into_raw` in
         // `push_back`; it has just been unlinked, so it is not taken a second time.

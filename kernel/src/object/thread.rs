@@ -71,7 +71,7 @@ pub struct Thread {
     calling: Cell<u64>,
     /// One more than the core among whose sleepers the thread stands beside its place in a queue; 0 for none.
     deadline: AtomicU8,
-    /// The priority that counts: its own, or a higher one that a caller lends it. Its owner changes it.
+    /// The priority that counts: its own, or a higher one that a caller lends it.
     priority: AtomicU8,
     scheduling: AtomicU32,
     siblings: Link<Thread>,
@@ -474,7 +474,7 @@ impl Thread {
         self.priority.store(self.scheduling().priority().max(priority), Ordering::Relaxed);
     }
 
-    /// Has its own priority count again. The calling core owns it.
+    /// Has its own priority count again.
     #[inline(always)]
     pub fn return_priority(&self) {
         self.priority.store(self.scheduling().priority(), Ordering::Relaxed);

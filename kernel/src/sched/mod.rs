@@ -41,7 +41,7 @@ use crate::object::list::List;
 use crate::object::process::Process;
 use crate::object::stop;
 use crate::object::terminal::Terminal;
-use crate::object::thread::{Fault, Queued, State, Thread, WaitNumber, Won};
+use crate::object::thread::{Fault, Queued, Scheduling, State, Thread, WaitNumber, Won};
 use crate::object::wait::Wait;
 use crate::platform::platform;
 use core::sync::atomic::{AtomicU32, Ordering, fence};
@@ -122,6 +122,18 @@ fn make_ready_somewhere(thread: Ref<Thread>, others: u32) {
     });
     CORES[target].ready.push(thread);
     if target == index { core.set_timer() } else { interrupts::wake(target) }
+}
+
+/// Gives a thread another priority and other cores: one that is ready at once, one that runs or waits when it is ready
+/// again. What a caller lends it at this moment ends with that.
+pub fn reschedule(thread: &Thread, scheduling: Scheduling) {
+    let level = thread.priority();
+    thread.set_scheduling(scheduling);
+    thread.return_priority();
+    let found = CORES.iter().find_map(|core| core.ready.remove(level, thread));
+    if let Some(thread) = found {
+        make_ready(thread);
+    }
 }
 
 /// Picks an idle core among these and claims it, to send it work.

@@ -77,6 +77,17 @@ impl Ready {
         thread
     }
 
+    /// Takes this one out, if it stands among those of this priority.
+    pub(super) fn remove(&self, priority: u8, thread: &Thread) -> Option<Ref<Thread>> {
+        let level = usize::from(priority) % PRIORITIES;
+        let mut lists = self.lists.lock();
+        let thread = lists[level].remove(thread)?;
+        if lists[level].is_empty() {
+            self.levels.store(self.levels.load(Ordering::Relaxed) & !(1 << level), Ordering::Relaxed);
+        }
+        Some(thread)
+    }
+
     /// Takes out one of the first that another core may run, of as high a priority as there is.
     pub(super) fn pop_for(&self, core: usize) -> Option<Ref<Thread>> {
         let mut levels = self.levels.load(Ordering::Relaxed);

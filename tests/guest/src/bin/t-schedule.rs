@@ -35,6 +35,7 @@ fn main(_arguments: Arguments) -> Result<i32, Error> {
     thread::schedule(OWN, FIRST)?;
     refusals(&report)?;
     urgency(&report)?;
+    given(&report)?;
     turns(&report)?;
     servers(&report)?;
     cores(&report)?;
@@ -142,6 +143,28 @@ fn urgency(report: &Report) -> Result<(), Error> {
         Ok::<_, Error>(())
     })?;
     report.done(format_args!("a thread runs when no thread of a higher priority can, and then at once"));
+    Ok(())
+}
+
+/// A thread that another gives its priority.
+fn given(report: &Report) -> Result<(), Error> {
+    let counter = Counter::new();
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| counter.run())?;
+        counter.wait_for_more();
+        thread.schedule(LOW, FIRST)?;
+        // Now it begins to run again.
+        counter.wait_for_more();
+        let before = counter.now();
+        spin(A_WHILE);
+        claim_eq!(report, counter.now(), before, "a thread that was given a lower priority");
+        thread.schedule(OWN, FIRST)?;
+        let before = counter.now();
+        while counter.now() == before {}
+        counter.stop();
+        Ok::<_, Error>(())
+    })?;
+    report.done(format_args!("a thread has the priority that another gives it"));
     Ok(())
 }
 

@@ -18,9 +18,10 @@ graft_rt::program!(main);
 const WIDTH: usize = 96;
 
 /// Programs that come with Graft; shown if the archive has them.
-const PROGRAMS: [(&str, &str, &str); 15] = [
+const PROGRAMS: [(&str, &str, &str); 16] = [
     ("forkdemo", "[--share copy|l3|l2|l1] [--plain]", "watch fork share tables and a write split them"),
     ("forkbench", "--mem SIZE --share copy|l3|l2|l1", "measure fork and the writes after it"),
+    ("ipcbench", "", "measure messages between processes"),
     ("scale", "[--rounds N] [--csv]", "fork and write on 1, 2 and 4 cores at once"),
     ("kvd", "[--mem SIZE] [--share DEPTH]...", "a store that saves snapshots while it serves"),
     ("forkserver", "[--by spawn|fork|restore]...", "run a target per input until it crashes"),
