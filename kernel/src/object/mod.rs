@@ -129,7 +129,7 @@ impl<T: Object> Ref<T> {
         unsafe { Self::new_in_place(|place, rest| place.write(make(rest))) }
     }
 
-    /// As [`new`](Self::new), for an object that is large enough to be built where it stays, see [`write_fields`].
+    /// As [`new`](Self::new), for an object that is large enough to be built where it stays, see `write_fields`.
     ///
     /// # Safety
     /// `make` initialises the object in the place that it is given.
