@@ -45,7 +45,7 @@ use crate::object::thread::{Fault, Queued, Scheduling, State, Thread, WaitNumber
 use crate::object::wait::Wait;
 use crate::platform::platform;
 use core::sync::atomic::{AtomicU32, Ordering, fence};
-use graft_abi::{Error, FaultKind, Handle, PRIORITIES, REGISTERS};
+use graft_abi::{Error, FaultKind, Handle, REGISTERS};
 
 /// How long a thread runs before another one's turn comes, in nanoseconds.
 const SLICE: u64 = 10_000_000;
@@ -567,8 +567,10 @@ pub fn interrupt(thread: &Thread) {
             // If it is not there any more, the core that took it out makes it ready.
             let taken = wait.cancel(thread);
             if let Some(thread) = taken {
-                // It only ends, which frees what others may be waiting for.
-                thread.lend_priority(PRIORITIES as u8 - 1);
+                // As urgent as the thread that ends it, which may wait for that; not more, as it may have much to free.
+                if let Some(current) = this().1.own.current.get() {
+                    thread.lend_priority(current.priority());
+                }
                 make_ready(thread);
             }
         }
