@@ -230,10 +230,12 @@ fn answer(thread: &Thread, registers: &Context, reply: &Reply) -> Result<Ref<Thr
     let mut message = registers.message();
     check(&thread.process, &message)?;
     let taken = reply.take(&mut reply.lock());
-    let caller = taken.ok_or(Error::NotFound)?.claim().ok_or(Error::Gone)?;
+    let taken = taken.ok_or(Error::NotFound)?;
+    // Whether or not the caller still waits.
+    sched::set_priority(thread, None);
+    let caller = taken.claim().ok_or(Error::Gone)?;
     transfer(&mut message, &thread.process, &caller.process);
     sched::deliver_answer(&caller, message);
-    sched::set_priority(thread, None);
     Ok(caller)
 }
 

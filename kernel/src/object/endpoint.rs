@@ -266,6 +266,8 @@ impl Drop for Reply {
     fn drop(&mut self) {
         if let Some(taken) = self.open.get_mut().take() {
             taken.give_up(Error::Gone);
+            // Mostly the thread that closes it has received with it.
+            sched::return_priority_of_current();
         }
     }
 }

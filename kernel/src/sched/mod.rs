@@ -253,10 +253,24 @@ pub fn switch_to(thread: Ref<Thread>) -> *mut Context {
     core.run(index, thread, |_| slice_end).unwrap_or_else(next)
 }
 
-/// Whether the core may run this thread, and no other has to run first.
+/// Whether the core may run this thread in what is left of the current one's slice, and no other has to run first. One of
+/// the same priority may be ready if the current thread has that, too: then the timer is set for its turn.
 #[inline(always)]
 pub fn may_run_next(core: usize, thread: &Thread) -> bool {
-    thread.may_run_on(core) && CORES[core].ready.compare(level(thread)) != Compared::Higher
+    let level = level(thread);
+    thread.may_run_on(core)
+        && match CORES[core].ready.compare(level) {
+            Compared::Lower => true,
+            Compared::Same => level == CORES[core].running(),
+            Compared::Higher => false,
+        }
+}
+
+/// Has the current thread's own priority count again.
+pub fn return_priority_of_current() {
+    if let Some(current) = this().1.own.current.get() {
+        set_priority(&current, None);
+    }
 }
 
 /// Whether the core may run this thread, and it is more urgent than the current one.

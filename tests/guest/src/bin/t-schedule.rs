@@ -38,6 +38,8 @@ fn main(_arguments: Arguments) -> Result<i32, Error> {
     given(&report)?;
     turns(&report)?;
     servers(&report)?;
+    gone(&report)?;
+    turns_after_a_call(&report)?;
     cores(&report)?;
     frames.claim_same(&report, format_args!("after all of it"));
     Ok(report.finish())
@@ -225,6 +227,75 @@ fn servers(report: &Report) -> Result<(), Error> {
         Ok::<_, Error>(())
     })?;
     report.done(format_args!("a server works as urgently as its caller, and no longer than that"));
+    Ok(())
+}
+
+/// What a caller has lent goes when it waits no longer, and when the reply is closed.
+fn gone(report: &Report) -> Result<(), Error> {
+    for closes in [false, true] {
+        let endpoint = Endpoint::new()?;
+        let connection = endpoint.connect(0)?;
+        let (middle, afterwards) = (Counter::new(), Counter::new());
+        thread::scope(|scope| {
+            let (middle, afterwards, endpoint) = (&middle, &afterwards, &endpoint);
+            on_first(scope, LOW, move || {
+                let Ok(receiver) = endpoint.receiver() else { return };
+                let _ = receiver.receive();
+                spin(A_WHILE);
+                if closes {
+                    drop(receiver);
+                } else {
+                    let _ = receiver.reply(Message::default());
+                }
+                afterwards.run();
+            })?;
+            let short = time::clock() + Duration::from_millis(10);
+            let answer = connection.call_until(Message::default(), short);
+            claim_eq!(report, answer, Err(Error::TimedOut), "a call whose server takes its time");
+            on_first(scope, MIDDLE, || middle.run())?;
+            middle.wait_for_more();
+            let before = afterwards.now();
+            sleep(A_WHILE);
+            middle.wait_for_more();
+            claim_eq!(report, afterwards.now(), before, "the server, with its own priority (closes: {closes})");
+            middle.stop();
+            afterwards.wait_for_more();
+            afterwards.stop();
+            Ok::<_, Error>(())
+        })?;
+    }
+    report.done(format_args!("a server keeps no priority of a caller that waits no longer"));
+    Ok(())
+}
+
+/// A server that is more urgent than its caller makes a thread ready that has to take turns with that caller.
+fn turns_after_a_call(report: &Report) -> Result<(), Error> {
+    let (endpoint, other) = (Endpoint::new()?, Endpoint::new()?);
+    let (connection, to_other) = (endpoint.connect(0)?, other.connect(0)?);
+    let had_its_turn = AtomicBool::new(false);
+    thread::scope(|scope| {
+        on_first(scope, HIGH, || {
+            let received = other.receiver().and_then(|receiver| receiver.receive());
+            had_its_turn.store(received.is_ok(), Ordering::Relaxed);
+        })?;
+        scope.spawn(|| {
+            let receiver = endpoint.receiver()?;
+            receiver.receive()?;
+            while to_other.send(Message::default()) == Err(Error::NotReady) {
+                sleep(Duration::from_millis(1));
+            }
+            receiver.reply_receive(Message::default())?;
+            receiver.reply(Message::default())
+        })?;
+        sleep(Duration::from_millis(5));
+        thread::schedule(HIGH, FIRST)?;
+        connection.call(Message::default())?;
+        // Without a call, so that only the timer can end it.
+        while !had_its_turn.load(Ordering::Relaxed) {}
+        connection.call(Message::default())?;
+        thread::schedule(OWN, FIRST)
+    })?;
+    report.done(format_args!("a thread that became ready during a call takes turns with the caller"));
     Ok(())
 }
 
