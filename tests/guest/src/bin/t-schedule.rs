@@ -291,7 +291,9 @@ fn turns_after_a_call(report: &Report) -> Result<(), Error> {
         thread::schedule(HIGH, FIRST)?;
         connection.call(Message::default())?;
         // Without a call, so that only the timer can end it.
-        while !had_its_turn.load(Ordering::Relaxed) {}
+        while !had_its_turn.load(Ordering::Relaxed) {
+            core::hint::spin_loop();
+        }
         connection.call(Message::default())?;
         thread::schedule(OWN, FIRST)
     })?;
