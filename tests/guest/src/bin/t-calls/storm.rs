@@ -13,8 +13,18 @@ const CALLS: u32 = 3000;
 /// A call that a child of the storm does not make: it would end or stop it, or clutter the screen.
 const fn is_left_out(number: u64) -> bool {
     match Call::from_number(number) {
-        Some(Call::Exit | Call::ThreadExit | Call::Sleep | Call::Wait | Call::ConsoleWrite | Call::ConsoleRead) => true,
-        // `t-ipc` has a storm of these.
+        Some(
+            Call::Exit
+            | Call::ThreadExit
+            | Call::Sleep
+            | Call::WaitOn
+            | Call::NotificationWait
+            | Call::Supervise
+            | Call::Wait
+            | Call::ConsoleWrite
+            | Call::ConsoleRead,
+        ) => true,
+        // `t-ipc` has a storm of these, as `t-notify` of the waits.
         Some(Call::Call | Call::Receive | Call::ReplyReceive) => true,
         _ => false,
     }
