@@ -185,20 +185,20 @@ calls! {
     /// `send(connection, w1 ... w6, handle)`: a message without an answer, and without waiting.
     /// [`Error::NotReady`](crate::Error::NotReady) if no thread is waiting for one: then it has not arrived.
     Send = 71,
-    /// `notification_create()`: 64 bits that can be set and waited for. Returns a handle with the rights to write, which is
-    /// to set bits, to read, which is to wait for them, and to duplicate.
+    /// `notification_create()`: 64 bits that can be set and waited for. Returns a handle with the rights to write,
+    /// which is to set bits, to read, which is to wait for them, and to duplicate.
     NotificationCreate = 72,
-    /// `notify(notification, bits)`: sets bits, and never blocks. A thread that waits gets all that are set; of several the
-    /// one that came first.
+    /// `notify(notification, bits)`: sets bits, and never blocks. A thread that waits gets all that are set; of several
+    /// the one that came first.
     Notify = 73,
-    /// `notification_wait(notification, deadline)`: blocks until a bit is set, takes all of them, and returns them in `x1`.
-    /// [`Error::TimedOut`](crate::Error::TimedOut) at the deadline, as for `call`; one that has passed looks and does not
-    /// wait.
+    /// `notification_wait(notification, deadline)`: blocks until a bit is set, takes all of them, and returns them in
+    /// `x1`. [`Error::TimedOut`](crate::Error::TimedOut) at the deadline, as for `call`; one that has passed looks and
+    /// does not wait.
     NotificationWait = 74,
-    /// `notification_bind(notification, bits, source)`: has bits set, for which the right to write is needed, when a process
-    /// or a thread ends, for which the right to wait is needed, or whenever a call comes in line at an endpoint and no
-    /// receiver waits, for which the right to read is needed. If that is so already, they are set at once. An end has
-    /// one binding, and a second is [`Error::NotAllowed`](crate::Error::NotAllowed); an endpoint's is replaced.
+    /// `notification_bind(notification, bits, source)`: has bits set, for which the right to write is needed, when a
+    /// process or a thread ends, for which the right to wait is needed, or whenever a call comes in line at an endpoint
+    /// and no receiver waits, for which the right to read is needed. If that is so already, they are set at once. An
+    /// end has one binding, and a second is [`Error::NotAllowed`](crate::Error::NotAllowed); an endpoint's is replaced.
     NotificationBind = 75,
     /// `wait_on(address, expected, deadline)`: blocks while the 32-bit word at `address` is `expected`, until a
     /// [`Wake`](Call::Wake) of the same process for that address, or the deadline.
@@ -208,35 +208,37 @@ calls! {
     /// Returns 1, or 0 if none waits there. Nothing is read.
     Wake = 77,
 
-    /// `schedule(thread, priority, cores)`: gives a thread, for which the right to [schedule](crate::Rights::SCHEDULE) is
-    /// needed, or with [`Handle::SELF`](crate::Handle::SELF) the calling thread, a priority below
+    /// `schedule(thread, priority, cores)`: gives a thread, for which the right to [schedule](crate::Rights::SCHEDULE)
+    /// is needed, or with [`Handle::SELF`](crate::Handle::SELF) the calling thread, a priority below
     /// [`PRIORITIES`](crate::PRIORITIES) and the cores that it may run on: bit n of `cores` is core n, 0 is all. One
     /// that runs or waits at this moment has them when it is ready again.
     ///
-    /// [`Error::NotAllowed`](crate::Error::NotAllowed) for a priority above the caller's limit. A thread begins with the
-    /// priority, the limit and the cores of the one that made it; a spawned process's limit is its maker's priority.
-    /// [`Error::BadArgument`](crate::Error::BadArgument) if the machine has none of these cores.
+    /// [`Error::NotAllowed`](crate::Error::NotAllowed) for a priority above the caller's limit. A thread begins with
+    /// the priority, the limit and the cores of the one that made it; a spawned process's limit is its maker's
+    /// priority. [`Error::BadArgument`](crate::Error::BadArgument) if the machine has none of these cores.
     Schedule = 80,
 
     /// `supervise(process, connection)`: has the faults of a process, for which the right to
-    /// [supervise](crate::Rights::SUPERVISE) is needed, sent through a connection, for which the right to write is needed,
-    /// in place of ending the process. 0 in place of the connection ends that. A forked child has no supervisor.
+    /// [supervise](crate::Rights::SUPERVISE) is needed, sent through a connection, for which the right to write is
+    /// needed, in place of ending the process. 0 in place of the connection ends that. A forked child has no
+    /// supervisor.
     ///
     /// A thread that cannot go on makes a call through the connection: its words are the [kind](crate::FaultKind), the
     /// address (or 0), the program counter and `x0` to `x2`; for a [foreign call](crate::FaultKind::ForeignCall) the
-    /// address is the call's number, `x8`. The first word of the answer is a [`FaultAnswer`](crate::FaultAnswer). Without
-    /// a receiver, the thread waits for one; when the endpoint has been closed, and on
+    /// address is the call's number, `x8`. The first word of the answer is a [`FaultAnswer`](crate::FaultAnswer).
+    /// Without a receiver, the thread waits for one; when the endpoint has been closed, and on
     /// [`Error::Gone`](crate::Error::Gone), the process ends as if it had no supervisor.
     Supervise = 81,
-    /// `fault_registers(reply, buffer, write)`: copies the registers of the thread whose fault has been received with this
-    /// reply, for which the right to write is needed, into [`REGISTERS`](crate::REGISTERS) words at `buffer`, or with
-    /// `write` 1 from there: `x0` to `x30`, the stack pointer, the program counter, and the flags in bits 31 to 28.
-    /// [`Error::NotFound`](crate::Error::NotFound) if the reply keeps no fault.
+    /// `fault_registers(reply, buffer, write)`: copies the registers of the thread whose fault has been received with
+    /// this reply, for which the right to write is needed, into [`REGISTERS`](crate::REGISTERS) words at `buffer`, or
+    /// with `write` 1 from there: `x0` to `x30`, the stack pointer, the program counter, and the flags in bits 31 to
+    /// 28. [`Error::NotFound`](crate::Error::NotFound) if the reply keeps no fault.
     FaultRegisters = 82,
     /// `process_read(process, address, buffer, bytes)`: copies memory of a process, for which the right to
-    /// [supervise](crate::Rights::SUPERVISE) is needed, into the caller's, [`PAGE_SIZE`](crate::PAGE_SIZE) bytes at most.
+    /// [supervise](crate::Rights::SUPERVISE) is needed, into the caller's, up to the end of a page on either side.
+    /// Returns how many bytes.
     ProcessRead = 83,
-    /// `process_write(process, address, buffer, bytes)`: the other way. As a store of the process's own, it needs memory
-    /// there that may be written.
+    /// `process_write(process, address, buffer, bytes)`: the other way. As a store of the process's own, it needs
+    /// memory there that may be written.
     ProcessWrite = 84,
 }

@@ -22,6 +22,9 @@ use graft_paging::{Progress, Promise};
 const PROCESS_RIGHTS: Rights =
     Rights::WAIT.or(Rights::KILL).or(Rights::INSPECT).or(Rights::FORK).or(Rights::DUPLICATE).or(Rights::SUPERVISE);
 
+/// What of these a child gets that is given its parent's [`Handle::SELF`].
+const SELF_RIGHTS: Rights = Rights(!Rights::SUPERVISE.0);
+
 /// `fork`: a copy of the calling process, with a copy of the calling thread; or a process out of a snapshot.
 pub(super) fn fork(
     thread: &Thread,
@@ -254,7 +257,8 @@ fn start(maker: &Thread, loaded: &mut Loaded, child: Ref<Process>) -> Result<(u6
 /// What a handle of the parent's becomes in a spawned child.
 fn passed_on(parent: &Ref<Process>, handle: Handle) -> Result<(AnyRef, Rights), Error> {
     if handle == Handle::SELF {
-        return Ok((parent.clone().erase(), PROCESS_RIGHTS));
+        // A child supervises its parent only if that has made a handle for it.
+        return Ok((parent.clone().erase(), PROCESS_RIGHTS.and(SELF_RIGHTS)));
     }
     let handles = parent.handles.lock();
     let (object, rights) = handles.get(handle, Rights::DUPLICATE)?;

@@ -7,7 +7,7 @@
 //!                                        goes on  ◀──────────────────     reply: go on, return a value, end
 //! ```
 
-use graft_abi::{Call, Error, FaultAnswer, FaultKind, Handle, PAGE_SIZE, REGISTERS};
+use graft_abi::{Call, Error, FaultAnswer, FaultKind, Handle, REGISTERS};
 
 use crate::call::call;
 use crate::message::{Connection, Message, Received, Receiver};
@@ -67,12 +67,12 @@ impl Process {
     /// # Errors
     /// [`Error::BadAddress`] if a byte may not be read.
     pub fn read_memory(&self, address: usize, bytes: &mut [u8]) -> Result<(), Error> {
-        for (place, piece) in bytes.chunks_mut(PAGE_SIZE).enumerate() {
-            let buffer = piece.as_mut_ptr().addr() as u64;
-            let arguments = [address as u64 + (place * PAGE_SIZE) as u64, buffer, piece.len() as u64];
-            let [address, buffer, length] = arguments;
-            // SAFETY: the kernel writes to the piece alone.
-            unsafe { call(Call::ProcessRead, [self.handle().0.into(), address, buffer, length]) }?;
+        let mut done = 0;
+        while let rest @ [_, ..] = &mut bytes[done..] {
+            let (from, to, length) = (address + done, rest.as_mut_ptr().addr(), rest.len());
+            let arguments = [self.handle().0.into(), from as u64, to as u64, length as u64];
+            // SAFETY: the kernel writes to the rest alone.
+            done += unsafe { call(Call::ProcessRead, arguments) }?.x0 as usize;
         }
         Ok(())
     }
@@ -82,11 +82,12 @@ impl Process {
     /// # Errors
     /// [`Error::BadAddress`] if a byte may not be written.
     pub fn write_memory(&self, address: usize, bytes: &[u8]) -> Result<(), Error> {
-        for (place, piece) in bytes.chunks(PAGE_SIZE).enumerate() {
-            let address = address as u64 + (place * PAGE_SIZE) as u64;
-            let buffer = piece.as_ptr().addr() as u64;
-            // SAFETY: the kernel reads the piece.
-            unsafe { call(Call::ProcessWrite, [self.handle().0.into(), address, buffer, piece.len() as u64]) }?;
+        let mut done = 0;
+        while let rest @ [_, ..] = &bytes[done..] {
+            let (to, from, length) = (address + done, rest.as_ptr().addr(), rest.len());
+            let arguments = [self.handle().0.into(), to as u64, from as u64, length as u64];
+            // SAFETY: the kernel reads the rest.
+            done += unsafe { call(Call::ProcessWrite, arguments) }?.x0 as usize;
         }
         Ok(())
     }

@@ -8,23 +8,31 @@ extern crate alloc;
 
 use core::arch::asm;
 
-use graft_rt::abi::{FaultAnswer, PAGE_SIZE};
+use graft_rt::abi::{Call, FaultAnswer, PAGE_SIZE};
+use graft_rt::archive::{Archive, FileError};
 use graft_rt::message::{Connection, Endpoint, Message, Receiver};
-use graft_rt::process::duplicate;
+use graft_rt::process::{STANDARD_HANDLES, duplicate};
 use graft_rt::supervise::{Fault, Registers, answer};
 use graft_rt::test::{FreeFrames, Report, claim_end, touch_stack_and_heap};
 use graft_rt::{
-    Arguments, Error, ExitStatus, FaultKind, Process, Region, Rights, Share, claim, claim_eq, process, thread,
+    Arguments, Error, ExitStatus, FaultKind, Handle, Process, Region, Rights, Share, claim, claim_eq, process, thread,
 };
 
 graft_rt::program!(main);
 
+/// What this program is called with as a child.
+const CHILD: &str = "child";
 /// Where no program has anything.
 const NOWHERE: usize = 0x7_0000_0000;
 /// What a foreign call of these tests answers.
 const ANSWER: u64 = 0xf0e1_d2c3_b4a5_9687;
 
-fn main(_arguments: Arguments) -> Result<i32, Error> {
+fn main(mut arguments: Arguments) -> Result<i32, FileError> {
+    if arguments.nth(1) == Some(CHILD) {
+        // Its parent has passed on itself, as the handle behind the standard ones.
+        let parent = u64::from(Handle::SYSTEM.0) + 1;
+        return Ok(i32::from(raw_supervise(parent, 0) != Err(Error::NoRight)));
+    }
     let report = Report::new();
     touch_stack_and_heap();
     let frames = FreeFrames::now();
@@ -258,7 +266,15 @@ fn threads(report: &Report) -> Result<(), Error> {
     Ok(())
 }
 
-fn refusals(report: &Report) -> Result<(), Error> {
+/// The call as it is, with any numbers.
+#[allow(unsafe_code)]
+fn raw_supervise(process: u64, connection: u64) -> Result<(), Error> {
+    // SAFETY: the call touches no memory.
+    let answer = unsafe { graft_rt::call::raw(Call::Supervise as u64, [process, connection, 0, 0, 0, 0]) };
+    Error::from_register(answer.x0).map(drop)
+}
+
+fn refusals(report: &Report) -> Result<(), FileError> {
     let endpoint = Endpoint::new()?;
     let connection = endpoint.connect(0)?;
     let receiver = endpoint.receiver()?;
@@ -272,6 +288,17 @@ fn refusals(report: &Report) -> Result<(), Error> {
     let wrong = Connection::from_handle(receiver.handle());
     claim_eq!(report, child.supervise(Some(&wrong)), Err(Error::WrongObject), "what is no connection");
     core::mem::forget(wrong);
+    let nothing = raw_supervise(child.handle().0.into(), 1 << 32);
+    claim_eq!(report, nothing, Err(Error::BadHandle), "a connection whose handle has 33 bits");
+    let archive = Archive::open()?;
+    let handles = [STANDARD_HANDLES.as_slice(), &[Handle::SELF]].concat();
+    let other = Process::spawn_image(archive.file("t-supervise")?, &["t-supervise", CHILD], &handles)?;
+    claim_end(
+        report,
+        &other,
+        ExitStatus::Exited(0),
+        format_args!("a program that was given its parent, and supervises it"),
+    );
     claim_eq!(report, receiver.registers(), Err(Error::NotFound), "registers before any fault");
     // An ordinary call is no fault.
     thread::scope(|scope| {
