@@ -5,7 +5,8 @@
 use super::named_process;
 use crate::arch::{self, timer};
 use crate::memory::{frames, user_copy};
-use crate::object::process::{Process, System};
+use crate::object::process::Process;
+use crate::object::system::System;
 use crate::object::thread::Thread;
 use crate::platform::platform;
 use crate::{lock, sched};

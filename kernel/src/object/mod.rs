@@ -21,6 +21,7 @@ pub mod pieces;
 pub mod process;
 pub mod snapshot;
 pub mod stop;
+pub mod system;
 pub mod table;
 pub mod terminal;
 pub mod thread;

@@ -4,6 +4,8 @@
 //!   frame   | counts, name, locks ... | handle table: 16 bytes a handle, as many as fit |
 //! ```
 
+mod all;
+
 use crate::arch::{self, Context};
 use crate::lock::{Mutex, MutexGuard};
 use crate::memory::left;
@@ -12,7 +14,7 @@ use crate::memory::statistics::Statistics;
 use crate::memory::user_copy::Owner;
 use crate::object::end::{self, End, Ends};
 use crate::object::endpoint::Connection;
-use crate::object::list::{Link, Linked, List, Pointer};
+use crate::object::list::{Link, Linked, List};
 use crate::object::table::{Slot, Table};
 use crate::object::thread::{OfProcess, Queued, State, Thread};
 use crate::object::wait::Queue;
@@ -20,7 +22,6 @@ use crate::object::{AnyRef, Kind, Object, Ref, write_fields};
 use crate::sched;
 use crate::sched::work::{self, Task};
 use core::mem::{MaybeUninit, offset_of, size_of};
-use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 use graft_abi::{Error, ExitStatus, Handle, ProcessInfo, ProcessState, Rights, THREADS_MAX};
 use graft_paging::Progress;
@@ -103,38 +104,8 @@ const ENDING: u64 = 1 << 63;
 /// by one, so that neither ending a process is long work nor a run queue is full of its threads.
 const ENDED_AT_ONCE: usize = 16;
 
-/// Every process that has started and is still referred to, in the order of identifiers. The list owns none of them:
-/// dropping the last reference takes the process out. A process in the making is not here, so nothing but the call that
-/// makes it can come to hold it.
-static ALL: Mutex<All> = Mutex::new(All { list: List::new(), last: 0 });
-static ALIVE: AtomicU64 = AtomicU64::new(0);
 /// The process whose end is the machine's.
 const FIRST: u64 = 1;
-
-struct All {
-    list: List<Remembered, Process>,
-    /// The last identifier given.
-    last: u64,
-}
-
-/// An uncounted reference in [`ALL`].
-struct Remembered(NonNull<Process>);
-
-// SAFETY: used under the list's lock only.
-unsafe impl Send for Remembered {}
-
-// SAFETY: a process takes itself out of the list before its memory goes (`Object::forget`), and never moves.
-unsafe impl Pointer for Remembered {
-    type Target = Process;
-
-    fn into_raw(self) -> NonNull<Process> {
-        self.0
-    }
-
-    unsafe fn from_raw(raw: NonNull<Process>) -> Self {
-        Remembered(raw)
-    }
-}
 
 // SAFETY: always the one field.
 unsafe impl Linked<Process> for Process {
@@ -153,7 +124,7 @@ impl Object for Process {
     fn forget(&self) {
         // One that was never started stands in no list, and its call alone can drop it.
         if self.identifier() != 0 {
-            ALL.lock().list.remove(self);
+            all::remove(self);
         }
     }
 }
@@ -233,15 +204,11 @@ impl Process {
         // Nothing else leads to the process yet: every core that finds it in the list sees what is stored here and
         // before.
         process.threads.lock().push_back(thread.clone());
-        ALIVE.fetch_add(1, Ordering::Relaxed);
-        let mut all = ALL.lock();
-        all.last += 1;
-        let identifier = all.last;
-        process.identifier.store(identifier, Ordering::Relaxed);
-        // SAFETY: the thread is this core's until it is ready, below, and runs nowhere.
-        change(unsafe { &mut *thread.context() }, identifier);
-        all.list.push_back(Remembered(NonNull::from(&**process)));
-        drop(all);
+        let identifier = all::add(process, |identifier| {
+            process.identifier.store(identifier, Ordering::Relaxed);
+            // SAFETY: the thread is this core's until it is ready, below, and runs nowhere.
+            change(unsafe { &mut *thread.context() }, identifier);
+        });
         sched::make_ready(thread);
         identifier
     }
@@ -266,20 +233,6 @@ impl Process {
         // If the process is ending, this one meets the mark before it runs.
         sched::make_ready(thread);
         Ok(())
-    }
-
-    /// The process with the smallest identifier above `identifier`.
-    pub fn next_after(identifier: u64) -> Option<Ref<Process>> {
-        let all = ALL.lock();
-        all.list.iter().filter(|process| process.identifier() > identifier).find_map(|process| {
-            // SAFETY: it cannot leave the list, thus not lose its memory, while this holds the lock.
-            unsafe { Ref::revive(process) }
-        })
-    }
-
-    /// How many processes have not ended.
-    pub fn alive() -> u64 {
-        ALIVE.load(Ordering::Relaxed)
     }
 
     /// The object of kind `T` that a handle names, if it carries the rights.
@@ -406,7 +359,7 @@ impl Process {
     pub fn finish(process: Ref<Process>, thread: Ref<Thread>, value: Option<u64>) {
         end::tell(thread, work::thread_end(&process, value).to_registers());
         let status = process.last_status();
-        ALIVE.fetch_sub(1, Ordering::Relaxed);
+        all::note_end();
         if process.identifier() == FIRST {
             arch::power::exit(status.shell_code());
         }
@@ -451,15 +404,4 @@ fn as_slots(rest: &'static mut [MaybeUninit<u64>]) -> &'static mut [MaybeUninit<
     const { assert!(SLOT * size_of::<u64>() == size_of::<Slot<AnyRef>>() && align_of::<Slot<AnyRef>>() <= 8) };
     // SAFETY: the same uninitialised memory, in pieces whose size and alignment have been checked.
     unsafe { core::slice::from_raw_parts_mut(rest.as_mut_ptr().cast(), rest.len() / SLOT) }
-}
-
-/// The object behind [`Handle::SYSTEM`]: holding it is what permits looking at the whole system.
-pub struct System;
-
-static SYSTEM_KIND: Kind<System> = Kind::new("system");
-
-impl Object for System {
-    fn kind() -> &'static Kind<Self> {
-        &SYSTEM_KIND
-    }
 }

@@ -1,5 +1,13 @@
 //! Threads: registers, and where they wait.
 
+mod scheduling;
+mod stopped;
+
+pub use scheduling::Scheduling;
+pub use stopped::Fault;
+
+use stopped::Stopped;
+
 use crate::arch::{self, Context, floating_point};
 use crate::object::end::{End, Ends};
 use crate::object::heap::{Heaped, Node};
@@ -12,7 +20,7 @@ use core::cell::{Cell, UnsafeCell};
 use core::mem::{MaybeUninit, size_of};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
-use graft_abi::{Error, FaultKind, PAGE_SIZE, PRIORITIES, PRIORITY_DEFAULT};
+use graft_abi::{Error, PAGE_SIZE};
 
 /// The lists of threads that run next or wait: run queues, waiters for an end, readers of the console.
 pub struct Queued;
@@ -81,51 +89,6 @@ pub struct Thread {
     pub work: Work,
 }
 
-/// How a thread is scheduled: its own priority, the highest that it may give, and the cores that it may run on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Scheduling(u32);
-
-impl Scheduling {
-    // Bits 0 to 7: cores; 8 to 15: priority; 16 to 23: limit; 31: no part of it, but in the same word of a thread.
-    const ALL_CORES: u32 = 0xff;
-    const STOPPED: u32 = 1 << 31;
-
-    /// The first thread's.
-    pub const FIRST: Scheduling =
-        Scheduling(Self::ALL_CORES | (PRIORITY_DEFAULT as u32) << 8 | (PRIORITIES as u32 - 1) << 16);
-
-    /// The thread's own priority.
-    #[inline(always)]
-    pub fn priority(self) -> u8 {
-        (self.0 >> 8) as u8
-    }
-
-    /// The highest priority that it may give.
-    pub fn limit(self) -> u8 {
-        (self.0 >> 16) as u8
-    }
-
-    /// The cores that it may run on, a bit for each.
-    pub fn cores(self) -> u32 {
-        self.0 & Self::ALL_CORES
-    }
-
-    /// With this priority, on these cores; 0 is all.
-    #[must_use]
-    pub fn with(self, priority: u8, cores: u32) -> Scheduling {
-        let cores = if cores == 0 { Self::ALL_CORES } else { cores & Self::ALL_CORES };
-        Scheduling(self.0 & 0xff_0000 | u32::from(priority) << 8 | cores)
-    }
-
-    /// For a program of its own: it may go no higher.
-    #[must_use]
-    pub fn limited(self) -> Scheduling {
-        Scheduling(self.0 & 0xffff | u32::from(self.priority()) << 16)
-    }
-}
-
-const _: () = assert!(arch::MAX_CORES <= 8 && PRIORITIES <= 256);
-
 /// What lies behind a thread in its frame.
 #[repr(C)]
 struct Registers {
@@ -134,23 +97,6 @@ struct Registers {
     floating_point: MaybeUninit<floating_point::State>,
     /// Initialised while the thread is stopped.
     stopped: MaybeUninit<Stopped>,
-}
-
-/// What a thread was when it was stopped.
-struct Stopped {
-    registers: Context,
-    fault: Fault,
-}
-
-/// Why a thread cannot go on.
-#[derive(Clone, Copy, Debug)]
-pub struct Fault {
-    /// What it did.
-    pub kind: FaultKind,
-    /// The address that it used, if it was one.
-    pub address: Option<u64>,
-    /// Where it was.
-    pub pc: u64,
 }
 
 /// Where a thread's floating-point state is.
@@ -388,96 +334,6 @@ impl Thread {
     /// Notes that, or that it stands there no longer.
     pub fn set_deadline_core(&self, core: Option<usize>) {
         self.deadline.store(core.map_or(0, |core| core as u8 + 1), Ordering::Release);
-    }
-
-    /// The priority that counts.
-    #[inline(always)]
-    pub fn priority(&self) -> u8 {
-        self.priority.load(Ordering::Relaxed)
-    }
-
-    /// How it is scheduled by itself.
-    #[inline(always)]
-    pub fn scheduling(&self) -> Scheduling {
-        Scheduling(self.scheduling.load(Ordering::Relaxed) & !Scheduling::STOPPED)
-    }
-
-    /// Changes that, from the next time on that it begins to run.
-    pub fn set_scheduling(&self, scheduling: Scheduling) {
-        let change = |word| Some(scheduling.0 | word & Scheduling::STOPPED);
-        let _ = self.scheduling.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
-    }
-
-    /// Whether this core may run it, and its registers are what it goes on with.
-    #[inline(always)]
-    pub fn may_resume_on(&self, core: usize) -> bool {
-        self.scheduling.load(Ordering::Relaxed) & (Scheduling::STOPPED | 1 << core) == 1 << core
-    }
-
-    /// Whether this core may run it.
-    #[inline(always)]
-    pub fn may_run_on(&self, core: usize) -> bool {
-        self.scheduling.load(Ordering::Relaxed) >> core & 1 != 0
-    }
-
-    /// Whether it is stopped.
-    pub fn is_stopped(&self) -> bool {
-        self.scheduling.load(Ordering::Relaxed) & Scheduling::STOPPED != 0
-    }
-
-    /// Stops it at a fault: its registers are put aside, so that it can make a call of the kernel's, and it
-    /// [goes on](Self::go_on) as its work when that has been answered.
-    ///
-    /// # Safety
-    /// The caller owns the thread, which is not stopped.
-    pub unsafe fn stop(&self, fault: Fault) {
-        // SAFETY: room for it, this thread's alone.
-        unsafe {
-            let own = &mut *self.own.as_ptr();
-            let stopped = own.stopped.as_mut_ptr();
-            own.context.copy_to(&raw mut (*stopped).registers);
-            (&raw mut (*stopped).fault).write(fault);
-        }
-        self.scheduling.fetch_or(Scheduling::STOPPED, Ordering::Relaxed);
-        self.work.note_stop(Stop::Stopped);
-    }
-
-    /// Gives it its registers back, and tells why it was stopped.
-    ///
-    /// # Safety
-    /// The caller owns the thread, which is stopped.
-    pub unsafe fn go_on(&self) -> Fault {
-        self.scheduling.fetch_and(!Scheduling::STOPPED, Ordering::Relaxed);
-        self.work.note_stop(Stop::GoesOn);
-        // SAFETY: initialised when it was stopped.
-        unsafe {
-            let own = &mut *self.own.as_ptr();
-            let stopped = own.stopped.assume_init_ref();
-            stopped.registers.copy_to(&raw mut own.context);
-            stopped.fault
-        }
-    }
-
-    /// The registers with which it will go on.
-    ///
-    /// # Safety
-    /// The caller owns the thread, which is stopped.
-    #[expect(clippy::mut_from_ref, reason = "the owner alone has it")]
-    pub unsafe fn stopped_registers(&self) -> &mut Context {
-        // SAFETY: initialised when it was stopped.
-        unsafe { &mut (*self.own.as_ptr()).stopped.assume_init_mut().registers }
-    }
-
-    /// Lends it a priority, until [`return_priority`](Self::return_priority). The calling core owns it.
-    #[inline(always)]
-    pub fn lend_priority(&self, priority: u8) {
-        self.priority.store(self.scheduling().priority().max(priority), Ordering::Relaxed);
-    }
-
-    /// Has its own priority count again.
-    #[inline(always)]
-    pub fn return_priority(&self) {
-        self.priority.store(self.scheduling().priority(), Ordering::Relaxed);
     }
 
     /// Where its floating-point state is.

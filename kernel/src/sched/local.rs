@@ -1,6 +1,7 @@
 //! One core's part of the scheduler: its queue, its sleepers, its timer, the thread that it runs.
 
-use super::{IDLE, NEVER, SLICE, WOKEN, end_wait, expire, handle_interrupts, make_ready, steal};
+use super::wait::expire;
+use super::{IDLE, NEVER, SLICE, WOKEN, end_wait, handle_interrupts, make_ready, steal};
 use crate::arch::{self, Context, MAX_CORES, floating_point, timer};
 use crate::lock::Mutex;
 use crate::object::Ref;

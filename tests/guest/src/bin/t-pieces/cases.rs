@@ -1,106 +1,20 @@
-//! Tests that no operation on memory, whatever its size, keeps other threads waiting: a ready thread of the same core
-//! gets its turn after one slice, and interrupts are answered while the operation goes on.
-//!
-//! `t-pieces` judges only what it can without a clock: that all operations work, and that no frame is lost.
-//! `t-pieces --exact` judges the waiting, too, and wants a machine with one core that counts instructions
-//! (`make run ICOUNT=1 SMP=1`), where a nanosecond is an instruction. `--size MIB` changes the size of 64 MiB. Two
-//! hints mark what a plugin of QEMU's is to measure (`tests/masked`).
+//! The operations, each done to one fresh process.
 
-#![no_std]
-#![no_main]
-
-use core::arch::global_asm;
 use core::sync::atomic::AtomicU32;
 use core::time::Duration;
 
-use graft_rt::abi::{Call, MAP_BASE, SVC_IMMEDIATE, THREADS_MAX};
+use graft_rt::abi::{MAP_BASE, THREADS_MAX};
 use graft_rt::memory::Inherit;
 use graft_rt::notification::Notification;
-use graft_rt::process::{self, exec, memory_sizes, sleep};
-use graft_rt::test::{FreeFrames, Report};
-use graft_rt::{
-    Arguments, Error, ExitStatus, Handle, Permissions, Process, Region, Share, call, claim, claim_eq, memory, println,
-    snapshot, sync, tables, time,
-};
+use graft_rt::process::{exec, memory_sizes, sleep};
+use graft_rt::{Error, Handle, Permissions, Process, Share, memory, snapshot, sync, tables};
 
-graft_rt::program!(main);
+use crate::{Board, MIB, PAGE, waiters};
 
-const PAGE: usize = 4096;
-const MIB: usize = 1 << 20;
 const GIB: usize = 1 << 30;
 const BASE: usize = 0x80_0000_0000;
 const ELSEWHERE: usize = 0x100_0000_0000;
 const TEBIBYTE: usize = 1 << 40;
-/// How long a thread may run while others wait, and what may come on top, in nanoseconds.
-const SLICE: u64 = 10_000_000;
-const MARGIN: u64 = 50_000;
-
-/// What processes tell each other: words of a page that they share.
-#[derive(Clone, Copy)]
-struct Board(usize);
-
-impl Board {
-    /// How long the observer has waited for its turn at most.
-    const LONGEST: usize = 0;
-    /// Not 0 once the observer is to end.
-    const OVER: usize = 1;
-    /// Not 0 once a child has got to the agreed point.
-    const READY: usize = 2;
-    /// Where the page lies.
-    const ADDRESS: usize = 0x40_0000_0000;
-
-    /// The page, in every process.
-    fn found() -> Board {
-        Board(Self::ADDRESS)
-    }
-
-    fn wait_until_ready(self) {
-        while self.get(Self::READY) == 0 {
-            sleep(Duration::from_millis(1));
-        }
-    }
-
-    fn get(self, word: usize) -> u64 {
-        // SAFETY: a word of the page that `main` has mapped for good.
-        unsafe { (self.0 as *const u64).add(word).read_volatile() }
-    }
-
-    fn set(self, word: usize, value: u64) {
-        // SAFETY: as above.
-        unsafe { (self.0 as *mut u64).add(word).write_volatile(value) };
-    }
-}
-
-/// Sleeps again and again, and notes how much later than asked for it is woken.
-fn observe(board: Board) -> i32 {
-    const NAP: Duration = Duration::from_micros(300);
-    while board.get(Board::OVER) == 0 {
-        let before = time::clock();
-        sleep(NAP);
-        let late = (time::clock() - before).saturating_sub(NAP).as_nanos() as u64;
-        if late > board.get(Board::LONGEST) {
-            board.set(Board::LONGEST, late);
-        }
-    }
-    0
-}
-
-fn begin() {
-    // SAFETY: a hint without meaning.
-    unsafe { core::arch::asm!("hint #64", options(nostack)) };
-}
-
-fn end() {
-    // SAFETY: a hint without meaning.
-    unsafe { core::arch::asm!("hint #65", options(nostack)) };
-}
-
-/// Runs until the slice is nearly over, so that the operation begins while other threads wait already.
-fn use_up_slice(exact: bool) {
-    sleep(Duration::from_millis(1));
-    let start = time::clock();
-    while exact && time::clock() - start < Duration::from_nanos(SLICE - 500_000) {}
-}
 
 fn touch(address: usize, bytes: usize, step: usize) {
     for offset in (0..bytes).step_by(step) {
@@ -131,50 +45,11 @@ fn touched(bytes: usize) -> Result<(), Error> {
     Ok(())
 }
 
-global_asm!(
-    ".section .text.waits, \"ax\"",
-    "waits_for_word:",
-    "mov     x1, xzr",
-    "mov     x8, {wait_on}",
-    "b       2f",
-    "waits_for_bits:",
-    "mov     x8, {wait}",
-    "2:",
-    "mov     x2, xzr",
-    "svc     {svc}",
-    "mov     x8, {exit}",
-    "svc     {svc}",
-    wait_on = const Call::WaitOn as u64,
-    wait = const Call::NotificationWait as u64,
-    exit = const Call::ThreadExit as u64,
-    svc = const SVC_IMMEDIATE,
-);
-
-unsafe extern "C" {
-    /// A thread that waits while the word whose address it is given is 0.
-    safe fn waits_for_word() -> !;
-    /// A thread that waits for the notification whose handle it is given.
-    safe fn waits_for_bits() -> !;
-}
-
-/// Starts a thread that uses no stack, with this argument.
-fn start_thread(entry: u64, argument: u64) -> Result<(), Error> {
-    let stack = entry.next_multiple_of(16);
-    // SAFETY: the thread waits, and touches no memory.
-    let made = unsafe { call::raw(Call::ThreadCreate as u64, [entry, stack, argument, 0, 0, 0]) };
-    let handle = Error::from_register(made.x0)?;
-    process::close(Handle(handle as u32))
-}
-
-fn wait_in_thread(word: &AtomicU32) -> Result<(), Error> {
-    start_thread(waits_for_word as *const () as u64, word.as_ptr().addr() as u64)
-}
-
 /// What is done to one fresh process.
-struct Case {
-    name: &'static str,
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
     /// Prepares it; then the marked part.
-    run: fn(usize, &dyn Fn()) -> Result<(), Error>,
+    pub(crate) run: fn(usize, &dyn Fn()) -> Result<(), Error>,
 }
 
 macro_rules! cases {
@@ -184,7 +59,7 @@ macro_rules! cases {
 }
 
 /// Each in a process of its own. The end of the process is measured, too, as the end of each case.
-const CASES: &[Case] = cases! {
+pub(crate) const CASES: &[Case] = cases! {
     "exit of nothing": |_bytes, marked| { marked() }
     "exit": |bytes, marked| { touched(bytes)?; marked() }
     "unmap": |bytes, marked| {
@@ -402,11 +277,11 @@ const CASES: &[Case] = cases! {
     "wake behind as many waiters as there can be": |_bytes, marked| {
         let others = AtomicU32::new(0);
         for _ in 0..THREADS_MAX - 2 {
-            wait_in_thread(&others)?;
+            waiters::wait_on(&others)?;
         }
         let last = AtomicU32::new(0);
         sleep(Duration::from_millis(20));
-        wait_in_thread(&last)?;
+        waiters::wait_on(&last)?;
         sleep(Duration::from_millis(20));
         marked();
         if !sync::wake(&last) || !sync::wake(&others) {
@@ -416,7 +291,7 @@ const CASES: &[Case] = cases! {
     "notify among as many waiters as there can be": |_bytes, marked| {
         let notification = Notification::new()?;
         for _ in 0..THREADS_MAX - 1 {
-            start_thread(waits_for_bits as *const () as u64, notification.handle().0.into())?;
+            waiters::wait_for(&notification)?;
         }
         sleep(Duration::from_millis(20));
         marked();
@@ -432,50 +307,3 @@ const CASES: &[Case] = cases! {
         memory_sizes(Handle::SELF)?
     }
 };
-
-fn main(mut arguments: Arguments) -> Result<i32, Error> {
-    let report = Report::new();
-    let (mut exact, mut bytes) = (false, 64 * MIB);
-    while let Some(argument) = arguments.next() {
-        match argument {
-            "--exact" => exact = true,
-            "--size" => bytes = arguments.next().and_then(|size| size.parse().ok()).unwrap_or(64) * MIB,
-            _ => {}
-        }
-    }
-    let _page: Region = memory::Shared::new(PAGE)?.map_at(Board::ADDRESS, Permissions::ReadWrite)?;
-    let board = Board::found();
-    let frames = FreeFrames::now();
-    let observer = Process::fork_into(Share::default(), || observe(board))?;
-    for case in CASES {
-        let name = case.name;
-        board.set(Board::READY, 0);
-        let child = Process::fork_into(Share::default(), || {
-            let marked = || {
-                use_up_slice(exact);
-                board.set(Board::LONGEST, 0);
-                begin();
-            };
-            match (case.run)(bytes, &marked) {
-                Ok(()) => 0,
-                Err(error) => {
-                    println!("{name}: {error}");
-                    1
-                }
-            }
-        })?;
-        claim_eq!(&report, child.wait(), Ok(ExitStatus::Exited(0)), "{name}");
-        end();
-        sleep(Duration::from_millis(1));
-        let longest = board.get(Board::LONGEST);
-        println!("bound,{name},{longest}");
-        let allowed = SLICE + MARGIN;
-        claim!(&report, !exact || longest <= allowed, "{name}: others waited {longest} ns, not {allowed}");
-        drop(child);
-    }
-    board.set(Board::OVER, 1);
-    observer.wait()?;
-    drop(observer);
-    frames.claim_same(&report, format_args!("after all of it"));
-    Ok(report.finish())
-}

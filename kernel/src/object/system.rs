@@ -1,0 +1,14 @@
+//! The whole system, as an object that a process may hold.
+
+use super::{Kind, Object};
+
+/// The object behind [`Handle::SYSTEM`](graft_abi::Handle::SYSTEM): holding it is what permits looking at the whole system.
+pub struct System;
+
+static SYSTEM_KIND: Kind<System> = Kind::new("system");
+
+impl Object for System {
+    fn kind() -> &'static Kind<Self> {
+        &SYSTEM_KIND
+    }
+}

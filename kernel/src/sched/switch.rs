@@ -1,0 +1,185 @@
+//! From one thread to another on the same core: by a yield, by a message, or because the other is more urgent.
+
+use super::local::{CORES, Core};
+use super::ready::{Compared, level};
+use super::{SLICE, handle_interrupts, make_ready, next, this};
+use crate::arch::Context;
+use crate::object::Ref;
+use crate::object::process::Process;
+use crate::object::stop;
+use crate::object::thread::{State, Thread};
+use core::sync::atomic::{Ordering, fence};
+
+/// Lets the current thread go on later, after those that are ready and no less urgent.
+pub fn give_way(context: *mut Context) -> *mut Context {
+    let (index, core) = this();
+    if core.ready.compare(core.running()) == Compared::Lower && core.own.current.may_run_on(index) {
+        // Another core has stolen the work. The timer that led here may be needed for a sleeper.
+        core.set_timer();
+        return context;
+    }
+    match core.ready.pop() {
+        Some(next) if next.may_run_on(index) && !next.work.is_pending() => run_before(index, core, next),
+        found => {
+            let Some(thread) = core.leave() else { return context };
+            make_ready(thread);
+            match found {
+                Some(other) if other.may_run_on(index) => {
+                    core.run(index, other, |now| now + SLICE).unwrap_or_else(next)
+                }
+                Some(other) => {
+                    make_ready(other);
+                    next()
+                }
+                None => next(),
+            }
+        }
+    }
+}
+
+/// Does the work that the current thread has in the kernel.
+pub fn work() -> *mut Context {
+    let (index, core) = this();
+    // The call's own part was a piece, too.
+    handle_interrupts(core);
+    core.work(index).unwrap_or_else(next)
+}
+
+/// Ends the current thread, with a value of its own or, without one, with its process, which is ending.
+pub fn end_current(value: Option<u64>) -> *mut Context {
+    let (_, core) = this();
+    if let Some(thread) = core.leave() {
+        Process::end_thread(thread, value);
+    }
+    next()
+}
+
+/// Takes the current thread off this core, for a caller that puts it where others see it.
+pub fn leave() -> Option<Ref<Thread>> {
+    this().1.leave()
+}
+
+/// Runs a thread that this core owns, in what is left of the slice of the one that has just left, unless another has to
+/// run first or it has to run elsewhere.
+pub fn switch_to(thread: Ref<Thread>) -> *mut Context {
+    let (index, core) = this();
+    if thread.is_stopped() || !may_run_next(index, &thread) {
+        make_ready(thread);
+        return next();
+    }
+    let slice_end = core.own.slice_end.get();
+    core.run(index, thread, |_| slice_end).unwrap_or_else(next)
+}
+
+/// Whether the core may run this thread in what is left of the current one's slice, and no other has to run first. One of
+/// the same priority may be ready if the current thread has that, too: then the timer is set for its turn.
+#[inline(always)]
+pub fn may_run_next(core: usize, thread: &Thread) -> bool {
+    let level = level(thread);
+    thread.may_run_on(core)
+        && match CORES[core].ready.compare(level) {
+            Compared::Lower => true,
+            Compared::Same => level == CORES[core].running(),
+            Compared::Higher => false,
+        }
+}
+
+/// Has the current thread's own priority count again.
+pub fn return_priority_of_current() {
+    if let Some(current) = this().1.own.current.get() {
+        set_priority(&current, None);
+    }
+}
+
+/// Whether the core may run this thread, and it is more urgent than the current one.
+pub fn is_more_urgent(thread: &Thread) -> bool {
+    let (index, core) = this();
+    thread.may_resume_on(index) && level(thread) > core.running()
+}
+
+/// Runs a thread that this core owns in place of the current one, which goes on later.
+pub fn give_way_to(thread: Ref<Thread>, context: *mut Context) -> *mut Context {
+    let (index, core) = this();
+    if thread.work.is_pending() {
+        make_ready(thread);
+        return context;
+    }
+    run_before(index, core, thread)
+}
+
+/// Runs a thread that is ready and has no work, and has the current one go on later.
+#[inline(always)]
+fn run_before(index: usize, core: &Core, thread: Ref<Thread>) -> *mut Context {
+    thread.set_state(State::Running(index));
+    let context = thread.context();
+    let left = core.exchange(index, thread);
+    core.begin_slice();
+    if let Some(left) = left {
+        make_ready(left);
+    }
+    core.set_timer();
+    // The barrier stands between the state and the mark, as in `run`.
+    fence(Ordering::SeqCst);
+    if core.own.current.is_ending() { end_current(None) } else { context }
+}
+
+/// Has a higher priority of a caller's count for the current thread, which works for it; [`None`]: its own again.
+pub fn set_priority(current: &Thread, lent: Option<u8>) {
+    let (_, core) = this();
+    match lent {
+        Some(priority) => current.lend_priority(priority),
+        None => current.return_priority(),
+    }
+    core.note_priority(current);
+    core.set_timer();
+}
+
+/// Makes a thread that the calling core owns, and whose state says so already, the one that it runs, in what is left of
+/// the slice of the one that it has run until now. Returns the registers of the one, and the other, which has no presence
+/// on the core any more: the caller blocks it, with a full barrier behind that, and then [goes on](go_on).
+///
+/// # Panics
+/// If the core runs none.
+#[inline(always)]
+pub fn take_over(core: usize, next: Ref<Thread>) -> (TakenOver, Ref<Thread>) {
+    let context = next.context();
+    let left = CORES[core].exchange(core, next);
+    (TakenOver(context), left.expect("a thread that calls"))
+}
+
+/// The registers of a thread that has become a core's current one.
+#[must_use]
+pub struct TakenOver(*mut Context);
+
+/// Goes on with the current thread after the one before it has been blocked, or has to end.
+#[inline(always)]
+pub fn go_on(TakenOver(context): TakenOver, ended: Option<Ref<Thread>>) -> *mut Context {
+    // A core that marks a process as ending after that barrier finds its thread running here, and interrupts it.
+    // SAFETY: the core's current thread, which is there until this core does otherwise.
+    if ended.is_some() || unsafe { Thread::of(context) }.process.is_ending() {
+        return end_some(TakenOver(context), ended);
+    }
+    context
+}
+
+/// As [`go_on`], of a thread whose fault has been answered.
+#[cold]
+#[inline(never)]
+pub fn go_on_after_fault(TakenOver(context): TakenOver, ended: Option<Ref<Thread>>) -> *mut Context {
+    // SAFETY: as in `go_on`.
+    let thread = unsafe { Thread::of(context) };
+    if !thread.process.is_ending() {
+        stop::conclude(thread);
+    }
+    go_on(TakenOver(context), ended)
+}
+
+/// Ends a thread that could not be blocked, and the current one if its process is ending.
+#[cold]
+fn end_some(TakenOver(context): TakenOver, ended: Option<Ref<Thread>>) -> *mut Context {
+    if let Some(thread) = ended {
+        Process::end_thread(thread, None);
+    }
+    // SAFETY: as in `go_on`.
+    if unsafe { Thread::of(context) }.process.is_ending() { end_current(None) } else { context }
+}

@@ -1,0 +1,192 @@
+//! Waiting: a thread goes into a list and is taken out of it, once, by the core that ends its wait.
+
+use super::local::CORES;
+use super::{NEVER, make_ready, next, this};
+use crate::arch::{Context, interrupts};
+use crate::object::Ref;
+use crate::object::end::Answer;
+use crate::object::list::List;
+use crate::object::process::Process;
+use crate::object::thread::{Queued, State, Thread, WaitNumber, Won};
+use crate::object::wait::Wait;
+use core::sync::atomic::{Ordering, fence};
+use graft_abi::Error;
+
+/// Blocks the current thread in a list, whose lock the caller holds. The caller goes on with [`next`] afterwards,
+/// without the lock. A thread that is returned did not block: its process is ending, and the caller has to end the
+/// thread.
+#[must_use]
+pub fn block(list: &mut List<Ref<Thread>, Queued>, wait: Wait) -> Option<Ref<Thread>> {
+    let (_, core) = this();
+    block_in(list, wait, core.leave()?)
+}
+
+/// As [`block`], of a thread that this core owns and that it does not run.
+#[must_use]
+#[inline(always)]
+pub fn block_in(list: &mut List<Ref<Thread>, Queued>, wait: Wait, thread: Ref<Thread>) -> Option<Ref<Thread>> {
+    // SAFETY: the caller owns it.
+    unsafe { thread.block(wait) };
+    list.push_back(thread);
+    fence(Ordering::SeqCst);
+    // If the mark was set before the thread could be seen as blocked, no other core may come to wake it.
+    if list.last()?.process.is_ending() { take_back(list) } else { None }
+}
+
+/// Takes the thread that has just been put into a list out of it, if no other core has ended its wait.
+#[cold]
+fn take_back(list: &mut List<Ref<Thread>, Queued>) -> Option<Ref<Thread>> {
+    let last = list.last()?;
+    let watched = core::ptr::from_ref(last);
+    unblock(last)?;
+    // SAFETY: it stands in the list, whose reference keeps it, and whose lock the caller holds.
+    list.remove(unsafe { &*watched })
+}
+
+/// As [`block`], until a moment in nanoseconds since the counter started, at which the call is answered with
+/// [`Error::TimedOut`]; 0 is never. Nor is the call made again for any other reason: the core that ends the wait answers
+/// it, and takes the thread out of its list in the same step.
+#[must_use]
+pub fn block_until(list: &mut List<Ref<Thread>, Queued>, wait: Wait, deadline: u64) -> Option<Ref<Thread>> {
+    let (_, core) = this();
+    let current = core.own.current.get()?;
+    set_deadline(&current, deadline);
+    drop(current);
+    block(list, wait)
+}
+
+/// Whether the process of a thread that has just been blocked is ending, and no other core has ended its wait: then
+/// the caller ends the thread.
+pub fn meets_end(thread: &Thread, wait: WaitNumber) -> bool {
+    // As in `block`.
+    fence(Ordering::SeqCst);
+    thread.process.is_ending() && unblock_from(thread, wait)
+}
+
+/// Ends a thread's wait, if it is blocked, for the one core that succeeds: it learns what the thread waited for.
+#[inline(always)]
+pub fn unblock(thread: &Thread) -> Option<Wait> {
+    let wait = thread.unblock()?;
+    forget_deadline(thread);
+    Some(wait)
+}
+
+/// As [`unblock`], for this wait alone.
+#[inline(always)]
+pub fn unblock_from(thread: &Thread, wait: WaitNumber) -> bool {
+    let ended = thread.unblock_from(wait);
+    if ended {
+        forget_deadline(thread);
+    }
+    ended
+}
+
+/// What a thread has waited for whose wait the calling core has just ended.
+#[inline(always)]
+pub fn take_wait(thread: &Thread, won: Won) -> Wait {
+    forget_deadline(thread);
+    thread.take_wait(won)
+}
+
+/// As [`unblock_from`], of a thread that this core runs at once.
+#[inline(always)]
+pub fn unblock_from_to_run(core: usize, thread: &Thread, wait: WaitNumber) -> bool {
+    let ended = thread.unblock_from_to_run(wait, core);
+    if ended {
+        forget_deadline(thread);
+    }
+    ended
+}
+
+/// Has this core end the next wait of a thread at a moment, unless it is over by then; 0 is never. The caller owns the
+/// thread.
+#[inline(always)]
+pub fn set_deadline(thread: &Ref<Thread>, deadline: u64) {
+    if deadline != 0 {
+        let (index, core) = this();
+        core.add_deadline(index, thread.clone(), deadline);
+    }
+}
+
+/// Before the thread runs again: so no deadline is ever met in a later wait.
+#[inline(always)]
+fn forget_deadline(thread: &Thread) {
+    if let Some(core) = thread.deadline_core() {
+        CORES[core].remove_deadline(thread);
+    }
+}
+
+/// Ends a wait whose deadline has come, and which this core has won.
+pub(super) fn expire(thread: &Thread, wait: &Wait) {
+    // It is there: only the core that ends a wait with a deadline takes the thread out of its list.
+    let Some(thread) = wait.cancel(thread) else { return };
+    refuse(thread, Error::TimedOut);
+}
+
+/// Ends the call of a thread that this core owns and that blocks no longer.
+pub fn refuse(thread: Ref<Thread>, error: Error) {
+    // SAFETY: the core owns the thread, and it runs nowhere.
+    unsafe { &mut *thread.context() }.set_result(error.to_register());
+    make_ready(thread);
+}
+
+/// Blocks the current thread until a moment, in nanoseconds since the counter started.
+pub fn sleep_until(deadline: u64) -> *mut Context {
+    let (_, core) = this();
+    let current = core.leave();
+    if let Some(thread) = current {
+        let watched = thread.clone();
+        // Locked first: a core that sees the thread blocked and takes it out to end it must find it here.
+        let mut sleepers = core.sleepers.lock();
+        // SAFETY: the current thread is this core's own.
+        unsafe { thread.block(Wait::in_place(core)) };
+        sleepers.push(thread, deadline);
+        core.first_wake.store(sleepers.first_key().unwrap_or(NEVER), Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        let ended =
+            if watched.process.is_ending() && watched.unblock().is_some() { sleepers.remove(&watched) } else { None };
+        // Before the lock, so that this is never the last reference.
+        drop(watched);
+        drop(sleepers);
+        if let Some(thread) = ended {
+            Process::end_thread(thread, None);
+        }
+    }
+    next()
+}
+
+/// Notes why a thread that has been taken out of its list need not wait any longer.
+pub fn end_wait(thread: &Ref<Thread>, answer: Option<Answer>) {
+    // It has been unblocked already, to be ended: its registers do not matter any more.
+    let Some(_waited_for) = unblock(thread) else { return };
+    if let Some(answer) = answer {
+        // SAFETY: the core that takes a thread out of its list owns it, and this one is not running.
+        let registers = unsafe { &mut *thread.context() };
+        // It is blocked in its call: it goes on behind that, with the answer.
+        registers.advance();
+        registers.set_results(answer);
+    }
+}
+
+/// Makes a thread of a process that has been marked as ending meet that mark soon. The caller keeps the
+/// thread from being freed.
+pub fn interrupt(thread: &Thread) {
+    fence(Ordering::SeqCst);
+    match thread.state() {
+        // It will look at the mark before it runs.
+        State::Ready => {}
+        State::Running(core) => interrupts::wake(core),
+        State::Blocked => {
+            let Some(wait) = unblock(thread) else { return };
+            // If it is not there any more, the core that took it out makes it ready.
+            let taken = wait.cancel(thread);
+            if let Some(thread) = taken {
+                // As urgent as the thread that ends it, which may wait for that; not more, as it may have much to free.
+                if let Some(current) = this().1.own.current.get() {
+                    thread.lend_priority(current.priority());
+                }
+                make_ready(thread);
+            }
+        }
+    }
+}
