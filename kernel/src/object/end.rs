@@ -8,6 +8,7 @@ use crate::object::thread::{Queued, Thread};
 use crate::object::wait::Queue;
 use crate::object::{Object, PARTING, Ref};
 use crate::sched;
+use crate::sched::crowd::{AT_ONCE, Crowd, Rest};
 use core::sync::atomic::Ordering;
 use graft_abi::Error;
 
@@ -26,7 +27,7 @@ struct State {
 }
 
 /// An object that ends, and then stays as long as a process holds a handle to it.
-pub trait Ends: Object + Queue {
+pub trait Ends: Object + Queue + Crowd {
     /// Its end.
     fn end(&self) -> &End;
 }
@@ -90,6 +91,16 @@ impl End {
         self.0.lock().waiters.remove(thread)
     }
 
+    /// Takes out a thread that has waited for this end, which has been told, and answers it.
+    pub fn take_one(&self) -> Option<Ref<Thread>> {
+        let mut state = self.0.lock();
+        let (answer, _) = state.told?;
+        let waiter = state.waiters.pop_front()?;
+        drop(state);
+        sched::end_wait(&waiter, Some(answer));
+        Some(waiter)
+    }
+
     fn address(&self) -> usize {
         core::ptr::from_ref(self).addr()
     }
@@ -106,9 +117,10 @@ pub fn tell<T: Ends>(object: Ref<T>, answer: Answer) {
     let mut state = object.end().0.lock();
     state.told = Some((answer, core));
     // From now on no thread joins the waiters.
-    while let Some(waiter) = state.waiters.pop_front() {
+    for waiter in core::iter::from_fn(|| state.waiters.pop_front()).take(AT_ONCE) {
         waiters.push_back(waiter);
     }
+    let mut rest = (!state.waiters.is_empty()).then(|| Rest::of(object.clone()));
     let bound = state.bound.take();
     drop(state);
     drop(object);
@@ -118,6 +130,11 @@ pub fn tell<T: Ends>(object: Ref<T>, answer: Answer) {
     }
     while let Some(waiter) = waiters.pop_front() {
         sched::end_wait(&waiter, Some(answer));
+        if waiters.is_empty()
+            && let Some(rest) = rest.take()
+        {
+            rest.leave_to(&waiter);
+        }
         sched::make_ready(waiter);
     }
 }

@@ -21,6 +21,7 @@ use crate::object::thread::{Queued, Thread, WaitNumber};
 use crate::object::wait::{Queue, Wait};
 use crate::object::{Kind, Object, Ref};
 use crate::sched;
+use crate::sched::crowd::{self, Crowd};
 use core::cell::UnsafeCell;
 use graft_abi::Error;
 
@@ -122,14 +123,21 @@ impl Drop for Endpoint {
         let mut sides = self.rendezvous.sides.lock();
         sides.closed = true;
         let bound = sides.bound.take();
-        let Sides { callers, receivers, .. } = &mut *sides;
-        for side in [callers, receivers] {
-            while let Some((thread, _)) = side.take_first(usize::MAX, sched::unblock) {
-                sched::refuse(thread, Error::Gone);
-            }
-        }
         drop(sides);
         drop(bound);
+        crowd::wake_all(self.rendezvous.clone());
+    }
+}
+
+impl Crowd for Rendezvous {
+    fn take_one(&self) -> Option<Ref<Thread>> {
+        let mut sides = self.sides.lock();
+        // One that is passed over is taken out by the core that has ended its wait.
+        let taken = sides.callers.take_first(MAX_CORES + 1, sched::unblock);
+        let (thread, _) = taken.or_else(|| sides.receivers.take_first(MAX_CORES + 1, sched::unblock))?;
+        drop(sides);
+        sched::answer_with(&thread, Error::Gone);
+        Some(thread)
     }
 }
 

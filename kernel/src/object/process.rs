@@ -20,6 +20,7 @@ use crate::object::thread::{OfProcess, Queued, State, Thread};
 use crate::object::wait::Queue;
 use crate::object::{AnyRef, Kind, Object, Ref, write_fields};
 use crate::sched;
+use crate::sched::crowd::Crowd;
 use crate::sched::work::{self, Task};
 use core::mem::{MaybeUninit, offset_of, size_of};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -144,6 +145,12 @@ impl Owner for Process {
 impl Ends for Process {
     fn end(&self) -> &End {
         &self.end
+    }
+}
+
+impl Crowd for Process {
+    fn take_one(&self) -> Option<Ref<Thread>> {
+        self.end.take_one()
     }
 }
 

@@ -15,6 +15,7 @@ use crate::object::list::{Link, Linked};
 use crate::object::process::Process;
 use crate::object::wait::{Queue, Wait};
 use crate::object::{Kind, Object, Ref, write_fields};
+use crate::sched::crowd::Crowd;
 use crate::sched::work::{Stop, Work};
 use core::cell::{Cell, UnsafeCell};
 use core::mem::{MaybeUninit, size_of};
@@ -127,6 +128,12 @@ impl Object for Thread {
 impl Ends for Thread {
     fn end(&self) -> &End {
         &self.end
+    }
+}
+
+impl Crowd for Thread {
+    fn take_one(&self) -> Option<Ref<Thread>> {
+        self.end.take_one()
     }
 }
 

@@ -21,6 +21,7 @@
 //! one. Both sides first write and then read, with a full barrier in between, so that one of them sees
 //! the other (`run`, `block` and `interrupt`).
 
+pub mod crowd;
 mod floating_point;
 mod local;
 mod ready;
@@ -42,8 +43,8 @@ pub use switch::{
     return_priority_of_current, set_priority, switch_to, take_over, work,
 };
 pub use wait::{
-    block, block_in, block_until, end_wait, interrupt, meets_end, refuse, set_deadline, sleep_until, take_wait,
-    unblock, unblock_from, unblock_from_to_run,
+    answer_with, block, block_in, block_until, end_wait, interrupt, meets_end, refuse, set_deadline, sleep_until,
+    take_wait, unblock, unblock_from, unblock_from_to_run,
 };
 
 use self::local::{CORES, Core};

@@ -125,9 +125,14 @@ pub(super) fn expire(thread: &Thread, wait: &Wait) {
 
 /// Ends the call of a thread that this core owns and that blocks no longer.
 pub fn refuse(thread: Ref<Thread>, error: Error) {
+    answer_with(&thread, error);
+    make_ready(thread);
+}
+
+/// The same, but for making it ready.
+pub fn answer_with(thread: &Ref<Thread>, error: Error) {
     // SAFETY: the core owns the thread, and it runs nowhere.
     unsafe { &mut *thread.context() }.set_result(error.to_register());
-    make_ready(thread);
 }
 
 /// Blocks the current thread until a moment, in nanoseconds since the counter started.

@@ -29,6 +29,7 @@ use crate::object::pieces::{Forked, Moved};
 use crate::object::process::Process;
 use crate::object::snapshot::Snapshot;
 use crate::object::thread::Thread;
+use crate::sched::crowd::Rest;
 use core::sync::atomic::{AtomicU64, Ordering};
 use graft_abi::{Error, PAGE_SIZE, ThreadEnd};
 use graft_paging::Progress;
@@ -79,6 +80,8 @@ pub enum Task {
     Restore(Option<Forked>, Ref<Snapshot>, [u64; 2]),
     /// A program, for this process or a new one.
     Launch(Launch),
+    /// The threads that have waited where this one has.
+    Wake(Rest),
     /// Nothing more: the call is refused.
     Refuse(Error),
     /// The end of the process, whose last thread ends in this way.
@@ -190,7 +193,7 @@ impl Work {
             let is_stopped = self.notes.load(Ordering::Relaxed) & STOPPED != 0;
             return if is_stopped { Step::FaultAnswered } else { Step::Done };
         };
-        let step = if thread.process.is_ending() && !matches!(task, Task::Finish(_)) {
+        let step = if thread.process.is_ending() && !matches!(task, Task::Finish(_) | Task::Wake(_)) {
             state.task = None;
             Step::More
         } else {
@@ -205,10 +208,12 @@ impl Work {
         if left::has_left() {
             state.debris.append(left::take_left());
         }
-        let more = state.task.is_some() || !state.debris.is_empty();
+        let is_stopped = self.notes.load(Ordering::Relaxed) & STOPPED != 0;
+        let more = state.task.is_some() || !state.debris.is_empty() || is_stopped;
         self.note(ANY, if more { ANY } else { 0 });
         match step {
             Step::More if !more => Step::Done,
+            Step::Done if more => Step::More,
             step => step,
         }
     }
@@ -270,6 +275,12 @@ impl Task {
                 Err(Error::OutOfMemory) if space::met_absence() => return Step::More,
                 Err(error) => return Step::Answer(Err(error)),
             },
+            Task::Wake(rest) => {
+                return match rest.wake_some() {
+                    Progress::More => Step::More,
+                    Progress::Done => Step::Done,
+                };
+            }
             Task::Refuse(error) => return Step::Answer(Err(*error)),
             Task::Finish(value) => match process.give_back() {
                 Progress::More => return Step::More,

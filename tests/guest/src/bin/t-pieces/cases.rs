@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use graft_rt::abi::{MAP_BASE, THREADS_MAX};
 use graft_rt::memory::Inherit;
+use graft_rt::message::Endpoint;
 use graft_rt::notification::Notification;
 use graft_rt::process::{exec, memory_sizes, sleep};
 use graft_rt::{Error, Handle, Permissions, Process, Share, memory, snapshot, sync, tables};
@@ -296,6 +297,31 @@ pub(crate) const CASES: &[Case] = cases! {
         sleep(Duration::from_millis(20));
         marked();
         notification.notify(1)?;
+    }
+    "an end that as many wait for as there can be": |_bytes, marked| {
+        let other = Process::fork_into(Share::default(), || {
+            sleep(Duration::from_secs(60));
+            0
+        })?;
+        for _ in 0..THREADS_MAX - 1 {
+            waiters::wait_for_end(&other)?;
+        }
+        sleep(Duration::from_millis(20));
+        marked();
+        other.kill(0)?;
+        other.wait()?;
+        sleep(Duration::from_millis(20));
+    }
+    "close of an endpoint with as many in line as there can be": |_bytes, marked| {
+        let endpoint = Endpoint::new()?;
+        let connection = endpoint.connect(0)?;
+        for _ in 0..THREADS_MAX - 1 {
+            waiters::call_through(&connection)?;
+        }
+        sleep(Duration::from_millis(20));
+        marked();
+        drop(endpoint);
+        sleep(Duration::from_millis(20));
     }
     "tables and memory_sizes, two pages in each 2 MiB": |bytes, marked| {
         for offset in (0..bytes).step_by(2 * MIB) {
