@@ -8,7 +8,7 @@ use crate::object::thread::{Queued, Thread};
 use crate::object::wait::Queue;
 use crate::object::{Object, PARTING, Ref};
 use crate::sched;
-use crate::sched::crowd::{AT_ONCE, Crowd, Rest};
+use crate::sched::crowd::{self, Crowd};
 use core::sync::atomic::Ordering;
 use graft_abi::Error;
 
@@ -113,14 +113,11 @@ pub fn tell<T: Ends>(object: Ref<T>, answer: Answer) {
     let core = arch::core_index();
     let leaving = &PARTING[core].leaving;
     leaving.store(object.end().address(), Ordering::Relaxed);
-    let mut waiters = List::<Ref<Thread>, Queued>::new();
     let mut state = object.end().0.lock();
     state.told = Some((answer, core));
     // From now on no thread joins the waiters.
-    for waiter in core::iter::from_fn(|| state.waiters.pop_front()).take(AT_ONCE) {
-        waiters.push_back(waiter);
-    }
-    let mut rest = (!state.waiters.is_empty()).then(|| Rest::of(object.clone()));
+    let first = state.waiters.pop_front();
+    let crowd = (!state.waiters.is_empty()).then(|| object.clone());
     let bound = state.bound.take();
     drop(state);
     drop(object);
@@ -128,13 +125,11 @@ pub fn tell<T: Ends>(object: Ref<T>, answer: Answer) {
     if let Some(binding) = bound {
         binding.fire_last();
     }
-    while let Some(waiter) = waiters.pop_front() {
+    if let Some(waiter) = first {
         sched::end_wait(&waiter, Some(answer));
-        if waiters.is_empty()
-            && let Some(rest) = rest.take()
-        {
-            rest.leave_to(&waiter);
-        }
         sched::make_ready(waiter);
+    }
+    if let Some(crowd) = crowd {
+        crowd::wake_all(crowd);
     }
 }

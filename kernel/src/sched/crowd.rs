@@ -12,7 +12,7 @@ use core::ptr::NonNull;
 use graft_paging::Progress;
 
 /// Threads that are woken before interrupts are answered.
-pub const AT_ONCE: usize = 32;
+const AT_ONCE: usize = 32;
 
 /// Where threads wait, and none comes to wait any more.
 pub trait Crowd: Sync + 'static {
@@ -32,7 +32,7 @@ unsafe impl Send for Rest {}
 
 impl Rest {
     /// What is left in this object.
-    pub fn of<T: Object + Crowd>(object: Ref<T>) -> Rest {
+    fn of<T: Object + Crowd>(object: Ref<T>) -> Rest {
         let crowd: &dyn Crowd = &*object;
         let crowd = NonNull::from(crowd);
         Rest { crowd, _keeper: object.erase() }
@@ -51,12 +51,13 @@ impl Rest {
 
     /// Has a thread, which the calling core owns and has been woken from there, wake them before it goes on, even if it is
     /// ended meanwhile.
-    pub fn leave_to(self, thread: &Thread) {
+    fn leave_to(self, thread: &Thread) {
         thread.work.give(Some(Task::Wake(self)));
     }
 }
 
 /// Wakes all threads that wait in an object.
+#[cold]
 pub fn wake_all<T: Object + Crowd>(object: Ref<T>) {
     for _ in 1..AT_ONCE {
         let Some(thread) = object.take_one() else { return };
