@@ -136,6 +136,12 @@ impl VirtRange {
         self.start <= address.0 && address.0 < self.end
     }
 
+    /// The first address.
+    #[inline(always)]
+    pub(crate) fn first(self) -> VirtAddr {
+        VirtAddr(self.start)
+    }
+
     /// The addresses in both ranges.
     pub(crate) fn intersect(self, other: VirtRange) -> Option<VirtRange> {
         let (start, end) = (self.start.max(other.start), self.end.min(other.end));
@@ -220,6 +226,12 @@ impl Level {
     #[inline(always)]
     pub const fn span(self) -> u64 {
         1 << self.shift()
+    }
+
+    /// The first address that the table of this level around an address covers.
+    #[inline(always)]
+    pub(crate) const fn base(self, address: VirtAddr) -> u64 {
+        address.0 >> (self.shift() + 9) << (self.shift() + 9)
     }
 
     /// Pages that one entry of a table of this level covers.

@@ -96,7 +96,8 @@ pub(crate) trait Edit<F: Format> {
     ///
     /// The plan and its application both ask, and in between another core may show the page of zeroes or take write
     /// permission away, here and in every other shared table. The operation refuses and descends for the same
-    /// descriptors both times: see [`for_good`](crate::gate::for_good).
+    /// descriptors both times: see [`for_good`](crate::gate::for_good). It descends into every table of which the range
+    /// covers a part: where the space alone reaches such tables, nothing asks.
     fn decide(&self, descriptor: Descriptor<F>, slot: &Slot) -> Result<Decision<F>, Error>;
 }
 

@@ -15,7 +15,7 @@ mod stock;
 
 pub(crate) use exclusive::Exclusive;
 pub(crate) use frames::{Frames, Fresh, Last};
-pub(crate) use path::Path;
+pub(crate) use path::{Around, Path};
 pub(crate) use share::share_entries;
 pub(crate) use stock::Stock;
 

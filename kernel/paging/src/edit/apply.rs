@@ -4,7 +4,7 @@ use super::sweep::{forgotten, sweep};
 use super::{Decision, Edit, Slot, Stocks};
 use crate::commit::{Commit, Ledger};
 use crate::exit::release_copied;
-use crate::gate::{self, Exclusive, Frames, Location, Stale};
+use crate::gate::{self, Around, Exclusive, Frames, Location, Stale};
 use crate::memory::Counts;
 use crate::split::copy_table;
 use crate::{AddressSpace, Descriptor, Entry, Format, Kind, Level, Memory, Reach, Tlb, VirtRange};
@@ -21,16 +21,30 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     ) {
         let memory = &self.memory.clone();
         let commit = self.commit;
-        let mut root = self.exclusive_root();
+        let mut around = Around::new(self, range);
+        let mut level = around.level();
+        let mut top = around.table(level);
         let mut apply = Apply { memory, tlb, stock, edit, range, commit, ledger, outcome: Outcome::default() };
-        apply.table(&mut root, 0);
+        let mut applied = apply.table(&mut top, level.base(range.first()));
+        while level != Level::ROOT {
+            level = level.above();
+            let mut above = around.table(level);
+            if applied.hollow {
+                // The sweep begins where the topmost retired descriptor is.
+                applied = apply.unlink(&mut above, range, applied.change);
+                top = above;
+            } else {
+                above.account(memory, applied.change);
+            }
+        }
         let outcome = apply.outcome;
         match outcome.weakened {
             Some(reach) => tlb.invalidate(outcome.reached.map_or(range, |reached| reached.hull(range)), reach),
             None => tlb.publish(),
         }
         if outcome.retired {
-            sweep(memory, &mut root, 0, range, outcome.forgotten, ledger, &mut self.dead);
+            let base = top.level().base(range.first());
+            sweep(memory, &mut top, base, range, outcome.forgotten, ledger, &mut self.dead);
         }
     }
 }
@@ -140,9 +154,26 @@ impl<M: Memory, T: Tlb, E> Apply<'_, M, T, E> {
                 }
             }
         }
-        table.account(memory, change);
-        let hollow = lost && memory.counts(table.frame()).live() == retired && level != Level::ROOT;
+        self.close(table, change, retired, lost)
+    }
+
+    /// Accounts for what an edit did to a table.
+    #[inline(always)]
+    fn close<F: Format>(&self, table: &mut Exclusive<F>, change: Counts, retired: u32, lost: bool) -> Applied {
+        table.account(self.memory, change);
+        let hollow = lost && self.memory.counts(table.frame()).live() == retired && table.level() != Level::ROOT;
         Applied { change, hollow }
+    }
+
+    /// Retires the entry around the range, whose table has become hollow by this change.
+    #[cold]
+    fn unlink<F: Format>(&mut self, table: &mut Exclusive<F>, range: VirtRange, change: Counts) -> Applied {
+        let level = table.level();
+        let slot = Slot::of(level, level.base(range.first()), range).next().expect("the range is not empty");
+        let link = table.load(self.memory, slot.index);
+        let change = change - gate::weight(self.memory, link, level);
+        let retired = u32::from(self.retire(table, &slot, link));
+        self.close(table, change, retired, true)
     }
 
     /// Takes a descriptor away. `true` if it was present and now waits for the sweep.

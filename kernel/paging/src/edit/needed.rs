@@ -48,16 +48,32 @@ pub(crate) struct Stocks {
 }
 
 impl Stocks {
+    #[inline(always)]
     pub(crate) fn allocate(memory: &Frames<impl Memory>, needed: Needed, commit: Commit) -> Result<Stocks, Shortage> {
         Self::allocate_from(memory, needed, commit.source(), Source::Free)
     }
 
     /// All of them out of what is committed.
+    #[inline(never)]
     pub(crate) fn allocate_committed(memory: &Frames<impl Memory>, needed: Needed) -> Result<Stocks, Shortage> {
         Self::allocate_from(memory, needed, Source::Committed, Source::Committed)
     }
 
+    #[inline(always)]
     fn allocate_from(
+        memory: &Frames<impl Memory>,
+        needed: Needed,
+        splits: Source,
+        new: Source,
+    ) -> Result<Stocks, Shortage> {
+        if needed.splits == 0 && needed.new == 0 {
+            return Ok(Stocks { splits: Stock::none(splits), new: Stock::none(new) });
+        }
+        Self::allocate_some(memory, needed, splits, new)
+    }
+
+    #[inline(never)]
+    fn allocate_some(
         memory: &Frames<impl Memory>,
         needed: Needed,
         splits: Source,
@@ -74,6 +90,7 @@ impl Stocks {
     }
 
     /// Gives back the frames that were not needed, and returns how many.
+    #[inline(always)]
     pub(crate) fn give_back(self, memory: &Frames<impl Memory>) -> Needed {
         Needed { splits: self.splits.give_back(memory), new: self.new.give_back(memory), adopted: 0 }
     }

@@ -2,7 +2,7 @@
 
 use super::{Decision, Edit, Needed, Slot};
 use crate::commit::frames_behind;
-use crate::gate::{self, Frames};
+use crate::gate::{self, Around, Frames};
 use crate::{AddressSpace, Budget, Descriptor, Error, Format, Frame, Level, Memory, VirtRange};
 
 /// A plan for a part of a range.
@@ -45,7 +45,10 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         let mut plan = Plan::new(&self.memory, edit, range, budget);
         plan.goes_on = goes_on;
         plan.paid = self.commit.is_guaranteed();
-        plan.table(Below::Table(self.root()), Level::ROOT, 0, false)?;
+        // Every operation descends into the tables above, which are not copied.
+        let (table, level) = Around::peek(self, range);
+        plan.cost = level.number() as u32 * ENTRY_COST;
+        plan.table(Below::Table(table), level, level.base(range.first()), false)?;
         Ok(Planned { needed: plan.needed, cut: plan.cut })
     }
 }

@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 use super::{Exclusive, Frames, is_sole};
 use crate::commit::Commit;
 use crate::memory::Counts;
-use crate::{AddressSpace, Descriptor, Format, Frame, Level, Memory, VirtAddr};
+use crate::{AddressSpace, Descriptor, Format, Frame, Level, Memory, VirtAddr, VirtRange};
 
 /// The descriptor that decides about an address.
 pub(crate) struct Deciding<F: Format> {
@@ -122,5 +122,68 @@ impl<'a, F: Format, M: Memory> Path<'a, F, M> {
         for number in 0..=self.lowest().level.number() {
             self.memory.counts(self.tables[number]).add(change);
         }
+    }
+}
+
+/// The tables around a small range that no other space reaches: from the root down to the first in which the range
+/// covers a whole entry, or more than one, or part of one that leads to no such table. Only the root around a range that
+/// no table of level 3 can hold.
+///
+/// Holds the space by `&mut`, as a [`Path`] does.
+pub(crate) struct Around<'a, F: Format> {
+    /// By level, meaningful down to `level`.
+    tables: [Frame; Level::COUNT],
+    level: Level,
+    space: PhantomData<(&'a mut (), F)>,
+}
+
+impl<'a, F: Format> Around<'a, F> {
+    #[inline(always)]
+    pub(crate) fn new<M: Memory>(space: &'a mut AddressSpace<F, M>, range: VirtRange) -> Self {
+        Self::descend(&space.memory, space.root(), range)
+    }
+
+    /// For reading only, as [`Path::peek`]: the lowest of them, and its level.
+    #[inline(always)]
+    pub(crate) fn peek<M: Memory>(space: &'a AddressSpace<F, M>, range: VirtRange) -> (Frame, Level) {
+        let around = Self::descend(&space.memory, space.root(), range);
+        (around.tables[around.level.number()], around.level)
+    }
+
+    #[inline(always)]
+    fn descend(memory: &Frames<impl Memory>, root: Frame, range: VirtRange) -> Self {
+        let most = (range.start() ^ (range.end() - 1)).max(range.end() - range.start());
+        if most >= Level::LAST.above().span() {
+            return Around { tables: [root; Level::COUNT], level: Level::ROOT, space: PhantomData };
+        }
+        Self::descend_to_last(memory, root, most, range.first())
+    }
+
+    // Once for all operations: an operation that makes several kinds of them would fetch it anew for each.
+    #[inline(never)]
+    fn descend_to_last(memory: &Frames<impl Memory>, root: Frame, most: u64, address: VirtAddr) -> Self {
+        let (mut tables, mut level) = ([root; Level::COUNT], Level::ROOT);
+        while most < level.span() {
+            let descriptor = memory.load::<F>(tables[level.number()], level.index(address));
+            if !descriptor.is_present() || !is_sole(memory, descriptor.output()) {
+                break;
+            }
+            level = level.below();
+            tables[level.number()] = descriptor.output();
+        }
+        Around { tables, level, space: PhantomData }
+    }
+
+    /// Level of the lowest of them.
+    #[inline(always)]
+    pub(crate) fn level(&self) -> Level {
+        self.level
+    }
+
+    /// The one of this level.
+    #[inline(always)]
+    pub(crate) fn table(&mut self, level: Level) -> Exclusive<F> {
+        debug_assert!(level <= self.level);
+        Exclusive { frame: self.tables[level.number()], level, format: PhantomData }
     }
 }

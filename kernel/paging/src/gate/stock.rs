@@ -16,10 +16,16 @@ pub(crate) struct Stock {
 const NONE: Frame = Frame(u64::MAX);
 
 impl Stock {
+    /// None at all.
+    #[inline(always)]
+    pub(crate) const fn none(source: Source) -> Stock {
+        Stock { first: NONE, source }
+    }
+
     /// Sets `count` frames aside, or none.
     #[inline(always)]
     pub(crate) fn allocate(memory: &Frames<impl Memory>, count: usize, source: Source) -> Result<Stock, Shortage> {
-        let mut stock = Stock { first: NONE, source };
+        let mut stock = Self::none(source);
         for _ in 0..count {
             match source.allocate(memory, Purpose::Table) {
                 Ok(Fresh(frame)) => {
@@ -52,7 +58,13 @@ impl Stock {
     }
 
     /// Gives back the frames that were not needed, and returns how many.
-    pub(crate) fn give_back(mut self, memory: &Frames<impl Memory>) -> usize {
+    #[inline(always)]
+    pub(crate) fn give_back(self, memory: &Frames<impl Memory>) -> usize {
+        if self.is_empty() { 0 } else { self.give_back_some(memory) }
+    }
+
+    #[inline(never)]
+    fn give_back_some(mut self, memory: &Frames<impl Memory>) -> usize {
         let mut unused = 0;
         while !self.is_empty() {
             let table = self.take(memory).unused();

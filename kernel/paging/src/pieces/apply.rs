@@ -77,6 +77,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     }
 
     /// Applies a piece of what has been checked.
+    #[inline(never)]
     pub(super) fn apply_piece(
         &mut self,
         tlb: &impl Tlb,
