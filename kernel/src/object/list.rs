@@ -9,11 +9,11 @@
 //! [`List::pop_front`] or [`List::remove`]. A member stands in one list per link at most, which the
 //! link itself checks.
 
+use crate::sync::{AtomicUsize, Ordering};
 use core::cell::Cell;
 use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// A reference that can be taken apart into an address and put together again.
 ///

@@ -26,6 +26,7 @@ mod floating_point;
 mod local;
 mod ready;
 mod registers;
+mod sleepers;
 mod switch;
 mod wait;
 pub mod work;
@@ -64,8 +65,6 @@ const SLICE: u64 = 10_000_000;
 const INTERRUPTS_AT_ONCE: usize = 3;
 /// Threads that end, one after the other, before interrupts are answered.
 const ENDED_AT_ONCE: u32 = 8;
-/// Sleepers woken for one interrupt of the timer.
-const WOKEN: usize = 32;
 /// No deadline.
 const NEVER: u64 = u64::MAX;
 
