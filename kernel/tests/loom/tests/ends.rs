@@ -19,38 +19,52 @@ fn join(target: &Ref<Process>) -> Option<Answer> {
     joined.map_err(|ended| ended.into_iter().for_each(|thread| Process::end_thread(thread, None))).ok()
 }
 
-/// A thread that waits for the end of a process at the moment of that, and whose own process ends if `kill` says so.
-fn claim_no_waiter_is_left(kill: bool) {
+/// What other cores do.
+#[derive(Clone, Copy, PartialEq)]
+enum Happens {
+    /// What the thread waits for ends.
+    End,
+    /// The thread's own process ends.
+    Kill,
+}
+
+/// A thread that waits for the end of a process at the moment when all of this happens.
+fn claim_no_waiter_is_left(happens: &[Happens]) {
+    let [tell, kill] = [Happens::End, Happens::Kill].map(|event| happens.contains(&event));
     explore(move || {
         let target = Process::new();
         let waiter = thread();
         run(0, &waiter);
         let ending = target.clone();
-        let teller = on_core(1, move || Process::finish(ending, STATUS));
+        let teller = tell.then(|| on_core(1, move || Process::finish(ending, STATUS)));
         let killed = waiter.clone();
         let killer = kill.then(|| on_core(2, move || killed.process.terminate(&killed)));
 
         let at_once = join(&target);
 
-        teller.join().expect("no core fails");
-        killer.into_iter().for_each(|killer| killer.join().expect("no core fails"));
+        [teller, killer].into_iter().flatten().for_each(|core| core.join().expect("no core fails"));
         leave(0);
         let (made_ready, ended) = waiter.let_run();
         assert_eq!(u32::from(at_once.is_some()) + made_ready + ended, 1, "it goes on once");
         let answer = at_once.unwrap_or_else(|| results(&waiter));
         assert!(kill || answer == [0, STATUS], "it has the answer: {answer:?}");
-        assert_eq!(target.end().answer(), Some([0, STATUS]));
+        assert_eq!(target.end().answer(), tell.then_some([0, STATUS]));
     });
 }
 
 #[test]
 fn a_thread_that_waits_when_an_end_is_told_has_it() {
-    claim_no_waiter_is_left(false);
+    claim_no_waiter_is_left(&[Happens::End]);
+}
+
+#[test]
+fn a_thread_that_waits_for_an_end_that_does_not_come_ends_with_its_process() {
+    claim_no_waiter_is_left(&[Happens::Kill]);
 }
 
 #[test]
 fn a_thread_that_waits_for_an_end_and_whose_own_process_ends_goes_on_once() {
-    claim_no_waiter_is_left(true);
+    claim_no_waiter_is_left(&[Happens::End, Happens::Kill]);
 }
 
 #[test]

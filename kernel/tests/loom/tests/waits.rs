@@ -74,6 +74,11 @@ fn claim_one_ends_it(sides: Sides) {
 }
 
 #[test]
+fn the_end_of_the_process_ends_a_wait_that_begins() {
+    claim_one_ends_it(Sides { bits: false, deadline: NEVER, kill: true });
+}
+
+#[test]
 fn bits_and_a_deadline_end_a_wait_once() {
     claim_one_ends_it(Sides { bits: true, deadline: SOON, kill: false });
 }
@@ -122,18 +127,36 @@ fn a_deadline_ends_no_wait_but_its_own() {
     });
 }
 
-/// A sleeper whose time comes and whose process ends.
-#[test]
-fn the_end_of_a_sleep_and_of_its_process_end_it_once() {
+/// Whether the core looks at its sleepers.
+#[derive(Clone, Copy)]
+enum Time {
+    Comes,
+    IsFar,
+}
+
+/// A sleeper whose process ends.
+fn claim_a_sleep_ends_once(time: Time) {
     explore(move || {
         let sleeper = thread();
         run(0, &sleeper);
         let killed = sleeper.clone();
         let killer = on_core(2, move || killed.process.terminate(&killed));
         sched::sleep_until(SOON);
-        sched::wake_sleepers();
+        if let Time::Comes = time {
+            sched::wake_sleepers();
+        }
         killer.join().expect("no core fails");
         let (made_ready, ended) = sleeper.let_run();
         assert_eq!(made_ready + ended, 1, "it goes on once");
     });
+}
+
+#[test]
+fn the_end_of_the_process_ends_a_sleep_that_begins() {
+    claim_a_sleep_ends_once(Time::IsFar);
+}
+
+#[test]
+fn the_end_of_a_sleep_and_of_the_process_end_it_once() {
+    claim_a_sleep_ends_once(Time::Comes);
 }
