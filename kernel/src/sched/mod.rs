@@ -21,8 +21,10 @@
 //! one. Both sides first write and then read, with a full barrier in between, so that one of them sees
 //! the other (`run`, `block` and `interrupt`).
 
+pub mod complete;
 pub mod crowd;
 mod floating_point;
+pub mod launch;
 mod local;
 mod ready;
 mod registers;
