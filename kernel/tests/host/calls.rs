@@ -7,6 +7,7 @@ use graft_abi::{
     STACK_SIZE, STACK_TOP, USER_END, USER_START,
 };
 use graft_kernel::arch::floating_point;
+use graft_kernel::program::elf::STACK_GUARD;
 
 const SELF: u64 = Handle::SELF.0 as u64;
 const PAGE: u64 = 4096;
@@ -126,9 +127,12 @@ fn a_child_gets_no_memory_that_is_not_to_be_inherited() {
 
 #[test]
 fn a_fault_is_called_by_what_it_is() {
+    const GUARD: u64 = STACK_GUARD as u64;
     let stack = (STACK_TOP - STACK_SIZE) as u64;
     run(|program| {
         program.child(faulted(FaultKind::StackOverflow), move |child| child.store(stack - 8, 1));
+        program.child(faulted(FaultKind::StackOverflow), move |child| child.store(stack - GUARD, 1));
+        program.child(faulted(FaultKind::Unmapped), move |child| child.store(stack - GUARD - 8, 1));
         program.child(faulted(FaultKind::Unmapped), |child| child.store(8, 1));
         program.child(ExitStatus::Exited(0), move |child| child.store(stack, 1));
         program.child(faulted(FaultKind::KernelAddress), |child| child.store(u64::MAX - 7, 1));

@@ -144,6 +144,28 @@ fn a_process_ends_whatever_its_threads_wait_for() {
     }
 }
 
+/// What the threads wait for goes on, whatever becomes of their process.
+#[test]
+fn a_process_ends_without_what_its_threads_wait_for() {
+    run(|program| {
+        program.fork(3, |child| child.call(Call::Sleep, [u64::MAX / 2, 0, 0, 0]));
+        program.keep(22);
+        program.fork(3, |child| {
+            let entry = threads(child, |thread| thread.call_with(Call::Wait, |user| [user.x[19], 0, 0, 0]));
+            (0..12).for_each(|place| begin(child, &entry, 22, place));
+            child.call(Call::Sleep, [u64::MAX / 2, 0, 0, 0]);
+        });
+        program.keep(21);
+        program.call(Call::Sleep, [2_000_000, 0, 0, 0]);
+        program.granted_with(Call::Kill, |user| [user.x[21], 6, 0, 0]);
+        program.call_with(Call::Wait, |user| [user.x[21], 0, 0, 0]);
+        program.claim(|user| user.x[1] == ExitStatus::Killed(6).to_register());
+        program.granted_with(Call::Kill, |user| [user.x[22], 7, 0, 0]);
+        program.call_with(Call::Wait, |user| [user.x[22], 0, 0, 0]);
+        program.claim(|user| user.x[1] == ExitStatus::Killed(7).to_register());
+    });
+}
+
 #[test]
 fn a_thread_runs_on_the_cores_that_it_was_given() {
     run(|program| {
@@ -180,6 +202,20 @@ fn a_thread_runs_on_the_cores_that_it_was_given() {
         program.store(DATA + 8, 1);
         joined(program, 1);
     });
+}
+
+#[test]
+fn a_program_gives_no_priority_above_its_limit() {
+    let machine = Machine::take();
+    let mut program = Program::new();
+    let limit = u64::from(PRIORITY_DEFAULT);
+    program.refused(Call::Schedule, [OWN, limit + 1, 0, 0], Error::NotAllowed);
+    program.granted(Call::Schedule, [OWN, limit, 0, 0]);
+    program.granted(Call::Schedule, [OWN, 0, 0, 0]);
+    program.granted(Call::Schedule, [OWN, limit, 0, 0]);
+    program.exit(0);
+    let process = machine.spawn_limited(program);
+    assert_eq!(machine.wait(&process), ExitStatus::Exited(0));
 }
 
 #[test]
