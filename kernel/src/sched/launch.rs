@@ -56,6 +56,7 @@ const HANDLES_AT_ONCE: u64 = 24;
 
 impl Launch {
     /// One that has not begun.
+    #[inline(always)]
     pub fn new(request: SpawnRequest, purpose: Purpose) -> Launch {
         Launch { request, purpose, stage: Stage::Begin }
     }

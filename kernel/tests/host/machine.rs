@@ -8,12 +8,13 @@ use graft_kernel::memory::{frames, space};
 use graft_kernel::object::Ref;
 use graft_kernel::object::process::Process;
 use graft_kernel::object::system::System;
+use graft_kernel::object::terminal::Terminal;
 use graft_kernel::object::thread::{Scheduling, Thread};
 use graft_kernel::platform::{self, Platform};
 use graft_kernel::{program, sched, trap};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const SYSTEM_RIGHTS: Rights = Rights::INSPECT.or(Rights::DUPLICATE);
 
 static ONE_AT_A_TIME: Mutex<bool> = Mutex::new(false);
+static CONSOLE: OnceLock<Ref<Terminal>> = OnceLock::new();
 /// A core has panicked; what it said is in the test's output.
 static FAILED: AtomicBool = AtomicBool::new(false);
 
@@ -67,6 +69,15 @@ impl Machine {
     /// A process that runs this program, with the system's handle as its first.
     pub fn spawn(&self, program: Program) -> Ref<Process> {
         start_process(program)
+    }
+
+    /// As [`spawn`](Self::spawn), of one that has a console, which nothing is connected to, as its second handle.
+    pub fn spawn_at_console(&self, program: Program) -> Ref<Process> {
+        let console = CONSOLE.get().expect("the machine has started").clone().erase();
+        let thread = load(program, Scheduling::FIRST).expect("there is memory");
+        let rights = Rights::READ.or(Rights::WRITE);
+        thread.process.handles.lock().insert(console, rights).expect("there is room");
+        start(thread)
     }
 
     /// As [`spawn`](Self::spawn), of one that may go no higher than the priority that it has.
@@ -144,6 +155,7 @@ fn start_machine() {
     });
     frames::initialise(&FREE).expect("there is memory");
     space::initialise(None);
+    CONSOLE.set(Terminal::initialise().expect("there is memory")).expect("a machine starts once");
     processor::set_entries(trap::ENTRIES);
     for core in 0..CORES {
         thread::spawn(move || {
