@@ -68,15 +68,15 @@ impl Launch {
     /// is left over then.
     /// [`Error::OutOfMemory`] because the caller's tree is away: then it can be tried again.
     pub fn step(&mut self, thread: &Thread) -> Result<Launched, Error> {
-        let (request, process) = (&self.request, &*thread.process);
+        let (request, process) = (&self.request, &thread.process);
         match &mut self.stage {
             Stage::Begin => {
-                let mut image = UserText { process, text: request.image };
+                let mut image = UserText { process: &**process, text: request.image };
                 self.stage = Stage::Load(Loading::begin(&mut image)?);
             }
             Stage::Load(loading) => {
-                if loading.step(&mut UserText { process, text: request.image })? == Progress::Done {
-                    let loaded = loading.finish(&mut UserText { process, text: request.arguments })?;
+                if loading.step(&mut UserText { process: &**process, text: request.image })? == Progress::Done {
+                    let loaded = loading.finish(&mut UserText { process: &**process, text: request.arguments })?;
                     self.stage = Stage::Loaded(loaded, None, 0);
                 }
             }
@@ -94,8 +94,8 @@ impl Launch {
                 let end = request.handle_count.min(*done + HANDLES_AT_ONCE);
                 for index in *done..end {
                     let address = index.checked_mul(4).and_then(|offset| request.handles.checked_add(offset));
-                    let handle = Handle(user_copy::read(process, address.ok_or(Error::BadAddress)?)?);
-                    let (object, rights) = passed_on(&thread.process, handle)?;
+                    let handle = Handle(user_copy::read(&**process, address.ok_or(Error::BadAddress)?)?);
+                    let (object, rights) = passed_on(process, handle)?;
                     // The table is full long before a wild count could keep this going.
                     child.handles.lock().insert(object, rights)?;
                     *done = index + 1;
