@@ -188,6 +188,9 @@ check: ## formatting, lints with warnings denied, and the kernel's rooms
 	for target in $(TARGET) $(OTHER_TARGET); do \
 		$(CARGO) clippy -p graft-paging --example kernel --target $$target -- --deny warnings || exit 1; done
 	$(CARGO) clippy -p graft-paging --examples --target $(TARGET) -- --deny warnings
+	$(CARGO) fmt --check --manifest-path $(FUZZ)/Cargo.toml
+	CARGO_TARGET_DIR=$(TARGET_DIR)/fuzz $(CARGO) clippy --locked --manifest-path $(FUZZ)/Cargo.toml --no-default-features -- \
+		--deny warnings
 
 doc: ## the documentation of every crate
 	@tests/setup.sh build

@@ -4,7 +4,8 @@
 //! not a byte: the value behind a byte is moved piece by piece around the padding, and a fork makes a dozen of them.
 
 use crate::arch::{self, MAX_CORES};
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
+use core::sync::atomic;
 use lock_api::{GuardNoSend, RawMutex};
 
 /// What shows that a core holds a lock, and gives it back.
@@ -44,12 +45,12 @@ unsafe impl RawMutex for Word {
 /// What a core has waited for locks.
 #[repr(align(128))]
 struct Waited {
-    times: AtomicU64,
-    turns: AtomicU64,
+    times: atomic::AtomicU64,
+    turns: atomic::AtomicU64,
 }
 
 static WAITED: [Waited; MAX_CORES] =
-    [const { Waited { times: AtomicU64::new(0), turns: AtomicU64::new(0) } }; MAX_CORES];
+    [const { Waited { times: atomic::AtomicU64::new(0), turns: atomic::AtomicU64::new(0) } }; MAX_CORES];
 
 /// How often any core has found a lock taken, and how often it has looked again until it was free.
 pub fn waited() -> (u64, u64) {

@@ -2,10 +2,9 @@
 
 #![forbid(unsafe_code)]
 
-use super::answer;
+use super::outcome::{Next, answer};
 use super::wait::blocked;
 use crate::arch::Context;
-use crate::call::Next;
 use crate::object::process::Process;
 use crate::object::terminal::{Reading, Terminal};
 use graft_abi::{Error, Handle, Rights};

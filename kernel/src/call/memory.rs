@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::Outcome;
+use super::outcome::Outcome;
 use crate::memory::change as changes;
 use crate::memory::space::Locked;
 use crate::object::Ref;
@@ -78,7 +78,7 @@ pub(super) fn create(thread: &Thread, bytes: u64) -> Result<Outcome, Error> {
     check_length(bytes)?;
     let mut making = MemoryObject::zeroed(bytes)?;
     Ok(match making.step()? {
-        Progress::Done => Outcome::Done((making.finish(&thread.process)?, 0)),
+        Progress::Done => Outcome::Done((making.finish(&thread.process.handles)?, 0)),
         Progress::More => {
             thread.work.give(Some(Task::Create(making)));
             Outcome::Begun

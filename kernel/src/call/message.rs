@@ -2,9 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-use super::{again, answer, handle, refuse};
+use super::outcome::{Next, again, answer, handle, refuse};
 use crate::arch::Context;
-use crate::call::Next;
 use crate::ipc::{self, Outcome, notify};
 use crate::memory::space;
 use crate::object::endpoint::Endpoint;

@@ -2,23 +2,17 @@
 
 #![forbid(unsafe_code)]
 
-use super::Outcome;
-use super::process::{make_child, own, share_of};
+use super::child::{make_child, own, share_of};
+use super::outcome::Outcome;
 use crate::arch::Context;
 use crate::memory::change::Draft;
-use crate::memory::kernel_memory::Tree;
-use crate::memory::space;
 use crate::object::Ref;
 use crate::object::pieces::{self, Fork, Forked, Kept};
-use crate::object::process::Process;
 use crate::object::snapshot::Snapshot;
 use crate::object::thread::Thread;
-use crate::sched;
 use crate::sched::work::Task;
+use crate::sched::{self, complete};
 use graft_abi::{Error, Handle, Rights};
-
-/// The rights of the handle to a new snapshot that its maker gets.
-const SNAPSHOT_RIGHTS: Rights = Rights::FORK.or(Rights::DUPLICATE);
 
 /// `snapshot`: keeps the caller's memory and the calling thread's registers.
 pub(super) fn take(
@@ -43,13 +37,7 @@ pub(super) fn take(
         Kept::Begun => return Ok(Outcome::Begun),
         Kept::Busy => return Ok(Outcome::Busy),
     }
-    complete(process, snapshot).map(Outcome::Done)
-}
-
-/// The rest of taking a snapshot, which has its tables now.
-pub fn complete(process: &Process, snapshot: Ref<Snapshot>) -> Result<(u64, u64), Error> {
-    let handle = process.handles.lock().insert(snapshot.erase(), SNAPSHOT_RIGHTS)?;
-    Ok((handle.0.into(), 0))
+    complete::snapshot(process, snapshot).map(Outcome::Done)
 }
 
 /// What has become of a restore.
@@ -95,31 +83,6 @@ pub(super) fn restore(
     registers.clone_from(object.registers());
     registers.set_results(results);
     Ok(Restored::Done)
-}
-
-/// The rest of going back to a snapshot, whose content is in this tree.
-pub fn complete_restore(thread: &Thread, tree: Tree, snapshot: &Snapshot, results: [u64; 2]) -> Context {
-    space::change_current(&thread.process.space, tree);
-    first_registers(thread, snapshot, results)
-}
-
-/// The same without a tree, however long it takes: for want of memory.
-///
-/// # Errors
-/// [`Error::OutOfMemory`] where not even that needs none.
-pub fn restore_at_once(thread: &Thread, snapshot: &Snapshot, results: [u64; 2]) -> Result<Context, Error> {
-    let mut tree = thread.process.space.lock()?;
-    snapshot.restore(&mut tree)?;
-    drop(tree);
-    Ok(first_registers(thread, snapshot, results))
-}
-
-/// The registers with which a thread goes on after a restore, once it has the snapshot's others.
-fn first_registers(thread: &Thread, snapshot: &Snapshot, results: [u64; 2]) -> Context {
-    sched::replace_floating_point(thread, snapshot.floating_point());
-    let mut registers = snapshot.registers().clone();
-    registers.set_results(results);
-    registers
 }
 
 /// `fork` of a snapshot: a process that goes on where the snapshot was taken.

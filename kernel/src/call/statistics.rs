@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::named_process;
+use super::outcome::named_process;
 use crate::arch::{self, timer};
 use crate::memory::{frames, user_copy};
 use crate::object::process::Process;

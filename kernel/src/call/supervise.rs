@@ -2,9 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-use super::{again, answer, handle, named_process, refuse};
+use super::outcome::{Next, again, answer, handle, named_process, refuse};
 use crate::arch::Context;
-use crate::call::Next;
 use crate::ipc::fault;
 use crate::memory::{space, user_copy};
 use crate::object::endpoint::{Connection, Reply};

@@ -2,9 +2,9 @@
 
 #![forbid(unsafe_code)]
 
-use super::{answer, wait};
+use super::outcome::{Next, answer};
+use super::wait;
 use crate::arch::Context;
-use crate::call::Next;
 use crate::object::process::Process;
 use crate::object::thread::Thread;
 use crate::sched;

@@ -5,8 +5,8 @@
 
 #![forbid(unsafe_code)]
 
+use super::outcome::Next;
 use crate::arch::Context;
-use crate::call::Next;
 use crate::object::Ref;
 use crate::object::end::Ends;
 use crate::object::process::Process;

@@ -34,14 +34,7 @@ pub struct Tag(AtomicU64);
 
 impl Tag {
     /// An address space that has not run yet.
-    #[cfg(not(loom))]
     pub const fn new() -> Tag {
-        Tag(AtomicU64::new(0))
-    }
-
-    /// The same: the model checker's atomics are no constants.
-    #[cfg(loom)]
-    pub fn new() -> Tag {
         Tag(AtomicU64::new(0))
     }
 
@@ -115,21 +108,10 @@ impl<const CORES: usize> Allocator<CORES> {
     /// An allocator of 8-bit identifiers, which every core has.
     ///
     /// ASID 0 is never handed out: it stands for the empty table.
-    #[cfg(not(loom))]
     pub const fn new() -> Self {
         Allocator {
             generation: AtomicU64::new(GENERATION),
             active: [const { AtomicU64::new(0) }; CORES],
-            slow: Mutex::new(Slow::NEW),
-        }
-    }
-
-    /// The same: the model checker's atomics are no constants.
-    #[cfg(loom)]
-    pub fn new() -> Self {
-        Allocator {
-            generation: AtomicU64::new(GENERATION),
-            active: core::array::from_fn(|_| AtomicU64::new(0)),
             slow: Mutex::new(Slow::NEW),
         }
     }

@@ -4,12 +4,13 @@ use crate::arch;
 use crate::lock::Mutex;
 use crate::object::list::List;
 use crate::object::notification::Binding;
+use crate::object::parting::PARTING;
 use crate::object::thread::{Queued, Thread};
 use crate::object::wait::Queue;
-use crate::object::{Object, PARTING, Ref};
+use crate::object::{Object, Ref};
 use crate::sched;
 use crate::sched::crowd::{self, Crowd};
-use core::sync::atomic::Ordering;
+use crate::sync::Ordering;
 use graft_abi::Error;
 
 /// What a call that waits for an end answers: its `x0` and `x1`.

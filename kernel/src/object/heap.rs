@@ -280,4 +280,21 @@ mod tests {
         }
         assert!(members.iter().all(|member| Arc::strong_count(member) == 1), "every reference came back");
     }
+
+    #[test]
+    fn of_two_with_one_key_the_older_comes_first() {
+        let members: Vec<_> = (0..2).map(|n| Arc::new(Member(n, Node::new()))).collect();
+        let mut heap = Heap::<Arc<Member>>::new();
+        members.iter().for_each(|member| heap.push(member.clone(), 5));
+        assert_eq!([heap.pop_until(5).unwrap().0, heap.pop_until(5).unwrap().0], [0, 1]);
+    }
+
+    #[test]
+    fn a_heap_takes_no_member_out_of_another() {
+        let member = Arc::new(Member(1, Node::new()));
+        let (mut a, mut b) = (Heap::<Arc<Member>>::new(), Heap::<Arc<Member>>::new());
+        a.push(member.clone(), 5);
+        assert!(b.remove(&member).is_none());
+        assert!(a.remove(&member).is_some());
+    }
 }

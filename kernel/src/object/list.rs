@@ -9,11 +9,11 @@
 //! [`List::pop_front`] or [`List::remove`]. A member stands in one list per link at most, which the
 //! link itself checks.
 
+use crate::sync::{AtomicUsize, Ordering};
 use core::cell::Cell;
 use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// A reference that can be taken apart into an address and put together again.
 ///
@@ -301,6 +301,23 @@ mod tests {
         assert!(list.take_first(usize::MAX, from(4)).is_none());
         assert_eq!((numbers(&list), list.len()), (vec![0, 1, 3], 3));
         while list.pop_front().is_some() {}
+    }
+
+    #[test]
+    fn the_first_leaves_if_it_answers() {
+        let members: Vec<_> = (0..3).map(|n| Arc::new(Member(n, Link::new()))).collect();
+        let mut list = List::<Arc<Member>, Queue>::new();
+        assert!(list.last().is_none() && list.pop_front_if(|member| Some(member.0)).is_none());
+        members.iter().for_each(|member| list.push_back(member.clone()));
+        assert!(list.pop_front_if(|member| (member.0 == 1).then_some(())).is_none());
+        for left in [2, 1, 0] {
+            assert_eq!(list.last().unwrap().0, 2);
+            let (member, answer) = list.pop_front_if(|member| Some(member.0 + 7)).unwrap();
+            assert_eq!((member.0, answer, list.len()), (2 - left, 9 - left, left as usize));
+        }
+        assert!(list.last().is_none() && list.is_empty());
+        list.push_back(members[0].clone());
+        assert_eq!((numbers(&list), list.pop_front().unwrap().0), (vec![0], 0));
     }
 
     #[test]

@@ -10,9 +10,10 @@
 
 #![deny(unsafe_code)]
 
+use crate::lock::Mutex;
 use crate::memory::change::{self, Draft, NeverRan};
 use crate::memory::frames;
-use crate::object::process::Process;
+use crate::object::process::Handles;
 use crate::object::{Kind, Object, Ref};
 use graft_abi::{Error, PAGE_SIZE, Permissions, Rights};
 use graft_paging::{Access, Change, Foreign, Frame, Inherit, Level, Progress, Reservation, VirtAddr, VirtRange};
@@ -142,14 +143,14 @@ impl Making {
         Ok(if end == all { Progress::Done } else { Progress::More })
     }
 
-    /// Gives the object, which is complete, to a process.
+    /// Gives the object, which is complete, to a process, whose handles these are.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`], [`Error::HandlesExhausted`].
-    pub fn finish(&mut self, process: &Process) -> Result<u64, Error> {
+    pub fn finish(&mut self, handles: &Mutex<Handles>) -> Result<u64, Error> {
         let (tree, length) = (self.tree.transfer(), self.length);
         let object = Ref::new(|_| MemoryObject { content: Content::Counted(tree), length })?;
-        let handle = process.handles.lock().insert(object.erase(), RIGHTS)?;
+        let handle = handles.lock().insert(object.erase(), RIGHTS)?;
         Ok(handle.0.into())
     }
 }

@@ -5,6 +5,11 @@
 //! ```
 
 mod all;
+mod handles;
+mod name;
+
+pub use handles::Handles;
+pub use name::{NAME_SIZE, Name};
 
 use crate::arch::{self, Context};
 use crate::lock::{Mutex, MutexGuard};
@@ -27,15 +32,6 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use graft_abi::{Error, ExitStatus, Handle, ProcessInfo, ProcessState, Rights, THREADS_MAX};
 use graft_paging::Progress;
 
-/// Bytes of a process's name.
-pub const NAME_SIZE: usize = 32;
-
-/// A process's name, padded with zero bytes. Aligned: it is copied with every fork, and behind the byte of a lock it
-/// would be copied byte by byte.
-#[derive(Clone, Copy)]
-#[repr(align(8))]
-pub struct Name(pub [u8; NAME_SIZE]);
-
 /// Threads of a process that wait on a word of its memory: which word is in their registers.
 pub struct Words(Mutex<List<Ref<Thread>, Queued>>);
 
@@ -51,9 +47,6 @@ impl Queue for Words {
         self.lock().remove(thread)
     }
 }
-
-/// What a process can name.
-pub type Handles = Table<'static, AnyRef>;
 
 /// A process.
 ///

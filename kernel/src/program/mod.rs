@@ -13,7 +13,7 @@ use crate::arch::Context;
 use crate::memory::change::{self, Draft, NeverRan};
 use crate::memory::kernel_memory::{Operation, Tree};
 use crate::memory::user_copy;
-use crate::object::process::{NAME_SIZE, Name, Process};
+use crate::object::process::{NAME_SIZE, Name};
 use crate::program::elf::{Image, Program};
 use graft_abi::{ARGUMENTS_MAX, Error, PAGE_SIZE, Permissions, STACK_SIZE, STACK_TOP, Text};
 use graft_paging::{Change, Inherit, Progress, Reservation, VirtRange};
@@ -29,14 +29,14 @@ pub struct Loaded {
 }
 
 /// A program file, or arguments, in some process's memory.
-pub struct UserText<'a> {
+pub struct UserText<'a, O> {
     /// Whose memory.
-    pub process: &'a Process,
+    pub process: &'a O,
     /// Where.
     pub text: Text,
 }
 
-impl Image for UserText<'_> {
+impl<O: user_copy::Owner> Image for UserText<'_, O> {
     fn len(&self) -> u64 {
         self.text.length
     }

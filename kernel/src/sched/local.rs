@@ -1,7 +1,6 @@
 //! One core's part of the scheduler: its queue, its sleepers, its timer, the thread that it runs.
 
-use super::wait::expire;
-use super::{IDLE, NEVER, SLICE, WOKEN, end_wait, handle_interrupts, make_ready, steal};
+use super::{IDLE, NEVER, SLICE, handle_interrupts, make_ready, steal};
 use crate::arch::{self, Context, MAX_CORES, floating_point, timer};
 use crate::lock::Mutex;
 use crate::object::Ref;
@@ -9,7 +8,6 @@ use crate::object::heap::Heap;
 use crate::object::process::Process;
 use crate::object::stop;
 use crate::object::thread::{State, Thread};
-use crate::object::wait::Queue;
 use crate::sched::ready::{Compared, Ready, level};
 use crate::sched::work::{self, Step};
 use core::cell::Cell;
@@ -295,54 +293,6 @@ impl Core {
         }
     }
 
-    /// Wakes sleepers whose time has come, a few: for the others `first_wake` is over, and the timer fires again at
-    /// once.
-    pub(super) fn wake_sleepers(&self) {
-        let now = timer::now();
-        for _ in 0..WOKEN {
-            let mut sleepers = self.sleepers.lock();
-            let thread = sleepers.pop_until(now);
-            self.first_wake.store(sleepers.first_key().unwrap_or(NEVER), Ordering::Relaxed);
-            let Some(thread) = thread else { break };
-            if thread.deadline_core().is_some() {
-                // In this order, and under the lock: a core that ends the wait otherwise lets the thread run only after
-                // it has seen the note gone, or has had the lock. Until then this can end no other wait.
-                let wait = thread.unblock();
-                thread.set_deadline_core(None);
-                drop(sleepers);
-                if let Some(wait) = wait {
-                    expire(&thread, &wait);
-                }
-                continue;
-            }
-            drop(sleepers);
-            end_wait(&thread, None);
-            make_ready(thread);
-        }
-    }
-
-    /// Puts a thread among the sleepers beside the queue that it will stand in.
-    #[cold]
-    pub(super) fn add_deadline(&self, index: usize, thread: Ref<Thread>, deadline: u64) {
-        let mut sleepers = self.sleepers.lock();
-        thread.set_deadline_core(Some(index));
-        sleepers.push(thread, deadline);
-        self.first_wake.store(sleepers.first_key().unwrap_or(NEVER), Ordering::Relaxed);
-        drop(sleepers);
-        self.set_timer();
-    }
-
-    /// Takes it out again.
-    #[cold]
-    pub(super) fn remove_deadline(&self, thread: &Thread) {
-        let mut sleepers = self.sleepers.lock();
-        thread.set_deadline_core(None);
-        let removed = sleepers.remove(thread);
-        self.first_wake.store(sleepers.first_key().unwrap_or(NEVER), Ordering::Relaxed);
-        drop(sleepers);
-        drop(removed);
-    }
-
     /// A thread from another core, or the first that comes. Until then the core sleeps, with no address space and no timer
     /// but for the sleepers.
     #[inline(never)]
@@ -369,15 +319,5 @@ impl Core {
                 return thread;
             }
         }
-    }
-}
-
-/// Its sleepers.
-impl Queue for Core {
-    fn cancel(&self, thread: &Thread) -> Option<Ref<Thread>> {
-        let mut sleepers = self.sleepers.lock();
-        let thread = sleepers.remove(thread);
-        self.first_wake.store(sleepers.first_key().unwrap_or(NEVER), Ordering::Relaxed);
-        thread
     }
 }

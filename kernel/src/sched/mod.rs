@@ -21,11 +21,14 @@
 //! one. Both sides first write and then read, with a full barrier in between, so that one of them sees
 //! the other (`run`, `block` and `interrupt`).
 
+pub mod complete;
 pub mod crowd;
 mod floating_point;
+pub mod launch;
 mod local;
 mod ready;
 mod registers;
+mod sleepers;
 mod switch;
 mod wait;
 pub mod work;
@@ -64,8 +67,6 @@ const SLICE: u64 = 10_000_000;
 const INTERRUPTS_AT_ONCE: usize = 3;
 /// Threads that end, one after the other, before interrupts are answered.
 const ENDED_AT_ONCE: u32 = 8;
-/// Sleepers woken for one interrupt of the timer.
-const WOKEN: usize = 32;
 /// No deadline.
 const NEVER: u64 = u64::MAX;
 

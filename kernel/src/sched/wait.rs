@@ -9,7 +9,7 @@ use crate::object::list::List;
 use crate::object::process::Process;
 use crate::object::thread::{Queued, State, Thread, WaitNumber, Won};
 use crate::object::wait::Wait;
-use core::sync::atomic::{Ordering, fence};
+use crate::sync::{Ordering, fence};
 use graft_abi::Error;
 
 /// Blocks the current thread in a list, whose lock the caller holds. The caller goes on with [`next`] afterwards,

@@ -15,8 +15,9 @@
 
 #![forbid(unsafe_code)]
 
+use super::complete;
+use super::launch::{Launch, Launched};
 use crate::arch::Context;
-use crate::call::{self, Launch, Launched};
 use crate::lock::Mutex;
 use crate::memory::change::PIECE;
 use crate::memory::frames;
@@ -228,26 +229,26 @@ impl Task {
                 (process.space.lock().and_then(|tree| tree.go_on(operation, frame)), Ok(*answer))
             }
             Task::Create(making) => match making.step() {
-                Ok(Progress::Done) => (Ok(Progress::Done), making.finish(process).map(|handle| (handle, 0))),
+                Ok(Progress::Done) => (Ok(Progress::Done), making.finish(&process.handles).map(|handle| (handle, 0))),
                 progress => (progress, Ok((0, 0))),
             },
             Task::Fork(forked, child) => match forked.step() {
                 Ok(Progress::Done) => {
                     let tree = forked.finish().expect("it was under way");
-                    (Ok(Progress::Done), call::complete_fork(process, tree, child.clone()))
+                    (Ok(Progress::Done), complete::fork(process, tree, child.clone()))
                 }
                 progress => (progress, Ok((0, 0))),
             },
             Task::Keep(forked, snapshot) => match forked.step() {
                 Ok(Progress::Done) => {
                     snapshot.fill(forked.finish_snapshot().expect("it was under way"));
-                    (Ok(Progress::Done), call::complete_snapshot(process, snapshot.clone()))
+                    (Ok(Progress::Done), complete::snapshot(process, snapshot.clone()))
                 }
                 progress => (progress, Ok((0, 0))),
             },
             Task::Move(moved, answer) => (moved.step(), Ok(*answer)),
             Task::Restore(None, snapshot, results) => {
-                return match call::restore_at_once(thread, snapshot, *results) {
+                return match complete::restore_at_once(thread, snapshot, *results) {
                     Ok(registers) => Step::Registers(registers),
                     Err(error) => Step::Answer(Err(error)),
                 };
@@ -257,7 +258,7 @@ impl Task {
                 match forked.step() {
                     Ok(Progress::Done) => {
                         let tree = forked.finish().expect("it was under way");
-                        return Step::Registers(call::complete_restore(thread, tree, snapshot, *results));
+                        return Step::Registers(complete::restore(thread, tree, snapshot, *results));
                     }
                     Ok(Progress::More) => {}
                     // It must not fail for want of tables that it can do without. Those that it has got so far go

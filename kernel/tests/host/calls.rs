@@ -3,10 +3,11 @@
 use crate::machine::{Machine, run};
 use crate::program::{DATA, Program};
 use graft_abi::{
-    Call, Error, ExitStatus, FORK_GUARANTEED, FaultKind, Handle, MAP_BASE, MAP_NO_INHERIT, Permissions, Rights,
-    STACK_SIZE, STACK_TOP, USER_END, USER_START,
+    CONSOLE_MAX, Call, Error, ExitStatus, FORK_GUARANTEED, FaultKind, Handle, MAP_BASE, MAP_NO_INHERIT, Permissions,
+    Rights, STACK_SIZE, STACK_TOP, USER_END, USER_START,
 };
 use graft_kernel::arch::floating_point;
+use graft_kernel::program::elf::STACK_GUARD;
 
 const SELF: u64 = Handle::SELF.0 as u64;
 const PAGE: u64 = 4096;
@@ -126,9 +127,12 @@ fn a_child_gets_no_memory_that_is_not_to_be_inherited() {
 
 #[test]
 fn a_fault_is_called_by_what_it_is() {
+    const GUARD: u64 = STACK_GUARD as u64;
     let stack = (STACK_TOP - STACK_SIZE) as u64;
     run(|program| {
         program.child(faulted(FaultKind::StackOverflow), move |child| child.store(stack - 8, 1));
+        program.child(faulted(FaultKind::StackOverflow), move |child| child.store(stack - GUARD, 1));
+        program.child(faulted(FaultKind::Unmapped), move |child| child.store(stack - GUARD - 8, 1));
         program.child(faulted(FaultKind::Unmapped), |child| child.store(8, 1));
         program.child(ExitStatus::Exited(0), move |child| child.store(stack, 1));
         program.child(faulted(FaultKind::KernelAddress), |child| child.store(u64::MAX - 7, 1));
@@ -373,4 +377,30 @@ fn what_a_program_has_written_can_be_fetched_as_soon_as_it_may_be_executed() {
         program.granted(Call::Protect, [FREE, PAGE, EXECUTE, 0]);
         executes(program, FREE);
     });
+}
+
+#[test]
+fn a_console_takes_so_many_bytes_and_a_reader_waits_for_more_than_none() {
+    const CONSOLE: u64 = 2;
+    let machine = Machine::take();
+    let mut program = Program::new();
+    for (length, written) in [(0, 0), (5, 5), (CONSOLE_MAX as u64, CONSOLE_MAX as u64), (9_999, CONSOLE_MAX as u64)] {
+        program.call(Call::ConsoleWrite, [CONSOLE, DATA, length, 0]);
+        program.claim(move |user| user.x[0] == written);
+    }
+    program.refused(Call::ConsoleWrite, [CONSOLE, 8, 5, 0], Error::BadAddress);
+    program.call(Call::ConsoleRead, [CONSOLE, DATA, 0, 0]);
+    program.claim(|user| user.x[0] == 0);
+    program.fork(3, |child| {
+        child.call(Call::ConsoleRead, [CONSOLE, DATA, 5, 0]);
+        child.exit(0);
+    });
+    program.keep(19);
+    program.call(Call::Sleep, [2_000_000, 0, 0, 0]);
+    program.granted_with(Call::Kill, |user| [user.x[19], 4, 0, 0]);
+    program.call_with(Call::Wait, |user| [user.x[19], 0, 0, 0]);
+    program.claim(|user| user.x[1] == ExitStatus::Killed(4).to_register());
+    program.exit(0);
+    let process = machine.spawn_at_console(program);
+    assert_eq!(machine.wait(&process), ExitStatus::Exited(0));
 }

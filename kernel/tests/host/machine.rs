@@ -8,12 +8,13 @@ use graft_kernel::memory::{frames, space};
 use graft_kernel::object::Ref;
 use graft_kernel::object::process::Process;
 use graft_kernel::object::system::System;
+use graft_kernel::object::terminal::Terminal;
 use graft_kernel::object::thread::{Scheduling, Thread};
 use graft_kernel::platform::{self, Platform};
 use graft_kernel::{program, sched, trap};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const SYSTEM_RIGHTS: Rights = Rights::INSPECT.or(Rights::DUPLICATE);
 
 static ONE_AT_A_TIME: Mutex<bool> = Mutex::new(false);
+static CONSOLE: OnceLock<Ref<Terminal>> = OnceLock::new();
 /// A core has panicked; what it said is in the test's output.
 static FAILED: AtomicBool = AtomicBool::new(false);
 
@@ -58,7 +60,7 @@ impl Machine {
         let mut turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         arch::adopt(CORES);
         if !*turn {
-            start();
+            start_machine();
             *turn = true;
         }
         Machine { _turn: turn, before: in_use() }
@@ -67,6 +69,20 @@ impl Machine {
     /// A process that runs this program, with the system's handle as its first.
     pub fn spawn(&self, program: Program) -> Ref<Process> {
         start_process(program)
+    }
+
+    /// As [`spawn`](Self::spawn), of one that has a console, which nothing is connected to, as its second handle.
+    pub fn spawn_at_console(&self, program: Program) -> Ref<Process> {
+        let console = CONSOLE.get().expect("the machine has started").clone().erase();
+        let thread = load(program, Scheduling::FIRST).expect("there is memory");
+        let rights = Rights::READ.or(Rights::WRITE);
+        thread.process.handles.lock().insert(console, rights).expect("there is room");
+        start(thread)
+    }
+
+    /// As [`spawn`](Self::spawn), of one that may go no higher than the priority that it has.
+    pub fn spawn_limited(&self, program: Program) -> Ref<Process> {
+        start(load(program, Scheduling::FIRST.limited()).expect("there is memory"))
     }
 
     /// How a process ends.
@@ -104,19 +120,22 @@ impl Drop for Machine {
     }
 }
 
-fn load(program: Program) -> Result<Ref<Thread>, Error> {
+fn load(program: Program, scheduling: Scheduling) -> Result<Ref<Thread>, Error> {
     let loaded = program::load(&mut &program.image()[..], &mut &b"test\0"[..])?;
     program.put();
     let process = Process::new(0, loaded.name)?;
     let system = process.handles.lock().insert(Ref::new(|_| System)?.erase(), SYSTEM_RIGHTS)?;
     assert_eq!(system, crate::program::SYSTEM);
-    let thread = Thread::new(process.clone(), Scheduling::FIRST, &loaded.context, |_| {})?;
+    let thread = Thread::new(process.clone(), scheduling, &loaded.context, |_| {})?;
     process.space.install(loaded.tree.take());
     Ok(thread)
 }
 
 fn start_process(program: Program) -> Ref<Process> {
-    let thread = load(program).expect("there is memory");
+    start(load(program, Scheduling::FIRST).expect("there is memory"))
+}
+
+fn start(thread: Ref<Thread>) -> Ref<Process> {
     let process = thread.process.clone();
     Process::start(thread, |_, _| {});
     // It stands in the queue of the test's own core, which runs nothing: let the others look.
@@ -125,7 +144,7 @@ fn start_process(program: Program) -> Ref<Process> {
 }
 
 /// Starts the machine: memory, cores, and a first process, whose end would be the machine's, that sleeps.
-fn start() {
+fn start_machine() {
     static FREE: [PhysRange; 1] = [PhysRange { start: memory::PAGE, end: memory::SIZE }];
     platform::found(Platform {
         machine: "host",
@@ -136,6 +155,7 @@ fn start() {
     });
     frames::initialise(&FREE).expect("there is memory");
     space::initialise(None);
+    CONSOLE.set(Terminal::initialise().expect("there is memory")).expect("a machine starts once");
     processor::set_entries(trap::ENTRIES);
     for core in 0..CORES {
         thread::spawn(move || {
@@ -155,4 +175,5 @@ fn start() {
     first.jump(&again);
     let process = start_process(first);
     wait_until(|| process.info().state == ProcessState::Blocked as u32, "the first process does not sleep");
+    wait_until(|| sched::online() == CORES as u64, "a core does not enter the scheduler");
 }

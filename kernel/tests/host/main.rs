@@ -2,6 +2,8 @@
 //! dispatcher, with threads as cores and a TLB that forgets nothing.
 
 mod calls;
+mod crowds;
+mod faults;
 mod machine;
 mod messages;
 mod notifications;

@@ -142,3 +142,56 @@ fn an_end_sets_its_bits_once() {
         program.expect_error(14, Error::BadHandle);
     });
 }
+
+#[test]
+fn a_wake_wakes_a_thread_that_waits_on_that_word() {
+    run(|program| {
+        let (start, entry) = (program.label(), program.label());
+        program.jump(&start);
+        program.place(&entry);
+        program.call(Call::WaitOn, [DATA, 0, 0, 0]);
+        program.claim(|user| user.x[0] == 0);
+        program.call(Call::ThreadExit, [3, 0, 0, 0]);
+        program.place(&start);
+        program.granted_with(Call::ThreadCreate, move |_| [entry.address(), DATA + 0x8000, 0, 0]);
+        program.keep(19);
+        let again = program.label();
+        program.place(&again);
+        program.call(Call::Wake, [DATA + 8, 0, 0, 0]);
+        program.claim(|user| user.x[0] == 0);
+        program.call(Call::Sleep, [10_000, 0, 0, 0]);
+        program.call(Call::Wake, [DATA, 0, 0, 0]);
+        program.jump_if(&again, |user| user.x[0] == 0);
+        program.claim(|user| user.x[0] == 1);
+        program.call_with(Call::ThreadJoin, |user| [user.x[19], 0, 0, 0]);
+        program.claim(|user| user.x[0] == 0 && user.x[1] == 3);
+    });
+}
+
+/// Before it is bound, and after that.
+#[test]
+fn a_call_that_comes_in_line_at_an_endpoint_sets_its_bits() {
+    run(|program| {
+        program.granted(Call::NotificationCreate, [0; 4]);
+        program.granted(Call::EndpointCreate, [0; 4]);
+        program.granted(Call::ConnectionCreate, [THERE + 1, 0, 0, 0]);
+        program.granted(Call::NotificationBind, [THERE, 1, THERE + 1, 0]);
+        program.call(Call::NotificationWait, [THERE, 1, 0, 0]);
+        program.expect_error(10, Error::TimedOut);
+        program.fork(3, |child| {
+            child.call_with_message(Call::Call, |user| {
+                user.x[..8].copy_from_slice(&[THERE + 2, 0, 0, 0, 0, 0, 0, 0]);
+                user.x[9] = 0;
+            });
+        });
+        program.keep(19);
+        program.call(Call::NotificationWait, [THERE, 0, 0, 0]);
+        program.claim(|user| user.x[0] == 0 && user.x[1] == 1);
+        program.granted(Call::NotificationBind, [THERE, 6, THERE + 1, 0]);
+        program.call(Call::NotificationWait, [THERE, 0, 0, 0]);
+        program.claim(|user| user.x[0] == 0 && user.x[1] == 6);
+        program.granted_with(Call::Kill, |user| [user.x[19], 1, 0, 0]);
+        program.call_with(Call::Wait, |user| [user.x[19], 0, 0, 0]);
+        program.claim(|user| user.x[1] == ExitStatus::Killed(1).to_register());
+    });
+}

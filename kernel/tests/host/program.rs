@@ -194,6 +194,11 @@ impl Program {
         self.push(|_| Ok(Effect::Message));
     }
 
+    /// A call of another system.
+    pub fn foreign_call(&mut self) {
+        self.push(|_| Ok(Effect::Foreign));
+    }
+
     /// Keeps the first result in another register, which calls leave alone.
     pub fn keep(&mut self, register: usize) {
         self.act(move |user| {

@@ -30,6 +30,8 @@ pub enum Effect {
     Message,
     /// The same one again, when floating point is switched on.
     FloatingPoint,
+    /// A call of another system.
+    Foreign,
     /// What no program may do.
     Error(FaultKind),
 }
@@ -173,6 +175,10 @@ fn run(context: &mut Context) -> Event {
             Ok(Effect::Message) => {
                 context.pc = pc + Context::INSTRUCTION;
                 return Event::Message;
+            }
+            Ok(Effect::Foreign) => {
+                context.pc = pc + Context::INSTRUCTION;
+                return Event::Trap(Trap::Error(FaultKind::ForeignCall));
             }
             Ok(Effect::FloatingPoint) => return Event::Trap(Trap::FloatingPoint),
             Ok(Effect::Error(kind)) => return Event::Trap(Trap::Error(kind)),

@@ -1,6 +1,6 @@
 //! Identifiers run out while two cores switch.
 
-use crate::asid::{Allocator, First, Tag};
+use graft_kernel_loom::asid::{Allocator, First, Tag};
 use loom::sync::Arc;
 use loom::thread;
 use std::collections::HashMap;
@@ -53,7 +53,8 @@ const SPACES: usize = 16;
 fn race(before: [&[usize]; 2], switches: [&[usize]; 2]) {
     let [before, switches] = [before, switches].map(|lists| lists.map(<[usize]>::to_vec));
     loom::model(move || {
-        let tags = (0..SPACES).map(|_| Tag::new()).collect();
+        let tags: Vec<Tag> = (0..SPACES).map(|_| Tag::new()).collect();
+        assert!(tags.iter().all(|tag| tag.asid().is_none()), "none has run yet");
         let machine = Arc::new(Machine { identifiers: Allocator::new(), tags });
         let mut cores = [Core::new(0), Core::new(1)];
         for (core, spaces) in cores.iter_mut().zip(&before) {

@@ -1,0 +1,136 @@
+//! A program on its way into a process, a step at a time.
+
+#![forbid(unsafe_code)]
+
+use super::complete::PROCESS_RIGHTS;
+use super::replace_floating_point;
+use crate::arch::Context;
+use crate::memory::{space, user_copy};
+use crate::object::process::Process;
+use crate::object::thread::Thread;
+use crate::object::{AnyRef, Ref};
+use crate::program::{Loaded, Loading, UserText};
+use graft_abi::{Error, Handle, Rights, SpawnRequest};
+use graft_paging::Progress;
+
+/// What of [`PROCESS_RIGHTS`] a child gets that is given its parent's [`Handle::SELF`].
+const SELF_RIGHTS: Rights = Rights(!Rights::SUPERVISE.0);
+
+/// A program on its way from the caller's memory into a process.
+pub struct Launch {
+    request: SpawnRequest,
+    purpose: Purpose,
+    stage: Stage,
+}
+
+/// For which process it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A new one.
+    Spawn,
+    /// The caller's.
+    Exec,
+}
+
+#[expect(clippy::large_enum_variant, reason = "there is no heap to put the large one on")]
+enum Stage {
+    Begin,
+    Load(Loading),
+    /// The child of a spawn has so many of its handles.
+    Loaded(Loaded, Option<Ref<Process>>, u64),
+}
+
+/// What a step has led to.
+#[expect(clippy::large_enum_variant, reason = "there is no heap to put the large one on")]
+pub enum Launched {
+    /// There is more to do.
+    More,
+    /// A process, which runs: the call's answer.
+    Spawned((u64, u64)),
+    /// The caller's own process has the program now, and goes on with these registers.
+    Replaced(Context),
+}
+
+/// Handles that are passed on before interrupts are answered.
+const HANDLES_AT_ONCE: u64 = 24;
+
+impl Launch {
+    /// One that has not begun.
+    #[inline(always)]
+    pub fn new(request: SpawnRequest, purpose: Purpose) -> Launch {
+        Launch { request, purpose, stage: Stage::Begin }
+    }
+
+    /// Goes on with it.
+    ///
+    /// # Errors
+    /// As [`Loading`]; for the handles, [`Error::BadHandle`], [`Error::NoRight`], [`Error::HandlesExhausted`]. Nothing
+    /// is left over then.
+    /// [`Error::OutOfMemory`] because the caller's tree is away: then it can be tried again.
+    pub fn step(&mut self, thread: &Thread) -> Result<Launched, Error> {
+        let (request, process) = (&self.request, &thread.process);
+        match &mut self.stage {
+            Stage::Begin => {
+                let mut image = UserText { process: &**process, text: request.image };
+                self.stage = Stage::Load(Loading::begin(&mut image)?);
+            }
+            Stage::Load(loading) => {
+                if loading.step(&mut UserText { process: &**process, text: request.image })? == Progress::Done {
+                    let loaded = loading.finish(&mut UserText { process: &**process, text: request.arguments })?;
+                    self.stage = Stage::Loaded(loaded, None, 0);
+                }
+            }
+            Stage::Loaded(loaded, _, _) if self.purpose == Purpose::Exec => {
+                space::change_current(&process.space, loaded.tree.transfer().take());
+                process.set_name(loaded.name);
+                replace_floating_point(thread, None);
+                return Ok(Launched::Replaced(loaded.context.clone()));
+            }
+            Stage::Loaded(loaded, child, done) => {
+                let child = match child {
+                    Some(child) => child,
+                    None => child.insert(Process::new(process.identifier(), loaded.name)?),
+                };
+                let end = request.handle_count.min(*done + HANDLES_AT_ONCE);
+                for index in *done..end {
+                    let address = index.checked_mul(4).and_then(|offset| request.handles.checked_add(offset));
+                    let handle = Handle(user_copy::read(&**process, address.ok_or(Error::BadAddress)?)?);
+                    let (object, rights) = passed_on(process, handle)?;
+                    // The table is full long before a wild count could keep this going.
+                    child.handles.lock().insert(object, rights)?;
+                    *done = index + 1;
+                }
+                if end == request.handle_count {
+                    return start(thread, loaded, child.clone()).map(Launched::Spawned);
+                }
+            }
+        }
+        Ok(Launched::More)
+    }
+}
+
+/// Lets a child run that has its program and its handles.
+fn start(maker: &Thread, loaded: &mut Loaded, child: Ref<Process>) -> Result<(u64, u64), Error> {
+    let parent = &maker.process;
+    let child_thread = Thread::new(child.clone(), maker.scheduling().limited(), &loaded.context, |_| {})?;
+    let mut handles = parent.handles.lock();
+    if !handles.has_room() {
+        return Err(Error::HandlesExhausted);
+    }
+    child.space.install(loaded.tree.transfer().take());
+    // Complete: it can be seen from here on, and nothing can fail any more.
+    let identifier = Process::start(child_thread, |_, _| {});
+    let handle = handles.insert(child.erase(), PROCESS_RIGHTS)?;
+    Ok((handle.0.into(), identifier))
+}
+
+/// What a handle of the parent's becomes in a spawned child.
+fn passed_on(parent: &Ref<Process>, handle: Handle) -> Result<(AnyRef, Rights), Error> {
+    if handle == Handle::SELF {
+        // A child supervises its parent only if that has made a handle for it.
+        return Ok((parent.clone().erase(), PROCESS_RIGHTS.and(SELF_RIGHTS)));
+    }
+    let handles = parent.handles.lock();
+    let (object, rights) = handles.get(handle, Rights::DUPLICATE)?;
+    Ok((object.clone(), rights))
+}

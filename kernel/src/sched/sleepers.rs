@@ -1,0 +1,73 @@
+//! A core's sleepers: threads that wait for a moment, and those whose wait in a queue ends at one at the latest.
+
+use super::local::Core;
+use super::wait::{end_wait, expire};
+use super::{NEVER, make_ready};
+use crate::arch::timer;
+use crate::object::Ref;
+use crate::object::thread::Thread;
+use crate::object::wait::Queue;
+use crate::sync::Ordering;
+
+/// Sleepers woken for one interrupt of the timer.
+const WOKEN: usize = 32;
+
+impl Core {
+    /// Wakes sleepers whose time has come, a few: for the others `first_wake` is over, and the timer fires again at
+    /// once.
+    pub(super) fn wake_sleepers(&self) {
+        let now = timer::now();
+        for _ in 0..WOKEN {
+            let mut sleepers = self.sleepers.lock();
+            let thread = sleepers.pop_until(now);
+            self.first_wake.store(sleepers.first_key().unwrap_or(NEVER), Ordering::Relaxed);
+            let Some(thread) = thread else { break };
+            if thread.deadline_core().is_some() {
+                // In this order, and under the lock: a core that ends the wait otherwise lets the thread run only after
+                // it has seen the note gone, or has had the lock. Until then this can end no other wait.
+                let wait = thread.unblock();
+                thread.set_deadline_core(None);
+                drop(sleepers);
+                if let Some(wait) = wait {
+                    expire(&thread, &wait);
+                }
+                continue;
+            }
+            drop(sleepers);
+            end_wait(&thread, None);
+            make_ready(thread);
+        }
+    }
+
+    /// Puts a thread among the sleepers beside the queue that it will stand in.
+    #[cold]
+    pub(super) fn add_deadline(&self, index: usize, thread: Ref<Thread>, deadline: u64) {
+        let mut sleepers = self.sleepers.lock();
+        thread.set_deadline_core(Some(index));
+        sleepers.push(thread, deadline);
+        self.first_wake.store(sleepers.first_key().unwrap_or(NEVER), Ordering::Relaxed);
+        drop(sleepers);
+        self.set_timer();
+    }
+
+    /// Takes it out again.
+    #[cold]
+    pub(super) fn remove_deadline(&self, thread: &Thread) {
+        let mut sleepers = self.sleepers.lock();
+        thread.set_deadline_core(None);
+        let removed = sleepers.remove(thread);
+        self.first_wake.store(sleepers.first_key().unwrap_or(NEVER), Ordering::Relaxed);
+        drop(sleepers);
+        drop(removed);
+    }
+}
+
+/// Its sleepers.
+impl Queue for Core {
+    fn cancel(&self, thread: &Thread) -> Option<Ref<Thread>> {
+        let mut sleepers = self.sleepers.lock();
+        let thread = sleepers.remove(thread);
+        self.first_wake.store(sleepers.first_key().unwrap_or(NEVER), Ordering::Relaxed);
+        thread
+    }
+}

@@ -1,0 +1,81 @@
+//! A wait for an answer that is ended from three sides at once: by the answer, by the deadline of the call, by the end of
+//! the caller's process.
+
+use crate::scene::{NEVER, PREEMPTIONS, SOON, explore_within, leave, on_core, reply, results, run, thread};
+use graft_abi::Error;
+use graft_kernel_loom::object::Ref;
+use graft_kernel_loom::object::endpoint::Reply;
+use graft_kernel_loom::object::process::Process;
+use graft_kernel_loom::object::thread::State;
+use graft_kernel_loom::sched::{self, local::CORES};
+
+const ANSWER: [u64; 2] = [0, 7];
+
+/// Answers the call that is kept in a reply, as `reply` does it.
+fn answer(reply: &Ref<Reply>) -> bool {
+    let taken = reply.take(&mut reply.lock());
+    let Some(caller) = taken.and_then(|taken| taken.claim()) else { return false };
+    // SAFETY: its wait has been ended by this core, which therefore owns it.
+    unsafe { &mut *caller.context() }.set_results(ANSWER);
+    sched::make_ready(caller);
+    true
+}
+
+/// Whether the caller's process ends meanwhile.
+#[derive(Clone, Copy, PartialEq)]
+enum Caller {
+    Ends,
+    GoesOn,
+}
+
+fn claim_one_ends_it(deadline: u64, fate: Caller) {
+    let kill = fate == Caller::Ends;
+    explore_within((deadline == SOON && kill).then_some(PREEMPTIONS), move || {
+        let reply = reply();
+        let caller = thread();
+        run(0, &caller);
+        let kept_in = reply.clone();
+        let server = on_core(1, move || {
+            answer(&kept_in);
+        });
+        let killed = caller.clone();
+        let killer = kill.then(|| on_core(2, move || killed.process.terminate(&killed)));
+
+        // As in a call that a server has taken.
+        let current = CORES[0].own.current.get().expect("it runs");
+        leave(0);
+        sched::set_deadline(&current, deadline);
+        let kept = reply.keep(&mut reply.lock(), current);
+        kept.settle().into_iter().for_each(|thread| Process::end_thread(thread, None));
+        sched::wake_sleepers();
+
+        server.join().expect("no core fails");
+        killer.into_iter().for_each(|killer| killer.join().expect("no core fails"));
+        let (made_ready, ended) = caller.let_run();
+        // A server that has looked too early answers later, if nothing else has ended the call.
+        let late = answer(&reply);
+        assert_eq!(made_ready + ended + u32::from(late), 1, "it goes on once");
+        assert!(!late || deadline == NEVER && !kill, "what has come has ended the call");
+        assert!(caller.state() != State::Blocked || ended == 1);
+        assert_eq!(caller.deadline_core(), None, "its deadline is forgotten");
+        let results = results(&caller);
+        let timed_out = results[0] == Error::TimedOut.to_register();
+        assert!(kill || timed_out || results == ANSWER);
+        assert!(!timed_out || deadline == SOON);
+    });
+}
+
+#[test]
+fn an_answer_and_a_deadline_end_a_call_once() {
+    claim_one_ends_it(SOON, Caller::GoesOn);
+}
+
+#[test]
+fn an_answer_and_the_end_of_the_process_end_a_call_once() {
+    claim_one_ends_it(NEVER, Caller::Ends);
+}
+
+#[test]
+fn an_answer_a_deadline_and_the_end_of_the_process_end_a_call_once() {
+    claim_one_ends_it(SOON, Caller::Ends);
+}
