@@ -1,6 +1,6 @@
 //! One core's part of the scheduler: its queue, its sleepers, its timer, the thread that it runs.
 
-use super::wait::expire;
+use super::wait::{expire, stand_aside};
 use super::{IDLE, NEVER, SLICE, WOKEN, end_wait, handle_interrupts, make_ready, steal};
 use crate::arch::{self, Context, MAX_CORES, floating_point, timer};
 use crate::lock::Mutex;
@@ -225,6 +225,11 @@ impl Core {
             let thread = self.own.current.get()?;
             match thread.work.step(&thread) {
                 Step::More => {}
+                Step::Later => {
+                    drop(thread);
+                    stand_aside();
+                    return None;
+                }
                 Step::Answer(answer) => {
                     if !matches!(answer, Err(graft_abi::Error::OutOfMemory)) {
                         thread.work.forget();
