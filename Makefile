@@ -25,13 +25,15 @@
 #= HISTORIES=DIR | compare | folder of the histories, *.txt (tests/histories)
 #= FIRMWARE=DIR | image | firmware of the Raspberry Pi 4, for a whole SD card
 #= OPERATIONS=N | soak | how many operations it runs (10000000)
+#= CALLS=N | soak | how many system calls it makes (1000000)
+#= SEED=N | soak | the seed of the first of them (1)
 #= SECONDS=N | fuzz | how long each of its targets runs (60)
 #= SHARD=K/N | mutants | only this part of the changes
 #= CRATE=NAME | mutants | only this crate of kernel/ (graft-kernel, graft-abi, graft-paging)
 #= GRAFT_HISTORIES=N | test miri mutants | how many random histories the model's tests run
 #= GRAFT_FIRST_SEED=N | test miri | the seed of the first of them
 #= EXTRA=DIR | build run test image gdb size profile | add static AArch64 ELF programs and other files to the archive
-#= QEMU=PROGRAM | run gdb test bench bench-linux bench-accept picture profile trace-tables doctor | another emulator than qemu-system-aarch64
+#= QEMU=PROGRAM | run gdb test bench bench-linux bench-accept picture profile trace-tables soak doctor | another emulator than qemu-system-aarch64
 #= GDB=PROGRAM | gdb doctor | another debugger than gdb-multiarch
 #= BUILD=DIR | * | folder for everything that is made (build)
 #= CARGO=PROGRAM | * | another cargo
@@ -218,6 +220,8 @@ clean: ## remove what was built; what was downloaded stays
 .PHONY: loom prove trace-tables miri fuzz mutants soak
 
 OPERATIONS ?= 10000000
+CALLS ?= 1000000
+SEED ?= 1
 SECONDS ?= 60
 # Of one history, and of both formats in one step of `soak`.
 HISTORY := 400
@@ -292,8 +296,9 @@ mutants: ## change the kernel bit by bit: does a test notice? (hours; a part wit
 		echo "mutants: $$caught caught, $$missed survived; see docs/mutants.md" && \
 		[ $$((missed * 100)) -le $$(((missed + caught) * 5)) ]
 
-soak: ## OPERATIONS random operations on the model, half of them in each format
-	@tests/setup.sh build
+soak: ## OPERATIONS random operations on the model, half of them in each format, and CALLS random system calls in QEMU
+	@tests/setup.sh run
+	$(compile)
 	@mkdir -p $(BUILD)
 	@$(CARGO) test --quiet -p graft-paging --test model --no-run
 	@steps=$$(( ($(OPERATIONS) + 2 * $(HISTORY) * $(STEP) - 1) / (2 * $(HISTORY) * $(STEP)) )); step=0; \
@@ -304,3 +309,4 @@ soak: ## OPERATIONS random operations on the model, half of them in each format
 		step=$$((step + 1)); \
 		printf '\rsoak: %d of %d operations' $$((step * 2 * $(HISTORY) * $(STEP))) $(OPERATIONS); \
 	done; echo; echo 'soak: every history matched the oracle, and no frame was lost'
+	@$(TOOL) run --timeout 0 --cmd 't-calls $(CALLS) $(SEED) && t-ipc-fuzz 1000 $(SEED)'

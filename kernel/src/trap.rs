@@ -73,7 +73,7 @@ const RETRIES: u32 = 4;
 fn dispatch_again(thread: &Thread, registers: &mut Context) -> Next {
     for _ in 0..RETRIES {
         if space::met_absence() {
-            return call::again(registers);
+            return call::again_later(registers);
         }
         if !frames::gather() {
             break;
@@ -129,6 +129,7 @@ fn carry_out(next: Next, context: *mut Context) -> *mut Context {
         Next::Work => sched::work(),
         Next::GiveWay => sched::give_way(context),
         Next::Sleep(deadline) => sched::sleep_until(deadline),
+        Next::Pause => sched::pause(),
     }
 }
 
@@ -183,7 +184,7 @@ fn repair_again(thread: &Thread, pc: u64, failure: Failure, (address, mut fault)
 fn end_by_failure(thread: &Thread, pc: u64, failure: Failure) -> Next {
     if failure.cause == Cause::Descriptor {
         if space::met_absence() {
-            return Next::GiveWay;
+            return Next::Pause;
         }
     } else {
         thread.process.statistics.count_fault();

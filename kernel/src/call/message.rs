@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::outcome::{Next, again, answer, handle, refuse};
+use super::outcome::{Next, again, again_later, answer, handle, refuse};
 use crate::arch::Context;
 use crate::ipc::{self, Outcome, notify};
 use crate::memory::space;
@@ -70,7 +70,7 @@ pub(super) fn carry_out(thread: &Thread, registers: &mut Context) -> Next {
         Ok(Outcome::GiveWayTo(next)) => Next::GiveWayTo(next),
         Ok(Outcome::Blocked) => Next::Switch,
         // The process is in the middle of a fork.
-        Err(Error::OutOfMemory) if space::met_absence() => again(registers),
+        Err(Error::OutOfMemory) if space::met_absence() => again_later(registers),
         Ok(Outcome::Again) => again(registers),
         Err(error) => refuse(registers, error),
     }

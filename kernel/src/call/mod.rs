@@ -20,7 +20,7 @@ mod wait;
 use crate::arch::{Context, timer};
 use crate::object::thread::Thread;
 use graft_abi::{Call, Error, ExitStatus, Rights};
-pub use outcome::{Next, again};
+pub use outcome::{Next, again, again_later};
 use outcome::{answer, answer_two, end, handle, outcome, tidy};
 use snapshot::Restored;
 use statistics::Look;
@@ -129,7 +129,7 @@ fn give_way(next: Next) -> Next {
 fn look(registers: &mut Context, result: Result<Look, Error>) -> Next {
     match result {
         Ok(Look::Done(value)) => answer(registers, Ok(value)),
-        Ok(Look::Busy) => again(registers),
+        Ok(Look::Busy) => again_later(registers),
         Err(error) => answer(registers, Err(error)),
     }
 }

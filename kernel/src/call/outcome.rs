@@ -36,6 +36,8 @@ pub enum Next {
     Work,
     /// The thread lets others go first.
     GiveWay,
+    /// The thread stands aside for a moment, and then goes on.
+    Pause,
     /// The thread sleeps until this moment, in nanoseconds since the counter started.
     Sleep(u64),
 }
@@ -88,7 +90,7 @@ pub(super) fn outcome(thread: &Thread, registers: &mut Context, result: Result<O
             Next::Resume
         }
         Ok(Outcome::Begun) => return Next::Work,
-        Ok(Outcome::Busy) => again(registers),
+        Ok(Outcome::Busy) => again_later(registers),
         Ok(Outcome::Searching) => {
             registers.rewind();
             Next::Restart
@@ -112,11 +114,19 @@ fn tidy_first(thread: &Thread, next: Next) -> Next {
     Next::Work
 }
 
-/// Has a thread make its call again, after the others.
+/// Has a thread make its call again, after the others, for what another core is about to do.
 #[cold]
 pub fn again(registers: &mut Context) -> Next {
     registers.rewind();
     Next::GiveWay
+}
+
+/// Has a thread make its call again later, for what another thread is in the middle of. That one may be less urgent, and
+/// has its turn meanwhile.
+#[cold]
+pub fn again_later(registers: &mut Context) -> Next {
+    registers.rewind();
+    Next::Pause
 }
 
 /// A refused call has changed nothing; one that was refused for want of memory may be tried again.

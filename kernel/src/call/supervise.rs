@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::outcome::{Next, again, answer, handle, named_process, refuse};
+use super::outcome::{Next, again_later, answer, handle, named_process, refuse};
 use crate::arch::Context;
 use crate::ipc::fault;
 use crate::memory::{space, user_copy};
@@ -77,7 +77,7 @@ pub(super) fn carry_out(thread: &Thread, registers: &mut Context) -> Next {
     };
     match result {
         // One of the two is in the middle of a fork.
-        Err(Error::OutOfMemory) if space::met_absence() => again(registers),
+        Err(Error::OutOfMemory) if space::met_absence() => again_later(registers),
         Err(error) => refuse(registers, error),
         result => answer(registers, result),
     }

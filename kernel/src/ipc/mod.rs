@@ -192,6 +192,9 @@ pub fn receive(thread: &Thread, registers: &mut Context, handle: Handle) -> Resu
     let older = reply.take(&mut reply.lock());
     if let Some(older) = older {
         older.give_up(Error::Gone);
+    }
+    // Another thread may have answered the call for which it has been lent a priority.
+    if thread.is_lent_priority() {
         sched::set_priority(thread, None);
     }
     take_message(thread, registers, &reply)

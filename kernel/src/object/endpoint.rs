@@ -214,8 +214,9 @@ impl Reply {
         // SAFETY: the calling core has taken it out of its queue, or off itself.
         let wait = unsafe { caller.block_for_answer() };
         let older = open.replace(Taken { caller, wait });
+        // It stays here: the answer finds that the caller waits no longer, as at any later moment.
         let ended = match open {
-            Some(taken) if sched::meets_end(&taken.caller, wait) => open.take().map(|taken| taken.caller),
+            Some(taken) if sched::meets_end(&taken.caller, wait) => Some(taken.caller.clone()),
             _ => None,
         };
         Kept { older, ended }

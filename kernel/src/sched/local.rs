@@ -1,5 +1,6 @@
 //! One core's part of the scheduler: its queue, its sleepers, its timer, the thread that it runs.
 
+use super::wait::stand_aside;
 use super::{IDLE, NEVER, SLICE, handle_interrupts, make_ready, steal};
 use crate::arch::{self, Context, MAX_CORES, floating_point, timer};
 use crate::lock::Mutex;
@@ -223,6 +224,11 @@ impl Core {
             let thread = self.own.current.get()?;
             match thread.work.step(&thread) {
                 Step::More => {}
+                Step::Later => {
+                    drop(thread);
+                    stand_aside();
+                    return None;
+                }
                 Step::Answer(answer) => {
                     if !matches!(answer, Err(graft_abi::Error::OutOfMemory)) {
                         thread.work.forget();

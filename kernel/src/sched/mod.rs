@@ -46,8 +46,8 @@ pub use switch::{
     return_priority_of_current, set_priority, switch_to, take_over, work,
 };
 pub use wait::{
-    answer_with, block, block_in, block_until, end_wait, interrupt, meets_end, refuse, set_deadline, sleep_until,
-    take_wait, unblock, unblock_from, unblock_from_to_run,
+    answer_with, block, block_in, block_until, end_wait, interrupt, meets_end, pause, refuse, set_deadline,
+    sleep_until, take_wait, unblock, unblock_from, unblock_from_to_run,
 };
 
 use self::local::{CORES, Core};

@@ -103,6 +103,8 @@ pub enum Stop {
 pub enum Step {
     /// There is more to do.
     More,
+    /// There is, for which another thread has to do its work first.
+    Later,
     /// The call that led to it has this answer in `x0` and `x1`.
     Answer(Result<(u64, u64), Error>),
     /// The thread goes on with other registers.
@@ -200,7 +202,7 @@ impl Work {
         } else {
             // In its place: a task may be large.
             let step = task.step(thread);
-            if !matches!(step, Step::More) {
+            if !matches!(step, Step::More | Step::Later) {
                 state.task = None;
             }
             step
@@ -273,7 +275,7 @@ impl Task {
                 Ok(Launched::Replaced(registers)) => return Step::Registers(registers),
                 // From where it was: a program whose other threads fork all the time would never get to the end from
                 // the beginning.
-                Err(Error::OutOfMemory) if space::met_absence() => return Step::More,
+                Err(Error::OutOfMemory) if space::met_absence() => return Step::Later,
                 Err(error) => return Step::Answer(Err(error)),
             },
             Task::Wake(rest) => {

@@ -37,6 +37,9 @@ pub(super) fn cases(build: &Build) -> Result<Vec<Case>, String> {
         cases.push(line(&machine, "nosuch", Expected::status(Status::Is(127)).saying("nosuch"), LIMIT));
         cases.push(line(&machine, "echo one && false; echo two", Expected::success().saying("two"), LIMIT));
     }
+    // What a program waits for while others take all that they can, in instructions.
+    let counted = Machine { cores: 1, icount: true, ..virt(build) };
+    cases.push(line(&counted, "t-bomb --exact", Expected::success(), PROGRAM_LIMIT));
     if !programs.is_empty() {
         let all = programs.join(" && ");
         for machine in sample(build) {

@@ -11,6 +11,7 @@
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{NonNull, null_mut};
+use core::time::Duration;
 
 use buddy_system_allocator::Heap;
 use graft_abi::{MAP_BASE, Permissions, STACK_TOP};
@@ -31,15 +32,15 @@ const CHUNK: usize = 64 << 10;
 static HEAP: Shared = Shared(Mutex::new(Growing { heap: Heap::new(), next: HEAP_BASE }));
 
 /// The heap of all threads.
-struct Shared(Mutex<Growing, GiveWay>);
+struct Shared(Mutex<Growing, StandAside>);
 
-/// What a thread does while another one holds the heap's lock: it yields, as the holder may be waiting for this
-/// processor.
-struct GiveWay;
+/// What a thread does while another one holds the heap's lock: it stands aside for a moment, as the holder may be waiting
+/// for this processor. To yield is not enough: the holder may have a lower priority.
+struct StandAside;
 
-impl RelaxStrategy for GiveWay {
+impl RelaxStrategy for StandAside {
     fn relax() {
-        crate::process::yield_now();
+        crate::process::sleep(Duration::from_micros(10));
     }
 }
 

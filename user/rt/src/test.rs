@@ -65,6 +65,11 @@ impl Report {
         self.failed_before.swap(failed, Ordering::Relaxed) == failed
     }
 
+    /// Whether a claim has failed.
+    pub fn has_failures(&self) -> bool {
+        self.counts().1 > 0
+    }
+
     /// The exit code of [`finish`](Report::finish), without a count: for a part of a program that counts as one claim.
     pub fn finish_quietly(&self) -> i32 {
         let (held, failed) = self.counts();

@@ -23,6 +23,7 @@ use spin::mutex::SpinMutex;
 use crate::Region;
 use crate::call::call;
 use crate::process;
+use crate::sync::Mutex;
 
 pub use crate::process::yield_now;
 
@@ -55,7 +56,7 @@ struct Running {
 /// Where threads run that may borrow what lives longer than the scope; see [`scope`].
 #[derive(Debug)]
 pub struct Scope<'scope, 'environment: 'scope> {
-    threads: SpinMutex<Vec<Arc<Running>>>,
+    threads: Mutex<Vec<Arc<Running>>>,
     process: u64,
     scope: PhantomData<&'scope mut &'scope ()>,
     environment: PhantomData<&'environment mut &'environment ()>,
@@ -97,7 +98,7 @@ where
 /// ```
 pub fn scope<'environment, T>(body: impl for<'scope> FnOnce(&'scope Scope<'scope, 'environment>) -> T) -> T {
     let scope = Scope {
-        threads: SpinMutex::new(Vec::new()),
+        threads: Mutex::new(Vec::new()),
         process: process::identify(),
         scope: PhantomData,
         environment: PhantomData,

@@ -87,6 +87,12 @@ impl Thread {
         self.priority.store(self.scheduling().priority().max(priority), Ordering::Relaxed);
     }
 
+    /// Whether a higher priority than its own counts.
+    #[inline(always)]
+    pub fn is_lent_priority(&self) -> bool {
+        self.priority() != self.scheduling().priority()
+    }
+
     /// Has its own priority count again.
     #[inline(always)]
     pub fn return_priority(&self) {

@@ -13,7 +13,7 @@ use core::time::Duration;
 
 use graft_rt::message::{Endpoint, Message};
 use graft_rt::process::{duplicate, sleep};
-use graft_rt::test::{FreeFrames, Report, touch_stack_and_heap};
+use graft_rt::test::{FreeFrames, Report, touch_stack_and_heap, wait_until};
 use graft_rt::thread::{Cores, JoinHandle};
 use graft_rt::{Arguments, Error, Process, Rights, Share, claim, claim_eq, process, system, thread, time};
 
@@ -39,6 +39,7 @@ fn main(_arguments: Arguments) -> Result<i32, Error> {
     turns(&report)?;
     servers(&report)?;
     gone(&report)?;
+    handed_on(&report)?;
     turns_after_a_call(&report)?;
     cores(&report)?;
     frames.claim_same(&report, format_args!("after all of it"));
@@ -265,6 +266,35 @@ fn gone(report: &Report) -> Result<(), Error> {
         })?;
     }
     report.done(format_args!("a server keeps no priority of a caller that waits no longer"));
+    Ok(())
+}
+
+/// A call that another thread answers than the one that has received it lends that one nothing any more.
+fn handed_on(report: &Report) -> Result<(), Error> {
+    let endpoint = Endpoint::new()?;
+    let connection = endpoint.connect(1)?;
+    let (first, second) = (endpoint.receiver()?, endpoint.receiver()?);
+    let (received, answered, has_run) = (AtomicBool::new(false), AtomicBool::new(false), AtomicBool::new(false));
+    thread::scope(|scope| {
+        on_first(scope, LOW, || {
+            let _ = first.receive();
+            received.store(true, Ordering::SeqCst);
+            let _ = second.receive();
+            has_run.store(true, Ordering::SeqCst);
+        })?;
+        on_first(scope, HIGH, || {
+            claim!(report, wait_until(|| received.load(Ordering::SeqCst)), "a call is received");
+            answered.store(first.reply(Message::default()).is_ok(), Ordering::SeqCst);
+        })?;
+        thread::schedule(MIDDLE, FIRST)?;
+        connection.call(Message::default())?;
+        claim!(report, answered.load(Ordering::SeqCst), "an answer by another thread");
+        claim!(report, wait_until(|| connection.send(Message::default()).is_ok()), "a receiver waits");
+        process::yield_now();
+        claim!(report, !has_run.load(Ordering::SeqCst), "a server that waits again has kept a caller's priority");
+        thread::schedule(OWN, FIRST)
+    })?;
+    report.done(format_args!("a reply that another thread answers takes the caller's priority with it"));
     Ok(())
 }
 

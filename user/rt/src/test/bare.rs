@@ -2,7 +2,7 @@
 
 use core::arch::naked_asm;
 
-use graft_abi::{Call, Error, Handle, STACK_TOP, SVC_IMMEDIATE};
+use graft_abi::{Call, Error, Handle, STACK_TOP, SVC_IMMEDIATE, SVC_MESSAGE};
 
 use crate::call::call;
 
@@ -13,6 +13,8 @@ pub enum Bare {
     End,
     /// It sleeps for as many nanoseconds as its argument says, again and again.
     Sleep,
+    /// It calls through the connection whose handle its argument is, again and again.
+    Call,
 }
 
 impl Bare {
@@ -28,6 +30,7 @@ impl Bare {
         let entry = match self {
             Bare::End => end as extern "C" fn() -> !,
             Bare::Sleep => sleep as extern "C" fn() -> !,
+            Bare::Call => calls as extern "C" fn() -> !,
         };
         entry as usize as u64
     }
@@ -55,5 +58,21 @@ extern "C" fn sleep() -> ! {
         "b       1b",
         sleep = const Call::Sleep as u64,
         svc = const SVC_IMMEDIATE,
+    )
+}
+
+#[unsafe(naked)]
+extern "C" fn calls() -> ! {
+    naked_asm!(
+        "mov     x19, x0",
+        "1:",
+        "mov     x0, x19",
+        "mov     x7, xzr",
+        "mov     x9, xzr",
+        "mov     x8, #{call}",
+        "svc     #{svc}",
+        "b       1b",
+        call = const Call::Call as u64,
+        svc = const SVC_MESSAGE,
     )
 }

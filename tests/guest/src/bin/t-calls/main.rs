@@ -1,4 +1,5 @@
 //! Tests system calls with wrong and wild arguments: each returns an error, and the program goes on.
+//! `t-calls [CALLS [SEED]]`: so many random calls, from that seed on.
 
 #![no_std]
 #![no_main]
@@ -16,14 +17,20 @@ use graft_rt::{Arguments, Error};
 
 graft_rt::program!(main);
 
-fn main(_arguments: Arguments) -> Result<i32, Error> {
+/// Random calls, unless told otherwise.
+const CALLS: u64 = 50_000;
+
+fn main(mut arguments: Arguments) -> Result<i32, Error> {
+    let _name = arguments.next();
+    let mut number = |default| arguments.next().and_then(|text| text.parse().ok()).unwrap_or(default);
+    let (calls, seed) = (number(CALLS), number(1));
     let report = Report::new();
     let frames = FreeFrames::now();
     registers::hold_nothing_of_the_kernels(&report)?;
     wrong::numbers(&report);
     wrong::arguments(&report)?;
     wrong::pointers(&report)?;
-    storm::run(&report)?;
+    storm::run(&report, calls, seed)?;
     frames.claim_same(&report, format_args!("after all of it"));
     Ok(report.finish())
 }
