@@ -11,9 +11,11 @@
 //! No drop recurses along it. An object that loses its last reference while its core is dropping another one is put on
 //! a list of that core, through its header, and the outermost drop works the list off.
 
+pub mod block;
 pub mod end;
 pub mod endpoint;
 pub mod heap;
+pub mod interrupt;
 pub mod list;
 pub mod memory;
 pub mod notification;

@@ -21,7 +21,9 @@ use std::time::{Duration, Instant};
 pub const CORES: usize = if cfg!(miri) { 2 } else { 4 };
 /// How long a test waits for a machine that makes no progress: only the verdict on a machine that hangs depends on it.
 const PATIENCE: Duration = Duration::from_secs(120);
-const SYSTEM_RIGHTS: Rights = Rights::INSPECT.or(Rights::DUPLICATE);
+const SYSTEM_RIGHTS: Rights = Rights::INSPECT.or(Rights::DEVICES).or(Rights::DUPLICATE);
+/// Registers that no test touches: behind the memory.
+pub static DEVICES: [PhysRange; 1] = [PhysRange { start: memory::SIZE, end: memory::SIZE + 4 * memory::PAGE }];
 
 static ONE_AT_A_TIME: Mutex<bool> = Mutex::new(false);
 /// A core has panicked; what it said is in the test's output.
@@ -131,6 +133,8 @@ fn start() {
         machine: "host",
         free_memory: &FREE,
         archive: None,
+        device_tree: None,
+        devices: &DEVICES,
         boot_arguments: "",
         cores: CORES + 1,
     });
