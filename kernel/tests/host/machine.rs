@@ -71,6 +71,11 @@ impl Machine {
         start_process(program)
     }
 
+    /// Waits until something holds; does not hold up the machine meanwhile.
+    pub fn wait_until(&self, condition: impl FnMut() -> bool, what: &str) {
+        wait_until(condition, what);
+    }
+
     /// How a process ends.
     pub fn wait(&self, process: &Process) -> ExitStatus {
         wait_until(|| process.info().state == ProcessState::Ended as u32, "a process does not end");

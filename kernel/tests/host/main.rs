@@ -2,6 +2,7 @@
 //! dispatcher, with threads as cores and a TLB that forgets nothing.
 
 mod calls;
+mod devices;
 mod machine;
 mod messages;
 mod notifications;
