@@ -58,7 +58,7 @@ fn what_the_tree_says(report: &Report, tree: &Tree, device: &Device) -> Result<(
     let again = Tree::new()?;
     claim!(report, again.blob() == tree.blob(), "the tree is the same each time");
     let names: Vec<&str> = find(tree.blob(), "arm,pl011").iter().map(|device| device.name).collect();
-    claim_eq!(report, names.len(), 1, "UARTs: {names:?}");
+    claim!(report, !names.is_empty(), "the console is one of these UARTs: {names:?}");
     claim_eq!(report, raw_device_tree(Rights::INSPECT), Err(Error::NoRight), "the tree without the right");
     report.done(format_args!("the device tree is there as data, and says what a driver needs"));
     Ok(())

@@ -89,7 +89,8 @@ fn lines<'a>(report: &Report, alarm: &Alarm, devices: &impl Fn(&str) -> Vec<Devi
     for trigger in [0, 2, 3, 5, 8, 1 << 32 | TRIGGER_EDGE, u64::MAX] {
         claim_eq!(report, create(alarm.line.into(), trigger), Err(Error::BadArgument), "trigger {trigger}");
     }
-    for console in devices("arm,pl011") {
+    // The first is the console.
+    for console in devices("arm,pl011").into_iter().take(1) {
         let line = console.interrupts[0].number;
         claim_eq!(report, create(line.into(), TRIGGER_LEVEL), Err(Error::NotAllowed), "the console's line {line}");
     }
@@ -117,7 +118,7 @@ fn ranges<'a>(report: &Report, node: &Device, devices: &impl Fn(&str) -> Vec<Dev
     let memory = Dma::new(PAGE_SIZE)?;
     refused.push((memory.address(), page, Error::NotAllowed));
     for kernels in ["arm,pl011", "arm,gic-400", "arm,cortex-a15-gic", "arm,gic-v3"] {
-        for device in devices(kernels) {
+        for device in devices(kernels).into_iter().take(1) {
             for registers in &device.registers {
                 refused.push((registers.address & !(page - 1), page, Error::NotAllowed));
             }
