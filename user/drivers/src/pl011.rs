@@ -6,7 +6,7 @@
 //!   incoming ring ◀── notify  ◀──   as much as the ring takes ◀──  interrupt: received, or room for more
 //! ```
 //!
-//! Nobody polls: a driver whose outgoing ring is not empty has the device interrupt it when there is room, and one whose
+//! Neither side polls: a driver whose outgoing ring is not empty has the device interrupt it when there is room, and one whose
 //! incoming ring is full does not have it interrupt for what is received until the client has made room.
 
 use alloc::format;

@@ -139,7 +139,8 @@ pub fn set_trigger(line: u32, trigger: Trigger) {
 
 /// Keeps a line's interrupts from coming. They become pending nevertheless: "Disabling an interrupt only disables the
 /// forwarding of the interrupt from the Distributor to any CPU interface. It does not prevent the interrupt from
-/// changing state, for example becoming pending" (IHI 0048, 4.3.5; GICv3 has the same state machine, IHI 0069, 4.1.2).
+/// changing state, for example becoming pending" (IHI 0048, 4.3.5; for GICv3 IHI 0069, 4.7.3, "Effect of disabling
+/// interrupts").
 pub fn mask(line: u32) {
     match controller() {
         Controller::V2(gic) => gic.disable_shared(SHARED + line),
