@@ -85,15 +85,10 @@ impl Registers {
         Ok(Registers { pages, offset, bytes })
     }
 
-    /// Bytes.
-    pub const fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    fn pointer<T>(&self, register: usize) -> *mut T {
-        let fits = register.is_multiple_of(size_of::<T>()) && register <= self.bytes - size_of::<T>();
+    fn pointer(&self, register: usize) -> *mut u32 {
+        let fits = register.is_multiple_of(4) && register.checked_add(4).is_some_and(|end| end <= self.bytes);
         assert!(fits, "register {register:#x} of {:#x} bytes", self.bytes);
-        (self.pages.address() + self.offset + register) as *mut T
+        (self.pages.address() + self.offset + register) as *mut u32
     }
 
     /// Reads the register of 32 bits at this offset.
@@ -102,7 +97,7 @@ impl Registers {
     /// If the offset is not a multiple of 4 or too large.
     pub fn read(&self, register: usize) -> u32 {
         // SAFETY: inside a mapping of device registers that this value owns; no reference leads there.
-        unsafe { self.pointer::<u32>(register).read_volatile() }
+        unsafe { self.pointer(register).read_volatile() }
     }
 
     /// Writes the register of 32 bits at this offset. What it makes a device do is the driver's to know: a device that
@@ -112,16 +107,7 @@ impl Registers {
     /// As [`read`](Self::read).
     pub fn write(&self, register: usize, value: u32) {
         // SAFETY: as above.
-        unsafe { self.pointer::<u32>(register).write_volatile(value) }
-    }
-
-    /// As [`write`](Self::write), of 64 bits.
-    ///
-    /// # Panics
-    /// If the offset is not a multiple of 8 or too large.
-    pub fn write_double(&self, register: usize, value: u64) {
-        // SAFETY: as above.
-        unsafe { self.pointer::<u64>(register).write_volatile(value) }
+        unsafe { self.pointer(register).write_volatile(value) }
     }
 }
 
@@ -195,9 +181,6 @@ impl Dma {
     }
 }
 
-/// Bytes in a cache line, at least: the smallest that a processor can have by `CTR_EL0`, so that none is left out.
-const LINE: usize = 16;
-
 #[cfg(target_os = "none")]
 fn clean_and_invalidate(address: usize, bytes: usize) {
     let step = {
@@ -205,7 +188,7 @@ fn clean_and_invalidate(address: usize, bytes: usize) {
         // SAFETY: reads a register that the kernel lets programs read.
         unsafe { core::arch::asm!("mrs {}, ctr_el0", out(reg) cache_type, options(nomem, nostack, preserves_flags)) };
         // DminLine: log2 of the words in the smallest line.
-        (4_usize << (cache_type >> 16 & 0xF)).max(LINE)
+        4_usize << (cache_type >> 16 & 0xF)
     };
     barrier();
     for line in (address..address + bytes).step_by(step) {
@@ -216,9 +199,7 @@ fn clean_and_invalidate(address: usize, bytes: usize) {
 }
 
 #[cfg(not(target_os = "none"))]
-fn clean_and_invalidate(_address: usize, _bytes: usize) {
-    let _ = LINE;
-}
+fn clean_and_invalidate(_address: usize, _bytes: usize) {}
 
 /// Completes all that has been stored before anything that follows.
 fn barrier() {
