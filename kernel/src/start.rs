@@ -21,7 +21,7 @@ const FIRST_PROGRAM: &str = "init";
 /// The rights of the first program's handle to the console.
 const CONSOLE_RIGHTS: Rights = Rights::READ.or(Rights::WRITE).or(Rights::DUPLICATE);
 const ARCHIVE_RIGHTS: Rights = Rights::READ.or(Rights::DUPLICATE);
-const SYSTEM_RIGHTS: Rights = Rights::INSPECT.or(Rights::DUPLICATE);
+const SYSTEM_RIGHTS: Rights = Rights::INSPECT.or(Rights::DEVICES).or(Rights::DUPLICATE);
 
 /// Starts the first process and lets this core run threads. For the first core; the others may be waiting
 /// for work already.

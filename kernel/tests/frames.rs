@@ -3,7 +3,7 @@
 
 use graft_kernel::arch::memory::direct;
 use graft_kernel::arch::{self, PhysRange};
-use graft_kernel::memory::frames::{self, Use};
+use graft_kernel::memory::frames::{self, Use, blocks};
 use graft_kernel::object::memory::MemoryObject;
 use graft_paging::{Frame, PAGE_SIZE};
 use std::collections::BTreeSet;
@@ -22,6 +22,8 @@ const RANGES: [PhysRange; 3] = [
 const TOTAL: u64 = 999 + 98;
 /// A block that was asked for as the first thing.
 static BLOCK: AtomicU64 = AtomicU64::new(0);
+/// Blocks for devices, likewise, by the logarithm of their sizes; the first frame of each.
+static DEVICE_BLOCKS: [(u32, AtomicU64); 3] = [(3, AtomicU64::new(0)), (7, AtomicU64::new(0)), (2, AtomicU64::new(0))];
 
 /// The machine's memory, and the test's thread as its first core.
 fn take() -> MutexGuard<'static, ()> {
@@ -39,6 +41,9 @@ fn take() -> MutexGuard<'static, ()> {
         settle();
         BLOCK.store(frames::allocate_block(PAGE_SIZE + 1).expect("there is room"), Ordering::Relaxed);
         assert_eq!((frames::figures().free, frames::figures().objects), (free - 2, objects + 2));
+        for (order, first) in &DEVICE_BLOCKS {
+            first.store(blocks::allocate(*order).expect("there is room").0, Ordering::Relaxed);
+        }
         settle();
         thread::spawn(other_core);
         while OTHER.load(Ordering::Acquire) != KEEPS {
@@ -208,6 +213,52 @@ fn a_block_is_rounded_up_and_its_own() {
     assert!(held.iter().all(|frame| !(block..block + 2 * PAGE_SIZE).contains(&frame.address())));
     assert!(frames::allocate_block(1).is_none());
     give_back(held, Use::Page);
+}
+
+#[test]
+fn a_block_for_a_device_stays_whole_until_no_other_frame_is_left() {
+    let _machine = take();
+    settle();
+    for (order, first) in &DEVICE_BLOCKS[..2] {
+        let (first, order) = (Frame(first.load(Ordering::Relaxed)), *order);
+        let (before, free) = (figures(), frames::figures().free);
+        // SAFETY: nothing uses it.
+        unsafe { blocks::free(first, order) };
+        assert_eq!(figures(), (before.0, before.1 - (1 << order), before.2));
+        assert_eq!(blocks::allocate(order), Some(first), "it is there again");
+        // SAFETY: as above.
+        unsafe { blocks::free(first, order) };
+        settle();
+        // Frames of the block are the last to be given out.
+        let held: Vec<_> = (0..free).map(|_| frames::allocate(Use::Page).expect("they are free")).collect();
+        let is_inside = |frame: &Frame| (first.0..first.0 + (1 << order)).contains(&frame.0);
+        assert!(!held.iter().any(is_inside), "before all others");
+        let rest = all(Use::Page);
+        assert_eq!(rest.iter().filter(|frame| is_inside(frame)).count(), 1 << order);
+        assert_eq!(rest.len(), 1 << order);
+        assert_eq!(blocks::allocate(order), None, "it has been broken up");
+        give_back(held, Use::Page);
+        give_back(rest, Use::Page);
+        settle();
+    }
+}
+
+#[test]
+fn a_block_of_which_a_page_is_mapped_is_given_back_frame_by_frame() {
+    let _machine = take();
+    settle();
+    let (order, first) = &DEVICE_BLOCKS[2];
+    let (first, before) = (Frame(first.load(Ordering::Relaxed)), figures());
+    let mapped = Frame(first.0 + 2);
+    frames::references(mapped).fetch_add(1, Ordering::Relaxed);
+    // SAFETY: nothing uses it but the mapping that the test stands for.
+    unsafe { blocks::free(first, *order) };
+    assert_eq!(figures(), (before.0, before.1 - 3, before.2), "the mapping keeps one");
+    assert_eq!(frames::references(mapped).load(Ordering::Relaxed), 1);
+    assert_eq!(blocks::allocate(*order), None, "it is not whole any more");
+    give_back(vec![mapped], Use::Page);
+    assert_eq!(figures(), (before.0, before.1 - 4, before.2));
+    settle();
 }
 
 /// Another core keeps what it has freed, and brings it back when it is asked.

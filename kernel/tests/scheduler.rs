@@ -28,7 +28,15 @@ fn turn() -> Turn {
     let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     arch::adopt(CORE);
     START.call_once(|| {
-        platform::found(Platform { machine: "host", free_memory: &FREE, archive: None, boot_arguments: "", cores: 2 });
+        platform::found(Platform {
+            machine: "host",
+            free_memory: &FREE,
+            archive: None,
+            boot_arguments: "",
+            cores: 2,
+            device_tree: None,
+            devices: &[],
+        });
         frames::initialise(&FREE).expect("there is memory");
         space::initialise(None);
     });

@@ -197,8 +197,9 @@ calls! {
     NotificationWait = 74,
     /// `notification_bind(notification, bits, source)`: has bits set, for which the right to write is needed, when a
     /// process or a thread ends, for which the right to wait is needed, or whenever a call comes in line at an endpoint
-    /// and no receiver waits, for which the right to read is needed. If that is so already, they are set at once. An
-    /// end has one binding, and a second is [`Error::NotAllowed`](crate::Error::NotAllowed); an endpoint's is replaced.
+    /// and no receiver waits, for which the right to read is needed, or for an interrupt, likewise. If that is so already, they
+    /// are set at once. An end has one binding, and a second is [`Error::NotAllowed`](crate::Error::NotAllowed); an
+    /// endpoint's and an interrupt's is replaced.
     NotificationBind = 75,
     /// `wait_on(address, expected, deadline)`: blocks while the 32-bit word at `address` is `expected`, until a
     /// [`Wake`](Call::Wake) of the same process for that address, or the deadline.
@@ -241,4 +242,42 @@ calls! {
     /// `process_write(process, address, buffer, bytes)`: the other way. As a store of the process's own, it needs
     /// memory there that may be written.
     ProcessWrite = 84,
+
+    /// `interrupt_create(system, line, trigger)`: an object for an interrupt of a device, for which the right to
+    /// [devices](crate::Rights::DEVICES) is needed. Line and trigger are as the `interrupts` property of the device
+    /// tree has them, in the second and third cell: the number of a shared interrupt, and
+    /// [`TRIGGER_EDGE`](crate::TRIGGER_EDGE) or [`TRIGGER_LEVEL`](crate::TRIGGER_LEVEL). Returns a handle with the
+    /// rights to read, which is to be told and to acknowledge, and to duplicate.
+    ///
+    /// [`Error::NotFound`](crate::Error::NotFound) for a line that the machine has not,
+    /// [`Error::NotAllowed`](crate::Error::NotAllowed) for one that the kernel uses or that has an object.
+    ///
+    /// Nothing comes before the object has been [bound](Call::NotificationBind). Then an interrupt masks its line and
+    /// sets the bits; the next one comes when it has been [acknowledged](Call::InterruptAcknowledge). With the last
+    /// handle the line is masked and free again.
+    InterruptCreate = 96,
+    /// `interrupt_acknowledge(interrupt)`: lets the next interrupt come: at once if the device still asserts it, or if an
+    /// edge has come meanwhile. [`Error::NotFound`](crate::Error::NotFound) if none has come since the last time.
+    InterruptAcknowledge = 97,
+    /// `device_create(system, address, bytes)`: a memory object of device registers by their physical address, for which
+    /// the right to [devices](crate::Rights::DEVICES) is needed. Address and length are multiples of the page size.
+    /// Returns a handle with the rights to read, to write and to duplicate. It is mapped uncached and in order
+    /// (Device-nGnRE), and never executable; a forked child and a snapshot do not have the mapping, and no call reads or
+    /// writes there on a program's behalf ([`Error::BadAddress`](crate::Error::BadAddress)).
+    ///
+    /// [`Error::NotAllowed`](crate::Error::NotAllowed) unless all of it is in the pages of one `reg` range of an enabled
+    /// node of the device tree, and none of it is memory, or of a device that the kernel uses.
+    DeviceCreate = 98,
+    /// `dma_create(system, bytes)`: a memory object of zeroes in consecutive frames, for devices that access memory by
+    /// themselves; the right to [devices](crate::Rights::DEVICES) is needed. `bytes` is a multiple of the page size up
+    /// to [`DMA_MAX`](crate::DMA_MAX). The object begins at a multiple of its length, rounded up to a power of two.
+    /// Otherwise as `memory_create`.
+    DmaCreate = 99,
+    /// `memory_address(memory)`: the physical address of a memory object that has one, of `device_create` or
+    /// `dma_create`; the right to read is needed. [`Error::NotAllowed`](crate::Error::NotAllowed) for others.
+    MemoryAddress = 100,
+    /// `device_tree(system)`: the device tree that the machine was started with, as a blob, in a memory object that can be
+    /// read; the right to [devices](crate::Rights::DEVICES) is needed. [`Error::NotFound`](crate::Error::NotFound) if
+    /// there is none.
+    DeviceTree = 101,
 }

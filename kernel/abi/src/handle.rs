@@ -34,7 +34,8 @@ impl Rights {
     pub const INSPECT: Rights = Rights(1 << 2);
     /// Process: fork it.
     pub const FORK: Rights = Rights(1 << 3);
-    /// Console: read from it. Memory object: map it to read. Endpoint and reply: receive from it.
+    /// Console: read from it. Memory object: map it to read. Endpoint and reply: receive from it. Interrupt: be told of
+    /// it, and acknowledge it.
     pub const READ: Rights = Rights(1 << 4);
     /// Console: write to it. Memory object: map it to write, together with the right to read. Connection: call through
     /// it. Reply: answer with it.
@@ -48,8 +49,11 @@ impl Rights {
     pub const SCHEDULE: Rights = Rights(1 << 8);
     /// Process: be told of its faults, and read and write its memory.
     pub const SUPERVISE: Rights = Rights(1 << 9);
+    /// System: make objects of interrupts and devices, and memory for devices to use. A device may store anywhere, so
+    /// this is the right to everything.
+    pub const DEVICES: Rights = Rights(1 << 10);
     /// Every right, without the no-inherit mark.
-    pub const ALL: Rights = Rights(0x37f);
+    pub const ALL: Rights = Rights(0x77f);
 
     /// Whether every right of `other` is in this set.
     pub const fn contains(self, other: Rights) -> bool {

@@ -74,6 +74,16 @@ pub const PRIORITIES: usize = 32;
 /// The priority with which the first program begins, and what it starts unless it says otherwise.
 pub const PRIORITY_DEFAULT: u8 = 16;
 
+/// Trigger of an interrupt: each rising edge is one. As in the device tree.
+pub const TRIGGER_EDGE: u64 = 1;
+
+/// Trigger of an interrupt: it is there for as long as its line is high. As in the device tree.
+pub const TRIGGER_LEVEL: u64 = 4;
+
+/// Most bytes of a memory object in consecutive frames: so few that looking for them, and giving them back, is never long
+/// work.
+pub const DMA_MAX: usize = 1 << 20;
+
 /// Most bytes of arguments that `spawn` and `exec` accept, terminators included.
 pub const ARGUMENTS_MAX: usize = 16 << 10;
 

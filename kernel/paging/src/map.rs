@@ -174,7 +174,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     ///
     /// # Errors
     /// [`Error::NotMapped`] at the first hole, [`Error::Unsuitable`] where foreign or shared memory would gain write
-    /// permission, and where shared memory, or memory that a child does not get, would become executable,
+    /// permission, and where shared memory, device registers, or memory that a child does not get, would become executable,
     /// [`Error::OutOfMemory`]; nothing has changed then.
     pub fn protect(&mut self, tlb: &impl Tlb, range: VirtRange, permissions: Permissions) -> Result<(), Error> {
         self.edit(tlb, range, &Protect(permissions))
@@ -262,10 +262,10 @@ impl<F: Format> Edit<F> for Protect {
                 let refused = match page.kind {
                     Kind::Private | Kind::Zero => false,
                     Kind::NoInherit => permissions == Permissions::ReadExecute,
-                    Kind::Foreign | Kind::Device => gains_write,
-                    // The mapping decided whether this space may write here; and what another space writes must not be
-                    // executed.
-                    Kind::Shared => gains_write || permissions == Permissions::ReadExecute,
+                    Kind::Foreign => gains_write,
+                    // The mapping decided whether this space may write here; and what another space or a device writes
+                    // must not be executed.
+                    Kind::Shared | Kind::Device => gains_write || permissions == Permissions::ReadExecute,
                 };
                 if refused {
                     return Err(Error::Unsuitable(slot.address(), permissions));

@@ -7,7 +7,7 @@ use crate::exit::Dead;
 use crate::gate::{Exclusive, Frames, Path};
 use crate::memory::Counts;
 use crate::{
-    Descriptor, Entry, Format, Frame, Level, Memory, OutOfMemory, Page, Permissions, Purpose, VirtAddr, VirtRange,
+    Descriptor, Entry, Format, Frame, Kind, Level, Memory, OutOfMemory, Page, Permissions, Purpose, VirtAddr, VirtRange,
 };
 
 /// An address space.
@@ -183,6 +183,18 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
             Entry::Page(page) => Some(Translation { page, writable_now: page.writable && !deciding.read_only }),
             _ => None,
         }
+    }
+
+    /// Whether an address leads to device registers, which a kernel does not find where it finds memory. Costs next to
+    /// nothing in a space without anything that a child would not get as it is.
+    #[inline(always)]
+    pub fn is_device(&self, address: VirtAddr) -> bool {
+        self.memory.counts(self.root).has_unshareable() && self.leads_to_device(address)
+    }
+
+    #[cold]
+    fn leads_to_device(&self, address: VirtAddr) -> bool {
+        self.translate(address).is_some_and(|translation| translation.page.kind == Kind::Device)
     }
 
     /// Refuses a range that is not all of user space.

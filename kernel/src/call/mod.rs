@@ -6,6 +6,7 @@
 
 mod child;
 mod console;
+mod device;
 mod handle;
 mod memory;
 mod message;
@@ -100,6 +101,12 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
         Call::Supervise | Call::FaultRegisters | Call::ProcessRead | Call::ProcessWrite => {
             supervise::carry_out(thread, registers)
         }
+        Call::InterruptCreate
+        | Call::InterruptAcknowledge
+        | Call::DeviceCreate
+        | Call::DmaCreate
+        | Call::MemoryAddress
+        | Call::DeviceTree => device::carry_out(thread, registers),
         Call::Schedule => give_way(answer(registers, thread::schedule(thread, handle(x0), x1, x2))),
         Call::NextProcess => answer_two(registers, statistics::next_process(process, handle(x0), x1)),
     }

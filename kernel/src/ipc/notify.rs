@@ -5,6 +5,7 @@ use crate::arch::Context;
 use crate::memory::user_copy;
 use crate::object::end::Ends;
 use crate::object::endpoint::Endpoint;
+use crate::object::interrupt::Interrupt;
 use crate::object::notification::{Binding, Notification};
 use crate::object::process::Process;
 use crate::object::thread::Thread;
@@ -56,6 +57,13 @@ pub fn bind(process: &Process, notification: Handle, bits: u64, source: Handle) 
         Err(Error::WrongObject) => {}
         endpoint => {
             endpoint?.bind(binding);
+            return Ok(0);
+        }
+    }
+    match process.object::<Interrupt>(source, Rights::READ) {
+        Err(Error::WrongObject) => {}
+        interrupt => {
+            interrupt?.bind(binding);
             return Ok(0);
         }
     }

@@ -139,6 +139,10 @@ fn each_page(
     let mut tree = owner.space().lock()?;
     while done < length {
         let (start, piece) = next_piece(address, length, done)?;
+        // Not memory, so that the direct map does not have it; and what a look at it does is the program's to know.
+        if tree.is_device(start) {
+            return Err(Error::BadAddress);
+        }
         let resolved = tree.resolve(start, access).map_err(refusal)?;
         owner.statistics().count(&resolved);
         copy(direct(resolved.frame.address() + start.get() % PAGE_SIZE as u64), piece);

@@ -7,14 +7,19 @@
 //!
 //! The tree is what allocates, counts and frees the object's frames, so that there is no second list of them. A mapping
 //! holds frames, not the object: whichever goes last, the handles or the mappings, the frames go with it.
+//!
+//! Memory for devices is the same with a [block](super::block) in place of the tree. Device registers are no frames of the
+//! allocator's at all: nothing counts them, and nothing but the program's own loads and stores reaches them.
 
 #![deny(unsafe_code)]
 
 use crate::lock::Mutex;
 use crate::memory::change::{self, Draft, NeverRan};
 use crate::memory::frames;
+use crate::object::block::Block;
 use crate::object::process::Handles;
 use crate::object::{Kind, Object, Ref};
+use crate::platform::{PhysRange, platform};
 use graft_abi::{Error, PAGE_SIZE, Permissions, Rights};
 use graft_paging::{Access, Change, Foreign, Frame, Inherit, Level, Progress, Reservation, VirtAddr, VirtRange};
 
@@ -29,6 +34,10 @@ enum Content {
     Permanent(Frame),
     /// Frames that come and go with the object.
     Counted(Draft),
+    /// Consecutive frames that come and go with the object.
+    Block(Block),
+    /// Device registers, from here on.
+    Device(Frame),
 }
 
 static KIND: Kind<MemoryObject> = Kind::new("memory");
@@ -72,7 +81,51 @@ impl MemoryObject {
         let mut tree = Draft::new()?;
         let reservation = Reservation { permissions: graft_paging::Permissions::ReadWrite, inherit: Inherit::Yes };
         change::attempt(|| tree.reserve(&NeverRan, range, reservation))?;
-        Ok(Making { tree, length, pages: 0 })
+        Ok(Making { content: Unfinished::Counted(tree), length, pages: 0 })
+    }
+
+    /// The same in consecutive frames.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn consecutive(length: u64) -> Result<Making, Error> {
+        Ok(Making { content: Unfinished::Block(Some(Block::new(length)?)), length, pages: 0 })
+    }
+
+    /// An object of the device registers in a range of whole pages.
+    ///
+    /// # Errors
+    /// [`Error::NotAllowed`] unless the platform has registers of one device there, which the kernel does not use;
+    /// [`Error::OutOfMemory`].
+    pub fn device(range: PhysRange) -> Result<Ref<MemoryObject>, Error> {
+        if !platform().devices.iter().any(|device| device.contains(range)) {
+            return Err(Error::NotAllowed);
+        }
+        let content = Content::Device(Frame::containing(range.start));
+        Ref::new(|_| MemoryObject { content, length: range.size() })
+    }
+
+    /// The device tree.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if the platform has none, [`Error::OutOfMemory`].
+    #[expect(unsafe_code, reason = "programs map the frames")]
+    pub fn device_tree() -> Result<Ref<MemoryObject>, Error> {
+        let range = platform().device_tree.ok_or(Error::NotFound)?;
+        // SAFETY: boot has given it pages of its own and zeroed the rest of the last one; nothing writes there.
+        unsafe { MemoryObject::permanent(Frame::containing(range.start), range.size()) }
+    }
+
+    /// The physical address, if it has one that programs may know.
+    ///
+    /// # Errors
+    /// [`Error::NotAllowed`] if it has none.
+    pub fn address(&self) -> Result<u64, Error> {
+        match &self.content {
+            Content::Block(block) => Ok(block.frame(0).address()),
+            Content::Device(first) => Ok(first.address()),
+            Content::Permanent(_) | Content::Counted(_) => Err(Error::NotAllowed),
+        }
     }
 
     /// The frame of page `number` of an object whose frames come and go with it.
@@ -80,9 +133,14 @@ impl MemoryObject {
     /// # Panics
     /// If there is none.
     pub fn frame(&self, number: u64) -> Frame {
-        let Content::Counted(pages) = &self.content else { panic!("permanent memory is mapped by its first frame") };
-        let page = address(number).and_then(|address| pages.translate(address));
-        page.expect("all of it was allocated").page.frame
+        match &self.content {
+            Content::Counted(pages) => {
+                let page = address(number).and_then(|address| pages.translate(address));
+                page.expect("all of it was allocated").page.frame
+            }
+            Content::Block(block) => block.frame(number),
+            Content::Permanent(_) | Content::Device(_) => panic!("this memory is mapped by its first frame"),
+        }
     }
 
     /// Bytes in it.
@@ -105,7 +163,10 @@ impl MemoryObject {
             (&Content::Permanent(first), Permissions::Read) => {
                 Ok(Change::MapFrames { first, permissions: wanted, foreign: Foreign::Normal })
             }
-            (Content::Counted(_), Permissions::Read | Permissions::ReadWrite) => {
+            (&Content::Device(first), Permissions::Read | Permissions::ReadWrite) => {
+                Ok(Change::MapFrames { first, permissions: wanted, foreign: Foreign::Device })
+            }
+            (Content::Counted(_) | Content::Block(_), Permissions::Read | Permissions::ReadWrite) => {
                 Ok(Change::MapPages { permissions: wanted, kind: graft_paging::Kind::Shared })
             }
             // Executable, it could be written and executed at once: through two mappings.
@@ -116,10 +177,16 @@ impl MemoryObject {
 
 /// An object of zeroes in the making.
 pub struct Making {
-    tree: Draft,
+    content: Unfinished,
     length: u64,
     /// Allocated so far.
     pages: u64,
+}
+
+/// What it will have; nothing when it is finished.
+enum Unfinished {
+    Counted(Draft),
+    Block(Option<Block>),
 }
 
 /// Pages that are allocated before interrupts are answered.
@@ -136,8 +203,13 @@ impl Making {
         let all = self.length / PAGE_SIZE as u64;
         let end = all.min(self.pages + PAGES_AT_ONCE);
         while self.pages < end {
-            let address = address(self.pages).ok_or(Error::BadLength)?;
-            self.tree.resolve(&NeverRan, address, Access::Write).map_err(|_| Error::OutOfMemory)?;
+            match &mut self.content {
+                Unfinished::Counted(tree) => {
+                    let address = address(self.pages).ok_or(Error::BadLength)?;
+                    tree.resolve(&NeverRan, address, Access::Write).map_err(|_| Error::OutOfMemory)?;
+                }
+                Unfinished::Block(block) => block.as_mut().expect("not finished").zero(self.pages),
+            }
             self.pages += 1;
         }
         Ok(if end == all { Progress::Done } else { Progress::More })
@@ -148,8 +220,12 @@ impl Making {
     /// # Errors
     /// [`Error::OutOfMemory`], [`Error::HandlesExhausted`].
     pub fn finish(&mut self, handles: &Mutex<Handles>) -> Result<u64, Error> {
-        let (tree, length) = (self.tree.transfer(), self.length);
-        let object = Ref::new(|_| MemoryObject { content: Content::Counted(tree), length })?;
+        let content = match &mut self.content {
+            Unfinished::Counted(tree) => Content::Counted(tree.transfer()),
+            Unfinished::Block(block) => Content::Block(block.take().expect("finished once")),
+        };
+        let length = self.length;
+        let object = Ref::new(|_| MemoryObject { content, length })?;
         let handle = handles.lock().insert(object.erase(), RIGHTS)?;
         Ok(handle.0.into())
     }

@@ -7,9 +7,11 @@
 //! There is no kernel heap: what user space makes the kernel remember costs a frame each time, and
 //! when no frame is left the call that asked for it fails.
 
+pub mod block;
 pub mod end;
 pub mod endpoint;
 pub mod heap;
+pub mod interrupt;
 pub mod list;
 pub mod memory;
 pub mod notification;

@@ -6,6 +6,7 @@ use super::{
     board::Board,
     boot_number, console,
     device_tree::{self, DeviceTree},
+    devices,
     memory_map::{self, MemoryMap},
 };
 use crate::arch::{self, MAX_CORES, StartMethod, interrupts, kernel_map::KernelMapError, memory, power, timer};
@@ -134,12 +135,15 @@ pub fn bring_up(device_tree: u64) -> Result<(), Refusal> {
     }
     start_cores(&tree, &memory);
 
+    let device_tree = tree.copy(&mut memory);
     let megabytes = memory.total() >> 20;
     let free_memory = memory.into_free().map_err(Refusal::Memory)?;
     let platform = super::found(Platform {
         machine: tree.model(),
         free_memory,
         archive,
+        device_tree,
+        devices: devices::find(&tree),
         boot_arguments: tree.boot_arguments(),
         cores: arch::online_cores(),
     });

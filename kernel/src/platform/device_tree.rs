@@ -12,7 +12,7 @@ use crate::{
         memory::{self, DEVICE_TREE_BASE, DIRECT_LIMIT, PAGE},
         power::Conduit,
     },
-    platform::PhysRange,
+    platform::{PhysRange, memory_map::MemoryMap},
 };
 use core::{fmt, slice};
 use dtoolkit::{
@@ -29,6 +29,7 @@ const MAGIC: u32 = 0xD00D_FEED;
 /// A device tree that has been checked from end to end.
 pub struct DeviceTree {
     tree: Fdt<'static>,
+    bytes: &'static [u8],
     range: PhysRange,
 }
 
@@ -64,6 +65,18 @@ pub struct Device {
     pub interrupt: Option<u32>,
 }
 
+/// Who uses a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeper {
+    /// The kernel itself.
+    Kernel,
+    /// Whichever program it is given to.
+    None,
+}
+
+/// Interrupt controllers that the kernel drives: GICv3, and two names of GICv2.
+const CONTROLLERS: [&str; 3] = ["arm,gic-v3", "arm,cortex-a15-gic", "arm,gic-400"];
+
 /// Bytes of a header (Devicetree Specification 0.4, 5.2).
 const HEADER: u64 = 40;
 
@@ -97,12 +110,34 @@ impl DeviceTree {
         let bytes = unsafe { slice::from_raw_parts(header.cast(), size as usize) };
         check(bytes).map_err(Error::Broken)?;
         let tree = Fdt::new_unchecked(bytes);
-        Ok(DeviceTree { tree, range: PhysRange { start: address, end: address + size } })
+        Ok(DeviceTree { tree, bytes, range: PhysRange { start: address, end: address + size } })
     }
 
     /// Where the blob is.
     pub fn range(&self) -> PhysRange {
         self.range
+    }
+
+    /// Copies the blob, without the room that a loader has left at its end, to whole pages of its own; `None` if there is
+    /// no memory for it.
+    pub fn copy(&self, memory: &mut MemoryMap) -> Option<PhysRange> {
+        /// Offsets of fields of the header (5.2): the blob's size; the places of its three parts and the sizes of two.
+        const SIZE: usize = 4;
+        const PARTS: [(usize, usize); 2] = [(8, 36), (12, 32)];
+        const RESERVATIONS: usize = 16;
+        const RESERVATION: usize = 16;
+        let field = |offset: usize| self.bytes.get(offset..offset + 4).and_then(number).unwrap_or(0) as usize;
+        let reservations = (self.tree.memory_reservations().count() + 1) * RESERVATION;
+        let ends = PARTS.map(|(place, size)| field(place) + field(size));
+        let used = ends.into_iter().fold(field(RESERVATIONS) + reservations, usize::max).min(self.bytes.len());
+        let copy = memory.take(used as u64)?;
+        // SAFETY: in the direct map, and free memory until now, in whole pages.
+        let pages =
+            unsafe { slice::from_raw_parts_mut(memory::direct(copy.start), used.next_multiple_of(PAGE as usize)) };
+        pages[..used].copy_from_slice(&self.bytes[..used]);
+        pages[used..].fill(0);
+        pages[SIZE..SIZE + 4].copy_from_slice(&(used as u32).to_be_bytes());
+        Some(copy)
     }
 
     /// Whether the machine is, or works like, the one with this name.
@@ -186,13 +221,24 @@ impl DeviceTree {
         }
     }
 
+    /// Calls `each` with every range of registers of every enabled device, and who uses it.
+    pub fn for_each_register_block(&self, mut each: impl FnMut(PhysRange, Keeper)) {
+        let console = self.console().map(|console| console.registers[0].0);
+        visit(self.tree.root(), Bus::Root, DEEPEST, &mut |node, range| {
+            let is_controller = CONTROLLERS.iter().any(|name| node.is_compatible(name));
+            let is_kernels = is_controller || console.is_some_and(|at| (range.start..range.end).contains(&at));
+            each(range, if is_kernels { Keeper::Kernel } else { Keeper::None });
+        });
+    }
+
     /// The interrupt controller.
     pub fn interrupt_controller(&self) -> Option<Description> {
-        if let Some(device) = self.device(&["arm,gic-v3"]) {
+        let [v3, v2 @ ..] = CONTROLLERS;
+        if let Some(device) = self.device(&[v3]) {
             let [distributor, redistributors] = device.registers;
             return Some(Description::V3 { distributor, redistributors });
         }
-        let device = self.device(&["arm,cortex-a15-gic", "arm,gic-400"])?;
+        let device = self.device(&v2)?;
         let [distributor, cpu_interface] = device.registers;
         Some(Description::V2 { distributor, cpu_interface })
     }
@@ -246,6 +292,25 @@ fn find(node: FdtNode<'static>, bus: Bus, compatible: &[&str], depth: u32) -> Op
         }
     }
     None
+}
+
+/// Shows every range of registers below a node.
+fn visit(node: FdtNode<'static>, bus: Bus, depth: u32, each: &mut dyn FnMut(&FdtNode<'static>, PhysRange)) {
+    let Some(depth) = depth.checked_sub(1) else { return };
+    for child in node.children().filter(is_enabled) {
+        if child.property("device_type").is_some_and(|kind| kind.value() == b"memory\0") {
+            continue;
+        }
+        for block in child.reg().ok().flatten().into_iter().flatten() {
+            let (Ok(address), Ok(bytes)) = (block.address::<u64>(), block.size::<u64>()) else { continue };
+            let start = bus.to_physical(address);
+            let range = start.and_then(|start| Some(PhysRange { start, end: start.checked_add(bytes)? }));
+            if let Some(range) = range.filter(|range| range.size() > 0 && range.end <= ADDRESS_LIMIT) {
+                each(&child, range);
+            }
+        }
+        visit(child, Bus::Behind(&bus, child), depth, each);
+    }
 }
 
 /// Beyond what descriptors can name there is no device.

@@ -237,6 +237,6 @@ impl MemoryMap {
 }
 
 /// The pages that a range touches.
-const fn whole_pages(range: PhysRange) -> PhysRange {
+pub(super) const fn whole_pages(range: PhysRange) -> PhysRange {
     PhysRange { start: range.start / PAGE * PAGE, end: range.end.saturating_add(PAGE - 1) / PAGE * PAGE }
 }

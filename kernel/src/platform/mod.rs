@@ -15,6 +15,8 @@ pub use bring_up::{Refusal, bring_up};
 #[cfg(target_os = "none")]
 pub mod device_tree;
 #[cfg(target_os = "none")]
+mod devices;
+#[cfg(target_os = "none")]
 pub mod memory_map;
 pub mod pieces;
 
@@ -43,6 +45,10 @@ pub struct Platform {
     /// The archive of programs that the loader brought, unpacked, in whole pages of the direct map: what follows it in
     /// its last page is zero.
     pub archive: Option<PhysRange>,
+    /// The device tree blob, likewise.
+    pub device_tree: Option<PhysRange>,
+    /// Pages of device registers that programs may be given, each the pages of one range of a device.
+    pub devices: &'static [PhysRange],
     /// The kernel's command line.
     pub boot_arguments: &'static str,
     /// Cores that run.

@@ -1,6 +1,5 @@
 //! One core's part of the scheduler: its queue, its sleepers, its timer, the thread that it runs.
 
-use super::wait::stand_aside;
 use super::{IDLE, NEVER, SLICE, handle_interrupts, make_ready, steal};
 use crate::arch::{self, Context, MAX_CORES, floating_point, timer};
 use crate::lock::Mutex;
@@ -182,7 +181,7 @@ impl Core {
     /// It runs until the moment that `slice_end` makes of the present one.
     #[inline(always)]
     pub(super) fn run(
-        &self,
+        &'static self,
         index: usize,
         thread: Ref<Thread>,
         slice_end: impl FnOnce(u64) -> u64,
@@ -204,7 +203,7 @@ impl Core {
 
     /// A thread that has something to do in the kernel first, or to end.
     #[cold]
-    fn run_otherwise(&self, index: usize, thread: Ref<Thread>) -> Option<*mut Context> {
+    fn run_otherwise(&'static self, index: usize, thread: Ref<Thread>) -> Option<*mut Context> {
         if !thread.work.is_pending() {
             Process::end_thread(thread, None);
             return None;
@@ -219,14 +218,14 @@ impl Core {
 
     /// Does the current thread's work, with interrupts answered between the pieces, until it is done or others have
     /// waited long enough. Answers with the thread's registers if it goes on.
-    pub(super) fn work(&self, index: usize) -> Option<*mut Context> {
+    pub(super) fn work(&'static self, index: usize) -> Option<*mut Context> {
         loop {
             let thread = self.own.current.get()?;
             match thread.work.step(&thread) {
                 Step::More => {}
                 Step::Later => {
                     drop(thread);
-                    stand_aside();
+                    self.stand_aside();
                     return None;
                 }
                 Step::Answer(answer) => {

@@ -55,15 +55,15 @@ use self::ready::level;
 use crate::arch::interrupts::{self, Source};
 use crate::arch::{self, Context, MAX_CORES, timer};
 use crate::memory::frames;
-use crate::object::Ref;
 use crate::object::terminal::Terminal;
 use crate::object::thread::{Scheduling, State, Thread};
+use crate::object::{Ref, interrupt};
 use crate::platform::platform;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 /// How long a thread runs before another one's turn comes, in nanoseconds.
 const SLICE: u64 = 10_000_000;
-/// Interrupts answered before the core goes on: one of each source. Others stay pending, and come as soon as it does.
+/// Interrupts answered before the core goes on. Others stay pending, and come as soon as it does.
 const INTERRUPTS_AT_ONCE: usize = 3;
 /// Threads that end, one after the other, before interrupts are answered.
 const ENDED_AT_ONCE: u32 = 8;
@@ -204,8 +204,8 @@ pub fn interrupted(context: *mut Context) -> *mut Context {
 
 fn handle_interrupts(core: &Core) {
     for _ in 0..INTERRUPTS_AT_ONCE {
-        let Some(interrupt) = interrupts::acknowledge() else { return };
-        match interrupt.source {
+        let Some(taken) = interrupts::acknowledge() else { return };
+        match taken.source {
             Source::Timer => {
                 timer::clear();
                 core.own.timer.set(NEVER);
@@ -217,9 +217,8 @@ fn handle_interrupts(core: &Core) {
                 frames::bring_if_asked();
                 Terminal::wake_more();
             }
-            // Nothing else was ever enabled.
-            Source::Other(_) => {}
+            Source::Line(line) => interrupt::fire(line),
         }
-        interrupts::finish(interrupt);
+        interrupts::finish(taken);
     }
 }

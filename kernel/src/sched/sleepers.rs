@@ -6,13 +6,49 @@ use super::{NEVER, make_ready};
 use crate::arch::timer;
 use crate::object::Ref;
 use crate::object::thread::Thread;
-use crate::object::wait::Queue;
-use crate::sync::Ordering;
+use crate::object::wait::{Queue, Wait};
+use crate::sync::{Ordering, fence};
 
 /// Sleepers woken for one interrupt of the timer.
 const WOKEN: usize = 32;
 
+/// How long a thread stands aside for another that is in the middle of an operation, in nanoseconds: about a piece of it.
+const PAUSE: u64 = 10_000;
+
 impl Core {
+    /// Until when a thread that stands aside now does so.
+    pub(super) fn end_of_pause() -> u64 {
+        timer::now() + PAUSE
+    }
+
+    /// Blocks the current thread, which is this core's, until a moment. One that is returned did not block: its process
+    /// is ending.
+    pub(super) fn fall_asleep(&'static self, deadline: u64) -> Option<Ref<Thread>> {
+        let thread = self.leave()?;
+        let watched = thread.clone();
+        // Locked first: a core that sees the thread blocked and takes it out to end it must find it here.
+        let mut sleepers = self.sleepers.lock();
+        // SAFETY: the current thread is this core's own.
+        unsafe { thread.block(Wait::in_place(self)) };
+        sleepers.push(thread, deadline);
+        self.first_wake.store(sleepers.first_key().unwrap_or(NEVER), Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        let ended =
+            if watched.process.is_ending() && watched.unblock().is_some() { sleepers.remove(&watched) } else { None };
+        // Before the lock, so that this is never the last reference.
+        drop(watched);
+        drop(sleepers);
+        ended
+    }
+
+    /// Has the current thread, which has work, stand aside for a moment.
+    pub(super) fn stand_aside(&'static self) {
+        if let Some(thread) = self.fall_asleep(Self::end_of_pause()) {
+            // It has to end its work first, and meets the mark there.
+            make_ready(thread);
+        }
+    }
+
     /// Wakes sleepers whose time has come, a few: for the others `first_wake` is over, and the timer fires again at
     /// once.
     pub(super) fn wake_sleepers(&self) {

@@ -1,8 +1,8 @@
 //! Waiting: a thread goes into a list and is taken out of it, once, by the core that ends its wait.
 
-use super::local::CORES;
-use super::{NEVER, make_ready, next, this};
-use crate::arch::{Context, interrupts, timer};
+use super::local::{CORES, Core};
+use super::{make_ready, next, this};
+use crate::arch::{Context, interrupts};
 use crate::object::Ref;
 use crate::object::end::Answer;
 use crate::object::list::List;
@@ -135,12 +135,9 @@ pub fn answer_with(thread: &Ref<Thread>, error: Error) {
     unsafe { &mut *thread.context() }.set_result(error.to_register());
 }
 
-/// How long a thread stands aside for another that is in the middle of an operation, in nanoseconds: about a piece of it.
-const PAUSE: u64 = 10_000;
-
 /// Blocks the current thread until a moment, in nanoseconds since the counter started.
 pub fn sleep_until(deadline: u64) -> *mut Context {
-    if let Some(thread) = fall_asleep(deadline) {
+    if let Some(thread) = this().1.fall_asleep(deadline) {
         Process::end_thread(thread, None);
     }
     next()
@@ -149,35 +146,7 @@ pub fn sleep_until(deadline: u64) -> *mut Context {
 /// Has the current thread stand aside for a moment, in which less urgent threads run, too: to give way to those of its
 /// own priority would wait for ever for one of a lower priority on the same core.
 pub fn pause() -> *mut Context {
-    sleep_until(timer::now() + PAUSE)
-}
-
-/// As [`pause`], of a thread with work, for a caller that chooses what runs next.
-pub(super) fn stand_aside() {
-    if let Some(thread) = fall_asleep(timer::now() + PAUSE) {
-        // It has to end its work first, and meets the mark there.
-        make_ready(thread);
-    }
-}
-
-/// Blocks the current thread until a moment. One that is returned did not block: its process is ending.
-fn fall_asleep(deadline: u64) -> Option<Ref<Thread>> {
-    let (_, core) = this();
-    let thread = core.leave()?;
-    let watched = thread.clone();
-    // Locked first: a core that sees the thread blocked and takes it out to end it must find it here.
-    let mut sleepers = core.sleepers.lock();
-    // SAFETY: the current thread is this core's own.
-    unsafe { thread.block(Wait::in_place(core)) };
-    sleepers.push(thread, deadline);
-    core.first_wake.store(sleepers.first_key().unwrap_or(NEVER), Ordering::Relaxed);
-    fence(Ordering::SeqCst);
-    let ended =
-        if watched.process.is_ending() && watched.unblock().is_some() { sleepers.remove(&watched) } else { None };
-    // Before the lock, so that this is never the last reference.
-    drop(watched);
-    drop(sleepers);
-    ended
+    sleep_until(Core::end_of_pause())
 }
 
 /// Notes why a thread that has been taken out of its list need not wait any longer.

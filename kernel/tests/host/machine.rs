@@ -22,7 +22,9 @@ use std::time::{Duration, Instant};
 pub const CORES: usize = if cfg!(miri) { 2 } else { 4 };
 /// How long a test waits for a machine that makes no progress: only the verdict on a machine that hangs depends on it.
 const PATIENCE: Duration = Duration::from_secs(120);
-const SYSTEM_RIGHTS: Rights = Rights::INSPECT.or(Rights::DUPLICATE);
+const SYSTEM_RIGHTS: Rights = Rights::INSPECT.or(Rights::DEVICES).or(Rights::DUPLICATE);
+/// Registers that no test touches: behind the memory.
+pub static DEVICES: [PhysRange; 1] = [PhysRange { start: memory::SIZE, end: memory::SIZE + 4 * memory::PAGE }];
 
 static ONE_AT_A_TIME: Mutex<bool> = Mutex::new(false);
 static CONSOLE: OnceLock<Ref<Terminal>> = OnceLock::new();
@@ -83,6 +85,11 @@ impl Machine {
     /// As [`spawn`](Self::spawn), of one that may go no higher than the priority that it has.
     pub fn spawn_limited(&self, program: Program) -> Ref<Process> {
         start(load(program, Scheduling::FIRST.limited()).expect("there is memory"))
+    }
+
+    /// Waits until something holds; does not hold up the machine meanwhile.
+    pub fn wait_until(&self, condition: impl FnMut() -> bool, what: &str) {
+        wait_until(condition, what);
     }
 
     /// How a process ends.
@@ -150,6 +157,8 @@ fn start_machine() {
         machine: "host",
         free_memory: &FREE,
         archive: None,
+        device_tree: None,
+        devices: &DEVICES,
         boot_arguments: "",
         cores: CORES + 1,
     });

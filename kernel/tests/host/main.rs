@@ -3,6 +3,7 @@
 
 mod calls;
 mod crowds;
+mod devices;
 mod faults;
 mod machine;
 mod messages;

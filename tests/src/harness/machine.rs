@@ -264,6 +264,10 @@ impl Machine {
                 command.args(["-monitor", "none", "-serial"]).arg(option)
             }
         };
+        if self.board == Board::Virt {
+            // A second UART, at which nothing listens: one for drivers that are programs.
+            command.args(["-serial", "null"]);
+        }
         command
     }
 

@@ -4,7 +4,7 @@
 //!   program          main(Arguments) -> i32 | Result<_, impl Display>
 //!   ─────────────────────────────────────────────────────────────────────────────
 //!   process  thread  snapshot  memory  archive  gate   objects with typed results
-//!   message                                            calls to other processes
+//!   message  device  ring                              calls to other processes, what drivers need
 //!   system   tables  time      console                 what can be looked at
 //!   heap     start   panic                             what a program needs to be Rust
 //!   ─────────────────────────────────────────────────────────────────────────────
@@ -33,6 +33,7 @@ extern crate alloc;
 pub mod archive;
 pub mod call;
 pub mod console;
+pub mod device;
 pub mod gate;
 #[cfg(target_os = "none")]
 mod heap;
@@ -42,6 +43,7 @@ pub mod notification;
 #[cfg(target_os = "none")]
 mod panic;
 pub mod process;
+pub mod ring;
 pub mod size;
 pub mod snapshot;
 mod start;

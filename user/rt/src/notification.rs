@@ -1,6 +1,6 @@
 //! Notifications: bits that are set without waiting, by a program or by what happens, and waited for.
 //!
-//! One thread can serve everything with one: calls, ends of processes and threads, other threads, and, by the deadline of
+//! One thread can serve everything with one: calls, ends of processes and threads, interrupts, other threads, and, by the deadline of
 //! its wait, the passing of time.
 
 use core::time::Duration;
@@ -8,6 +8,7 @@ use core::time::Duration;
 use graft_abi::{Call, Error, Handle};
 
 use crate::call::call;
+use crate::device::Interrupt;
 use crate::message::{Endpoint, NEVER, moment, owner};
 
 owner! {
@@ -63,6 +64,12 @@ impl Notification {
     /// before is not told any more.
     pub fn bind_endpoint(&self, bits: u64, endpoint: &Endpoint) -> Result<(), Error> {
         self.bind(bits, endpoint.handle())
+    }
+
+    /// Has bits set when an interrupt comes, from now on, or at once if one is pending. What was bound to it before is not
+    /// told any more.
+    pub fn bind_interrupt(&self, bits: u64, interrupt: &Interrupt) -> Result<(), Error> {
+        self.bind(bits, interrupt.handle())
     }
 
     fn bind(&self, bits: u64, source: Handle) -> Result<(), Error> {

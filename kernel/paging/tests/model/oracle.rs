@@ -127,8 +127,8 @@ impl Oracle {
         for (start, region) in self.overlapping(range) {
             let gains_write = permissions == Permissions::ReadWrite && region.permissions != permissions;
             let refused = match region.kind {
-                Kind::Foreign | Kind::Device => gains_write,
-                Kind::Shared => gains_write || permissions == Permissions::ReadExecute,
+                Kind::Foreign => gains_write,
+                Kind::Shared | Kind::Device => gains_write || permissions == Permissions::ReadExecute,
                 Kind::NoInherit => permissions == Permissions::ReadExecute,
                 _ => false,
             };

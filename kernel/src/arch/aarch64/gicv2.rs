@@ -18,9 +18,11 @@ use super::{
     core_index,
     kernel_map::{KernelMapError, MAP},
 };
+use crate::arch::Trigger;
 use aarch64_cpu::asm::barrier;
 use core::sync::atomic::{AtomicU8, Ordering};
 use graft_boot::MAX_CORES;
+use spin::Mutex;
 use tock_registers::{
     interfaces::{Readable, Writeable},
     register_structs,
@@ -39,7 +41,8 @@ register_structs! {
         (0x200 => _reserved1),
         (0x400 => priority: [ReadWrite<u8>; 1024]),
         (0x800 => targets: [ReadWrite<u8>; 1024]),
-        (0xC00 => _reserved2),
+        (0xC00 => configuration: [ReadWrite<u32>; 64]),
+        (0xD00 => _reserved2),
         (0xF00 => software_interrupt: WriteOnly<u32>),
         (0xF04 => @END),
     },
@@ -62,9 +65,12 @@ pub(super) struct GicV2 {
     cpu_interface: &'static CpuInterface,
     /// The bit by which the distributor knows each core, which need not follow the core's index.
     target: [AtomicU8; MAX_CORES],
+    /// Held by the core that changes a part of a word.
+    changing: Mutex<()>,
 }
 
-// SAFETY: the registers are the same for all cores or banked; every access is a single load or store.
+// SAFETY: the registers are the same for all cores or banked; every access is a single load or store, or made with
+// `changing` held.
 unsafe impl Sync for GicV2 {}
 // SAFETY: as above.
 unsafe impl Send for GicV2 {}
@@ -81,6 +87,7 @@ impl GicV2 {
                 distributor: &*(distributor as *const Distributor),
                 cpu_interface: &*(cpu_interface as *const CpuInterface),
                 target: [const { AtomicU8::new(0) }; MAX_CORES],
+                changing: Mutex::new(()),
             })
         }
     }
@@ -89,14 +96,13 @@ impl GicV2 {
     pub(super) fn prepare_distributor(&self) {
         let distributor = self.distributor;
         distributor.control.set(0);
-        // ITLinesNumber: 32 interrupts a line; line 0 is each core's own.
-        let lines = (distributor.kind.get() as usize & 0x1F) + 1;
+        let end = self.end();
         let this_core = self.own_target();
-        for line in 1..lines.min(32) {
-            distributor.clear_enable[line].set(u32::MAX);
-            distributor.group[line].set(0);
+        for word in 1..end.div_ceil(32) {
+            distributor.clear_enable[word].set(u32::MAX);
+            distributor.group[word].set(0);
         }
-        for number in 32..(lines * 32).min(1020) {
+        for number in 32..end {
             distributor.priority[number].set(PRIORITY);
             distributor.targets[number].set(this_core);
         }
@@ -118,8 +124,29 @@ impl GicV2 {
         barrier::dsb(barrier::SY);
     }
 
+    /// One past the highest number of an interrupt: ITLinesNumber words of 32, the first of which is each core's own.
+    pub(super) fn end(&self) -> usize {
+        (((self.distributor.kind.get() as usize & 0x1F) + 1) * 32).min(1020)
+    }
+
     pub(super) fn enable_shared(&self, number: u32) {
         self.distributor.set_enable[number as usize / 32].set(1 << (number % 32));
+    }
+
+    /// Other interrupts are not affected: a clear bit changes nothing (4.3.6, "Interrupt Clear-Enable Registers").
+    pub(super) fn disable_shared(&self, number: u32) {
+        self.distributor.clear_enable[number as usize / 32].set(1 << (number % 32));
+    }
+
+    /// For an interrupt that is disabled (4.3.13, "Interrupt Configuration Registers").
+    pub(super) fn set_trigger(&self, number: u32, trigger: Trigger) {
+        let word = &self.distributor.configuration[number as usize / 16];
+        let edge = 0b10 << (number % 16 * 2);
+        let _changing = self.changing.lock();
+        match trigger {
+            Trigger::Edge => word.set(word.get() | edge),
+            Trigger::Level => word.set(word.get() & !edge),
+        }
     }
 
     pub(super) fn acknowledge(&self) -> u32 {

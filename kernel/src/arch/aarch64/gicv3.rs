@@ -10,6 +10,7 @@ use super::{
     cores::core_identifier,
     kernel_map::{KernelMapError, MAP},
 };
+use crate::arch::Trigger;
 use aarch64_cpu::asm::barrier;
 use arm_gic::UniqueMmioPointer;
 use arm_gic::{
@@ -83,7 +84,28 @@ impl GicV3 {
         let id = number_to_id(number);
         let enabled =
             distributor.set_routing(id, Some(core_identifier(0))).and_then(|()| distributor.enable_interrupt(id, true));
-        enabled.expect("the device tree names shared interrupts");
+        enabled.expect("the number is a shared interrupt's");
+    }
+
+    /// When this returns the interrupt is not forwarded any more (IHI 0069, `GICD_CTLR.RWP`).
+    pub(super) fn disable_shared(&self, number: u32) {
+        let mut distributor = self.distributor.lock();
+        distributor.enable_interrupt(number_to_id(number), false).expect("the number is a shared interrupt's");
+        distributor.wait_for_pending_write();
+    }
+
+    /// For an interrupt that is disabled.
+    pub(super) fn set_trigger(&self, number: u32, trigger: Trigger) {
+        let trigger = match trigger {
+            Trigger::Edge => arm_gic::Trigger::Edge,
+            Trigger::Level => arm_gic::Trigger::Level,
+        };
+        self.distributor.lock().set_trigger(number_to_id(number), trigger).expect("the number is a shared interrupt's");
+    }
+
+    /// One past the highest number of a shared interrupt.
+    pub(super) fn end(&self) -> usize {
+        (32 + self.distributor.lock().typer().num_spis() as usize).min(1020)
     }
 
     pub(super) fn acknowledge(&self) -> u32 {

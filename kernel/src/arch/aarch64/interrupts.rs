@@ -1,8 +1,10 @@
 //! The interrupt controller, GICv2 or GICv3, as the rest of the kernel sees it.
 //!
-//! Each core has its timer and one software interrupt to wake it; devices interrupt the first core.
+//! Each core has its timer and one software interrupt to wake it; devices interrupt the first core. Their lines are the
+//! shared interrupts, counted from 0 as the device tree does.
 
 use super::{MAX_CORES, core_index, cores, gicv2::GicV2, gicv3::GicV3, kernel_map::KernelMapError};
+use crate::arch::Trigger;
 use core::sync::atomic::{AtomicU32, Ordering};
 use spin::Once;
 
@@ -11,6 +13,8 @@ use spin::Once;
 const TIMER: u32 = 27;
 /// The software interrupt that wakes a core.
 const WAKEUP: u32 = 0;
+/// The first shared interrupt.
+const SHARED: u32 = 32;
 /// Numbers from here on mean that nothing is pending.
 const SPECIAL: u32 = 1020;
 
@@ -51,9 +55,12 @@ pub enum Source {
     Console,
     /// Another core has interrupted this one.
     Wakeup,
-    /// Another interrupt, by its number (INTID).
-    Other(u32),
+    /// A device, by its line.
+    Line(u32),
 }
+
+/// Most lines that any controller has.
+pub const LINES_MAX: usize = (SPECIAL - SHARED) as usize;
 
 /// An interrupt that this core has taken and must [`finish`].
 #[derive(Debug)]
@@ -100,6 +107,49 @@ pub fn enable_console(number: u32) {
     }
 }
 
+/// How many lines there are.
+pub fn lines() -> u32 {
+    let end = match controller() {
+        Controller::V2(gic) => gic.end(),
+        Controller::V3(gic) => gic.end(),
+    };
+    end as u32 - SHARED
+}
+
+/// Whether the kernel itself uses a line.
+pub fn is_kernels(line: u32) -> bool {
+    CONSOLE.load(Ordering::Relaxed) == SHARED + line
+}
+
+/// Says what of a line, which is masked, is an interrupt.
+pub fn set_trigger(line: u32, trigger: Trigger) {
+    match controller() {
+        Controller::V2(gic) => gic.set_trigger(SHARED + line, trigger),
+        Controller::V3(gic) => gic.set_trigger(SHARED + line, trigger),
+    }
+}
+
+/// Keeps a line's interrupts from coming. They become pending nevertheless: "Disabling an interrupt only disables the
+/// forwarding of the interrupt from the Distributor to any CPU interface. It does not prevent the interrupt from
+/// changing state, for example becoming pending" (IHI 0048, 4.3.5; for GICv3 IHI 0069, 4.7.3, "Effect of disabling
+/// interrupts").
+pub fn mask(line: u32) {
+    match controller() {
+        Controller::V2(gic) => gic.disable_shared(SHARED + line),
+        Controller::V3(gic) => gic.disable_shared(SHARED + line),
+    }
+}
+
+/// Lets a line's interrupts come to the first core, one that is pending at once.
+pub fn unmask(line: u32) {
+    // What a driver has stored to its device has arrived: otherwise it would be interrupted for what it has just seen to.
+    aarch64_cpu::asm::barrier::dsb(aarch64_cpu::asm::barrier::SY);
+    match controller() {
+        Controller::V2(gic) => gic.enable_shared(SHARED + line),
+        Controller::V3(gic) => gic.enable_shared(SHARED + line),
+    }
+}
+
 /// Takes the most urgent pending interrupt, if there is one.
 pub fn acknowledge() -> Option<Interrupt> {
     let token = match controller() {
@@ -115,7 +165,7 @@ pub fn acknowledge() -> Option<Interrupt> {
             Source::Wakeup
         }
         number if number == CONSOLE.load(Ordering::Relaxed) => Source::Console,
-        number => Source::Other(number),
+        number => Source::Line(number - SHARED),
     };
     Some(Interrupt { source, token })
 }

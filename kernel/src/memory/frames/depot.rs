@@ -1,5 +1,6 @@
 //! The depot: the free frames that all cores share, behind one lock.
 
+use super::blocks::Blocks;
 use super::{Pool, Use, references, used};
 use crate::arch::{MAX_CORES, memory::direct};
 use crate::lock::Mutex;
@@ -77,6 +78,8 @@ impl Stored {
 pub(super) struct Depot {
     pub(super) heap: Heap<ORDERS>,
     pub(super) pools: [Stored; 2],
+    /// Blocks that have been given back whole.
+    pub(super) blocks: Blocks,
     /// Frames in all of these.
     pub(super) stored: u64,
     /// How many of them are kept for copies to come. Below zero for a moment when a relative drops a shared frame whose
@@ -127,8 +130,11 @@ impl Depot {
                 block
             } else if self.pools[other].full != 0 {
                 self.pools[other].take_full()
-            } else {
+            } else if self.pools[other].loose.count != 0 {
                 self.pools[other].loose.take()
+            } else {
+                // Last, so that they stay whole for as long as possible.
+                self.blocks.take_frames()
             };
         }
         &mut self.pools[own].loose
@@ -152,6 +158,7 @@ unsafe impl Send for Depot {}
 pub(super) static DEPOT: Mutex<Depot> = Mutex::new(Depot {
     heap: Heap::empty(),
     pools: [const { Stored { full: 0, loose: Magazine::EMPTY } }; 2],
+    blocks: Blocks::NONE,
     stored: 0,
     committed: 0,
 });

@@ -26,6 +26,7 @@
 //! Frames that are committed (`graft_paging::Memory::commit`) leave the depot only for the spaces that have committed
 //! them: the check is made where a magazine is filled, and costs an ordinary allocation nothing.
 
+pub mod blocks;
 mod depot;
 mod gather;
 mod magazines;

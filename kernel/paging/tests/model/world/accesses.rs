@@ -66,8 +66,12 @@ impl<A: Architecture + 'static> World<A> {
     pub fn kernel_access(&self, slot: usize, address: u64, access: Access, value: u64) -> Verdict {
         let Some(process) = self.process(slot) else { return Ok(()) };
         let tlb = self.tlb(&process);
-        let allowed = process.oracle.borrow().region(address).is_some_and(|region| region.permissions.allow(access));
+        let region = process.oracle.borrow().region(address);
+        let allowed = region.is_some_and(|region| region.permissions.allow(access));
         let virtual_address = VirtAddr::new(address).expect("the universe is in the lower half");
+        let is_device = self.machine.look(|| process.with(|space| space.is_device(virtual_address)));
+        let expected = region.is_some_and(|region| region.kind == Kind::Device);
+        ensure!(is_device == expected, "{address:#x} leads to device registers: {is_device}");
         let resolve = || process.with(|space| space.resolve(&tlb, virtual_address, access));
         let mut resolved = resolve();
         for _ in 0..PATIENCE {

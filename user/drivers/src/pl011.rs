@@ -1,0 +1,460 @@
+//! The UART PL011 (PrimeCell UART TRM, revision r1p5, chapter 3): its registers, and how its program is started.
+//!
+//! ```text
+//!   client                          driver                         device
+//!   outgoing ring ──▶ notify  ──▶   as much as the FIFO takes ──▶
+//!   incoming ring ◀── notify  ◀──   as much as the ring takes ◀──  interrupt: received, or room for more
+//! ```
+//!
+//! Neither side polls: a driver whose outgoing ring is not empty has the device interrupt it when there is room, and one whose
+//! incoming ring is full does not have it interrupt for what is received until the client has made room.
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use graft_lib::device_tree::Device;
+use graft_rt::abi::PAGE_SIZE;
+use graft_rt::archive::{Archive, FileError};
+use graft_rt::device::{Interrupt, Registers, Trigger, device};
+use graft_rt::notification::Notification;
+use graft_rt::ring::{Consumer, Producer, memory};
+use graft_rt::{Error, Handle, Process};
+
+/// Where registers are read and written.
+pub trait Port {
+    /// Reads the register at this offset.
+    fn read(&self, register: usize) -> u32;
+    /// Writes the register at this offset.
+    fn write(&self, register: usize, value: u32);
+}
+
+impl Port for Registers {
+    fn read(&self, register: usize) -> u32 {
+        Registers::read(self, register)
+    }
+
+    fn write(&self, register: usize, value: u32) {
+        Registers::write(self, register, value);
+    }
+}
+
+const DATA: usize = 0x00;
+const FLAGS: usize = 0x18;
+const INTEGER_DIVISOR: usize = 0x24;
+const FRACTIONAL_DIVISOR: usize = 0x28;
+const LINE_CONTROL: usize = 0x2C;
+const CONTROL: usize = 0x30;
+const FIFO_LEVELS: usize = 0x34;
+const INTERRUPT_MASK: usize = 0x38;
+const INTERRUPT_CLEAR: usize = 0x44;
+
+/// Of `DATA`: what came with the byte was no byte (overrun, break, parity, framing).
+const BROKEN: u32 = 0xF << 8;
+/// Of `FLAGS`.
+const RECEIVE_EMPTY: u32 = 1 << 4;
+const TRANSMIT_FULL: u32 = 1 << 5;
+const BUSY: u32 = 1 << 3;
+/// Of `LINE_CONTROL`: FIFOs, 8 bits.
+const FIFOS: u32 = 1 << 4;
+const EIGHT_BITS: u32 = 0b11 << 5;
+/// Of `CONTROL`.
+const ENABLE: u32 = 1;
+const LOOPBACK: u32 = 1 << 7;
+const TRANSMIT: u32 = 1 << 8;
+const RECEIVE: u32 = 1 << 9;
+/// Of the interrupt registers: received, room to transmit, received and then nothing for a while.
+const RECEIVED: u32 = 1 << 4;
+const ROOM: u32 = 1 << 5;
+const TIMEOUT: u32 = 1 << 6;
+
+/// Bytes that go out before what has come in is looked at: no more than the smallest FIFO that the device is made with
+/// holds, so that in loopback none is lost.
+const TURN: usize = 16;
+/// Most bytes that the device has received and not handed out.
+const FIFO: usize = 32;
+/// How often the driver looks whether the last byte of an earlier owner's has left: a UART without a clock is always busy.
+const PATIENCE: u32 = 1 << 16;
+
+/// What the outgoing bytes reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wiring {
+    /// The pins.
+    Pins,
+    /// The device's own receiver.
+    Loopback,
+}
+
+/// A UART in use.
+#[derive(Debug)]
+pub struct Uart<P> {
+    port: P,
+    mask: u32,
+}
+
+/// Integer and fractional divisor (TRM 3.3.6) for a rate in bits a second, with a clock in hertz; `None` if there are none.
+pub const fn divisors(clock: u32, rate: u32) -> Option<(u32, u32)> {
+    if rate == 0 {
+        return None;
+    }
+    // In 64ths, rounded.
+    let divisor = (clock as u64 * 4 + rate as u64 / 2) / rate as u64;
+    let (integer, fraction) = (divisor / 64, divisor % 64);
+    if integer == 0 || integer > 0xFFFF || (integer == 0xFFFF && fraction > 0) {
+        return None;
+    }
+    Some((integer as u32, fraction as u32))
+}
+
+impl<P: Port> Uart<P> {
+    /// Takes a UART over: 8 bits, no parity, at this rate or, without one, at the rate that it has.
+    pub fn new(port: P, rate: Option<(u32, u32)>, wiring: Wiring) -> Uart<P> {
+        (0..PATIENCE).take_while(|_| port.read(FLAGS) & BUSY != 0).for_each(drop);
+        port.write(CONTROL, 0);
+        port.write(INTERRUPT_MASK, 0);
+        port.write(INTERRUPT_CLEAR, 0x7FF);
+        // What an earlier owner has not taken is none of this one's.
+        (0..FIFO).take_while(|_| port.read(FLAGS) & RECEIVE_EMPTY == 0).for_each(|_| _ = port.read(DATA));
+        if let Some((integer, fraction)) = rate {
+            port.write(INTEGER_DIVISOR, integer);
+            port.write(FRACTIONAL_DIVISOR, fraction);
+        }
+        // After the divisors: it is this write that takes them over.
+        port.write(LINE_CONTROL, EIGHT_BITS | FIFOS);
+        // Interrupts at an eighth: early for what comes, late for what goes.
+        port.write(FIFO_LEVELS, 0);
+        let loopback = if wiring == Wiring::Loopback { LOOPBACK } else { 0 };
+        port.write(CONTROL, ENABLE | TRANSMIT | RECEIVE | loopback);
+        let mut uart = Uart { port, mask: 0 };
+        uart.interrupt_for(RECEIVED | TIMEOUT);
+        uart
+    }
+
+    fn interrupt_for(&mut self, mask: u32) {
+        if self.mask != mask {
+            self.mask = mask;
+            self.port.write(INTERRUPT_MASK, mask);
+        }
+    }
+
+    /// Moves bytes both ways until nothing moves, and has the device interrupt for what is left to be done. Returns whether
+    /// something has moved.
+    pub fn serve(&mut self, outgoing: &mut impl Outgoing, incoming: &mut impl Incoming) -> bool {
+        // First: what happens from here on interrupts again.
+        self.port.write(INTERRUPT_CLEAR, RECEIVED | ROOM | TIMEOUT);
+        let mut moved = false;
+        loop {
+            // In loopback what goes out must find room where it comes back.
+            let sent = (0..TURN.min(incoming.room())).take_while(|_| self.send(outgoing)).count();
+            let received = core::iter::from_fn(|| (incoming.room() > 0).then(|| self.receive(incoming)));
+            let received = received.take_while(|&received| received).count();
+            moved |= sent + received > 0;
+            if sent + received == 0 {
+                break;
+            }
+        }
+        let for_received = if incoming.room() > 0 { RECEIVED | TIMEOUT } else { 0 };
+        let for_room = if outgoing.is_empty() || incoming.room() == 0 { 0 } else { ROOM };
+        self.interrupt_for(for_received | for_room);
+        moved
+    }
+
+    fn send(&self, outgoing: &mut impl Outgoing) -> bool {
+        if self.port.read(FLAGS) & TRANSMIT_FULL != 0 {
+            return false;
+        }
+        let Some(byte) = outgoing.next() else { return false };
+        self.port.write(DATA, byte.into());
+        true
+    }
+
+    /// A byte that came broken is left out.
+    fn receive(&self, incoming: &mut impl Incoming) -> bool {
+        if self.port.read(FLAGS) & RECEIVE_EMPTY != 0 {
+            return false;
+        }
+        let data = self.port.read(DATA);
+        if data & BROKEN == 0 {
+            incoming.put(data as u8);
+        }
+        true
+    }
+}
+
+/// Where bytes come from that go out.
+pub trait Outgoing {
+    /// Whether there is none.
+    fn is_empty(&self) -> bool;
+    /// The next.
+    fn next(&mut self) -> Option<u8>;
+}
+
+/// Where bytes go that have come in.
+pub trait Incoming {
+    /// How many there is room for.
+    fn room(&self) -> usize;
+    /// One more.
+    fn put(&mut self, byte: u8);
+}
+
+impl Outgoing for Consumer {
+    fn is_empty(&self) -> bool {
+        Consumer::is_empty(self)
+    }
+
+    fn next(&mut self) -> Option<u8> {
+        let mut byte = [0];
+        (self.take(&mut byte) == 1).then_some(byte[0])
+    }
+}
+
+impl Incoming for Producer {
+    fn room(&self) -> usize {
+        Producer::room(self)
+    }
+
+    fn put(&mut self, byte: u8) {
+        Producer::put(self, &[byte]);
+    }
+}
+
+/// The handles that the driver is started with, in this order, as 1, 2, 3 ...
+pub mod handle {
+    use graft_rt::Handle;
+
+    /// For a complaint.
+    pub const CONSOLE: Handle = Handle(1);
+    /// Pages of registers.
+    pub const REGISTERS: Handle = Handle(2);
+    /// The interrupt.
+    pub const INTERRUPT: Handle = Handle(3);
+    /// What the driver waits for.
+    pub const TOLD: Handle = Handle(4);
+    /// What the client waits for.
+    pub const TELLS: Handle = Handle(5);
+    /// The ring of what goes out.
+    pub const OUTGOING: Handle = Handle(6);
+    /// The ring of what has come in.
+    pub const INCOMING: Handle = Handle(7);
+}
+
+/// Of the driver's notification: the interrupt.
+pub const INTERRUPTED: u64 = 1;
+/// Of the driver's notification: the client has put bytes in or taken some out.
+pub const ASKED: u64 = 2;
+/// Of the client's: the driver has.
+pub const SERVED: u64 = 1;
+
+/// A driver that runs, from the side of the one that has started it.
+#[derive(Debug)]
+pub struct Running {
+    /// Its process.
+    pub process: Process,
+    /// What goes out.
+    pub outgoing: Producer,
+    /// What has come in.
+    pub incoming: Consumer,
+    /// Tells the driver.
+    told: Notification,
+    /// Tells this side.
+    tells: Notification,
+}
+
+/// Starts the driver for a device of the tree, with that device's handles alone. The rate stays what it is, or is the
+/// divisors' given.
+///
+/// # Errors
+/// As [`device`] and [`Interrupt::new`]: [`Error::NotAllowed`] for the UART that is the kernel's console.
+pub fn start(device_node: &Device<'_>, rate: Option<(u32, u32)>, wiring: Wiring) -> Result<Running, FileError> {
+    let registers = device_node.registers.first().ok_or(Error::NotFound)?;
+    let line = device_node.interrupts.first().ok_or(Error::NotFound)?;
+    let page = PAGE_SIZE as u64;
+    let offset = registers.address % page;
+    let pages = device(registers.address - offset, (offset + registers.bytes).next_multiple_of(page))?;
+    let interrupt = Interrupt::new(line.number, if line.edge { Trigger::Edge } else { Trigger::Level })?;
+    let (told, tells) = (Notification::new()?, Notification::new()?);
+    let (outgoing, incoming) = (memory()?, memory()?);
+    let (integer, fraction) = rate.unwrap_or((0, 0));
+    let numbers = [offset, registers.bytes, integer.into(), fraction.into()].map(|number| format!("{number}"));
+    let mut arguments = Vec::from(["pl011"]);
+    arguments.extend(numbers.iter().map(|number| number.as_str()));
+    if wiring == Wiring::Loopback {
+        arguments.push("loopback");
+    }
+    let handles = [
+        Handle::CONSOLE,
+        pages.handle(),
+        interrupt.handle(),
+        told.handle(),
+        tells.handle(),
+        outgoing.handle(),
+        incoming.handle(),
+    ];
+    let archive = Archive::open()?;
+    let process = Process::spawn_image(archive.file("pl011")?, &arguments, &handles)?;
+    let (outgoing, incoming) = (Producer::new(&outgoing)?, Consumer::new(&incoming)?);
+    Ok(Running { process, outgoing, incoming, told, tells })
+}
+
+impl Running {
+    /// Has the driver see to what has been put in or taken out.
+    ///
+    /// # Errors
+    /// As [`Notification::notify`].
+    pub fn ask(&self) -> Result<(), Error> {
+        self.told.notify(ASKED)
+    }
+
+    /// Waits until the driver has put bytes in or taken some out, or has ended, if that has been bound to other bits.
+    ///
+    /// # Errors
+    /// As [`Notification::wait_until`].
+    pub fn wait_until(&self, deadline: core::time::Duration) -> Result<u64, Error> {
+        self.tells.wait_until(deadline)
+    }
+
+    /// Has these bits come from [`wait_until`](Self::wait_until) when the driver ends.
+    ///
+    /// # Errors
+    /// As [`Notification::bind_end`].
+    pub fn bind_end(&self, bits: u64) -> Result<(), Error> {
+        self.tells.bind_end(bits, self.process.handle())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::{Cell, RefCell};
+    use std::collections::VecDeque;
+
+    /// A PL011 whose line the test is at the other end of.
+    #[derive(Default)]
+    struct Model {
+        receive: RefCell<VecDeque<u32>>,
+        transmit: RefCell<VecDeque<u8>>,
+        mask: Cell<u32>,
+        writes: RefCell<Vec<(usize, u32)>>,
+    }
+
+    impl Port for &Model {
+        fn read(&self, register: usize) -> u32 {
+            match register {
+                DATA => self.receive.borrow_mut().pop_front().expect("the driver looks at the flags first"),
+                FLAGS => {
+                    let empty = if self.receive.borrow().is_empty() { RECEIVE_EMPTY } else { 0 };
+                    let full = if self.transmit.borrow().len() >= 16 { TRANSMIT_FULL } else { 0 };
+                    empty | full
+                }
+                other => panic!("register {other:#x} is read"),
+            }
+        }
+
+        fn write(&self, register: usize, value: u32) {
+            match register {
+                DATA => {
+                    assert!(self.transmit.borrow().len() < 16, "a byte is lost");
+                    self.transmit.borrow_mut().push_back(value as u8);
+                }
+                INTERRUPT_MASK => self.mask.set(value),
+                _ => self.writes.borrow_mut().push((register, value)),
+            }
+        }
+    }
+
+    impl Outgoing for VecDeque<u8> {
+        fn is_empty(&self) -> bool {
+            VecDeque::is_empty(self)
+        }
+
+        fn next(&mut self) -> Option<u8> {
+            self.pop_front()
+        }
+    }
+
+    /// A place for so many bytes.
+    struct Place(Vec<u8>, usize);
+
+    impl Incoming for Place {
+        fn room(&self) -> usize {
+            self.1 - self.0.len()
+        }
+
+        fn put(&mut self, byte: u8) {
+            assert!(self.room() > 0);
+            self.0.push(byte);
+        }
+    }
+
+    #[test]
+    fn the_rate_is_taken_over_by_the_write_behind_it() {
+        let model = Model::default();
+        Uart::new(&model, divisors(24_000_000, 115_200), Wiring::Pins);
+        let writes = model.writes.borrow();
+        let at = |register| writes.iter().rposition(|&(other, _)| other == register).unwrap();
+        assert!(at(INTEGER_DIVISOR) < at(LINE_CONTROL) && at(FRACTIONAL_DIVISOR) < at(LINE_CONTROL));
+        assert!(at(LINE_CONTROL) < at(CONTROL));
+        assert_eq!(writes[at(INTEGER_DIVISOR)].1, 13);
+        assert_eq!(writes[at(FRACTIONAL_DIVISOR)].1, 1);
+        assert_eq!(writes[at(CONTROL)].1 & LOOPBACK, 0);
+    }
+
+    #[test]
+    fn divisors_are_of_the_nearest_rate() {
+        // The example of the TRM: 4 MHz and 230,400 bits a second.
+        assert_eq!(divisors(4_000_000, 230_400), Some((1, 5)));
+        assert_eq!(divisors(48_000_000, 115_200), Some((26, 3)));
+        assert_eq!((divisors(0, 115_200), divisors(1_000_000, 0), divisors(u32::MAX, 1)), (None, None, None));
+    }
+
+    #[test]
+    fn what_the_fifo_does_not_take_waits_for_the_interrupt() {
+        let model = Model::default();
+        let mut uart = Uart::new(&model, None, Wiring::Pins);
+        let text: Vec<u8> = (0..100).collect();
+        let (mut outgoing, mut incoming) = (VecDeque::from(text.clone()), Place(Vec::new(), 64));
+        let mut seen = Vec::new();
+        assert!(uart.serve(&mut outgoing, &mut incoming));
+        while model.mask.get() & ROOM != 0 {
+            // What the line has taken.
+            seen.extend(model.transmit.borrow_mut().drain(..));
+            uart.serve(&mut outgoing, &mut incoming);
+        }
+        seen.extend(model.transmit.borrow_mut().drain(..));
+        assert_eq!(seen, text);
+        assert_eq!(model.mask.get(), RECEIVED | TIMEOUT, "and for nothing more when all is gone");
+        assert!(!uart.serve(&mut outgoing, &mut incoming), "nothing moves");
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_stays_in_the_device_and_does_not_interrupt() {
+        let model = Model::default();
+        let mut uart = Uart::new(&model, None, Wiring::Pins);
+        model.receive.borrow_mut().extend(1..=10);
+        let mut incoming = Place(Vec::new(), 4);
+        uart.serve(&mut VecDeque::new(), &mut incoming);
+        assert_eq!((&incoming.0[..], model.mask.get()), (&[1, 2, 3, 4][..], 0));
+        incoming.0.clear();
+        incoming.1 = 20;
+        uart.serve(&mut VecDeque::new(), &mut incoming);
+        assert_eq!((&incoming.0[..], model.mask.get()), (&[5, 6, 7, 8, 9, 10][..], RECEIVED | TIMEOUT));
+    }
+
+    #[test]
+    fn what_an_earlier_owner_has_left_is_not_received() {
+        let model = Model::default();
+        model.receive.borrow_mut().extend([1, 2, 3]);
+        let mut uart = Uart::new(&model, None, Wiring::Pins);
+        let mut incoming = Place(Vec::new(), 8);
+        assert!(!uart.serve(&mut VecDeque::new(), &mut incoming) && incoming.0.is_empty());
+    }
+
+    #[test]
+    fn a_broken_byte_is_left_out() {
+        let model = Model::default();
+        let mut uart = Uart::new(&model, None, Wiring::Pins);
+        model.receive.borrow_mut().extend([0x41, 0x42 | 1 << 8, 1 << 10, 0x43]);
+        let mut incoming = Place(Vec::new(), 8);
+        uart.serve(&mut VecDeque::new(), &mut incoming);
+        assert_eq!(incoming.0, b"AC");
+    }
+}
