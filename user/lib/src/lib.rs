@@ -1,6 +1,7 @@
 //! What programs know without a system, hence tested on the host.
 //!
 //! ```text
+//!   files        files                    names, directories and contents in memory
 //!   shell        sh                       editing a line, reading a command line
 //!   kvd          kvd                      its store, its client, the snapshot's image, latencies
 //!   forkserver   forkserver               a target with a planted bug, and a fuzzer that finds it
@@ -15,6 +16,7 @@
 
 extern crate alloc;
 
+pub mod files;
 pub mod forkserver;
 pub mod kvd;
 pub mod shell;

@@ -4,7 +4,8 @@
 //!   program          main(Arguments) -> i32 | Result<_, impl Display>
 //!   ─────────────────────────────────────────────────────────────────────────────
 //!   process  thread  snapshot  memory  archive  gate   objects with typed results
-//!   message                                            calls to other processes
+//!   message  notification  supervise                   calls to other processes
+//!   grants   files   stream                            what a program was given, and what it does with that
 //!   system   tables  time      console                 what can be looked at
 //!   heap     start   panic                             what a program needs to be Rust
 //!   ─────────────────────────────────────────────────────────────────────────────
@@ -33,7 +34,9 @@ extern crate alloc;
 pub mod archive;
 pub mod call;
 pub mod console;
+pub mod files;
 pub mod gate;
+pub mod grants;
 #[cfg(target_os = "none")]
 mod heap;
 pub mod memory;
@@ -45,6 +48,7 @@ pub mod process;
 pub mod size;
 pub mod snapshot;
 mod start;
+pub mod stream;
 pub mod supervise;
 pub mod sync;
 pub mod system;

@@ -8,7 +8,7 @@ use core::time::Duration;
 use graft_abi::{Call, Error, Handle};
 
 use crate::call::call;
-use crate::message::{Endpoint, NEVER, moment, owner};
+use crate::message::{Connection, Endpoint, NEVER, moment, owner};
 
 owner! {
     /// 64 bits. Its handle follows into a forked child.
@@ -63,6 +63,12 @@ impl Notification {
     /// before is not told any more.
     pub fn bind_endpoint(&self, bits: u64, endpoint: &Endpoint) -> Result<(), Error> {
         self.bind(bits, endpoint.handle())
+    }
+
+    /// Has bits set when the last handle to a connection has been given up, and no call through it is in line. What was
+    /// bound to it before is not told any more.
+    pub fn bind_connection(&self, bits: u64, connection: &Connection) -> Result<(), Error> {
+        self.bind(bits, connection.handle())
     }
 
     fn bind(&self, bits: u64, source: Handle) -> Result<(), Error> {
