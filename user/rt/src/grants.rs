@@ -64,7 +64,12 @@ pub struct Grants {
 impl Grants {
     /// The standard handles.
     pub fn standard() -> Grants {
-        Grants { handles: STANDARD_HANDLES.into(), text: Vec::new() }
+        Grants::of(&STANDARD_HANDLES)
+    }
+
+    /// These in the place of the standard ones, in their order.
+    pub fn of(handles: &[Handle]) -> Grants {
+        Grants { handles: handles.into(), text: Vec::new() }
     }
 
     /// Adds handles, which the program finds under this name; see [`find`]. They stay the caller's too.
@@ -78,6 +83,15 @@ impl Grants {
         self.text.push(GRANT);
         self.text.extend_from_slice(format!("{name}={text}").as_bytes());
         self.text.push(0);
+    }
+
+    /// As [`add`](Self::add), in the place of what has been added under this name.
+    pub fn put(&mut self, name: &str, kind: &str, handles: &[Handle]) {
+        let is_it = |grant: &[u8]| grant[1..].strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"="));
+        let kept = self.text.split_inclusive(|&byte| byte == 0).filter(|grant| !is_it(grant));
+        // Its handles stay where they are: others have their numbers.
+        self.text = kept.collect::<Vec<_>>().concat();
+        self.add(name, kind, handles);
     }
 
     /// Starts a program from an ELF image with them.
@@ -114,5 +128,7 @@ mod tests {
         grants.add("in", "pipe", &[Handle(30), Handle(8)]);
         assert_eq!(grants.handles, [1, 2, 3, 9, 30, 8].map(Handle));
         assert_eq!(grants.text, b"\x01files=4\0\x01in=pipe:5:6\0");
+        grants.put("in", "file", &[Handle(7)]);
+        assert_eq!(grants.text, b"\x01files=4\0\x01in=file:7\0");
     }
 }

@@ -4,7 +4,7 @@
 //!   program          main(Arguments) -> i32 | Result<_, impl Display>
 //!   ─────────────────────────────────────────────────────────────────────────────
 //!   process  thread  snapshot  memory  archive  gate   objects with typed results
-//!   message  notification  supervise                   calls to other processes
+//!   message  notification  supervise  heal             calls to other processes
 //!   grants   files   stream                            what a program was given, and what it does with that
 //!   system   tables  time      console                 what can be looked at
 //!   heap     start   panic                             what a program needs to be Rust
@@ -37,6 +37,7 @@ pub mod console;
 pub mod files;
 pub mod gate;
 pub mod grants;
+pub mod heal;
 #[cfg(target_os = "none")]
 mod heap;
 pub mod memory;
