@@ -10,6 +10,7 @@
 //! A pipe is a call of the writer's to the reader: it holds nothing by itself. A reader that is gone ends the writer's calls;
 //! that all writers are gone sets a bit of the notification.
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use graft_abi::{Error, Handle};
@@ -212,6 +213,20 @@ pub fn read(buffer: &mut [u8]) -> Result<usize, Error> {
             Ok(count)
         }
         Some(Input::Pipe(reader)) => reader.read(buffer),
+    }
+}
+
+/// All of the program's input, to its end.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_all() -> Result<Vec<u8>, Error> {
+    let (mut data, mut buffer) = (Vec::new(), [0; 512]);
+    loop {
+        match read(&mut buffer)? {
+            0 => return Ok(data),
+            count => data.extend_from_slice(&buffer[..count]),
+        }
     }
 }
 

@@ -4,10 +4,6 @@
 #![no_main]
 #![deny(unsafe_code)]
 
-extern crate alloc;
-
-use alloc::vec::Vec;
-
 use graft_rt::files::{FileError, Files};
 use graft_rt::{Arguments, eprintln, stream};
 
@@ -20,7 +16,7 @@ fn main(arguments: Arguments) -> Result<i32, FileError> {
     };
     let mut found = false;
     if arguments.get(2).is_none() {
-        found = lines(&input()?, text.as_bytes())?;
+        found = lines(&stream::read_all()?, text.as_bytes())?;
     } else {
         let files = Files::open()?;
         for name in arguments.skip(2) {
@@ -31,17 +27,6 @@ fn main(arguments: Arguments) -> Result<i32, FileError> {
         }
     }
     Ok(i32::from(!found))
-}
-
-/// All of the input.
-fn input() -> Result<Vec<u8>, FileError> {
-    let (mut data, mut buffer) = (Vec::new(), [0; 512]);
-    loop {
-        match stream::read(&mut buffer)? {
-            0 => return Ok(data),
-            count => data.extend_from_slice(&buffer[..count]),
-        }
-    }
 }
 
 /// Prints the lines with the text. Returns whether there are any.

@@ -18,7 +18,7 @@ graft_rt::program!(main);
 const WIDTH: usize = 96;
 
 /// Programs that come with Graft; shown if the archive has them.
-const PROGRAMS: [(&str, &str, &str); 27] = [
+const PROGRAMS: [(&str, &str, &str); 30] = [
     ("forkdemo", "[--share copy|l3|l2|l1] [--plain]", "watch fork share tables and a write split them"),
     ("forkbench", "--mem SIZE --share copy|l3|l2|l1", "measure fork and the writes after it"),
     ("ipcbench", "", "measure messages between processes"),
@@ -39,6 +39,9 @@ const PROGRAMS: [(&str, &str, &str); 27] = [
     ("wc", "[NAME]...", "count lines, words and bytes"),
     ("grep", "TEXT [NAME]...", "print the lines that contain a text"),
     ("head", "[-n LINES] [NAME]", "print the first lines"),
+    ("tail", "[-n LINES] [NAME]", "print the last lines"),
+    ("sort", "[NAME]...", "print lines in the order of their bytes"),
+    ("hexdump", "[NAME]", "show bytes as numbers and characters"),
     ("tee", "NAME", "copy the input to the output and into a file"),
     ("sleep", "SECONDS", "wait"),
     ("echo", "[-n] [TEXT]...", "print text; $? is the last status"),
