@@ -1,5 +1,5 @@
-//! Tests the file server from a client's side: what it promises, every kind of bad input, and that a client takes along what
-//! it had. Then faults: the server is broken at every step of a change, and every change has been made once.
+//! Tests the file server from a client's side: what it promises, every kind of bad input, and that a client takes along
+//! what it had. Then faults: the server is broken at every step of a change, and every change has been made once.
 
 #![no_std]
 #![no_main]
@@ -313,6 +313,8 @@ fn clients(report: &Report, server: &Guarded, base: &Connection, files: &Files) 
             }
             visitor.kill(9)?;
             visitor.wait()?;
+            // It may not have come so far.
+            let _ = files.unlink(&format!("/tmp/visitor{}", number % 3));
         }
         Ok(())
     };
@@ -369,7 +371,13 @@ fn faults(report: &Report, base: &Connection, healed: &AtomicUsize) -> Result<()
     }
     let expected: String = (0..40).map(|round| format!("{round:07}\n")).collect();
     claim_eq!(report, String::from_utf8(files.read_all("/tmp/log")?), Ok(expected), "each line once, in order");
-    claim!(report, again > 0 && stood > again, "faults before the checkpoint ({again}) and after it ({stood} in all)");
+    claim!(report, again > 0 && stood > again, "faults before the checkpoint ({again}), and {stood} in all");
+    // What the server got in a call that it did not finish, it gives back: more handles than its table has room for.
+    for round in 0..400 {
+        plant(&files, 1 + round % 2)?;
+        drop(Files::connect(base)?);
+    }
+    plant(&files, 0)?;
     // Sessions, opens and names, too.
     for steps in 1..6 {
         plant(&files, steps)?;
@@ -387,7 +395,7 @@ fn faults(report: &Report, base: &Connection, healed: &AtomicUsize) -> Result<()
         other.close(file.number)?;
         plant(&files, 0)?;
     }
-    claim!(report, healed.load(Ordering::SeqCst) >= 40, "{} times", healed.load(Ordering::SeqCst));
+    claim!(report, healed.load(Ordering::SeqCst) >= 440, "{} times", healed.load(Ordering::SeqCst));
     files.close(log)?;
     files.unlink("/tmp/log")?;
     drop(files);

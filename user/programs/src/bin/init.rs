@@ -1,5 +1,5 @@
-//! The first process, root: starts what the file `plan` of the archive says, looks after it, and ends with the shell's
-//! status, which powers the machine off.
+//! The first process, root: starts what the file `plan` of the archive says, looks after it, and ends with the status of
+//! the shell, which powers the machine off.
 //!
 //! The kernel passes the boot arguments as the second argument. What follows `graft.cmd=` in them, to the end, is a line
 //! for the shell to run; without it the shell is interactive. An archive without a plan has a shell, and nothing else.
