@@ -76,10 +76,10 @@ COMPILED := $(TARGET_DIR)/$(TARGET)/release
 TOOL := $(TARGET_DIR)/debug/graft-tests --build $(BUILD)
 
 # A program is a file of these folders, or a folder in them with a main.rs.
-BINARIES := $(addsuffix /src/bin,user/programs user/demos user/drivers tests/guest)
+BINARIES := $(addsuffix /src/bin,user/programs user/servers user/drivers user/demos tests/guest)
 PROGRAM_FILES := $(wildcard $(BINARIES:=/*.rs)) $(patsubst %/main.rs,%,$(wildcard $(BINARIES:=/*/main.rs)))
 PROGRAMS := $(sort $(basename $(notdir $(PROGRAM_FILES))))
-PROGRAM_PACKAGES := -p graft-programs -p graft-demos -p graft-drivers -p graft-guest
+PROGRAM_PACKAGES := -p graft-programs -p graft-servers -p graft-drivers -p graft-demos -p graft-guest
 # Everything that is compiled for the boards.
 PACKAGES := -p graft-kernel -p graft-boot -p graft-rt $(PROGRAM_PACKAGES) -p graft-linux-bench
 

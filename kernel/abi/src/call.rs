@@ -196,10 +196,11 @@ calls! {
     /// does not wait.
     NotificationWait = 74,
     /// `notification_bind(notification, bits, source)`: has bits set, for which the right to write is needed, when a
-    /// process or a thread ends, for which the right to wait is needed, or whenever a call comes in line at an endpoint
-    /// and no receiver waits, for which the right to read is needed, or for an interrupt, likewise. If that is so already, they
-    /// are set at once. An end has one binding, and a second is [`Error::NotAllowed`](crate::Error::NotAllowed); an
-    /// endpoint's and an interrupt's is replaced.
+    /// process or a thread ends, for which the right to wait is needed, whenever a call comes in line at an endpoint
+    /// and no receiver waits, or for an interrupt, for which the right to read is needed, or when the last handle to a
+    /// connection is gone and no call through it is in line, for which the right to write is needed. If that is so
+    /// already, they are set at once. An end has one binding, and a second is
+    /// [`Error::NotAllowed`](crate::Error::NotAllowed); the others are replaced.
     NotificationBind = 75,
     /// `wait_on(address, expected, deadline)`: blocks while the 32-bit word at `address` is `expected`, until a
     /// [`Wake`](Call::Wake) of the same process for that address, or the deadline.

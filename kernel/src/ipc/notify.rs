@@ -4,7 +4,7 @@ use super::{Outcome, end_if_some, is_over};
 use crate::arch::Context;
 use crate::memory::user_copy;
 use crate::object::end::Ends;
-use crate::object::endpoint::Endpoint;
+use crate::object::endpoint::{Connection, Endpoint};
 use crate::object::interrupt::Interrupt;
 use crate::object::notification::{Binding, Notification};
 use crate::object::process::Process;
@@ -64,6 +64,13 @@ pub fn bind(process: &Process, notification: Handle, bits: u64, source: Handle) 
         Err(Error::WrongObject) => {}
         interrupt => {
             interrupt?.bind(binding);
+            return Ok(0);
+        }
+    }
+    match process.object::<Connection>(source, Rights::WRITE) {
+        Err(Error::WrongObject) => {}
+        connection => {
+            connection?.bind(binding);
             return Ok(0);
         }
     }

@@ -60,6 +60,8 @@ pub struct Connection {
     rendezvous: Ref<Rendezvous>,
     /// Tells the receiver which connection it is.
     pub badge: u64,
+    /// What is told when no handle and no call leads through it any more.
+    unused: Mutex<Option<Binding>>,
 }
 
 /// Where calls are received and answered, one at a time.
@@ -94,7 +96,7 @@ impl Endpoint {
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub fn connection(&self, badge: u64) -> Result<Ref<Connection>, Error> {
-        Ref::new(|_| Connection { rendezvous: self.rendezvous.clone(), badge })
+        Ref::new(|_| Connection { rendezvous: self.rendezvous.clone(), badge, unused: Mutex::new(None) })
     }
 
     /// Has these bits set whenever a call comes in line, and now if one is there. Another binding ends with that.
@@ -170,6 +172,12 @@ impl Rendezvous {
 }
 
 impl Connection {
+    /// Has these bits set when the last handle is closed. Another binding ends with that.
+    pub fn bind(&self, binding: Binding) {
+        let older = self.unused.lock().replace(binding);
+        drop(older);
+    }
+
     /// The two sides of the endpoint that it leads to.
     ///
     /// # Errors
@@ -177,6 +185,14 @@ impl Connection {
     #[inline(always)]
     pub fn sides(&self) -> Result<MutexGuard<'_, Sides>, Error> {
         self.rendezvous.open()
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some(binding) = self.unused.get_mut().take() {
+            binding.fire_last();
+        }
     }
 }
 

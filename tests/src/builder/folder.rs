@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 /// Files of the project that go into the archive for `ls` and `cat` to show.
 const TEXTS: [&str; 3] = ["README.md", "LICENSE-MIT", "LICENSE-APACHE"];
+/// What the first process starts.
+const PLAN: &str = "user/servers/plan";
 /// Name of the Pi 4's device tree, in the kernel package it comes from and on the boot partition.
 pub const PI_TREE: &str = "bcm2711-rpi-4-b.dtb";
 /// What the Pi's firmware needs beside its device tree.
@@ -94,6 +96,9 @@ impl Build {
             if Path::new(name).exists() {
                 entries.push(Entry::file(name, Path::new(name))?);
             }
+        }
+        if Path::new(PLAN).exists() {
+            entries.push(Entry::file("plan", Path::new(PLAN))?);
         }
         if let Some(folder) = extra {
             entries.extend(archive::extra(folder)?);

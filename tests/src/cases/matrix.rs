@@ -32,6 +32,10 @@ pub(super) fn cases(build: &Build) -> Result<Vec<Case>, String> {
         }
         // Four processes and all their children on four cores, for a minute.
         cases.push(line(&machine, "t-stress 60", Expected::success(), PROGRAM_LIMIT));
+        cases.push(line(&machine, "healdemo", Expected::success().saying("every byte of the copy"), PROGRAM_LIMIT));
+        let piped = Expected::success().saying("       2        3       14");
+        let written = "echo one > /tmp/a && echo two three >> /tmp/a && cat < /tmp/a | cat | wc";
+        cases.push(line(&machine, written, piped, LIMIT));
         cases.push(line(&machine, "true", Expected::success(), LIMIT));
         cases.push(line(&machine, "false", Expected::status(Status::Is(1)), LIMIT));
         cases.push(line(&machine, "nosuch", Expected::status(Status::Is(127)).saying("nosuch"), LIMIT));

@@ -2,6 +2,8 @@
 //!
 //! ```text
 //!   device_tree  drivers                  what the device tree says about a device
+//!   files        files                    names, directories and contents in memory
+//!   plan         init                     what is started, with which handles, and what follows its death
 //!   shell        sh                       editing a line, reading a command line
 //!   kvd          kvd                      its store, its client, the snapshot's image, latencies
 //!   forkserver   forkserver               a target with a planted bug, and a fuzzer that finds it
@@ -17,7 +19,9 @@
 extern crate alloc;
 
 pub mod device_tree;
+pub mod files;
 pub mod forkserver;
 pub mod kvd;
+pub mod plan;
 pub mod shell;
 pub mod table_view;

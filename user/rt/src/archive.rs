@@ -87,6 +87,11 @@ impl Archive {
         files.filter_map(move |entry| Some(File { name: text(entry.name)?, data: archive.resolve(&entry).ok()? }))
     }
 
+    /// Where bytes of this archive begin in its memory object.
+    pub fn offset_of(&self, data: &[u8]) -> usize {
+        data.as_ptr().addr() - self.address
+    }
+
     /// The contents of the file with this name, through links.
     pub fn file(&self, name: &str) -> Result<&[u8], FileError> {
         self.content().file(name).map_err(|_| FileError::NoSuchFile)

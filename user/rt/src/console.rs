@@ -19,11 +19,10 @@ macro_rules! println {
     ($($argument:tt)*) => { $crate::console::print(format_args!("{}\n", format_args!($($argument)*))) };
 }
 
-/// Prints a complaint to the console. There is no second output yet: it differs from [`println!`]
-/// in what it says about the line.
+/// Prints a complaint to the console, wherever [`println!`] prints to.
 #[macro_export]
 macro_rules! eprintln {
-    ($($argument:tt)*) => { $crate::println!($($argument)*) };
+    ($($argument:tt)*) => { $crate::console::complain(format_args!("{}\n", format_args!($($argument)*))) };
 }
 
 /// Bytes collected before they are written. Formatting produces text in small pieces; each
@@ -33,12 +32,13 @@ const BUFFER: usize = 512;
 struct Buffered {
     bytes: [u8; BUFFER],
     used: usize,
+    to: fn(&[u8]) -> Result<(), Error>,
 }
 
 impl Buffered {
     fn flush(&mut self) {
         // A console that cannot be written to leaves no way to say so.
-        let _ = write_all(&self.bytes[..self.used]);
+        let _ = (self.to)(&self.bytes[..self.used]);
         self.used = 0;
     }
 }
@@ -59,13 +59,23 @@ impl Write for Buffered {
     }
 }
 
-/// Prints formatted text; what [`print!`](crate::print!) and its kin come down to.
+/// Prints formatted text to the program's [output](crate::stream); what [`print!`](crate::print!) and its kin come down
+/// to.
 pub fn print(arguments: fmt::Arguments<'_>) {
+    format(arguments, crate::stream::write_all);
+}
+
+/// Prints formatted text to the console; what [`eprintln!`](crate::eprintln!) comes down to.
+pub fn complain(arguments: fmt::Arguments<'_>) {
+    format(arguments, write_all);
+}
+
+fn format(arguments: fmt::Arguments<'_>, to: fn(&[u8]) -> Result<(), Error>) {
     if let Some(text) = arguments.as_str() {
-        let _ = write_all(text.as_bytes());
+        let _ = to(text.as_bytes());
         return;
     }
-    let mut buffer = Buffered { bytes: [0; BUFFER], used: 0 };
+    let mut buffer = Buffered { bytes: [0; BUFFER], used: 0, to };
     // `Buffered` never fails; a `Display` that does has printed what it could.
     let _ = buffer.write_fmt(arguments);
     buffer.flush();

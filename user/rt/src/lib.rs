@@ -4,7 +4,9 @@
 //!   program          main(Arguments) -> i32 | Result<_, impl Display>
 //!   ─────────────────────────────────────────────────────────────────────────────
 //!   process  thread  snapshot  memory  archive  gate   objects with typed results
-//!   message  device  ring                              calls to other processes, what drivers need
+//!   message  notification  supervise  heal             calls to other processes
+//!   device   ring                                      what drivers need
+//!   grants   files   stream                            what a program was given, and what it does with that
 //!   system   tables  time      console                 what can be looked at
 //!   heap     start   panic                             what a program needs to be Rust
 //!   ─────────────────────────────────────────────────────────────────────────────
@@ -34,7 +36,10 @@ pub mod archive;
 pub mod call;
 pub mod console;
 pub mod device;
+pub mod files;
 pub mod gate;
+pub mod grants;
+pub mod heal;
 #[cfg(target_os = "none")]
 mod heap;
 pub mod memory;
@@ -47,6 +52,7 @@ pub mod ring;
 pub mod size;
 pub mod snapshot;
 mod start;
+pub mod stream;
 pub mod supervise;
 pub mod sync;
 pub mod system;

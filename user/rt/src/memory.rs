@@ -203,6 +203,47 @@ impl Region {
         unsafe { self.pointer(offset).write_volatile(value) }
     }
 
+    /// Copies bytes from this offset on into the program's own memory. Where others write to the region too, each byte
+    /// is what it was at some moment of the copy, and what has been copied does not change any more.
+    pub fn copy_to(&self, offset: usize, buffer: &mut [u8]) {
+        let (address, _) = self.checked(&(offset..offset.saturating_add(buffer.len())));
+        let mut done = 0;
+        while done < buffer.len() {
+            let from = address + done;
+            if from.is_multiple_of(8) && buffer.len() - done >= 8 {
+                // SAFETY: inside the region, as checked, and aligned.
+                let word = unsafe { (from as *const u64).read_volatile() };
+                buffer[done..done + 8].copy_from_slice(&word.to_ne_bytes());
+                done += 8;
+            } else {
+                // SAFETY: inside the region, as checked.
+                buffer[done] = unsafe { (from as *const u8).read_volatile() };
+                done += 1;
+            }
+        }
+    }
+
+    /// Copies bytes of the program's own into the region, from this offset on.
+    pub fn copy_from(&self, offset: usize, bytes: &[u8]) {
+        let (address, _) = self.checked(&(offset..offset.saturating_add(bytes.len())));
+        let mut done = 0;
+        while done < bytes.len() {
+            let to = address + done;
+            match bytes[done..].first_chunk::<8>() {
+                Some(&word) if to.is_multiple_of(8) => {
+                    // SAFETY: inside the region, as checked, and aligned; no reference leads there.
+                    unsafe { (to as *mut u64).write_volatile(u64::from_ne_bytes(word)) };
+                    done += 8;
+                }
+                _ => {
+                    // SAFETY: inside the region, as checked; no reference leads there.
+                    unsafe { (to as *mut u8).write_volatile(bytes[done]) };
+                    done += 1;
+                }
+            }
+        }
+    }
+
     /// Writes a byte into every page, the one that `value` gives for the page's number.
     pub fn fill(&self, value: impl Fn(usize) -> u8) {
         for page in 0..self.pages() {

@@ -156,6 +156,29 @@ impl Receiver {
     }
 }
 
+impl Receiver {
+    /// As [`reply_receive`](Self::reply_receive), for a server whose clients may do anything: a message that was sent
+    /// without waiting needs no answer, and a handle that the caller does not take is closed.
+    #[inline(always)]
+    pub fn answer_receive(&self, answer: Message) -> Result<Received, Error> {
+        if answer.handle != Handle::NONE {
+            return self.hand_over(answer);
+        }
+        match self.reply_receive(answer) {
+            Err(Error::NotFound) => self.receive(),
+            received => received,
+        }
+    }
+
+    #[inline(never)]
+    fn hand_over(&self, answer: Message) -> Result<Received, Error> {
+        let _ = self.reply(answer);
+        // If it has moved, this names nothing: no handle has come since.
+        let _ = crate::process::close(answer.handle);
+        self.receive()
+    }
+}
+
 /// No deadline.
 pub(crate) const NEVER: u64 = 0;
 

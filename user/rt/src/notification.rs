@@ -9,7 +9,7 @@ use graft_abi::{Call, Error, Handle};
 
 use crate::call::call;
 use crate::device::Interrupt;
-use crate::message::{Endpoint, NEVER, moment, owner};
+use crate::message::{Connection, Endpoint, NEVER, moment, owner};
 
 owner! {
     /// 64 bits. Its handle follows into a forked child.
@@ -70,6 +70,12 @@ impl Notification {
     /// told any more.
     pub fn bind_interrupt(&self, bits: u64, interrupt: &Interrupt) -> Result<(), Error> {
         self.bind(bits, interrupt.handle())
+    }
+
+    /// Has bits set when the last handle to a connection has been given up, and no call through it is in line. What was
+    /// bound to it before is not told any more.
+    pub fn bind_connection(&self, bits: u64, connection: &Connection) -> Result<(), Error> {
+        self.bind(bits, connection.handle())
     }
 
     fn bind(&self, bits: u64, source: Handle) -> Result<(), Error> {

@@ -124,8 +124,12 @@ impl Process {
 
     /// Starts a program from an ELF image in memory. It finds the handles as 1, 2, 3 and so on.
     pub fn spawn_image(image: &[u8], arguments: &[&str], handles: &[Handle]) -> Result<Process, Error> {
-        let arguments = joined(arguments);
-        let request = request(image, &arguments, handles);
+        Process::spawn_raw(image, &joined(arguments), handles)
+    }
+
+    /// As [`spawn_image`](Self::spawn_image), with arguments that are joined already.
+    pub(crate) fn spawn_raw(image: &[u8], arguments: &[u8], handles: &[Handle]) -> Result<Process, Error> {
+        let request = request(image, arguments, handles);
         // SAFETY: the kernel only reads the request and what it points to. `Handle` is a
         // transparent u32, as the request's list wants.
         let answer = unsafe { call(Call::Spawn, [(&raw const request).addr() as u64]) }?;
@@ -174,10 +178,11 @@ impl Drop for Process {
     }
 }
 
-/// Replaces the calling program by one from an ELF image in memory; the handles stay. Returns only
-/// on failure, and then nothing has changed.
+/// Replaces the calling program by one from an ELF image in memory; handles and [grants](crate::grants) stay. Returns
+/// only on failure, and then nothing has changed.
 pub fn exec(image: &[u8], arguments: &[&str]) -> Error {
-    let arguments = joined(arguments);
+    let mut arguments = joined(arguments);
+    arguments.extend_from_slice(crate::start::raw_grants());
     let request = request(image, &arguments, &[]);
     // SAFETY: the kernel only reads the request and what it points to; on success nothing is left
     // of this program that could notice.
@@ -188,7 +193,7 @@ pub fn exec(image: &[u8], arguments: &[&str]) -> Error {
 }
 
 /// Arguments as the kernel wants them: each ended by a zero byte.
-fn joined(arguments: &[&str]) -> Vec<u8> {
+pub(crate) fn joined(arguments: &[&str]) -> Vec<u8> {
     let mut text = Vec::new();
     for argument in arguments {
         text.extend_from_slice(argument.as_bytes());

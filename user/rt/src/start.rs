@@ -3,6 +3,9 @@
 use core::fmt::Display;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
+/// What a grant begins with; see [`grants`](crate::grants).
+pub(crate) const GRANT: u8 = 1;
+
 /// What the program was started with: strings, each ended by a zero byte, in its own memory.
 static ARGUMENTS: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
 static ARGUMENTS_LENGTH: AtomicUsize = AtomicUsize::new(0);
@@ -43,6 +46,16 @@ pub fn arguments() -> Arguments {
     Arguments { rest: unsafe { core::slice::from_raw_parts(address, length) } }
 }
 
+/// What stands behind the arguments: grants, each ended by a zero byte.
+pub(crate) fn raw_grants() -> &'static [u8] {
+    grants_of(arguments().rest)
+}
+
+fn grants_of(text: &[u8]) -> &[u8] {
+    let begins = |index: &usize| text[*index] == GRANT && (*index == 0 || text[*index - 1] == 0);
+    (0..text.len()).find(begins).map_or(&[], |index| &text[index..])
+}
+
 /// The arguments that are left, the program's own name first.
 #[derive(Clone, Copy, Debug)]
 pub struct Arguments {
@@ -60,7 +73,8 @@ impl Iterator for Arguments {
     type Item = &'static str;
 
     fn next(&mut self) -> Option<&'static str> {
-        if self.rest.is_empty() {
+        // Behind the arguments stand the grants.
+        if self.rest.is_empty() || self.rest[0] == GRANT {
             return None;
         }
         let end = self.rest.iter().position(|&byte| byte == 0).unwrap_or(self.rest.len());
@@ -111,6 +125,14 @@ mod tests {
         assert_eq!(arguments.collect::<Vec<_>>(), ["sh", "-c", "", "last"]);
         assert_eq!(arguments.get(1), Some("-c"));
         assert_eq!(arguments.get(4), None);
+    }
+
+    #[test]
+    fn grants_are_no_arguments() {
+        let arguments = Arguments { rest: b"cat\0a\x01b\0\x01files=4\0\x01out=file:5\0" };
+        assert_eq!(arguments.collect::<Vec<_>>(), ["cat", "a\u{1}b"]);
+        assert_eq!(grants_of(arguments.rest), b"\x01files=4\0\x01out=file:5\0");
+        assert_eq!(grants_of(b"cat\0"), b"");
     }
 
     #[test]

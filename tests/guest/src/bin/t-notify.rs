@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use core::time::Duration;
 
-use graft_rt::message::{Endpoint, Message};
+use graft_rt::message::{Connection, Endpoint, Message};
 use graft_rt::notification::Notification;
 use graft_rt::process::{duplicate, sleep};
 use graft_rt::sync::{Condvar, Mutex, Semaphore, wait_on, wake};
@@ -20,6 +20,8 @@ use graft_rt::{Arguments, Error, Process, Rights, Share, claim, claim_eq, proces
 graft_rt::program!(main);
 
 const A_MOMENT: Duration = Duration::from_millis(5);
+/// Longer than anything here takes.
+const SOME_TIME: Duration = Duration::from_secs(20);
 
 fn main(_arguments: Arguments) -> Result<i32, Error> {
     let report = Report::new();
@@ -30,6 +32,7 @@ fn main(_arguments: Arguments) -> Result<i32, Error> {
     crowd(&report)?;
     deaths(&report)?;
     arrivals(&report)?;
+    connections(&report)?;
     refusals(&report)?;
     words(&report)?;
     mutex(&report)?;
@@ -177,6 +180,46 @@ fn arrivals(report: &Report) -> Result<(), Error> {
     Ok(())
 }
 
+/// A server learns that a client has gone, when it has closed its connection, ended, or been answered.
+fn connections(report: &Report) -> Result<(), Error> {
+    let (endpoint, notification) = (Endpoint::new()?, Notification::new()?);
+    let receiver = endpoint.receiver()?;
+    let one = endpoint.connect(1)?;
+    notification.bind_connection(7, &one)?;
+    notification.bind_connection(1, &one)?;
+    let other = duplicate(one.handle(), Rights::ALL)?;
+    drop(one);
+    claim_eq!(report, notification.take(), Ok(0), "a connection of which there is another handle");
+    process::close(other)?;
+    claim_eq!(report, notification.take(), Ok(1), "closed: what was bound last, and nothing before");
+
+    let two = endpoint.connect(2)?;
+    notification.bind_connection(2, &two)?;
+    let client = Process::fork_into(Share::default(), || {
+        // Its caller, which is killed while its call is open.
+        i32::from(two.call(Message::default()).is_err())
+    })?;
+    drop(two);
+    receiver.receive()?;
+    claim_eq!(report, notification.take(), Ok(0), "a client that waits for an answer");
+    client.kill(3)?;
+    client.wait()?;
+    claim_eq!(report, notification.wait_until(time::clock() + SOME_TIME), Ok(2), "a client that was killed");
+    claim_eq!(report, receiver.reply(Message::default()), Err(Error::Gone), "an answer to it");
+
+    let three = endpoint.connect(3)?;
+    let mute = Connection::from_handle(duplicate(three.handle(), Rights::DUPLICATE)?);
+    claim_eq!(report, notification.bind_connection(1, &mute), Err(Error::NoRight), "without the right to call");
+    notification.bind_connection(4, &three)?;
+    drop(three);
+    claim_eq!(report, notification.take(), Ok(0), "a handle that is of no use is one");
+    drop(mute);
+    claim_eq!(report, notification.take(), Ok(4), "the last one");
+    report
+        .done(format_args!("the last handle to a connection, and its holder's end, are told to the one that bound it"));
+    Ok(())
+}
+
 fn refusals(report: &Report) -> Result<(), Error> {
     let notification = Notification::new()?;
     let deaf = Notification::from_handle(duplicate(notification.handle(), Rights::WRITE)?);
@@ -202,8 +245,7 @@ fn refusals(report: &Report) -> Result<(), Error> {
         Err(Error::NoRight),
         "an endpoint without the right to read"
     );
-    let connection = endpoint.connect(0)?;
-    claim_eq!(report, notification.bind_end(1, connection.handle()), Err(Error::WrongObject), "a connection");
+    claim_eq!(report, notification.bind_end(1, notification.handle()), Err(Error::WrongObject), "a notification");
     report.done(format_args!("what a handle does not permit is refused"));
     Ok(())
 }

@@ -1,8 +1,8 @@
-//! Reading a command line: words, quotes, `$?`, `;`, `&&`, `||`.
+//! Reading a command line: words, quotes, `$?`, `;`, `&&`, `||`, `|`, `<`, `>`, `>>`.
 //!
 //! ```text
-//! line     = command { ( ";" | "&&" | "||" ) command } [ ";" ]
-//! command  = word { word }
+//! line     = command { ( ";" | "&&" | "||" | "|" ) command } [ ";" ]
+//! command  = word { word | ( "<" | ">" | ">>" ) word }
 //! word     = { character | '…' | "…" | \character | $? }
 //! comment  = "#" at the start of a word, to the end of the line
 //! ```
@@ -20,13 +20,15 @@ pub enum Join {
     IfSuccess,
     /// If the status is not 0: it follows `||`.
     IfFailure,
+    /// At the same time as the one before it, whose output it reads: it follows `|`.
+    Piped,
 }
 
 impl Join {
     /// Whether a command joined in this way runs after that status.
     pub const fn runs_after(self, status: i32) -> bool {
         match self {
-            Join::Always => true,
+            Join::Always | Join::Piped => true,
             Join::IfSuccess => status == 0,
             Join::IfFailure => status != 0,
         }
@@ -40,6 +42,29 @@ pub struct Command {
     pub join: Join,
     /// The name and the arguments; never empty.
     pub words: Vec<Word>,
+    /// Files in the place of its input and output.
+    pub redirections: Vec<(Redirection, Word)>,
+}
+
+/// What a file takes the place of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Redirection {
+    /// The input: `<`.
+    Input,
+    /// The output, from the file's beginning: `>`.
+    Output,
+    /// The output, behind what is there: `>>`.
+    Append,
+}
+
+impl Redirection {
+    const fn operator(self) -> &'static str {
+        match self {
+            Redirection::Input => "<",
+            Redirection::Output => ">",
+            Redirection::Append => ">>",
+        }
+    }
 }
 
 /// A word whose `$?` waits for the status of the command before it.
@@ -84,6 +109,8 @@ pub enum SyntaxError {
     NoCommandBefore(&'static str),
     /// The line ends where a command is expected.
     NoCommandAfter(&'static str),
+    /// No word follows a redirection.
+    NoFileAfter(&'static str),
     /// An operator of other shells.
     Unsupported(char),
 }
@@ -96,8 +123,9 @@ impl fmt::Display for SyntaxError {
             SyntaxError::NoCommandBefore(operator) => write!(f, "there is no command before {operator}"),
             SyntaxError::NoCommandAfter(operator) => write!(f, "there is no command after {operator}"),
             SyntaxError::Unsupported(operator) => {
-                write!(f, "{operator} does nothing here: there are no pipes, redirections or background commands")
+                write!(f, "{operator} does nothing here: there are no background commands")
             }
+            SyntaxError::NoFileAfter(operator) => write!(f, "there is no file after {operator}"),
         }
     }
 }
@@ -107,33 +135,45 @@ impl core::error::Error for SyntaxError {}
 enum Token {
     Word(Word),
     Operator(&'static str),
+    Redirection(Redirection),
 }
 
 /// Reads a command line. An empty line is no command.
 pub fn parse(line: &str) -> Result<Vec<Command>, SyntaxError> {
     let mut commands = Vec::new();
-    let mut words = Vec::new();
+    let (mut words, mut redirections) = (Vec::new(), Vec::new());
     let mut join = Join::Always;
     let mut last_operator = None;
+    let mut redirection: Option<Redirection> = None;
     for token in tokens(line)? {
-        match token {
-            Token::Word(word) => words.push(word),
-            Token::Operator(operator) => {
+        match (token, redirection.take()) {
+            (Token::Word(word), Some(redirection)) => redirections.push((redirection, word)),
+            (_, Some(redirection)) => return Err(SyntaxError::NoFileAfter(redirection.operator())),
+            (Token::Word(word), None) => words.push(word),
+            (Token::Redirection(next), None) => redirection = Some(next),
+            (Token::Operator(operator), None) => {
                 if words.is_empty() {
                     return Err(SyntaxError::NoCommandBefore(operator));
                 }
-                commands.push(Command { join, words: core::mem::take(&mut words) });
+                let (words, redirections) = (core::mem::take(&mut words), core::mem::take(&mut redirections));
+                commands.push(Command { join, words, redirections });
                 join = match operator {
                     "&&" => Join::IfSuccess,
                     "||" => Join::IfFailure,
+                    "|" => Join::Piped,
                     _ => Join::Always,
                 };
                 last_operator = Some(operator);
             }
         }
     }
+    if let Some(redirection) = redirection {
+        return Err(SyntaxError::NoFileAfter(redirection.operator()));
+    }
     if !words.is_empty() {
-        commands.push(Command { join, words });
+        commands.push(Command { join, words, redirections });
+    } else if let Some((redirection, _)) = redirections.first() {
+        return Err(SyntaxError::NoCommandBefore(redirection.operator()));
     } else if join != Join::Always {
         return Err(SyntaxError::NoCommandAfter(last_operator.unwrap_or_default()));
     }
@@ -156,10 +196,18 @@ fn tokens(line: &str) -> Result<Vec<Token>, SyntaxError> {
                     (';', _) => ";",
                     ('&', true) => "&&",
                     ('|', true) => "||",
+                    ('|', false) => "|",
                     _ => return Err(SyntaxError::Unsupported(next)),
                 }));
             }
-            '<' | '>' => return Err(SyntaxError::Unsupported(next)),
+            '<' | '>' => {
+                characters.next();
+                tokens.push(Token::Redirection(match next {
+                    '<' => Redirection::Input,
+                    _ if characters.next_if_eq(&'>').is_some() => Redirection::Append,
+                    _ => Redirection::Output,
+                }));
+            }
             _ => tokens.push(Token::Word(word(&mut characters)?)),
         }
     }
@@ -257,6 +305,16 @@ mod tests {
     }
 
     #[test]
+    fn files_and_pipes_take_the_place_of_input_and_output() {
+        let commands = parse("a <in x>out>>'more out'|b").unwrap();
+        let files: Vec<_> = commands[0].redirections.iter().map(|(what, file)| (*what, file.expand(0))).collect();
+        let expected = [(Redirection::Input, "in"), (Redirection::Output, "out"), (Redirection::Append, "more out")];
+        assert_eq!(files, expected.map(|(what, file)| (what, String::from(file))));
+        assert_eq!(commands[0].words.len(), 2);
+        assert_eq!((commands[1].join, commands[1].words.len()), (Join::Piped, 1));
+    }
+
+    #[test]
     fn comments_and_empty_lines_are_no_commands() {
         for line in ["", "   ", "# echo", "  # a ; b"] {
             assert_eq!(shown(line), [], "{line}");
@@ -277,10 +335,13 @@ mod tests {
             ("a && || b", SyntaxError::NoCommandBefore("||")),
             ("a &&", SyntaxError::NoCommandAfter("&&")),
             ("a || # b", SyntaxError::NoCommandAfter("||")),
-            ("a | b", SyntaxError::Unsupported('|')),
+            ("a |", SyntaxError::NoCommandAfter("|")),
+            ("| a", SyntaxError::NoCommandBefore("|")),
             ("a &", SyntaxError::Unsupported('&')),
-            ("a > b", SyntaxError::Unsupported('>')),
-            ("a < b", SyntaxError::Unsupported('<')),
+            ("a >", SyntaxError::NoFileAfter(">")),
+            ("a >> ; b", SyntaxError::NoFileAfter(">>")),
+            ("a < > b", SyntaxError::NoFileAfter("<")),
+            ("> b", SyntaxError::NoCommandBefore(">")),
         ] {
             assert_eq!(parse(line), Err(error), "{line}");
         }

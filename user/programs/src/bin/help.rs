@@ -18,18 +18,32 @@ graft_rt::program!(main);
 const WIDTH: usize = 96;
 
 /// Programs that come with Graft; shown if the archive has them.
-const PROGRAMS: [(&str, &str, &str); 16] = [
+const PROGRAMS: [(&str, &str, &str); 30] = [
     ("forkdemo", "[--share copy|l3|l2|l1] [--plain]", "watch fork share tables and a write split them"),
     ("forkbench", "--mem SIZE --share copy|l3|l2|l1", "measure fork and the writes after it"),
     ("ipcbench", "", "measure messages between processes"),
     ("scale", "[--rounds N] [--csv]", "fork and write on 1, 2 and 4 cores at once"),
+    ("healdemo", "[--faults N] [--size SIZE]", "break the file server in the middle of a copy"),
     ("kvd", "[--mem SIZE] [--share DEPTH]...", "a store that saves snapshots while it serves"),
     ("forkserver", "[--by spawn|fork|restore]...", "run a target per input until it crashes"),
     ("vmmap", "[--dump] [PID]", "the translation tables of a process"),
     ("ps", "", "the processes, their memory and their time"),
     ("free", "", "how the machine's memory is used"),
     ("ls", "[NAME]...", "the files of the archive"),
-    ("cat", "NAME...", "print text files of the archive"),
+    ("cat", "[NAME]...", "print files, or the input"),
+    ("cp", "FROM TO", "copy a file; files can be made in /tmp"),
+    ("mv", "FROM TO", "give a file another name"),
+    ("rm", "NAME...", "take files and empty directories away"),
+    ("mkdir", "NAME...", "make directories"),
+    ("touch", "NAME...", "make files that are not there"),
+    ("wc", "[NAME]...", "count lines, words and bytes"),
+    ("grep", "TEXT [NAME]...", "print the lines that contain a text"),
+    ("head", "[-n LINES] [NAME]", "print the first lines"),
+    ("tail", "[-n LINES] [NAME]", "print the last lines"),
+    ("sort", "[NAME]...", "print lines in the order of their bytes"),
+    ("hexdump", "[NAME]", "show bytes as numbers and characters"),
+    ("tee", "NAME", "copy the input to the output and into a file"),
+    ("sleep", "SECONDS", "wait"),
     ("echo", "[-n] [TEXT]...", "print text; $? is the last status"),
     ("true", "", "succeed"),
     ("false", "", "fail"),
@@ -54,7 +68,9 @@ fn main(_arguments: Arguments) -> Result<(), FileError> {
         line(name, arguments, purpose);
     }
     println!();
-    println!("Join commands with ;  &&  ||  and quote with ' \" \\. Tab completes, arrows edit and recall.");
+    println!(
+        "Join commands with ;  &&  ||  |  redirect with <  >  >>  and quote with ' \" \\. Tab completes, arrows edit and recall."
+    );
     others.retain(|name| name != "init");
     others.sort();
     let (tests, others): (Vec<String>, Vec<String>) = others.into_iter().partition(|name| name.starts_with("t-"));

@@ -13,6 +13,7 @@
 //! | `fault_supervisor` | an instruction that there is not, to the supervisor, and on behind it |
 //! | `foreign_call` | a call of another system, to the supervisor, and its answer |
 //! | `map`, `unmap` | a page mapped beside another, and unmapped after it was written |
+//! | `heal` | from a call in which the file server faults, through its way back, to the answer to the next call |
 //! | `yield_switch` | to another process by a yield: half of the way there and back |
 //!
 //! With `--csv` a row is `ipcbench,METRIC,UNIT,MIN,MEDIAN,MAX,N`; with `--spans` there is another one for each time that

@@ -9,6 +9,10 @@ use graft_demos::calls;
 use graft_demos::figures::{Figures, Unit};
 use graft_demos::span::Span;
 use graft_rt::abi::{FaultAnswer, PAGE_SIZE, Rights};
+use graft_rt::archive::Archive;
+use graft_rt::files::{FileError, Files, Retry};
+use graft_rt::grants::Grants;
+use graft_rt::heal::{Event, Guarded};
 use graft_rt::message::{Connection, Endpoint, Message};
 use graft_rt::notification::Notification;
 use graft_rt::process::{Process, duplicate};
@@ -27,7 +31,7 @@ const FRESH: usize = 0x800_0000;
 const LESS_URGENT: u8 = 8;
 
 /// The times in the order in which they are shown.
-const TIMES: [&str; 8] = [
+const TIMES: [&str; 9] = [
     "call_reply_0",
     "call_reply_6h",
     "call_reply_donate",
@@ -36,6 +40,7 @@ const TIMES: [&str; 8] = [
     "foreign_call",
     "map",
     "unmap",
+    "heal",
 ];
 /// Half of the way to another process and back; with one core only.
 const SWITCH: &str = "yield_switch";
@@ -58,6 +63,7 @@ pub(crate) fn run(repetitions: usize) -> Result<Figures, String> {
     for (metric, stop) in [("fault_supervisor", Stop::Fault), ("foreign_call", Stop::ForeignCall)] {
         supervised(stop, metric, repetitions, &mut figures).map_err(|error| refused("supervise", error))?;
     }
+    healing(repetitions, &mut figures).map_err(|error| refused("bring a server back", error))?;
     let first = Region::at(FRESH, PAGE_SIZE).map_err(|error| refused("map", error))?;
     first.write(0, 1);
     for _ in 0..WARM_UP {
@@ -141,6 +147,36 @@ fn supervised(stop: Stop, metric: &str, repetitions: usize, figures: &mut Figure
         }
     }
     process.wait().map(drop)
+}
+
+/// Has the file server fault in a call, and calls it until it answers again.
+fn healing(repetitions: usize, figures: &mut Figures) -> Result<(), FileError> {
+    /// The operation that plants a fault.
+    const FAULT: u64 = 99;
+    let archive = Archive::open().map_err(|_| FileError::Damaged)?;
+    let image = archive.file("files").map_err(|_| FileError::NoSuchFile)?;
+    let server = Guarded::start(image, &["files", "--faults"], Grants::standard())?;
+    thread::scope(|scope| -> Result<(), FileError> {
+        scope.spawn(|| while !matches!(server.tend(), Ok(Event::Ignored) | Err(_)) {})?;
+        let result: Result<(), FileError> = (|| {
+            let mut files = Files::connect(&server.connect()?)?;
+            files.set_retry(Retry::No);
+            for round in 0..WARM_UP + repetitions {
+                files.connection().call(Message::words([FAULT, 0, 1, 0, 0, 0]))?;
+                let begin = time::counter();
+                while files.usage() == Err(FileError::Again) {}
+                let end = time::counter();
+                if round >= WARM_UP {
+                    figures.note("heal", Span::between(begin, end));
+                }
+            }
+            Ok(())
+        })();
+        server.stop_tending()?;
+        result
+    })?;
+    server.process()?.kill(0)?;
+    Ok(())
 }
 
 /// Has a less urgent process notify this one. The bits are the counter's value before the call.

@@ -1,19 +1,26 @@
 //! Running a line: builtins, programs, and what to say when there is no such program.
 
-use alloc::string::String;
+use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use graft_lib::shell::complete::Names;
-use graft_lib::shell::parse;
+use graft_lib::shell::parse::{self, Command, Join, Redirection, Word};
 use graft_rt::archive::{Archive, FileError};
-use graft_rt::process::STANDARD_HANDLES;
-use graft_rt::{ExitStatus, Process, eprintln, println};
+use graft_rt::files::{Files, Open};
+use graft_rt::grants::{self, Grants};
+use graft_rt::message::Endpoint;
+use graft_rt::notification::Notification;
+use graft_rt::stream::Pipe;
+use graft_rt::{Error, ExitStatus, Process, eprintln, println};
 
 use crate::USAGE;
 
 /// Statuses as other shells use them.
 const CANNOT_RUN: i32 = 126;
 const NOT_FOUND: i32 = 127;
+
+const NO_PROGRAM: &str = "no such program; `help` lists what there is";
 
 const BUILTINS: [&str; 2] = ["exit", "history"];
 
@@ -51,13 +58,106 @@ impl Shell {
                 return;
             }
         };
-        for command in commands {
-            if self.exit.is_none() && command.join.runs_after(self.status) {
-                let words: Vec<String> = command.words.iter().map(|word| word.expand(self.status)).collect();
-                let words: Vec<&str> = words.iter().map(String::as_str).collect();
-                self.status = self.command(&words, history);
+        let mut rest = &commands[..];
+        while let [first, others @ ..] = rest {
+            let piped = others.iter().take_while(|command| command.join == Join::Piped).count();
+            let (line, after) = rest.split_at(1 + piped);
+            rest = after;
+            if self.exit.is_some() || !first.join.runs_after(self.status) {
+                continue;
+            }
+            self.status = match line {
+                [alone] if alone.redirections.is_empty() => {
+                    let words = self.expanded(&alone.words);
+                    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+                    self.command(&words, history)
+                }
+                _ => self.pipeline(line),
+            };
+        }
+    }
+
+    fn expanded(&self, words: &[Word]) -> Vec<String> {
+        words.iter().map(|word| word.expand(self.status)).collect()
+    }
+
+    /// Runs programs at the same time, each with its input and output. The status is the last one's.
+    fn pipeline(&self, line: &[Command]) -> i32 {
+        let mut running = Vec::new();
+        let mut input: Option<(Endpoint, Notification)> = None;
+        let mut status = 0;
+        for (index, command) in line.iter().enumerate() {
+            let words = self.expanded(&command.words);
+            let name = words[0].clone();
+            let pipe = if index + 1 < line.len() { Pipe::new().map(Some) } else { Ok(None) };
+            let started = pipe.map_err(|error| error.to_string()).and_then(|pipe| {
+                let before = input.take();
+                let started = self.start(&words, &command.redirections, before.as_ref(), pipe.as_ref());
+                // Its writer is the program's alone from here on: its end is the pipe's.
+                input = pipe.map(|pipe| {
+                    let (_writer, endpoint, notification) = pipe.into_ends();
+                    (endpoint, notification)
+                });
+                started
+            });
+            match started {
+                Ok(process) => running.push((name, process)),
+                Err(error) => {
+                    eprintln!("sh: {name}: {error}");
+                    status = CANNOT_RUN;
+                }
             }
         }
+        for (name, process) in running {
+            let ended = process.wait();
+            if status != CANNOT_RUN {
+                status = finished(&name, ended);
+            }
+        }
+        status
+    }
+
+    /// Starts a program with what takes the place of its input and output.
+    fn start(
+        &self,
+        words: &[String],
+        redirections: &[(Redirection, Word)],
+        input: Option<&(Endpoint, Notification)>,
+        output: Option<&Pipe>,
+    ) -> Result<Process, String> {
+        let mut grants = self.grants();
+        if let Some((endpoint, notification)) = input {
+            grants.add("in", "pipe", &[endpoint.handle(), notification.handle()]);
+        }
+        if let Some(pipe) = output {
+            grants.add("out", "pipe", &[pipe.writer()]);
+        }
+        let mut connections = Vec::new();
+        for (redirection, file) in redirections {
+            let file = file.expand(self.status);
+            let (name, open) = match redirection {
+                Redirection::Input => ("in", Open::Read),
+                Redirection::Output => ("out", Open::Replace),
+                Redirection::Append => ("out", Open::Append),
+            };
+            // The session ends here; the program has one of its own, with this file.
+            let connection = Files::open().and_then(|files| files.share(files.open_file(&file, open)?.number));
+            let connection = connection.map_err(|error| format!("{file}: {error}"))?;
+            grants.put(name, "file", &[connection.handle()]);
+            connections.push(connection);
+        }
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let image = self.archive.file(words[0]).map_err(|_| String::from(NO_PROGRAM))?;
+        grants.spawn(image, &words).map_err(|error| error.to_string())
+    }
+
+    /// What every program gets.
+    fn grants(&self) -> Grants {
+        let mut grants = Grants::standard();
+        if let Some(files) = grants::handle("files") {
+            grants.add("files", "", &[files]);
+        }
+        grants
     }
 
     fn command(&mut self, words: &[&str], history: &[String]) -> i32 {
@@ -95,23 +195,30 @@ impl Shell {
         let image = match self.archive.file(name) {
             Ok(image) => image,
             Err(_) => {
-                eprintln!("sh: {name}: no such program; `help` lists what there is");
+                eprintln!("sh: {name}: {NO_PROGRAM}");
                 return NOT_FOUND;
             }
         };
-        let started = Process::spawn_image(image, words, &STANDARD_HANDLES);
-        match started.and_then(|process| process.wait()) {
-            Ok(status) => {
-                // A fault has been reported by the kernel, an exit code is the program's own business.
-                if let ExitStatus::Killed(_) = status {
-                    eprintln!("sh: {name}: {}", status);
-                }
-                status.shell_code()
+        match self.grants().spawn(image, words) {
+            Ok(process) => finished(name, process.wait()),
+            Err(error) => finished(name, Err(error)),
+        }
+    }
+}
+
+/// The status of a program that has ended, or could not be started.
+fn finished(name: &str, ended: Result<ExitStatus, Error>) -> i32 {
+    match ended {
+        Ok(status) => {
+            // A fault has been reported by the kernel, an exit code is the program's own business.
+            if let ExitStatus::Killed(_) = status {
+                eprintln!("sh: {name}: {}", status);
             }
-            Err(error) => {
-                eprintln!("sh: {name}: {error}");
-                CANNOT_RUN
-            }
+            status.shell_code()
+        }
+        Err(error) => {
+            eprintln!("sh: {name}: {error}");
+            CANNOT_RUN
         }
     }
 }

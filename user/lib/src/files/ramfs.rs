@@ -1,0 +1,556 @@
+//! A file system in memory, with a limit on everything that a client could make it grow by.
+//!
+//! ```text
+//!   directory: name ──▶ node          file: page, page, hole, page … and a length
+//!   a node lives while a name leads to it, or while it is open
+//! ```
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use graft_rt::files::{FileError, FileKind, Result};
+
+/// Bytes of a file are kept in pieces of this size.
+pub const PAGE: usize = 4096;
+
+/// Names a node of one file system, until that is neither named nor open any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Node(u32);
+
+/// How much there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Pages of all files together.
+    pub pages: usize,
+    /// Files and directories, the top one too.
+    pub nodes: usize,
+    /// Bytes of one file.
+    pub file_bytes: u64,
+}
+
+/// How much there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Pages of all files.
+    pub pages: usize,
+    /// Files and directories, those too that only an open file keeps.
+    pub nodes: usize,
+}
+
+/// What a name leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The name.
+    pub name: String,
+    /// File or directory.
+    pub kind: FileKind,
+    /// Bytes of a file.
+    pub bytes: u64,
+}
+
+type Page = Box<[u8; PAGE]>;
+
+#[derive(Debug)]
+enum Content {
+    File { pages: Vec<Option<Page>>, bytes: u64 },
+    Directory(BTreeMap<String, Node>),
+}
+
+#[derive(Debug)]
+struct Record {
+    content: Content,
+    /// Whether a name leads here. There are no second names.
+    named: bool,
+    opens: u32,
+}
+
+/// The file system.
+#[derive(Debug)]
+pub struct RamFs {
+    records: Vec<Option<Record>>,
+    free: Vec<u32>,
+    usage: Usage,
+    limits: Limits,
+}
+
+impl RamFs {
+    /// The top directory, which is always there.
+    pub const TOP: Node = Node(0);
+
+    /// An empty one.
+    pub fn new(limits: Limits) -> RamFs {
+        let top = Record { content: Content::Directory(BTreeMap::new()), named: true, opens: 0 };
+        RamFs { records: [Some(top)].into(), free: Vec::new(), usage: Usage { pages: 0, nodes: 1 }, limits }
+    }
+
+    /// How much there is.
+    pub fn usage(&self) -> Usage {
+        self.usage
+    }
+
+    /// How much there may be.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    fn record(&self, node: Node) -> Result<&Record> {
+        self.records.get(node.0 as usize).and_then(Option::as_ref).ok_or(FileError::BadFile)
+    }
+
+    fn record_mut(&mut self, node: Node) -> Result<&mut Record> {
+        self.records.get_mut(node.0 as usize).and_then(Option::as_mut).ok_or(FileError::BadFile)
+    }
+
+    fn directory(&self, node: Node) -> Result<&BTreeMap<String, Node>> {
+        match &self.record(node)?.content {
+            Content::Directory(entries) => Ok(entries),
+            Content::File { .. } => Err(FileError::NotADirectory),
+        }
+    }
+
+    fn directory_mut(&mut self, node: Node) -> Result<&mut BTreeMap<String, Node>> {
+        match &mut self.record_mut(node)?.content {
+            Content::Directory(entries) => Ok(entries),
+            Content::File { .. } => Err(FileError::NotADirectory),
+        }
+    }
+
+    /// What these names lead to, from the top.
+    ///
+    /// # Errors
+    /// [`FileError::NoSuchFile`], [`FileError::NotADirectory`].
+    pub fn find(&self, path: &[&str]) -> Result<Node> {
+        path.iter()
+            .try_fold(RamFs::TOP, |node, &name| self.directory(node)?.get(name).copied().ok_or(FileError::NoSuchFile))
+    }
+
+    fn add(&mut self, path: &[&str], content: Content) -> Result<Node> {
+        let (&name, parents) = path.split_last().ok_or(FileError::Exists)?;
+        let parent = self.find(parents)?;
+        if self.directory(parent)?.contains_key(name) {
+            return Err(FileError::Exists);
+        }
+        // A directory that only an open file keeps leads nowhere: what is made in it could not be found.
+        if !self.record(parent)?.named {
+            return Err(FileError::NoSuchFile);
+        }
+        if self.usage.nodes >= self.limits.nodes {
+            return Err(FileError::NoSpace);
+        }
+        let record = Record { content, named: true, opens: 0 };
+        let node = match self.free.pop() {
+            Some(number) => {
+                self.records[number as usize] = Some(record);
+                Node(number)
+            }
+            None => {
+                self.records.push(Some(record));
+                Node(self.records.len() as u32 - 1)
+            }
+        };
+        self.usage.nodes += 1;
+        self.directory_mut(parent)?.insert(String::from(name), node);
+        Ok(node)
+    }
+
+    /// Makes an empty file.
+    ///
+    /// # Errors
+    /// [`FileError::Exists`], [`FileError::NoSpace`], and those of [`find`](Self::find) for the directory.
+    pub fn create(&mut self, path: &[&str]) -> Result<Node> {
+        self.add(path, Content::File { pages: Vec::new(), bytes: 0 })
+    }
+
+    /// Makes an empty directory.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn make_directory(&mut self, path: &[&str]) -> Result<()> {
+        self.add(path, Content::Directory(BTreeMap::new())).map(drop)
+    }
+
+    /// Keeps a node until it is [closed](Self::close) as often.
+    ///
+    /// # Errors
+    /// [`FileError::BadFile`].
+    pub fn open(&mut self, node: Node) -> Result<()> {
+        let record = self.record_mut(node)?;
+        record.opens = record.opens.checked_add(1).ok_or(FileError::TooManyFiles)?;
+        Ok(())
+    }
+
+    /// Gives a node up that was [opened](Self::open).
+    pub fn close(&mut self, node: Node) {
+        if let Ok(record) = self.record_mut(node) {
+            debug_assert!(record.opens != 0, "closed more often than opened");
+            record.opens = record.opens.saturating_sub(1);
+            self.forget_unused(node);
+        }
+    }
+
+    /// Drops a node that no name leads to and that is not open.
+    fn forget_unused(&mut self, node: Node) {
+        let Ok(Record { named: false, opens: 0, content }) = self.record(node) else { return };
+        if let Content::File { pages, .. } = content {
+            self.usage.pages -= pages.iter().flatten().count();
+        }
+        self.usage.nodes -= 1;
+        self.records[node.0 as usize] = None;
+        self.free.push(node.0);
+    }
+
+    /// Takes a name away. What was open stays until it is closed.
+    ///
+    /// # Errors
+    /// [`FileError::NotEmpty`] for a directory with something in it, [`FileError::NotAllowed`] for the top one, and
+    /// those of [`find`](Self::find).
+    pub fn unlink(&mut self, path: &[&str]) -> Result<()> {
+        let (&name, parents) = path.split_last().ok_or(FileError::NotAllowed)?;
+        let (parent, node) = (self.find(parents)?, self.find(path)?);
+        if matches!(&self.record(node)?.content, Content::Directory(entries) if !entries.is_empty()) {
+            return Err(FileError::NotEmpty);
+        }
+        self.directory_mut(parent)?.remove(name);
+        self.record_mut(node)?.named = false;
+        self.forget_unused(node);
+        Ok(())
+    }
+
+    /// Gives a file or a directory another name. A file that has that name already is replaced, in one step.
+    ///
+    /// # Errors
+    /// [`FileError::NotAllowed`] to move a directory into itself, [`FileError::IsADirectory`],
+    /// [`FileError::NotADirectory`] or [`FileError::NotEmpty`] if what is there cannot be replaced, and those of
+    /// [`find`](Self::find).
+    pub fn rename(&mut self, from: &[&str], to: &[&str]) -> Result<()> {
+        let (&old_name, old_parents) = from.split_last().ok_or(FileError::NotAllowed)?;
+        let (&new_name, new_parents) = to.split_last().ok_or(FileError::NotAllowed)?;
+        let (old_parent, node, new_parent) = (self.find(old_parents)?, self.find(from)?, self.find(new_parents)?);
+        self.directory(new_parent)?;
+        if from == to {
+            return Ok(());
+        }
+        if to.starts_with(from) {
+            return Err(FileError::NotAllowed);
+        }
+        if let Ok(replaced) = self.find(to) {
+            match (&self.record(node)?.content, &self.record(replaced)?.content) {
+                (Content::Directory(_), Content::File { .. }) => return Err(FileError::NotADirectory),
+                (Content::File { .. }, Content::Directory(_)) => return Err(FileError::IsADirectory),
+                _ => self.unlink(to)?,
+            }
+        }
+        self.directory_mut(old_parent)?.remove(old_name);
+        self.directory_mut(new_parent)?.insert(String::from(new_name), node);
+        Ok(())
+    }
+
+    /// File or directory, and bytes.
+    ///
+    /// # Errors
+    /// [`FileError::BadFile`].
+    pub fn status(&self, node: Node) -> Result<(FileKind, u64)> {
+        Ok(match &self.record(node)?.content {
+            Content::File { bytes, .. } => (FileKind::File, *bytes),
+            Content::Directory(_) => (FileKind::Directory, 0),
+        })
+    }
+
+    /// The entry of a directory with this number, in the order of the names.
+    ///
+    /// # Errors
+    /// [`FileError::NotADirectory`].
+    pub fn entry(&self, directory: Node, index: usize) -> Result<Option<Entry>> {
+        let Some((name, &node)) = self.directory(directory)?.iter().nth(index) else { return Ok(None) };
+        let (kind, bytes) = self.status(node)?;
+        Ok(Some(Entry { name: name.clone(), kind, bytes }))
+    }
+
+    /// Copies what is in a file from this byte on. Returns how much: 0 at its end.
+    ///
+    /// # Errors
+    /// [`FileError::IsADirectory`].
+    pub fn read(&self, node: Node, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+        let Content::File { pages, bytes } = &self.record(node)?.content else { return Err(FileError::IsADirectory) };
+        let count = bytes.saturating_sub(offset).min(buffer.len() as u64) as usize;
+        let mut done = 0;
+        while done < count {
+            let (page, start) = place(offset + done as u64);
+            let piece = (PAGE - start).min(count - done);
+            let to = &mut buffer[done..done + piece];
+            match pages.get(page) {
+                Some(Some(page)) => to.copy_from_slice(&page[start..start + piece]),
+                _ => to.fill(0),
+            }
+            done += piece;
+        }
+        Ok(count)
+    }
+
+    /// Writes to a file; what lies between its end and `offset` reads as zeroes. All is written, or nothing.
+    ///
+    /// # Errors
+    /// [`FileError::IsADirectory`], [`FileError::TooLarge`], [`FileError::NoSpace`].
+    pub fn write(&mut self, node: Node, offset: u64, data: &[u8]) -> Result<()> {
+        let limits = self.limits;
+        let used = self.usage.pages;
+        let Content::File { pages, bytes } = &mut self.record_mut(node)?.content else {
+            return Err(FileError::IsADirectory);
+        };
+        if data.is_empty() {
+            return Ok(());
+        }
+        let end = offset.checked_add(data.len() as u64).filter(|&end| end <= limits.file_bytes);
+        let end = end.ok_or(FileError::TooLarge)?;
+        let (first, last) = (place(offset).0, place(end - 1).0);
+        let missing = (first..=last).filter(|&page| !matches!(pages.get(page), Some(Some(_)))).count();
+        if missing > limits.pages.saturating_sub(used) {
+            return Err(FileError::NoSpace);
+        }
+        if pages.len() <= last {
+            pages.resize_with(last + 1, || None);
+        }
+        let mut done = 0;
+        while done < data.len() {
+            let (page, start) = place(offset + done as u64);
+            let piece = (PAGE - start).min(data.len() - done);
+            let page = pages[page].get_or_insert_with(|| Box::new([0; PAGE]));
+            page[start..start + piece].copy_from_slice(&data[done..done + piece]);
+            done += piece;
+        }
+        *bytes = (*bytes).max(end);
+        self.usage.pages += missing;
+        Ok(())
+    }
+
+    /// Cuts a file off, or has it read as zeroes up to there.
+    ///
+    /// # Errors
+    /// [`FileError::IsADirectory`], [`FileError::TooLarge`].
+    pub fn truncate(&mut self, node: Node, length: u64) -> Result<()> {
+        let limit = self.limits.file_bytes;
+        let Content::File { pages, bytes } = &mut self.record_mut(node)?.content else {
+            return Err(FileError::IsADirectory);
+        };
+        if length > limit {
+            return Err(FileError::TooLarge);
+        }
+        let keep = length.div_ceil(PAGE as u64) as usize;
+        let mut dropped = 0;
+        if keep < pages.len() {
+            dropped = pages[keep..].iter().flatten().count();
+            pages.truncate(keep);
+            pages.shrink_to_fit();
+        }
+        if length < *bytes
+            && let (page, start @ 1..) = place(length)
+            && let Some(Some(page)) = pages.get_mut(page)
+        {
+            page[start..].fill(0);
+        }
+        *bytes = length;
+        self.usage.pages -= dropped;
+        Ok(())
+    }
+}
+
+/// The page of a byte, and its place there.
+fn place(offset: u64) -> (usize, usize) {
+    ((offset / PAGE as u64) as usize, (offset % PAGE as u64) as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    const LIMITS: Limits = Limits { pages: 8, nodes: 6, file_bytes: 1 << 20 };
+
+    fn content(fs: &RamFs, node: Node) -> Vec<u8> {
+        let mut buffer = vec![0xaa; fs.status(node).unwrap().1 as usize + 5];
+        let count = fs.read(node, 0, &mut buffer).unwrap();
+        buffer.truncate(count);
+        buffer
+    }
+
+    #[test]
+    fn what_is_written_is_read_across_pages_and_holes() {
+        let mut fs = RamFs::new(LIMITS);
+        let file = fs.create(&["f"]).unwrap();
+        fs.write(file, PAGE as u64 - 2, b"abcd").unwrap();
+        let mut expected = vec![0; PAGE - 2];
+        expected.extend(b"abcd");
+        assert_eq!(content(&fs, file), expected);
+        assert_eq!(fs.usage().pages, 2);
+        fs.write(file, 5 * PAGE as u64, b"e").unwrap();
+        assert_eq!(fs.usage().pages, 3, "a hole takes nothing");
+        expected.resize(5 * PAGE, 0);
+        expected.push(b'e');
+        assert_eq!(content(&fs, file), expected);
+        assert_eq!(fs.read(file, u64::MAX, &mut [0; 9]), Ok(0));
+    }
+
+    #[test]
+    fn what_was_cut_off_reads_as_zeroes_when_the_file_grows_again() {
+        let mut fs = RamFs::new(LIMITS);
+        let file = fs.create(&["f"]).unwrap();
+        fs.write(file, 0, &[7; 3 * PAGE]).unwrap();
+        fs.truncate(file, 10).unwrap();
+        assert_eq!((content(&fs, file), fs.usage().pages), (vec![7; 10], 1));
+        fs.truncate(file, 20).unwrap();
+        assert_eq!(content(&fs, file), [[7; 10], [0; 10]].concat());
+        fs.truncate(file, 0).unwrap();
+        assert_eq!(fs.usage().pages, 0);
+        assert_eq!(fs.truncate(file, LIMITS.file_bytes + 1), Err(FileError::TooLarge));
+    }
+
+    #[test]
+    fn an_open_file_outlives_its_name_and_is_gone_when_it_is_closed() {
+        let mut fs = RamFs::new(LIMITS);
+        let file = fs.create(&["f"]).unwrap();
+        fs.open(file).unwrap();
+        fs.write(file, 0, b"still here").unwrap();
+        fs.unlink(&["f"]).unwrap();
+        assert_eq!(fs.find(&["f"]), Err(FileError::NoSuchFile));
+        let other = fs.create(&["f"]).unwrap();
+        assert_ne!(other, file);
+        assert_eq!(content(&fs, file), b"still here");
+        fs.close(file);
+        assert_eq!(fs.usage(), Usage { pages: 0, nodes: 2 });
+        assert_eq!(fs.status(file), Err(FileError::BadFile));
+    }
+
+    #[test]
+    fn a_rename_replaces_in_one_step_and_refuses_what_would_lose_a_tree() {
+        let mut fs = RamFs::new(LIMITS);
+        let one = fs.create(&["one"]).unwrap();
+        fs.write(one, 0, b"1").unwrap();
+        let two = fs.create(&["two"]).unwrap();
+        fs.write(two, 0, b"2").unwrap();
+        fs.rename(&["one"], &["two"]).unwrap();
+        assert_eq!((fs.find(&["two"]), fs.find(&["one"])), (Ok(one), Err(FileError::NoSuchFile)));
+        assert_eq!(fs.usage(), Usage { pages: 1, nodes: 2 });
+        fs.make_directory(&["d"]).unwrap();
+        fs.make_directory(&["d", "e"]).unwrap();
+        assert_eq!(fs.rename(&["d"], &["d", "e", "d"]), Err(FileError::NotAllowed));
+        assert_eq!(fs.rename(&["d"], &["two"]), Err(FileError::NotADirectory));
+        assert_eq!(fs.rename(&["two"], &["d"]), Err(FileError::IsADirectory));
+        assert_eq!(fs.rename(&["two"], &["two", "x"]), Err(FileError::NotADirectory));
+        assert_eq!(fs.rename(&["none"], &["d", "x"]), Err(FileError::NoSuchFile));
+        assert_eq!(fs.rename(&["two"], &["two"]), Ok(()));
+        fs.rename(&["two"], &["d", "e", "three"]).unwrap();
+        assert_eq!(fs.find(&["d", "e", "three"]), Ok(one));
+        assert_eq!(fs.unlink(&["d"]), Err(FileError::NotEmpty));
+        assert_eq!(fs.unlink(&[]), Err(FileError::NotAllowed));
+    }
+
+    #[test]
+    fn nothing_grows_beyond_its_limit_and_what_was_refused_has_taken_nothing() {
+        let mut fs = RamFs::new(LIMITS);
+        let file = fs.create(&["f"]).unwrap();
+        assert_eq!(fs.write(file, 0, &[1; 9 * PAGE]), Err(FileError::NoSpace));
+        assert_eq!((fs.usage().pages, fs.status(file)), (0, Ok((FileKind::File, 0))));
+        fs.write(file, 0, &[1; 8 * PAGE]).unwrap();
+        assert_eq!(fs.write(file, 8 * PAGE as u64, b"x"), Err(FileError::NoSpace));
+        fs.write(file, 0, b"in place").unwrap();
+        for offset in [LIMITS.file_bytes, u64::MAX] {
+            assert_eq!(fs.write(file, offset, b"x"), Err(FileError::TooLarge));
+        }
+        for name in ["a", "b", "c", "d"] {
+            fs.create(&[name]).unwrap();
+        }
+        assert_eq!(fs.create(&["e"]), Err(FileError::NoSpace));
+        assert_eq!(fs.make_directory(&["e"]), Err(FileError::NoSpace));
+        fs.unlink(&["a"]).unwrap();
+        fs.create(&["e"]).unwrap();
+    }
+
+    #[test]
+    fn names_in_a_directory_come_in_their_order() {
+        let mut fs = RamFs::new(LIMITS);
+        fs.create(&["b"]).unwrap();
+        fs.make_directory(&["a"]).unwrap();
+        assert_eq!(fs.create(&["a"]), Err(FileError::Exists));
+        assert_eq!(fs.create(&["b", "c"]), Err(FileError::NotADirectory));
+        assert_eq!(fs.create(&["none", "c"]), Err(FileError::NoSuchFile));
+        let names = (0..).map_while(|index| fs.entry(RamFs::TOP, index).unwrap());
+        let names: Vec<_> = names.map(|entry| (entry.name, entry.kind)).collect();
+        assert_eq!(names, [("a".into(), FileKind::Directory), ("b".into(), FileKind::File)]);
+    }
+
+    #[test]
+    fn a_directory_that_was_taken_away_while_open_takes_nothing_in() {
+        let mut fs = RamFs::new(LIMITS);
+        fs.make_directory(&["d"]).unwrap();
+        let node = fs.find(&["d"]).unwrap();
+        fs.open(node).unwrap();
+        fs.unlink(&["d"]).unwrap();
+        assert_eq!(fs.create(&["d", "x"]), Err(FileError::NoSuchFile));
+        fs.close(node);
+        assert_eq!(fs.usage().nodes, 1);
+    }
+
+    /// Against plain vectors: every operation, at random, with no page and no node lost in the end.
+    #[test]
+    fn random_operations_do_what_a_plain_model_does() {
+        let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut random = |below: u64| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            seed % below
+        };
+        for _ in 0..40 {
+            let mut fs = RamFs::new(Limits { pages: 24, nodes: 5, file_bytes: 10 * PAGE as u64 });
+            let mut model: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
+            for _ in 0..300 {
+                let name = ["a", "b", "c", "d", "e"][random(5) as usize];
+                match random(6) {
+                    0 => {
+                        let fits = model.len() < 4 && !model.contains_key(name);
+                        assert_eq!(fs.create(&[name]).is_ok(), fits);
+                        model.entry(name).or_default();
+                        if !fits && fs.find(&[name]).is_err() {
+                            model.remove(name);
+                        }
+                    }
+                    1 => assert_eq!(fs.unlink(&[name]).is_ok(), model.remove(name).is_some()),
+                    2 => {
+                        let other = ["a", "b", "c", "d", "e"][random(5) as usize];
+                        let moved = fs.rename(&[name], &[other]).is_ok();
+                        assert_eq!(moved, model.contains_key(name));
+                        if let Some(content) = model.remove(name) {
+                            model.insert(other, content);
+                        }
+                    }
+                    3 => {
+                        let length = random(3 * PAGE as u64);
+                        let Ok(node) = fs.find(&[name]) else { continue };
+                        fs.truncate(node, length).unwrap();
+                        model.get_mut(name).unwrap().resize(length as usize, 0);
+                    }
+                    _ => {
+                        let (offset, length) = (random(3 * PAGE as u64), random(2 * PAGE as u64) as usize);
+                        let data = vec![random(256) as u8; length];
+                        let Ok(node) = fs.find(&[name]) else { continue };
+                        if fs.write(node, offset, &data).is_ok() && length != 0 {
+                            let content = model.get_mut(name).unwrap();
+                            let end = offset as usize + length;
+                            content.resize(content.len().max(end), 0);
+                            content[offset as usize..end].copy_from_slice(&data);
+                        }
+                    }
+                }
+                for (name, expected) in &model {
+                    assert_eq!(&content(&fs, fs.find(&[name]).unwrap()), expected, "{name}");
+                }
+            }
+            for name in model.keys() {
+                fs.unlink(&[name]).unwrap();
+            }
+            assert_eq!(fs.usage(), Usage { pages: 0, nodes: 1 });
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! The plan: what the first process starts, what it hands to each program, and what it does when one dies.
+//!
+//! ```text
+//! # a comment
+//! start files --pages 8192        a program of the archive, and its arguments
+//!   serves files                  it gets an endpoint; others get a connection to it by this name
+//!   handles archive               what it gets: console, archive, system, or the name of a server above
+//!   death heal                    heal, restart, ignore or power-off
+//! start sh
+//!   arguments boot                the command line that the machine was started with, if there is one
+//!   handles console archive system files
+//!   death power-off
+//! ```
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+/// What is done when a program dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Death {
+    /// It goes back to its last checkpoint when it faults; when it ends all the same, it is started anew.
+    Heal,
+    /// It is started anew.
+    Restart,
+    /// Nothing. Its clients are told that it is gone.
+    Ignore,
+    /// The machine ends with the program's status.
+    PowerOff,
+}
+
+/// What a program is handed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// The console.
+    Console,
+    /// The archive.
+    Archive,
+    /// The whole system.
+    System,
+    /// A connection to the server of this name.
+    Server(String),
+}
+
+/// A program to be started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// Its name in the archive, and its arguments.
+    pub words: Vec<String>,
+    /// The name under which others may be given a connection to it.
+    pub serves: Option<String>,
+    /// What it is handed.
+    pub handles: Vec<Given>,
+    /// Whether it gets the machine's command line.
+    pub boot: bool,
+    /// What is done when it dies.
+    pub death: Death,
+}
+
+/// Why a plan cannot be followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanError {
+    /// The line, from 1; 0 for the plan as a whole.
+    pub line: usize,
+    /// What is wrong there.
+    pub problem: Problem,
+}
+
+/// What is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// It is not text.
+    NotText,
+    /// The line begins with another word than those that there are.
+    UnknownKey(String),
+    /// There is no `start` above the line.
+    NothingStarted,
+    /// Something is missing behind the key.
+    NoValue(&'static str),
+    /// Too much stands behind the key.
+    TooMuch(&'static str),
+    /// No death is called so.
+    UnknownDeath(String),
+    /// Neither a handle nor a server above is called so.
+    UnknownHandle(String),
+    /// Two servers have one name, or a server has the name of a handle.
+    NameTaken(String),
+    /// Only what says that it is ready can heal: a server.
+    HealsNothing,
+    /// No program ends the machine.
+    NoEnd,
+}
+
+impl fmt::Display for PlanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line != 0 {
+            write!(f, "line {}: ", self.line)?;
+        }
+        match &self.problem {
+            Problem::NotText => f.write_str("it is not text"),
+            Problem::UnknownKey(word) => {
+                write!(f, "{word}: a line begins with start, serves, handles, arguments or death")
+            }
+            Problem::NothingStarted => f.write_str("it belongs to no program: there is no start above it"),
+            Problem::NoValue(key) => write!(f, "{key}: something is missing behind it"),
+            Problem::TooMuch(key) => write!(f, "{key}: there is too much behind it"),
+            Problem::UnknownDeath(word) => write!(f, "{word}: death is heal, restart, ignore or power-off"),
+            Problem::UnknownHandle(word) => {
+                write!(f, "{word}: a handle is console, archive, system or a server further up")
+            }
+            Problem::NameTaken(word) => write!(f, "{word}: this name is taken"),
+            Problem::HealsNothing => f.write_str("only a program that serves can heal"),
+            Problem::NoEnd => f.write_str("no program has death power-off: the machine would never end"),
+        }
+    }
+}
+
+impl core::error::Error for PlanError {}
+
+/// Reads a plan.
+///
+/// # Errors
+/// The first line that means nothing.
+pub fn parse(text: &[u8]) -> Result<Vec<Start>, PlanError> {
+    let at = |line, problem| PlanError { line, problem };
+    let text = core::str::from_utf8(text).map_err(|_| at(0, Problem::NotText))?;
+    let mut plan: Vec<Start> = Vec::new();
+    let mut last = 0;
+    for (index, line) in text.lines().enumerate() {
+        let number = index + 1;
+        let line = line.split_once('#').map_or(line, |(before, _)| before);
+        let mut words = line.split_whitespace();
+        let Some(key) = words.next() else { continue };
+        last = number;
+        let values: Vec<&str> = words.collect();
+        if key == "start" {
+            if values.is_empty() {
+                return Err(at(number, Problem::NoValue("start")));
+            }
+            check_last(&plan).map_err(|problem| at(number - 1, problem))?;
+            plan.push(Start {
+                words: values.into_iter().map(String::from).collect(),
+                serves: None,
+                handles: Vec::new(),
+                boot: false,
+                death: Death::Ignore,
+            });
+            continue;
+        }
+        let (start, above) = match plan.split_last_mut() {
+            Some(split) => split,
+            None if ["serves", "handles", "arguments", "death"].contains(&key) => {
+                return Err(at(number, Problem::NothingStarted));
+            }
+            None => return Err(at(number, Problem::UnknownKey(key.into()))),
+        };
+        set(start, above, key, &values).map_err(|problem| at(number, problem))?;
+    }
+    check_last(&plan).map_err(|problem| at(last, problem))?;
+    if plan.iter().any(|start| start.death == Death::PowerOff) { Ok(plan) } else { Err(at(0, Problem::NoEnd)) }
+}
+
+fn check_last(plan: &[Start]) -> Result<(), Problem> {
+    match plan.last() {
+        Some(Start { death: Death::Heal, serves: None, .. }) => Err(Problem::HealsNothing),
+        _ => Ok(()),
+    }
+}
+
+fn set(start: &mut Start, above: &[Start], key: &str, values: &[&str]) -> Result<(), Problem> {
+    let one = |key| match values {
+        [] => Err(Problem::NoValue(key)),
+        [one] => Ok(*one),
+        _ => Err(Problem::TooMuch(key)),
+    };
+    let serves = |name: &str| above.iter().any(|start| start.serves.as_deref() == Some(name));
+    match key {
+        "serves" => {
+            let name = one("serves")?;
+            if serves(name) || ["console", "archive", "system", "serve", "heal", "in", "out"].contains(&name) {
+                return Err(Problem::NameTaken(name.into()));
+            }
+            start.serves = Some(name.into());
+        }
+        "handles" => {
+            if values.is_empty() {
+                return Err(Problem::NoValue("handles"));
+            }
+            for &value in values {
+                start.handles.push(match value {
+                    "console" => Given::Console,
+                    "archive" => Given::Archive,
+                    "system" => Given::System,
+                    name if serves(name) => Given::Server(name.into()),
+                    name => return Err(Problem::UnknownHandle(name.into())),
+                });
+            }
+        }
+        "arguments" => match one("arguments")? {
+            "boot" => start.boot = true,
+            _ => return Err(Problem::NoValue("arguments boot")),
+        },
+        "death" => {
+            start.death = match one("death")? {
+                "heal" => Death::Heal,
+                "restart" => Death::Restart,
+                "ignore" => Death::Ignore,
+                "power-off" => Death::PowerOff,
+                other => return Err(Problem::UnknownDeath(other.into())),
+            }
+        }
+        other => return Err(Problem::UnknownKey(other.into())),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_plan_of_the_project_is_one() {
+        let plan = parse(include_bytes!("../../servers/plan")).unwrap();
+        assert_eq!(plan.iter().map(|start| start.words[0].as_str()).collect::<Vec<_>>(), ["files", "sh"]);
+        assert_eq!((plan[0].death, plan[1].death), (Death::Heal, Death::PowerOff));
+        assert_eq!(plan[1].handles.last(), Some(&Given::Server("files".into())));
+        assert!(plan[1].boot && !plan[0].boot);
+    }
+
+    #[test]
+    fn a_line_that_means_nothing_is_named() {
+        for (text, line, problem) in [
+            ("", 0, Problem::NoEnd),
+            ("start a\n death ignore", 0, Problem::NoEnd),
+            ("\n\nstrat a", 3, Problem::UnknownKey("strat".into())),
+            ("start a\n deth heal", 2, Problem::UnknownKey("deth".into())),
+            ("handles console", 1, Problem::NothingStarted),
+            ("start", 1, Problem::NoValue("start")),
+            ("start a\nhandles", 2, Problem::NoValue("handles")),
+            ("start a\nhandles b", 2, Problem::UnknownHandle("b".into())),
+            ("start a\nserves a\nhandles a", 3, Problem::UnknownHandle("a".into())),
+            ("start a\nserves b c", 2, Problem::TooMuch("serves")),
+            ("start a\nserves console", 2, Problem::NameTaken("console".into())),
+            ("start a\nserves x\nstart b\nserves x", 4, Problem::NameTaken("x".into())),
+            ("start a\ndeath never", 2, Problem::UnknownDeath("never".into())),
+            ("start a\ndeath heal # what\nstart b", 2, Problem::HealsNothing),
+            ("start a\ndeath heal", 2, Problem::HealsNothing),
+            ("start a\narguments some", 2, Problem::NoValue("arguments boot")),
+        ] {
+            assert_eq!(parse(text.as_bytes()), Err(PlanError { line, problem }), "{text}");
+        }
+        assert_eq!(parse(b"\xff").unwrap_err().problem, Problem::NotText);
+        assert_eq!(
+            parse(b"start a\ndeath x").unwrap_err().to_string(),
+            "line 2: x: death is heal, restart, ignore or power-off"
+        );
+    }
+}
