@@ -243,6 +243,17 @@ calls! {
     /// `process_write(process, address, buffer, bytes)`: the other way. As a store of the process's own, it needs
     /// memory there that may be written.
     ProcessWrite = 84,
+    /// As [`Call`](Call::Call), and lends the server memory until it has answered: `x20` is the address and `x21` the
+    /// number of the bytes that it may read, `x22` and `x23` of those that it may write.
+    CallLending = 85,
+    /// `lent_read(reply, offset, buffer, bytes)`: copies bytes that the caller whose call is kept in the reply has lent,
+    /// from this offset on, and returns how many: as far as `buffer` goes on in one page. For the reply, the right to
+    /// write is needed. [`Error::NotFound`](crate::Error::NotFound) if no call is kept there, or its caller waits no
+    /// longer; [`Error::BadArgument`](crate::Error::BadArgument) for bytes that are not lent.
+    LentRead = 86,
+    /// `lent_write(reply, offset, buffer, bytes)`: as [`LentRead`](Call::LentRead), from `buffer` into what has been lent
+    /// to be written, as far as that goes on in one page.
+    LentWrite = 87,
 
     /// `interrupt_create(system, line, trigger)`: an object for an interrupt of a device, for which the right to
     /// [devices](crate::Rights::DEVICES) is needed. Line and trigger are as the `interrupts` property of the device

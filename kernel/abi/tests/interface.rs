@@ -19,6 +19,7 @@ fn rights_are_bits_of_their_own() {
         Rights::NO_INHERIT,
         Rights::SCHEDULE,
         Rights::SUPERVISE,
+        Rights::DEVICES,
     ];
     for (bit, right) in all.into_iter().enumerate() {
         assert_eq!(right.0, 1 << bit);

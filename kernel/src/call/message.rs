@@ -4,6 +4,7 @@
 
 use super::outcome::{Next, again, again_later, answer, handle, refuse};
 use crate::arch::Context;
+use crate::ipc::lent::{self, Way};
 use crate::ipc::{self, Outcome, notify};
 use crate::memory::space;
 use crate::object::endpoint::Endpoint;
@@ -42,16 +43,24 @@ fn create_reply(process: &Process, endpoint: Handle) -> Result<u64, Error> {
     Ok(handle.0.into())
 }
 
+/// Answers a copy of what is lent, or has it made again while one of the two processes is in the middle of a fork.
+fn answer_lent(registers: &mut Context, result: Result<u64, Error>) -> Next {
+    match result {
+        Err(Error::OutOfMemory) if space::met_absence() => again_later(registers),
+        result => answer(registers, result),
+    }
+}
+
 /// One of these calls. Not inlined, and with few arguments: others would have to save the registers that it needs.
 #[inline(never)]
 pub(super) fn carry_out(thread: &Thread, registers: &mut Context) -> Next {
-    let [x0, x1, x2, ..] = registers.arguments();
+    let [x0, x1, x2, x3, ..] = registers.arguments();
     let (process, object) = (&thread.process, handle(x0));
     let outcome = match Call::from_number(registers.call_number()) {
         Some(Call::EndpointCreate) => return answer(registers, create_endpoint(process)),
         Some(Call::ConnectionCreate) => return answer(registers, create_connection(process, object, x1)),
         Some(Call::ReplyCreate) => return answer(registers, create_reply(process, object)),
-        Some(Call::Call) => ipc::call(thread, registers, object),
+        Some(Call::Call | Call::CallLending) => ipc::call(thread, registers, object),
         Some(Call::Receive) => ipc::receive(thread, registers, object),
         Some(Call::Reply) => ipc::reply(thread, registers, object),
         Some(Call::ReplyReceive) => ipc::reply_receive(thread, registers, object),
@@ -60,6 +69,8 @@ pub(super) fn carry_out(thread: &Thread, registers: &mut Context) -> Next {
         Some(Call::Notify) => notify::notify(thread, registers, object, x1),
         Some(Call::NotificationWait) => notify::wait(thread, registers, object, x1),
         Some(Call::NotificationBind) => return answer(registers, notify::bind(process, object, x1, handle(x2))),
+        Some(Call::LentRead) => return answer_lent(registers, lent::copy(thread, object, x1, x2, x3, Way::Read)),
+        Some(Call::LentWrite) => return answer_lent(registers, lent::copy(thread, object, x1, x2, x3, Way::Write)),
         Some(Call::WaitOn) => notify::wait_on(thread, registers, x0, x1, x2),
         Some(Call::Wake) => return answer(registers, notify::wake(process, x0)),
         _ => Err(Error::BadCall),

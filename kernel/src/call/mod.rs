@@ -97,7 +97,10 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
         | Call::NotificationWait
         | Call::NotificationBind
         | Call::WaitOn
-        | Call::Wake => message::carry_out(thread, registers),
+        | Call::Wake
+        | Call::CallLending
+        | Call::LentRead
+        | Call::LentWrite => message::carry_out(thread, registers),
         Call::Supervise | Call::FaultRegisters | Call::ProcessRead | Call::ProcessWrite => {
             supervise::carry_out(thread, registers)
         }

@@ -9,10 +9,7 @@ use crate::memory::{space, user_copy};
 use crate::object::endpoint::{Connection, Reply};
 use crate::object::process::Process;
 use crate::object::thread::Thread;
-use graft_abi::{Call, Error, Handle, PAGE_SIZE, REGISTERS, Rights};
-
-/// Bytes that are copied from one process to another before the other's memory is asked for again.
-const CHUNK: u64 = 512;
+use graft_abi::{Call, Error, Handle, REGISTERS, Rights};
 
 /// `supervise`.
 fn supervise(thread: &Thread, process: Handle, connection: u64) -> Result<u64, Error> {
@@ -45,23 +42,6 @@ fn fault_registers(process: &Process, reply: Handle, buffer: u64, write: u64) ->
     Ok(0)
 }
 
-/// Copies from a process's memory to another's, as far as both lie in one page: a store may have tables and a page to
-/// copy first, and one of each is enough for a call.
-fn copy(from: (&Process, u64), to: (&Process, u64), bytes: u64) -> Result<u64, Error> {
-    let in_page = |address: u64| PAGE_SIZE as u64 - address % PAGE_SIZE as u64;
-    let bytes = bytes.min(in_page(from.1)).min(in_page(to.1));
-    let mut chunk = [0; CHUNK as usize];
-    let mut done = 0;
-    while done < bytes {
-        let piece = &mut chunk[..(bytes - done).min(CHUNK) as usize];
-        // Within a page, so that neither sum overflows.
-        user_copy::read_bytes(from.0, from.1 + done, piece)?;
-        user_copy::write_bytes(to.0, to.1 + done, piece)?;
-        done += piece.len() as u64;
-    }
-    Ok(bytes)
-}
-
 /// One of these calls. Not inlined: others would have to save the registers that it needs.
 #[inline(never)]
 pub(super) fn carry_out(thread: &Thread, registers: &mut Context) -> Next {
@@ -71,8 +51,8 @@ pub(super) fn carry_out(thread: &Thread, registers: &mut Context) -> Next {
     let result = match Call::from_number(registers.call_number()) {
         Some(Call::Supervise) => supervise(thread, handle(x0), x1),
         Some(Call::FaultRegisters) => fault_registers(own, handle(x0), x1, x2),
-        Some(Call::ProcessRead) => other().and_then(|other| copy((&other, x1), (own, x2), x3)),
-        Some(Call::ProcessWrite) => other().and_then(|other| copy((own, x2), (&other, x1), x3)),
+        Some(Call::ProcessRead) => other().and_then(|other| user_copy::between((&*other, x1), (own, x2), x3)),
+        Some(Call::ProcessWrite) => other().and_then(|other| user_copy::between((own, x2), (&*other, x1), x3)),
         _ => Err(Error::BadCall),
     };
     match result {

@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod fault;
+pub mod lent;
 pub mod notify;
 mod straight;
 
@@ -31,11 +32,12 @@ use graft_abi::{Call, Error, Handle, Rights};
 #[inline(always)]
 pub fn go_straight(thread: &Thread, registers: &Context) -> Option<*mut Context> {
     const CALL: u64 = Call::Call as u64;
+    const CALL_LENDING: u64 = Call::CallLending as u64;
     const REPLY_RECEIVE: u64 = Call::ReplyReceive as u64;
     let [x0, ..] = registers.arguments();
     let handle = handle_in(x0);
     match registers.call_number() {
-        CALL => straight::call(thread, registers, handle),
+        CALL | CALL_LENDING => straight::call(thread, registers, handle),
         REPLY_RECEIVE => straight::reply_receive(thread, registers, handle),
         _ => None,
     }

@@ -6,7 +6,7 @@
 
 use crate::arch::memory::direct;
 use crate::memory::kernel_memory::Tree;
-use crate::memory::space::Space;
+use crate::memory::space::{Locked, Space};
 use crate::memory::statistics::Statistics;
 use core::mem::{MaybeUninit, size_of};
 use graft_abi::{Error, PAGE_SIZE, USER_END};
@@ -125,6 +125,82 @@ pub fn fill(
     Ok(())
 }
 
+/// Copies from one owner's memory to another's, as far as the destination goes on in one page: a store may have tables
+/// and a page to copy first, and one of each is enough for a call. Returns how many bytes that were.
+///
+/// # Errors
+/// As [`read_bytes`] and [`write_bytes`]. What was copied before stays.
+#[inline(never)]
+pub fn between(from: (&impl Owner, u64), to: (&impl Owner, u64), length: u64) -> Result<u64, Error> {
+    let room = PAGE_SIZE as u64 - to.1 % PAGE_SIZE as u64;
+    let length = length.min(room) as usize;
+    if length == 0 {
+        return Ok(0);
+    }
+    let (source, target) = (from.0.space(), to.0.space());
+    // In the order of their addresses, as every core that locks two.
+    let (mut target, mut source) = match core::ptr::from_ref(source).cmp(&core::ptr::from_ref(target)) {
+        core::cmp::Ordering::Equal => (target.lock()?, None),
+        core::cmp::Ordering::Less => {
+            let source = source.lock()?;
+            (target.lock()?, Some(source))
+        }
+        core::cmp::Ordering::Greater => (target.lock()?, Some(source.lock()?)),
+    };
+    // First, because it may replace the page that both lie in.
+    let (start, _) = next_piece(to.1, length, 0)?;
+    let store = accessible(to.0, &mut target, start, Access::Write)?;
+    let mut done = 0;
+    while done < length {
+        let (start, piece) = next_piece(from.1, length, done)?;
+        let load = accessible(from.0, source.as_mut().unwrap_or(&mut target), start, Access::Read)?;
+        // SAFETY: `piece` bytes of a frame, and as many of one page, which the locks keep; in one space they may be the
+        // same ones. A program that writes meanwhile decides which bytes arrive, and nothing else.
+        unsafe {
+            let store = store.add(done);
+            if source.is_none() { core::ptr::copy(load, store, piece) } else { copy(load, store, piece) }
+        }
+        done += piece;
+    }
+    Ok(length as u64)
+}
+
+/// Copies bytes, four words at a time where both sides are aligned: a fourth of the instructions that the compiler's own
+/// function needs without the vector registers.
+///
+/// # Safety
+/// As [`core::ptr::copy_nonoverlapping`].
+unsafe fn copy(from: *const u8, to: *mut u8, length: usize) {
+    const WORDS: usize = 4;
+    let is_aligned = (from.addr() | to.addr()).is_multiple_of(align_of::<u64>());
+    let words = if is_aligned { length / size_of::<u64>() / WORDS * WORDS } else { 0 };
+    let (mut source, mut target) = (from.cast::<u64>(), to.cast::<u64>());
+    // SAFETY: parts of the two ranges, aligned.
+    unsafe {
+        let end = source.add(words);
+        while source != end {
+            let (a, b, c, d) = (source.read(), source.add(1).read(), source.add(2).read(), source.add(3).read());
+            target.write(a);
+            target.add(1).write(b);
+            target.add(2).write(c);
+            target.add(3).write(d);
+            (source, target) = (source.add(WORDS), target.add(WORDS));
+        }
+        core::ptr::copy_nonoverlapping(source.cast::<u8>(), target.cast::<u8>(), length - words * size_of::<u64>());
+    }
+}
+
+/// Where the kernel finds a byte of user memory, as long as the lock is held.
+fn accessible(owner: &impl Owner, tree: &mut Locked<'_>, address: VirtAddr, access: Access) -> Result<*mut u8, Error> {
+    // Not memory, so that the direct map does not have it; and what a look at it does is the program's to know.
+    if tree.is_device(address) {
+        return Err(Error::BadAddress);
+    }
+    let resolved = tree.resolve(address, access).map_err(refusal)?;
+    owner.statistics().count(&resolved);
+    Ok(direct(resolved.frame.address() + address.get() % PAGE_SIZE as u64))
+}
+
 fn each_page(
     owner: &impl Owner,
     address: u64,
@@ -139,13 +215,7 @@ fn each_page(
     let mut tree = owner.space().lock()?;
     while done < length {
         let (start, piece) = next_piece(address, length, done)?;
-        // Not memory, so that the direct map does not have it; and what a look at it does is the program's to know.
-        if tree.is_device(start) {
-            return Err(Error::BadAddress);
-        }
-        let resolved = tree.resolve(start, access).map_err(refusal)?;
-        owner.statistics().count(&resolved);
-        copy(direct(resolved.frame.address() + start.get() % PAGE_SIZE as u64), piece);
+        copy(accessible(owner, &mut tree, start, access)?, piece);
         done += piece;
     }
     Ok(())

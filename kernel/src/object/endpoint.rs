@@ -255,6 +255,17 @@ impl Reply {
         open.take().map(|taken| taken.caller)
     }
 
+    /// The caller of the call that is kept here, if it still waits: it is the calling core's until it is
+    /// [kept](Self::keep) again.
+    pub fn take_waiting(&self, sides: &mut Sides) -> Option<Ref<Thread>> {
+        let open = self.open(sides);
+        let Taken { caller, wait } = open.as_ref()?;
+        if !sched::unblock_from(caller, *wait) {
+            return None;
+        }
+        open.take().map(|taken| taken.caller)
+    }
+
     /// The caller of the call that is kept here, if it still waits and this core may run it at once: then it is this core's.
     #[inline(always)]
     pub fn take_to_run(&self, sides: &mut Sides, core: usize) -> Option<Ref<Thread>> {

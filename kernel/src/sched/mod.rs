@@ -38,7 +38,7 @@ pub use floating_point::{
 };
 
 pub use registers::{
-    collect, deliver, deliver_answer, deliver_bits, deliver_handle, go_on_stopped, stop, try_again, waits_on,
+    collect, deliver, deliver_answer, deliver_bits, deliver_handle, go_on_stopped, lent, stop, try_again, waits_on,
     with_registers, with_stopped_registers,
 };
 pub use switch::{

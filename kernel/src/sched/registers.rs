@@ -4,7 +4,7 @@ use super::this;
 use crate::arch::Context;
 use crate::object::Ref;
 use crate::object::thread::{Fault, Thread};
-use graft_abi::{FaultKind, Handle, REGISTERS};
+use graft_abi::{Call, FaultKind, Handle, REGISTERS};
 
 /// Gives a message to a thread that was waiting for one and that this core owns.
 #[inline(always)]
@@ -85,6 +85,14 @@ pub fn with_stopped_registers(stopped: &Ref<Thread>, look: impl FnOnce(&mut [u64
     let mut words = registers.to_words();
     look(&mut words);
     registers.set_words(&words);
+}
+
+/// What a caller lends, if it does, and the deadline of its call. This core owns it.
+pub fn lent(caller: &Ref<Thread>) -> (Option<[(u64, u64); 2]>, u64) {
+    // SAFETY: as in `deliver`.
+    let registers = unsafe { &*caller.context() };
+    let lends = registers.call_number() == Call::CallLending as u64 && !caller.is_stopped();
+    (lends.then(|| registers.lent()), registers.deadline())
 }
 
 /// Takes the message of a thread that was in line with it and that this core owns, and the deadline of its call.

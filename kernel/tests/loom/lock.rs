@@ -34,6 +34,10 @@ impl<T> Mutex<T> {
         MutexGuard { value: unsafe { &mut *self.value.get() }, _word: word }
     }
 
+    pub fn get_mut(&mut self) -> &mut T {
+        self.value.get_mut()
+    }
+
     pub fn as_ptr(&self) -> *const T {
         self.value.get()
     }

@@ -126,6 +126,26 @@ impl Connection {
         carry(Call::Call, self.handle, message, moment(deadline)).map(|received| received.message)
     }
 
+    /// As [`call`](Self::call), and lends the server memory until it has answered: it may read the one part with
+    /// [`Receiver::read`], and write the other with [`Receiver::write`].
+    pub fn call_lending(&self, message: Message, read: &[u8], write: &mut [u8]) -> Result<Message, Error> {
+        self.call_lending_until(message, read, write, Duration::ZERO)
+    }
+
+    /// As [`call_lending`](Self::call_lending), until this moment of the [clock](crate::time::clock), if it is not zero:
+    /// [`Error::TimedOut`].
+    pub fn call_lending_until(
+        &self,
+        message: Message,
+        read: &[u8],
+        write: &mut [u8],
+        deadline: Duration,
+    ) -> Result<Message, Error> {
+        let deadline = if deadline.is_zero() { NEVER } else { moment(deadline) };
+        // SAFETY: the server reads what is borrowed, and writes what is borrowed mutably, until this returns.
+        unsafe { carry_lending(self.handle, message, deadline, read, write) }.map(|received| received.message)
+    }
+
     /// Sends a message to a receiver that waits for one, without an answer: [`Error::NotReady`] if none does.
     pub fn send(&self, message: Message) -> Result<(), Error> {
         carry(Call::Send, self.handle, message, NEVER).map(drop)
@@ -142,6 +162,32 @@ impl Receiver {
     /// As [`receive`](Self::receive), until this moment of the [clock](crate::time::clock): [`Error::TimedOut`].
     pub fn receive_until(&self, deadline: Duration) -> Result<Received, Error> {
         carry(Call::Receive, self.handle, Message::default(), moment(deadline))
+    }
+
+    /// Reads what the caller of the call that was received last has lent to be read, from this offset on.
+    /// [`Error::BadArgument`] if it has lent no such part, [`Error::NotFound`] if it waits no longer.
+    pub fn read(&self, offset: usize, buffer: &mut [u8]) -> Result<(), Error> {
+        self.copy(Call::LentRead, offset, buffer.as_mut_ptr().addr(), buffer.len())
+    }
+
+    /// Writes into what the caller of the call that was received last has lent to be written, from this offset on; errors
+    /// as [`read`](Self::read).
+    pub fn write(&self, offset: usize, bytes: &[u8]) -> Result<(), Error> {
+        self.copy(Call::LentWrite, offset, bytes.as_ptr().addr(), bytes.len())
+    }
+
+    /// The kernel copies a part at a time.
+    fn copy(&self, way: Call, offset: usize, buffer: usize, bytes: usize) -> Result<(), Error> {
+        let mut done = 0;
+        loop {
+            let arguments =
+                [self.handle.0.into(), (offset + done) as u64, (buffer + done) as u64, (bytes - done) as u64];
+            // SAFETY: the kernel reads or writes the buffer, which the callers have borrowed accordingly.
+            done += unsafe { call(way, arguments) }?.x0 as usize;
+            if done == bytes {
+                return Ok(());
+            }
+        }
     }
 
     /// Answers the call that was received last.
@@ -216,6 +262,55 @@ fn carry(call: Call, handle: Handle, message: Message, deadline: u64) -> Result<
     Error::from_register(x0)?;
     let message = Message { words: [w1, w2, w3, w4, w5, w6], handle: Handle(x7 as u32) };
     Ok(Received { message, badge: x9 })
+}
+
+/// Makes a call that lends memory.
+///
+/// # Safety
+/// The server may read the one part and write the other until this returns.
+#[cfg(target_os = "none")]
+unsafe fn carry_lending(
+    handle: Handle,
+    message: Message,
+    deadline: u64,
+    read: &[u8],
+    write: &mut [u8],
+) -> Result<Received, Error> {
+    let (mut x0, mut x7, mut x9) = (u64::from(handle.0), u64::from(message.handle.0), deadline);
+    let [mut w1, mut w2, mut w3, mut w4, mut w5, mut w6] = message.words;
+    // SAFETY: as in `carry`; what memory is touched, the caller allows.
+    unsafe {
+        core::arch::asm!(
+            "svc #{immediate}",
+            immediate = const graft_abi::SVC_MESSAGE,
+            inlateout("x0") x0,
+            inlateout("x1") w1,
+            inlateout("x2") w2,
+            inlateout("x3") w3,
+            inlateout("x4") w4,
+            inlateout("x5") w5,
+            inlateout("x6") w6,
+            inlateout("x7") x7,
+            inlateout("x8") Call::CallLending as u64 => _,
+            inlateout("x9") x9,
+            in("x20") read.as_ptr(),
+            in("x21") read.len(),
+            in("x22") write.as_mut_ptr(),
+            in("x23") write.len(),
+            lateout("x10") _, lateout("x11") _, lateout("x12") _, lateout("x13") _, lateout("x14") _,
+            lateout("x15") _, lateout("x16") _, lateout("x17") _,
+            options(nostack),
+        );
+    }
+    Error::from_register(x0)?;
+    let message = Message { words: [w1, w2, w3, w4, w5, w6], handle: Handle(x7 as u32) };
+    Ok(Received { message, badge: x9 })
+}
+
+/// On a host there is no kernel to call.
+#[cfg(not(target_os = "none"))]
+unsafe fn carry_lending(_: Handle, _: Message, _: u64, _: &[u8], _: &mut [u8]) -> Result<Received, Error> {
+    panic!("{:?} on a machine that does not run Graft", Call::CallLending)
 }
 
 /// On a host there is no kernel to call.

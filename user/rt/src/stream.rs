@@ -7,7 +7,7 @@
 //! | `out=pipe:N` | a connection to the reader |
 //! | `in=pipe:N:M` | the pipe's endpoint, and the notification that tells of data and of the writers' end |
 //!
-//! A pipe is a call of the writer's to the reader: it holds nothing by itself. A reader that is gone ends the writer's calls;
+//! A pipe is a call of the writer's, which lends its bytes to the reader: it holds nothing by itself. A reader that is gone ends the writer's calls;
 //! that all writers are gone sets a bit of the notification.
 
 use alloc::vec::Vec;
@@ -23,8 +23,6 @@ use crate::message::{Connection, Endpoint, Message, Receiver};
 use crate::notification::Notification;
 use crate::process::identify;
 
-/// Bytes in one message of a pipe: five words.
-const PIPED: usize = 40;
 /// The bit of a pipe's notification for data that waits.
 const DATA: u64 = 1;
 /// The bit for the end of the last writer.
@@ -50,8 +48,6 @@ enum Input {
 struct PipeReader {
     receiver: Receiver,
     notification: Notification,
-    bytes: [u8; PIPED],
-    rest: core::ops::Range<usize>,
     has_ended: bool,
 }
 
@@ -97,32 +93,16 @@ impl Output {
             Output::Console => console::write_all(bytes),
             Output::File(files, number) => files.append(*number, bytes).map_err(call_error),
             Output::Pipe(connection) => {
-                for piece in bytes.chunks(PIPED) {
-                    connection.call(packed(piece))?;
+                let mut rest = bytes;
+                while !rest.is_empty() {
+                    let lent = Message::words([rest.len() as u64, 0, 0, 0, 0, 0]);
+                    let taken = connection.call_lending(lent, rest, &mut [])?.words[0] as usize;
+                    rest = rest.get(taken..).filter(|_| taken > 0).ok_or(Error::BadArgument)?;
                 }
                 Ok(())
             }
         }
     }
-}
-
-/// Bytes as a message: how many, and they.
-fn packed(bytes: &[u8]) -> Message {
-    let mut words = [bytes.len() as u64, 0, 0, 0, 0, 0];
-    for (word, bytes) in words[1..].iter_mut().zip(bytes.chunks(8)) {
-        let mut whole = [0; 8];
-        whole[..bytes.len()].copy_from_slice(bytes);
-        *word = u64::from_le_bytes(whole);
-    }
-    Message::words(words)
-}
-
-/// Back into bytes: how many there are. A count that is too large is the most that there can be.
-fn unpacked(message: &Message, bytes: &mut [u8; PIPED]) -> usize {
-    for (bytes, word) in bytes.chunks_mut(8).zip(&message.words[1..]) {
-        bytes.copy_from_slice(&word.to_le_bytes());
-    }
-    (message.words[0] as usize).min(PIPED)
 }
 
 /// Writes all of the bytes to the program's output.
@@ -166,7 +146,7 @@ impl Input {
                 // It stays open until this process ends, which is how the writers are told.
                 let _ = endpoint.into_handle();
                 let notification = Notification::from_handle(grant.handle(1));
-                Ok(Input::Pipe(PipeReader { receiver, notification, bytes: [0; PIPED], rest: 0..0, has_ended: false }))
+                Ok(Input::Pipe(PipeReader { receiver, notification, has_ended: false }))
             }
             _ => Err(Error::BadArgument),
         }
@@ -175,21 +155,23 @@ impl Input {
 
 impl PipeReader {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
-        while self.rest.is_empty() {
+        loop {
             match self.receiver.receive_until(Duration::from_nanos(1)) {
                 Ok(received) => {
-                    self.rest = 0..unpacked(&received.message, &mut self.bytes);
-                    let _ = self.receiver.reply(Message::default());
+                    // As many as there is room for; the writer comes again with the rest. One that lends less than it says
+                    // has nothing taken.
+                    let count = usize::try_from(received.message.words[0]).unwrap_or(usize::MAX).min(buffer.len());
+                    let taken = self.receiver.read(0, &mut buffer[..count]).map_or(0, |()| count);
+                    let _ = self.receiver.reply(Message::words([taken as u64, 0, 0, 0, 0, 0]));
+                    if taken > 0 {
+                        return Ok(taken);
+                    }
                 }
                 Err(Error::TimedOut) if self.has_ended => return Ok(0),
                 Err(Error::TimedOut) => self.has_ended = self.notification.wait()? & END != 0,
                 Err(error) => return Err(error),
             }
         }
-        let count = buffer.len().min(self.rest.len());
-        buffer[..count].copy_from_slice(&self.bytes[self.rest.start..self.rest.start + count]);
-        self.rest.start += count;
-        Ok(count)
     }
 }
 
@@ -264,21 +246,5 @@ impl Pipe {
     /// Splits it, so that each end is given up when its program has been started.
     pub fn into_ends(self) -> (Connection, Endpoint, Notification) {
         (self.writer, self.endpoint, self.notification)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bytes_go_through_a_message_unchanged() {
-        let bytes: alloc::vec::Vec<u8> = (1..=PIPED as u8).collect();
-        for length in 0..=PIPED {
-            let mut out = [0; PIPED];
-            assert_eq!(unpacked(&packed(&bytes[..length]), &mut out), length);
-            assert_eq!(out[..length], bytes[..length]);
-        }
-        assert_eq!(unpacked(&Message::words([u64::MAX; 6]), &mut [0; PIPED]), PIPED);
     }
 }

@@ -80,6 +80,11 @@ impl Context {
         [x1, x2, x3, x4, x5, x6, x7]
     }
 
+    /// The memory that a call lends: address and length of what may be read, and of what may be written.
+    pub fn lent(&self) -> [(u64, u64); 2] {
+        [(self.x[20], self.x[21]), (self.x[22], self.x[23])]
+    }
+
     /// Stores a message, which has arrived, and the badge of the connection that it came through.
     pub fn set_message(&mut self, message: [u64; 7], badge: u64) {
         self.x[0] = 0;

@@ -4,6 +4,7 @@
 pub mod crowd;
 pub mod local;
 #[path = "../../../src/sched/sleepers.rs"]
+#[allow(dead_code, reason = "no core of a model has work that stands aside")]
 mod sleepers;
 #[path = "../../../src/sched/wait.rs"]
 mod wait;

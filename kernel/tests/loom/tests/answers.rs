@@ -21,6 +21,24 @@ fn answer(reply: &Ref<Reply>) -> bool {
     true
 }
 
+/// Takes a caller's wait over and gives it back, as a server does that copies what is lent.
+fn copy(reply: &Ref<Reply>, deadline: u64) {
+    let taken = reply.take_waiting(&mut reply.lock());
+    let Some(caller) = taken else { return };
+    assert!(caller.deadline_core().is_none(), "no deadline comes meanwhile");
+    sched::set_deadline(&caller, deadline);
+    let kept = reply.keep(&mut reply.lock(), caller);
+    kept.settle().into_iter().for_each(|thread| Process::end_thread(thread, None));
+    sched::wake_sleepers();
+}
+
+/// What the server does.
+#[derive(Clone, Copy, PartialEq)]
+enum Server {
+    Answers,
+    CopiesFirst,
+}
+
 /// Whether the caller's process ends meanwhile.
 #[derive(Clone, Copy, PartialEq)]
 enum Caller {
@@ -28,14 +46,18 @@ enum Caller {
     GoesOn,
 }
 
-fn claim_one_ends_it(deadline: u64, fate: Caller) {
+fn claim_one_ends_it(deadline: u64, fate: Caller, does: Server) {
     let kill = fate == Caller::Ends;
-    explore_within((deadline == SOON && kill).then_some(PREEMPTIONS), move || {
+    let copies = does == Server::CopiesFirst;
+    explore_within((copies || deadline == SOON && kill).then_some(PREEMPTIONS), move || {
         let reply = reply();
         let caller = thread();
         run(0, &caller);
         let kept_in = reply.clone();
         let server = on_core(1, move || {
+            if copies {
+                copy(&kept_in, deadline);
+            }
             answer(&kept_in);
         });
         let killed = caller.clone();
@@ -67,15 +89,25 @@ fn claim_one_ends_it(deadline: u64, fate: Caller) {
 
 #[test]
 fn an_answer_and_a_deadline_end_a_call_once() {
-    claim_one_ends_it(SOON, Caller::GoesOn);
+    claim_one_ends_it(SOON, Caller::GoesOn, Server::Answers);
 }
 
 #[test]
 fn an_answer_and_the_end_of_the_process_end_a_call_once() {
-    claim_one_ends_it(NEVER, Caller::Ends);
+    claim_one_ends_it(NEVER, Caller::Ends, Server::Answers);
 }
 
 #[test]
 fn an_answer_a_deadline_and_the_end_of_the_process_end_a_call_once() {
-    claim_one_ends_it(SOON, Caller::Ends);
+    claim_one_ends_it(SOON, Caller::Ends, Server::Answers);
+}
+
+#[test]
+fn a_copy_of_what_is_lent_and_a_deadline_leave_one_end() {
+    claim_one_ends_it(SOON, Caller::GoesOn, Server::CopiesFirst);
+}
+
+#[test]
+fn a_copy_of_what_is_lent_and_the_end_of_the_process_leave_one_end() {
+    claim_one_ends_it(NEVER, Caller::Ends, Server::CopiesFirst);
 }

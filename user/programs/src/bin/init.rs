@@ -13,20 +13,23 @@ extern crate alloc;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use graft_lib::plan::{self, Death, Given, Start};
 use graft_rt::archive::Archive;
 use graft_rt::grants::Grants;
 use graft_rt::heal::{Event, Guarded};
-use graft_rt::message::Connection;
+use graft_rt::message::{Connection, Message};
 use graft_rt::notification::Notification;
 use graft_rt::process::{STANDARD_HANDLES, duplicate};
-use graft_rt::{Arguments, Error, ExitStatus, Rights, eprintln, println, thread};
+use graft_rt::{Arguments, Error, ExitStatus, Rights, eprintln, println, thread, time};
 
 graft_rt::program!(main);
 
 /// The status of a shell when there is no such program.
 const NOT_FOUND: i32 = 127;
+/// How long a server may take to serve before the next program is started all the same.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How often a server that ends is started anew at most.
 const RESTARTS: usize = 100;
 
@@ -89,7 +92,8 @@ fn follow(archive: &Arc<Archive>, starts: Vec<Start>, line: Option<&str>) -> Res
         if let Some(served) = &start.serves {
             let guarded = Arc::new(Guarded::start(image, &words, grants.grants).map_err(kernel)?);
             servers.push(Server { name: served.clone(), guarded: guarded.clone() });
-            look_after(archive.clone(), guarded, start, servers.clone()).map_err(kernel)?;
+            look_after(archive.clone(), guarded.clone(), start, servers.clone()).map_err(kernel)?;
+            await_service(&guarded).map_err(kernel)?;
         } else {
             let process = grants.grants.spawn(image, &words).map_err(kernel)?;
             if start.death == Death::PowerOff {
@@ -99,6 +103,13 @@ fn follow(archive: &Arc<Archive>, starts: Vec<Start>, line: Option<&str>) -> Res
     }
     let (name, process) = last.ok_or(("a shell".into(), "the plan has none".into()))?;
     process.wait().map_err(|error| (name, error.to_string()))
+}
+
+/// Waits until a server serves, so that what is started after it finds its memory at rest. It answers what means nothing
+/// to it, too. One that does not answer at all holds nothing up for long.
+fn await_service(guarded: &Guarded) -> Result<(), Error> {
+    let _ = guarded.connect()?.call_until(Message::words([u64::MAX; 6]), time::clock() + PATIENCE);
+    Ok(())
 }
 
 /// Handles for a program, and what has to live until it has them.

@@ -5,7 +5,7 @@ use core::arch::asm;
 use graft_demos::calls::{timed, write};
 use graft_demos::span::Span;
 use graft_rt::abi::{Call, PAGE_SIZE, Permissions, SVC_IMMEDIATE, SVC_MESSAGE};
-use graft_rt::message::{Connection, Receiver};
+use graft_rt::message::{Connection, Message, Receiver};
 use graft_rt::notification::Notification;
 use graft_rt::{Error, Handle};
 
@@ -32,6 +32,41 @@ pub(crate) fn serve(receiver: &Receiver) -> i32 {
         );
     }
     0
+}
+
+/// A page in one page.
+#[repr(align(4096))]
+pub(crate) struct Page(pub(crate) [u8; PAGE_SIZE]);
+
+/// Copies what each call lends, as many bytes as its first word says, and answers it, until the endpoint is closed.
+pub(crate) fn serve_copies(receiver: &Receiver) -> i32 {
+    let mut page = Page([0; PAGE_SIZE]);
+    let mut received = receiver.receive();
+    while let Ok(call) = received {
+        let bytes = call.message.words[0] as usize;
+        if receiver.read(0, &mut page.0[..bytes]).is_err() {
+            return 1;
+        }
+        // The answer shows that the bytes have come.
+        received = receiver.reply_receive(Message::words([page.0[bytes - 1].into(), 0, 0, 0, 0, 0]));
+    }
+    0
+}
+
+/// One call that lends these bytes, and its answer.
+pub(crate) fn lend(connection: &Connection, bytes: &[u8]) -> Result<Span, Error> {
+    let begin = count();
+    let answer = connection.call_lending(Message::words([bytes.len() as u64, 0, 0, 0, 0, 0]), bytes, &mut [])?;
+    let span = Span::between(begin, count());
+    if answer.words[0] == bytes[bytes.len() - 1].into() { Ok(span) } else { Err(Error::BadArgument) }
+}
+
+/// The counter, now.
+fn count() -> u64 {
+    let now;
+    // SAFETY: reads a register.
+    unsafe { asm!("isb", "mrs {}, cntvct_el0", out(reg) now, options(nostack)) };
+    now
 }
 
 /// Whether a client uses floating point.

@@ -9,6 +9,8 @@
 //! | `call_reply_6h` | a call with six words and a handle, which the server keeps, and its answer with six words |
 //! | `call_reply_donate` | as `call_reply_0`, with a deadline |
 //! | `call_reply_fp` | as `call_reply_0`, by a client that uses floating point before and after |
+//! | `call_reply_10` | a call that lends 80 bytes, which the server copies before it answers |
+//! | `call_reply_4k` | as `call_reply_10`, with a page |
 //! | `notify_switch` | from a notification to the more urgent thread of another process that waits for it; with one core only |
 //! | `fault_supervisor` | an instruction that there is not, to the supervisor, and on behind it |
 //! | `foreign_call` | a call of another system, to the supervisor, and its answer |

@@ -31,11 +31,13 @@ const FRESH: usize = 0x800_0000;
 const LESS_URGENT: u8 = 8;
 
 /// The times in the order in which they are shown.
-const TIMES: [&str; 9] = [
+const TIMES: [&str; 11] = [
     "call_reply_0",
     "call_reply_6h",
     "call_reply_donate",
     "call_reply_fp",
+    "call_reply_10",
+    "call_reply_4k",
     "fault_supervisor",
     "foreign_call",
     "map",
@@ -60,6 +62,7 @@ pub(crate) fn run(repetitions: usize) -> Result<Figures, String> {
         notifications(repetitions, &mut figures).map_err(|error| refused("notify", error))?;
     }
     messages(repetitions, &mut figures).map_err(|error| refused("send a message", error))?;
+    copies(repetitions, &mut figures).map_err(|error| refused("lend memory", error))?;
     for (metric, stop) in [("fault_supervisor", Stop::Fault), ("foreign_call", Stop::ForeignCall)] {
         supervised(stop, metric, repetitions, &mut figures).map_err(|error| refused("supervise", error))?;
     }
@@ -109,6 +112,27 @@ fn messages(repetitions: usize, figures: &mut Figures) -> Result<(), Error> {
     call("call_reply_6h", &|connection| duplicate(connection.handle(), Rights::ALL), &never, FloatingPoint::Unused)?;
     call("call_reply_donate", &none, &in_a_second, FloatingPoint::Unused)?;
     call("call_reply_fp", &none, &never, FloatingPoint::Used)?;
+    server.kill(0)?;
+    server.wait().map(drop)
+}
+
+/// Calls a server that copies what it is lent.
+fn copies(repetitions: usize, figures: &mut Figures) -> Result<(), Error> {
+    let endpoint = Endpoint::new()?;
+    let connection = endpoint.connect(1)?;
+    let server = Process::fork_into(Share::default(), || match endpoint.receiver() {
+        Ok(receiver) => exchange::serve_copies(&receiver),
+        Err(_) => 1,
+    })?;
+    let page = exchange::Page([7; PAGE_SIZE]);
+    for (metric, bytes) in [("call_reply_10", 80), ("call_reply_4k", PAGE_SIZE)] {
+        for round in 0..WARM_UP + repetitions {
+            let span = exchange::lend(&connection, &page.0[..bytes])?;
+            if round >= WARM_UP {
+                figures.note(metric, span);
+            }
+        }
+    }
     server.kill(0)?;
     server.wait().map(drop)
 }
