@@ -237,7 +237,7 @@ calls! {
     /// 28. [`Error::NotFound`](crate::Error::NotFound) if the reply keeps no fault.
     FaultRegisters = 82,
     /// `process_read(process, address, buffer, bytes)`: copies memory of a process, for which the right to
-    /// [supervise](crate::Rights::SUPERVISE) is needed, into the caller's, up to the end of a page on either side.
+    /// [supervise](crate::Rights::SUPERVISE) is needed, into the caller's, up to the end of a page there.
     /// Returns how many bytes.
     ProcessRead = 83,
     /// `process_write(process, address, buffer, bytes)`: the other way. As a store of the process's own, it needs
