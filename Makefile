@@ -12,6 +12,7 @@
 #= GIC=N | run gdb | virt: version of the interrupt controller, 2 (default) or 3
 #= SECURE=1 | run gdb | virt: with EL3
 #= VIRT=1 | run gdb | virt: with EL2
+#= DEVICES=1 | run gdb | the shell, and all that it starts, may hand out devices: everything, then
 #= ICOUNT=1 | run gdb | count instructions: one is one nanosecond, the same in every run
 #= ARCHIVE=FILE | run gdb | boot with this archive, tar or newc cpio, gzipped or not, instead of the one that is built
 #= TIMEOUT=SECONDS | run | end the run after that time (with CMD: 300; 0 lifts it)
@@ -87,6 +88,7 @@ PACKAGES := -p graft-kernel -p graft-boot -p graft-rt $(PROGRAM_PACKAGES) -p gra
 export GRAFT_LINE = $(value CMD)
 MACHINE = --board $(BOARD) $(if $(CPU),--cpu $(CPU)) $(if $(SMP),--smp $(SMP)) $(if $(MEM),--mem $(MEM)) \
 	$(if $(GIC),--gic $(GIC)) $(if $(SECURE),--secure) $(if $(VIRT),--virtualization) $(if $(ICOUNT),--icount) \
+	$(if $(DEVICES),--devices) \
 	$(if $(ARCHIVE),--archive "$(ARCHIVE)") \
 	$(if $(value CMD),--cmd "$$GRAFT_LINE")
 

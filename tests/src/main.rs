@@ -7,7 +7,7 @@ use graft_tests::builder::folder::Build;
 use graft_tests::cases;
 use graft_tests::harness::foreground::{self, Outcome};
 use graft_tests::harness::host;
-use graft_tests::harness::machine::{Board, Console, Machine};
+use graft_tests::harness::machine::{Board, Console, DEVICES, Machine};
 use graft_tests::harness::runner::{self, Options};
 use graft_tests::harness::session::shell_words;
 use graft_tests::judges::{prove, runs, tables};
@@ -146,6 +146,9 @@ struct MachineArguments {
     /// Virt with the virtualization extensions.
     #[arg(long)]
     virtualization: bool,
+    /// The shell may hand out devices.
+    #[arg(long)]
+    devices: bool,
     /// Count instructions instead of time.
     #[arg(long)]
     icount: bool,
@@ -184,6 +187,9 @@ impl MachineArguments {
         }
         if let Some(line) = &self.cmd {
             machine = machine.with_line(line);
+        }
+        if self.devices {
+            machine = machine.with_boot_word(DEVICES);
         }
         Ok(machine)
     }

@@ -4,7 +4,6 @@
 
 use super::outcome::{Next, Outcome, answer, handle, outcome};
 use crate::arch::{Context, PhysRange, Trigger};
-
 use crate::object::interrupt::Interrupt;
 use crate::object::memory::MemoryObject;
 use crate::object::process::Process;

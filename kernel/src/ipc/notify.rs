@@ -53,30 +53,28 @@ pub fn wait(thread: &Thread, registers: &mut Context, handle: Handle, deadline: 
 pub fn bind(process: &Process, notification: Handle, bits: u64, source: Handle) -> Result<u64, Error> {
     let notification = process.object::<Notification>(notification, Rights::WRITE)?;
     let binding = Binding { notification, bits };
-    match process.object::<Endpoint>(source, Rights::READ) {
-        Err(Error::WrongObject) => {}
-        endpoint => {
-            endpoint?.bind(binding);
-            return Ok(0);
-        }
-    }
-    match process.object::<Interrupt>(source, Rights::READ) {
-        Err(Error::WrongObject) => {}
-        interrupt => {
-            interrupt?.bind(binding);
-            return Ok(0);
-        }
-    }
-    match process.object::<Connection>(source, Rights::WRITE) {
-        Err(Error::WrongObject) => {}
-        connection => {
-            connection?.bind(binding);
-            return Ok(0);
-        }
-    }
-    match process.object::<Thread>(source, Rights::WAIT) {
-        Err(Error::WrongObject) => process.object::<Process>(source, Rights::WAIT)?.end().bind(binding)?,
-        thread => thread?.end().bind(binding)?,
+    let (source, rights) = {
+        let handles = process.handles.lock();
+        let (source, rights) = handles.get(source, Rights::NONE)?;
+        (source.clone(), rights)
+    };
+    let need = |right| if rights.contains(right) { Ok(()) } else { Err(Error::NoRight) };
+    if let Some(endpoint) = source.as_kind::<Endpoint>() {
+        need(Rights::READ)?;
+        endpoint.bind(binding);
+    } else if let Some(interrupt) = source.as_kind::<Interrupt>() {
+        need(Rights::READ)?;
+        interrupt.bind(binding);
+    } else if let Some(connection) = source.as_kind::<Connection>() {
+        need(Rights::WRITE)?;
+        connection.bind(binding);
+    } else if let Some(thread) = source.as_kind::<Thread>() {
+        need(Rights::WAIT)?;
+        thread.end().bind(binding)?;
+    } else {
+        let process = source.as_kind::<Process>().ok_or(Error::WrongObject)?;
+        need(Rights::WAIT)?;
+        process.end().bind(binding)?;
     }
     Ok(0)
 }

@@ -3,7 +3,7 @@
 use super::play::{LIMIT, boot, raspi4b, virt};
 use crate::builder::archive;
 use crate::builder::folder::Build;
-use crate::harness::machine::Machine;
+use crate::harness::machine::{DEVICES, Machine};
 use crate::harness::runner::Case;
 use crate::harness::verdict::{Expected, Status};
 use std::fs;
@@ -15,8 +15,8 @@ const ALL_PROGRAMS_LIMIT: Duration = Duration::from_secs(400);
 
 /// Names of the test programs begin with this.
 const TEST_PREFIX: &str = "t-";
-/// The one that allocates memory for devices.
-const NEEDS_BLOCKS: &str = "t-devices";
+/// Those that need the right to devices, which no other program has.
+const DRIVERS: [&str; 2] = ["t-devices", "t-uart"];
 
 pub(super) fn cases(build: &Build) -> Result<Vec<Case>, String> {
     let programs = test_programs(build)?;
@@ -30,6 +30,8 @@ pub(super) fn cases(build: &Build) -> Result<Vec<Case>, String> {
     }
     for machine in [virt(build), raspi4b(build)] {
         for program in &programs {
+            let is_driver = DRIVERS.contains(&program.as_str());
+            let machine = if is_driver { machine.clone().with_boot_word(DEVICES) } else { machine.clone() };
             cases.push(line(&machine, program, Expected::success(), PROGRAM_LIMIT));
         }
         // Four processes and all their children on four cores, for a minute.
@@ -47,12 +49,14 @@ pub(super) fn cases(build: &Build) -> Result<Vec<Case>, String> {
     let counted = Machine { cores: 1, icount: true, ..virt(build) };
     cases.push(line(&counted, "t-bomb --exact", Expected::success(), PROGRAM_LIMIT));
     if !programs.is_empty() {
-        // First what needs memory in one piece: when all of it has been used once, hardly any is.
-        let (first, others): (Vec<_>, Vec<_>) = programs.iter().cloned().partition(|name| name == NEEDS_BLOCKS);
-        let all = [first, others].concat().join(" && ");
+        let is_driver = |name: &&String| DRIVERS.contains(&name.as_str());
+        let all = programs.iter().filter(|name| !is_driver(name)).cloned().collect::<Vec<_>>().join(" && ");
+        let drivers = DRIVERS.join(" && ");
         for machine in sample(build) {
             let name = format!("all {TEST_PREFIX} programs · {machine}");
-            cases.push(boot(name, machine.with_line(&all), Expected::success(), ALL_PROGRAMS_LIMIT));
+            cases.push(boot(name, machine.clone().with_line(&all), Expected::success(), ALL_PROGRAMS_LIMIT));
+            let machine = machine.with_boot_word(DEVICES);
+            cases.push(line(&machine, &drivers, Expected::success(), PROGRAM_LIMIT));
         }
     }
     // Processes and threads enough to use up the identifiers of address spaces many times over.

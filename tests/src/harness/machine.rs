@@ -120,6 +120,9 @@ pub struct Machine {
     pub emulator: PathBuf,
 }
 
+/// The boot argument with which the shell may hand out devices.
+pub const DEVICES: &str = "graft.devices";
+
 impl Machine {
     /// The machine of `make run` without variables, with this kernel and nothing else.
     pub fn new(kernel: &Path) -> Machine {

@@ -4,7 +4,7 @@
 //! # a comment
 //! start files --pages 8192        a program of the archive, and its arguments
 //!   serves files                  it gets an endpoint; others get a connection to it by this name
-//!   handles archive               what it gets: console, archive, system, or the name of a server above
+//!   handles archive               what it gets: console, archive, system, devices, or the name of a server above
 //!   death heal                    heal, restart, ignore or power-off
 //! start sh
 //!   arguments boot                the command line that the machine was started with, if there is one
@@ -36,8 +36,10 @@ pub enum Given {
     Console,
     /// The archive.
     Archive,
-    /// The whole system.
+    /// The whole system, to look at.
     System,
+    /// The whole system, with the right to hand out its devices.
+    Devices,
     /// A connection to the server of this name.
     Server(String),
 }
@@ -106,7 +108,7 @@ impl fmt::Display for PlanError {
             Problem::TooMuch(key) => write!(f, "{key}: there is too much behind it"),
             Problem::UnknownDeath(word) => write!(f, "{word}: death is heal, restart, ignore or power-off"),
             Problem::UnknownHandle(word) => {
-                write!(f, "{word}: a handle is console, archive, system or a server further up")
+                write!(f, "{word}: a handle is console, archive, system, devices or a server further up")
             }
             Problem::NameTaken(word) => write!(f, "{word}: this name is taken"),
             Problem::HealsNothing => f.write_str("only a program that serves can heal"),
@@ -177,7 +179,8 @@ fn set(start: &mut Start, above: &[Start], key: &str, values: &[&str]) -> Result
     match key {
         "serves" => {
             let name = one("serves")?;
-            if serves(name) || ["console", "archive", "system", "serve", "heal", "in", "out"].contains(&name) {
+            if serves(name) || ["console", "archive", "system", "devices", "serve", "heal", "in", "out"].contains(&name)
+            {
                 return Err(Problem::NameTaken(name.into()));
             }
             start.serves = Some(name.into());
@@ -191,6 +194,7 @@ fn set(start: &mut Start, above: &[Start], key: &str, values: &[&str]) -> Result
                     "console" => Given::Console,
                     "archive" => Given::Archive,
                     "system" => Given::System,
+                    "devices" => Given::Devices,
                     name if serves(name) => Given::Server(name.into()),
                     name => return Err(Problem::UnknownHandle(name.into())),
                 });

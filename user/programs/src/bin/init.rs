@@ -2,7 +2,7 @@
 //! the shell, which powers the machine off.
 //!
 //! The kernel passes the boot arguments as the second argument. What follows `graft.cmd=` in them, to the end, is a line
-//! for the shell to run; without it the shell is interactive. An archive without a plan has a shell, and nothing else.
+//! for the shell to run; without it the shell is interactive. With `graft.devices` before it, the shell may hand out devices. An archive without a plan has a shell, and nothing else.
 
 #![no_std]
 #![no_main]
@@ -26,6 +26,8 @@ use graft_rt::{Arguments, Error, ExitStatus, Rights, eprintln, println, thread, 
 
 graft_rt::program!(main);
 
+/// With this boot argument the shell may hand out devices, and all that it starts.
+const DEVICES: &str = "graft.devices";
 /// The status of a shell when there is no such program.
 const NOT_FOUND: i32 = 127;
 /// How long a server may take to serve before the next program is started all the same.
@@ -44,7 +46,7 @@ fn main(arguments: Arguments) -> i32 {
         Ok(archive) => Arc::new(archive),
         Err(error) => return complain("the archive", &error.to_string()),
     };
-    let starts = match archive.file("plan").map(plan::parse) {
+    let mut starts = match archive.file("plan").map(plan::parse) {
         Ok(Ok(starts)) => starts,
         Ok(Err(error)) => {
             eprintln!("init: plan: {error}");
@@ -52,6 +54,10 @@ fn main(arguments: Arguments) -> i32 {
         }
         Err(_) => only_a_shell(),
     };
+    let mut options = boot_arguments.split("graft.cmd=").next().unwrap_or_default().split_whitespace();
+    if options.any(|option| option == DEVICES) {
+        starts.iter_mut().filter(|start| start.boot).for_each(|start| start.handles.push(Given::Devices));
+    }
     match follow(&archive, starts, line) {
         Ok(status) => status.shell_code(),
         Err((name, error)) => complain(&name, &error),
@@ -121,12 +127,14 @@ struct Handed {
 /// What a program is handed. Those of the standard handles that it does not get lead nowhere.
 fn handed(start: &Start, servers: &[Server]) -> Result<Handed, Error> {
     let nothing = Notification::new()?;
-    let standard = [Given::Console, Given::Archive, Given::System];
+    let has = |given| start.handles.contains(&given);
     let mut handles = Vec::new();
-    for (given, handle) in standard.iter().zip(STANDARD_HANDLES) {
-        handles.push(match start.handles.contains(given) {
-            true => handle,
-            false => duplicate(nothing.handle(), Rights::DUPLICATE)?,
+    for (given, handle) in [Given::Console, Given::Archive, Given::Devices].into_iter().zip(STANDARD_HANDLES) {
+        handles.push(match given {
+            given if has(given.clone()) => handle,
+            // All but the devices.
+            Given::Devices if has(Given::System) => duplicate(handle, Rights::INSPECT.or(Rights::DUPLICATE))?,
+            _ => duplicate(nothing.handle(), Rights::DUPLICATE)?,
         });
     }
     let mut grants = Grants::of(&handles);

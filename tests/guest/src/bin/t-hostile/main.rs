@@ -9,8 +9,9 @@
 mod acts;
 mod bomb;
 
-use graft_rt::abi::THREADS_MAX;
+use graft_rt::abi::{PAGE_SIZE, THREADS_MAX};
 use graft_rt::archive::FileError;
+use graft_rt::device::{self, Dma, Interrupt, Registers, Trigger};
 use graft_rt::test::{FreeFrames, Report, claim_end};
 use graft_rt::{
     Arguments, Error, ExitStatus, FaultKind, Handle, Process, Share, claim, claim_eq, eprintln, println, process,
@@ -56,6 +57,7 @@ fn everything() -> Result<i32, FileError> {
         report.done(format_args!("{}: {}", act.name, act.purpose));
     }
     threads(&report)?;
+    devices(&report);
     frames.claim_same(&report, format_args!("after all of it"));
     Ok(report.finish())
 }
@@ -93,6 +95,16 @@ fn threads(report: &Report) -> Result<(), Error> {
         report.done(format_args!("a bomb of threads, handles {handles:?}: {refusal}"));
     }
     Ok(())
+}
+
+/// A program that the shell has started hands out no devices: with them it could have one store anywhere.
+fn devices(report: &Report) {
+    let refused = Some(Error::NoRight);
+    claim_eq!(report, device::Tree::new().err(), refused, "the device tree");
+    claim_eq!(report, Dma::new(PAGE_SIZE).err(), refused, "memory for a device");
+    claim_eq!(report, Interrupt::new(0, Trigger::Level).err(), refused, "an interrupt");
+    claim_eq!(report, Registers::new(0, PAGE_SIZE as u64).err(), refused, "registers");
+    report.done(format_args!("devices: {}", Error::NoRight));
 }
 
 fn judge(report: &Report, act: &Act, how: &str, process: &Process) -> Result<(), FileError> {
