@@ -371,7 +371,8 @@ fn a_mixture_of_everything_keeps_every_count() {
     settle();
 }
 
-/// It needs its pages, the tables that lead to them, a root and its own record; it is refused before it takes one frame.
+/// It needs its pages, the tables that lead to them, a root and its own record; it is refused before it takes one
+/// frame.
 #[test]
 fn an_object_that_leaves_no_frame_for_its_tables_is_impossible() {
     let _guard = take();

@@ -246,13 +246,13 @@ calls! {
     /// As [`Call`](Call::Call), and lends the server memory until it has answered: `x20` is the address and `x21` the
     /// number of the bytes that it may read, `x22` and `x23` of those that it may write.
     CallLending = 85,
-    /// `lent_read(reply, offset, buffer, bytes)`: copies bytes that the caller whose call is kept in the reply has lent,
-    /// from this offset on, and returns how many: as far as `buffer` goes on in one page. For the reply, the right to
-    /// write is needed. [`Error::NotFound`](crate::Error::NotFound) if no call is kept there, or its caller waits no
-    /// longer; [`Error::BadArgument`](crate::Error::BadArgument) for bytes that are not lent.
+    /// `lent_read(reply, offset, buffer, bytes)`: copies bytes that the caller whose call is kept in the reply has
+    /// lent, from this offset on, and returns how many: as far as `buffer` goes on in one page. For the reply, the
+    /// right to write is needed. [`Error::NotFound`](crate::Error::NotFound) if no call is kept there, or its caller
+    /// waits no longer; [`Error::BadArgument`](crate::Error::BadArgument) for bytes that are not lent.
     LentRead = 86,
-    /// `lent_write(reply, offset, buffer, bytes)`: as [`LentRead`](Call::LentRead), from `buffer` into what has been lent
-    /// to be written, as far as that goes on in one page.
+    /// `lent_write(reply, offset, buffer, bytes)`: as [`LentRead`](Call::LentRead), from `buffer` into what has been
+    /// lent to be written, as far as that goes on in one page.
     LentWrite = 87,
 
     /// `interrupt_create(system, line, trigger)`: an object for an interrupt of a device, for which the right to
@@ -268,17 +268,17 @@ calls! {
     /// sets the bits; the next one comes when it has been [acknowledged](Call::InterruptAcknowledge). With the last
     /// handle the line is masked and free again.
     InterruptCreate = 96,
-    /// `interrupt_acknowledge(interrupt)`: lets the next interrupt come: at once if the device still asserts it, or if an
-    /// edge has come meanwhile. [`Error::NotFound`](crate::Error::NotFound) if none has come since the last time.
+    /// `interrupt_acknowledge(interrupt)`: lets the next interrupt come: at once if the device still asserts it, or if
+    /// an edge has come meanwhile. [`Error::NotFound`](crate::Error::NotFound) if none has come since the last time.
     InterruptAcknowledge = 97,
-    /// `device_create(system, address, bytes)`: a memory object of device registers by their physical address, for which
-    /// the right to [devices](crate::Rights::DEVICES) is needed. Address and length are multiples of the page size.
-    /// Returns a handle with the rights to read, to write and to duplicate. It is mapped uncached and in order
-    /// (Device-nGnRE), and never executable; a forked child and a snapshot do not have the mapping, and no call reads or
-    /// writes there on a program's behalf ([`Error::BadAddress`](crate::Error::BadAddress)).
+    /// `device_create(system, address, bytes)`: a memory object of device registers by their physical address, for
+    /// which the right to [devices](crate::Rights::DEVICES) is needed. Address and length are multiples of the page
+    /// size. Returns a handle with the rights to read, to write and to duplicate. It is mapped uncached and in order
+    /// (Device-nGnRE), and never executable; a forked child and a snapshot do not have the mapping, and no call reads
+    /// or writes there on a program's behalf ([`Error::BadAddress`](crate::Error::BadAddress)).
     ///
-    /// [`Error::NotAllowed`](crate::Error::NotAllowed) unless all of it is in the pages of one `reg` range of an enabled
-    /// node of the device tree, and none of it is memory, or of a device that the kernel uses.
+    /// [`Error::NotAllowed`](crate::Error::NotAllowed) unless all of it is in the pages of one `reg` range of an
+    /// enabled node of the device tree, and none of it is memory, or of a device that the kernel uses.
     DeviceCreate = 98,
     /// `dma_create(system, bytes)`: a memory object of zeroes in consecutive frames, for devices that access memory by
     /// themselves; the right to [devices](crate::Rights::DEVICES) is needed. `bytes` is a multiple of the page size up
@@ -288,8 +288,8 @@ calls! {
     /// `memory_address(memory)`: the physical address of a memory object that has one, of `device_create` or
     /// `dma_create`; the right to read is needed. [`Error::NotAllowed`](crate::Error::NotAllowed) for others.
     MemoryAddress = 100,
-    /// `device_tree(system)`: the device tree that the machine was started with, as a blob, in a memory object that can be
-    /// read; the right to [devices](crate::Rights::DEVICES) is needed. [`Error::NotFound`](crate::Error::NotFound) if
-    /// there is none.
+    /// `device_tree(system)`: the device tree that the machine was started with, as a blob, in a memory object that can
+    /// be read; the right to [devices](crate::Rights::DEVICES) is needed. [`Error::NotFound`](crate::Error::NotFound)
+    /// if there is none.
     DeviceTree = 101,
 }

@@ -80,8 +80,8 @@ pub const TRIGGER_EDGE: u64 = 1;
 /// Trigger of an interrupt: it is there for as long as its line is high. As in the device tree.
 pub const TRIGGER_LEVEL: u64 = 4;
 
-/// Most bytes of a memory object in consecutive frames: so few that looking for them, and giving them back, is never long
-/// work.
+/// Most bytes of a memory object in consecutive frames: so few that looking for them, and giving them back, is never
+/// long work.
 pub const DMA_MAX: usize = 1 << 20;
 
 /// Most bytes of arguments that `spawn` and `exec` accept, terminators included.

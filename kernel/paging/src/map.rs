@@ -174,8 +174,8 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
     ///
     /// # Errors
     /// [`Error::NotMapped`] at the first hole, [`Error::Unsuitable`] where foreign or shared memory would gain write
-    /// permission, and where shared memory, device registers, or memory that a child does not get, would become executable,
-    /// [`Error::OutOfMemory`]; nothing has changed then.
+    /// permission, and where shared memory, device registers, or memory that a child does not get, would become
+    /// executable, [`Error::OutOfMemory`]; nothing has changed then.
     pub fn protect(&mut self, tlb: &impl Tlb, range: VirtRange, permissions: Permissions) -> Result<(), Error> {
         self.edit(tlb, range, &Protect(permissions))
     }

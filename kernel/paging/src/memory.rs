@@ -148,8 +148,8 @@ pub unsafe trait Memory: Clone {
     /// [`allocate_committed`](Memory::allocate_committed) finds them. A number, not a list: O(1).
     ///
     /// The four functions of the commit charge are there for [guaranteed forks](crate::AddressSpace::fork_guaranteed),
-    /// and for changes of ranges in pieces ([`Operation`](crate::Operation)), which commit their tables before the first
-    /// piece. A memory that leaves them out refuses both.
+    /// and for changes of ranges in pieces ([`Operation`](crate::Operation)), which commit their tables before the
+    /// first piece. A memory that leaves them out refuses both.
     ///
     /// # Errors
     /// If fewer frames than that are free and not committed yet; nothing has changed then.

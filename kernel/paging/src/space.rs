@@ -34,8 +34,8 @@ const NONE: Frame = Frame(u64::MAX);
 
 /// Sizes of an address space, from its root's counts: O(1), exact.
 ///
-/// A page, a reserved page and a table are the same here as in [`Visit`](crate::Visit) and [`Sizes`](crate::Sizes); only
-/// here the root is one of the tables.
+/// A page, a reserved page and a table are the same here as in [`Visit`](crate::Visit) and [`Sizes`](crate::Sizes);
+/// only here the root is one of the tables.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Pages present, shared ones included.

@@ -121,8 +121,8 @@ pub fn again(registers: &mut Context) -> Next {
     Next::GiveWay
 }
 
-/// Has a thread make its call again later, for what another thread is in the middle of. That one may be less urgent, and
-/// has its turn meanwhile.
+/// Has a thread make its call again later, for what another thread is in the middle of. That one may be less urgent,
+/// and has its turn meanwhile.
 #[cold]
 pub fn again_later(registers: &mut Context) -> Next {
     registers.rewind();

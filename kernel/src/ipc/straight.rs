@@ -1,8 +1,8 @@
 //! The straight way of a call and of its answer, when the other side waits for them: most of the time.
 //!
-//! Whatever is not so goes the way of `mod.rs`. Up to the exchange that ends the other thread's wait nothing has changed,
-//! and the call can still go there. After it the core switches: no queue, no choice of the next thread, and no timer but
-//! for a deadline.
+//! Whatever is not so goes the way of `mod.rs`. Up to the exchange that ends the other thread's wait nothing has
+//! changed, and the call can still go there. After it the core switches: no queue, no choice of the next thread, and no
+//! timer but for a deadline.
 
 use super::{handle_in, transfer_handle};
 use crate::arch::{Context, core_index};
@@ -14,7 +14,8 @@ use crate::object::wait::Wait;
 use crate::sched::{self, TakenOver};
 use graft_abi::{Handle, Rights};
 
-/// `call`, to a server that waits. [`None`] if there is none, or if the call is to be refused: then nothing has changed.
+/// `call`, to a server that waits. [`None`] if there is none, or if the call is to be refused: then nothing has
+/// changed.
 #[inline(always)]
 pub fn call(thread: &Thread, registers: &Context, handle: Handle) -> Option<*mut Context> {
     let core = core_index();
@@ -95,8 +96,8 @@ fn sender_of_handle(handles: &Handles, moved: u64, thread: &Thread) -> Option<Op
     Some(Some(thread.process.clone()))
 }
 
-/// Moves the handle of a message to the thread to which it has been delivered, which this core runs now. No lock is held:
-/// the two tables are locked for it.
+/// Moves the handle of a message to the thread to which it has been delivered, which this core runs now. No lock is
+/// held: the two tables are locked for it.
 #[inline(always)]
 fn move_handle(moved: u64, sender: Option<Ref<Process>>) {
     if let Some(sender) = sender {

@@ -165,8 +165,8 @@ pub fn between(from: (&impl Owner, u64), to: (&impl Owner, u64), length: u64) ->
     Ok(length as u64)
 }
 
-/// Copies bytes, four words at a time where both sides are aligned: a fourth of the instructions that the compiler's own
-/// function needs without the vector registers.
+/// Copies bytes, four words at a time where both sides are aligned: a fourth of the instructions that the compiler's
+/// own function needs without the vector registers.
 ///
 /// # Safety
 /// As [`core::ptr::copy_nonoverlapping`].

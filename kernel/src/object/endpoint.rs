@@ -7,11 +7,11 @@
 //!                          receivers
 //! ```
 //!
-//! At most one of the two lists has members that wait. The core that ends a thread's wait is the one that takes it out of
-//! its list, and answers its call: with a message, or with the reason why there is none. A thread in `callers` has its
-//! message in its registers. Once a call has been taken,
-//! the [`Reply`] has the caller's own reference, and the number of its wait. Whichever core ends that wait first, by an
-//! answer, at the deadline or with the caller's process, ends it alone: the number is of that wait and of no later one.
+//! At most one of the two lists has members that wait. The core that ends a thread's wait is the one that takes it out
+//! of its list, and answers its call: with a message, or with the reason why there is none. A thread in `callers` has
+//! its message in its registers. Once a call has been taken, the [`Reply`] has the caller's own reference, and the
+//! number of its wait. Whichever core ends that wait first, by an answer, at the deadline or with the caller's process,
+//! ends it alone: the number is of that wait and of no later one.
 
 use crate::arch::MAX_CORES;
 use crate::lock::{Mutex, MutexGuard};
@@ -266,7 +266,8 @@ impl Reply {
         open.take().map(|taken| taken.caller)
     }
 
-    /// The caller of the call that is kept here, if it still waits and this core may run it at once: then it is this core's.
+    /// The caller of the call that is kept here, if it still waits and this core may run it at once: then it is this
+    /// core's.
     #[inline(always)]
     pub fn take_to_run(&self, sides: &mut Sides, core: usize) -> Option<Ref<Thread>> {
         let open = self.open(sides);

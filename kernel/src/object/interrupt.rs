@@ -6,9 +6,9 @@
 //!   masked               unmasked    mask, set the bits   masked       unmask
 //! ```
 //!
-//! The core that takes an interrupt masks the line before it ends the interrupt, so that a device that goes on asserting
-//! it does not come again before its driver has run. What comes on a masked line stays pending in the controller, which
-//! is where it waits for the acknowledgement: there is nothing here that could lose it.
+//! The core that takes an interrupt masks the line before it ends the interrupt, so that a device that goes on
+//! asserting it does not come again before its driver has run. What comes on a masked line stays pending in the
+//! controller, which is where it waits for the acknowledgement: there is nothing here that could lose it.
 
 use crate::arch::Trigger;
 use crate::arch::interrupts::{self, LINES_MAX};
@@ -52,8 +52,8 @@ impl Interrupt {
     /// The object of a line.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if the machine has no such line; [`Error::NotAllowed`] if the kernel uses it, or if it has an
-    /// object; [`Error::OutOfMemory`].
+    /// [`Error::NotFound`] if the machine has no such line; [`Error::NotAllowed`] if the kernel uses it, or if it has
+    /// an object; [`Error::OutOfMemory`].
     pub fn new(line: u32, trigger: Trigger) -> Result<Ref<Interrupt>, Error> {
         if line >= interrupts::lines() {
             return Err(Error::NotFound);
@@ -104,7 +104,8 @@ impl Interrupt {
     }
 }
 
-/// Tells the driver of a line that its interrupt has come. Called by the core that has taken it and not finished it yet.
+/// Tells the driver of a line that its interrupt has come. Called by the core that has taken it and not finished it
+/// yet.
 pub fn fire(line: u32) {
     // Until the driver has been told: the object stays for as long as it stands there.
     let lines = LINES.lock();

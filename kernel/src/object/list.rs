@@ -44,8 +44,8 @@ pub unsafe trait Linked<Kind>: Sized {
 
 /// A member's place in a list.
 pub struct Link<T> {
-    /// Address of the list, 0 if in none. Changed under that list's lock, or with the member owned; read by any list for
-    /// its own address, which stands here for as long as the member stands there.
+    /// Address of the list, 0 if in none. Changed under that list's lock, or with the member owned; read by any list
+    /// for its own address, which stands here for as long as the member stands there.
     list: AtomicUsize,
     next: Cell<Option<NonNull<T>>>,
     previous: Cell<Option<NonNull<T>>>,

@@ -8,8 +8,8 @@
 //! The tree is what allocates, counts and frees the object's frames, so that there is no second list of them. A mapping
 //! holds frames, not the object: whichever goes last, the handles or the mappings, the frames go with it.
 //!
-//! Memory for devices is the same with a [block](super::block) in place of the tree. Device registers are no frames of the
-//! allocator's at all: nothing counts them, and nothing but the program's own loads and stores reaches them.
+//! Memory for devices is the same with a [block](super::block) in place of the tree. Device registers are no frames of
+//! the allocator's at all: nothing counts them, and nothing but the program's own loads and stores reaches them.
 
 #![deny(unsafe_code)]
 

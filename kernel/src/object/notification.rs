@@ -53,8 +53,8 @@ impl Notification {
         if state.bits == 0 {
             return None;
         }
-        // As many as there are cores can have been ended otherwise at a moment: such a one is taken out by the core that
-        // has ended its wait.
+        // As many as there are cores can have been ended otherwise at a moment: such a one is taken out by the core
+        // that has ended its wait.
         let (waiter, _) = state.waiters.take_first(MAX_CORES + 1, sched::unblock)?;
         let bits = core::mem::take(&mut state.bits);
         drop(state);

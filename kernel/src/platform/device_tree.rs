@@ -118,8 +118,8 @@ impl DeviceTree {
         self.range
     }
 
-    /// Copies the blob, without the room that a loader has left at its end, to whole pages of its own; `None` if there is
-    /// no memory for it.
+    /// Copies the blob, without the room that a loader has left at its end, to whole pages of its own; `None` if there
+    /// is no memory for it.
     pub fn copy(&self, memory: &mut MemoryMap) -> Option<PhysRange> {
         /// Offsets of fields of the header (5.2): the blob's size; the places of its three parts and the sizes of two.
         const SIZE: usize = 4;

@@ -49,8 +49,8 @@ impl Rest {
         Progress::More
     }
 
-    /// Has a thread, which the calling core owns and has been woken from there, wake them before it goes on, even if it is
-    /// ended meanwhile.
+    /// Has a thread, which the calling core owns and has been woken from there, wake them before it goes on, even if it
+    /// is ended meanwhile.
     fn leave_to(self, thread: &Thread) {
         thread.work.give(Some(Task::Wake(self)));
     }

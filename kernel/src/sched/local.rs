@@ -136,8 +136,8 @@ impl Core {
         self.running.store(level(current), Ordering::Relaxed);
     }
 
-    /// Whether the current thread has to let another one run: one of a higher priority, or, when its time is over, one of
-    /// the same.
+    /// Whether the current thread has to let another one run: one of a higher priority, or, when its time is over, one
+    /// of the same.
     pub(super) fn must_give_way(&self) -> bool {
         match self.ready.compare(self.running()) {
             Compared::Higher => true,
@@ -280,9 +280,9 @@ impl Core {
         Some(thread.context())
     }
 
-    /// Sets the timer so that it fires in time: at once if a thread of a higher priority is waiting for the current one,
-    /// at the end of the slice if one of the same is, and for the first sleeper. It may fire too early: then this is
-    /// called again.
+    /// Sets the timer so that it fires in time: at once if a thread of a higher priority is waiting for the current
+    /// one, at the end of the slice if one of the same is, and for the first sleeper. It may fire too early: then this
+    /// is called again.
     pub(super) fn set_timer(&self) {
         let running = self.running();
         let slice = match self.ready.compare(running) {
@@ -298,8 +298,8 @@ impl Core {
         }
     }
 
-    /// A thread from another core, or the first that comes. Until then the core sleeps, with no address space and no timer
-    /// but for the sleepers.
+    /// A thread from another core, or the first that comes. Until then the core sleeps, with no address space and no
+    /// timer but for the sleepers.
     #[inline(never)]
     pub(super) fn find_work(&self, index: usize) -> Ref<Thread> {
         loop {

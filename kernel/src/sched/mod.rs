@@ -101,9 +101,9 @@ pub fn enter() -> ! {
     unsafe { arch::resume(context) }
 }
 
-/// Makes a thread ready that stands in no queue: here if this core is about to look for something to run and has nothing
-/// else, otherwise on an idle core if there is one, on the one that runs the lowest priority if that is below the thread's,
-/// or here.
+/// Makes a thread ready that stands in no queue: here if this core is about to look for something to run and has
+/// nothing else, otherwise on an idle core if there is one, on the one that runs the lowest priority if that is below
+/// the thread's, or here.
 pub fn make_ready(thread: Ref<Thread>) {
     let (index, core) = this();
     thread.set_state(State::Ready);

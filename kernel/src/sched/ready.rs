@@ -43,7 +43,8 @@ impl Ready {
         self.levels.load(Ordering::Relaxed) == 0
     }
 
-    /// Whether there is one of a higher priority than that of this level, or of the same. Levels are compared as they are.
+    /// Whether there is one of a higher priority than that of this level, or of the same. Levels are compared as they
+    /// are.
     #[inline(always)]
     pub(super) fn compare(&self, level: u32) -> Compared {
         let levels = self.levels.load(Ordering::Relaxed);

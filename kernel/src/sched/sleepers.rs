@@ -12,7 +12,8 @@ use crate::sync::{Ordering, fence};
 /// Sleepers woken for one interrupt of the timer.
 const WOKEN: usize = 32;
 
-/// How long a thread stands aside for another that is in the middle of an operation, in nanoseconds: about a piece of it.
+/// How long a thread stands aside for another that is in the middle of an operation, in nanoseconds: about a piece of
+/// it.
 const PAUSE: u64 = 10_000;
 
 impl Core {

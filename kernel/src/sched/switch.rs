@@ -71,8 +71,8 @@ pub fn switch_to(thread: Ref<Thread>) -> *mut Context {
     core.run(index, thread, |_| slice_end).unwrap_or_else(next)
 }
 
-/// Whether the core may run this thread in what is left of the current one's slice, and no other has to run first. One of
-/// the same priority may be ready if the current thread has that, too: then the timer is set for its turn.
+/// Whether the core may run this thread in what is left of the current one's slice, and no other has to run first. One
+/// of the same priority may be ready if the current thread has that, too: then the timer is set for its turn.
 #[inline(always)]
 pub fn may_run_next(core: usize, thread: &Thread) -> bool {
     let level = level(thread);
@@ -135,8 +135,8 @@ pub fn set_priority(current: &Thread, lent: Option<u8>) {
 }
 
 /// Makes a thread that the calling core owns, and whose state says so already, the one that it runs, in what is left of
-/// the slice of the one that it has run until now. Returns the registers of the one, and the other, which has no presence
-/// on the core any more: the caller blocks it, with a full barrier behind that, and then [goes on](go_on).
+/// the slice of the one that it has run until now. Returns the registers of the one, and the other, which has no
+/// presence on the core any more: the caller blocks it, with a full barrier behind that, and then [goes on](go_on).
 ///
 /// # Panics
 /// If the core runs none.

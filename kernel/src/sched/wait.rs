@@ -44,8 +44,8 @@ fn take_back(list: &mut List<Ref<Thread>, Queued>) -> Option<Ref<Thread>> {
 }
 
 /// As [`block`], until a moment in nanoseconds since the counter started, at which the call is answered with
-/// [`Error::TimedOut`]; 0 is never. Nor is the call made again for any other reason: the core that ends the wait answers
-/// it, and takes the thread out of its list in the same step.
+/// [`Error::TimedOut`]; 0 is never. Nor is the call made again for any other reason: the core that ends the wait
+/// answers it, and takes the thread out of its list in the same step.
 #[must_use]
 pub fn block_until(list: &mut List<Ref<Thread>, Queued>, wait: Wait, deadline: u64) -> Option<Ref<Thread>> {
     let (_, core) = this();

@@ -1,5 +1,5 @@
-//! A lock with the interface of the kernel's, which is explored by itself: one that blocks, so that waiting for it is no
-//! step of a model.
+//! A lock with the interface of the kernel's, which is explored by itself: one that blocks, so that waiting for it is
+//! no step of a model.
 
 use std::cell::{OnceCell, UnsafeCell};
 use std::ops::{Deref, DerefMut};
@@ -11,8 +11,8 @@ pub struct Mutex<T> {
     value: UnsafeCell<T>,
 }
 
-// SAFETY: the word lets one core in at a time. It is made by the first one, which is no step of the model, and all threads
-// of a model are one thread of the host.
+// SAFETY: the word lets one core in at a time. It is made by the first one, which is no step of the model, and all
+// threads of a model are one thread of the host.
 unsafe impl<T: Send> Sync for Mutex<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Send for Mutex<T> {}

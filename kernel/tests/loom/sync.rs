@@ -5,8 +5,8 @@ pub use loom::sync::atomic::{Ordering, fence};
 use std::cell::OnceCell;
 use std::ops::Deref;
 
-/// Atomics of loom's that a constant can be, as the kernel's are: each is made when it is used for the first time. To loom
-/// that is a store like any other, so it has to be before a second core knows of it.
+/// Atomics of loom's that a constant can be, as the kernel's are: each is made when it is used for the first time. To
+/// loom that is a store like any other, so it has to be before a second core knows of it.
 macro_rules! atomics {
     ($($name:ident: $value:ty;)*) => {$(
         #[derive(Debug)]

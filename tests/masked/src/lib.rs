@@ -6,7 +6,8 @@
 //! counts the instructions of each.
 //!
 //! ```text
-//! qemu-system-aarch64 -M virt -cpu cortex-a72 -smp 1 -icount shift=0,sleep=off -plugin libgraft_masked_plugin.so,out=FILE …
+//! qemu-system-aarch64 -M virt -cpu cortex-a72 -smp 1 -icount shift=0,sleep=off -plugin
+//! libgraft_masked_plugin.so,out=FILE …
 //! ```
 //!
 //! A program marks the begin and the end of what it wants to know with two hints that do nothing else: `hint #64` and

@@ -6,8 +6,8 @@
 //!   incoming ring ◀── notify  ◀──   as much as the ring takes ◀──  interrupt: received, or room for more
 //! ```
 //!
-//! Neither side polls: a driver whose outgoing ring is not empty has the device interrupt it when there is room, and one whose
-//! incoming ring is full does not have it interrupt for what is received until the client has made room.
+//! Neither side polls: a driver whose outgoing ring is not empty has the device interrupt it when there is room, and
+//! one whose incoming ring is full does not have it interrupt for what is received until the client has made room.
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -72,7 +72,8 @@ const TIMEOUT: u32 = 1 << 6;
 const TURN: usize = 16;
 /// Most bytes that the device has received and not handed out.
 const FIFO: usize = 32;
-/// How often the driver looks whether the last byte of an earlier owner's has left: a UART without a clock is always busy.
+/// How often the driver looks whether the last byte of an earlier owner's has left: a UART without a clock is always
+/// busy.
 const PATIENCE: u32 = 1 << 16;
 
 /// What the outgoing bytes reach.
@@ -91,7 +92,8 @@ pub struct Uart<P> {
     mask: u32,
 }
 
-/// Integer and fractional divisor (TRM 3.3.6) for a rate in bits a second, with a clock in hertz; `None` if there are none.
+/// Integer and fractional divisor (TRM 3.3.6) for a rate in bits a second, with a clock in hertz; `None` if there are
+/// none.
 pub const fn divisors(clock: u32, rate: u32) -> Option<(u32, u32)> {
     if rate == 0 {
         return None;
@@ -136,8 +138,8 @@ impl<P: Port> Uart<P> {
         }
     }
 
-    /// Moves bytes both ways until nothing moves, and has the device interrupt for what is left to be done. Returns whether
-    /// something has moved.
+    /// Moves bytes both ways until nothing moves, and has the device interrupt for what is left to be done. Returns
+    /// whether something has moved.
     pub fn serve(&mut self, outgoing: &mut impl Outgoing, incoming: &mut impl Incoming) -> bool {
         // First: what happens from here on interrupts again.
         self.port.write(INTERRUPT_CLEAR, RECEIVED | ROOM | TIMEOUT);

@@ -51,7 +51,8 @@ impl Interrupt {
     }
 }
 
-/// Device registers, mapped. A forked child does not have the mapping, and a program that goes back to a snapshot loses it.
+/// Device registers, mapped. A forked child does not have the mapping, and a program that goes back to a snapshot loses
+/// it.
 #[derive(Debug)]
 pub struct Registers {
     pages: Region,

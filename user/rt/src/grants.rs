@@ -1,7 +1,7 @@
 //! Handles that a program was given beyond the standard ones, by name.
 //!
-//! A program finds its handles as 1, 2, 3 and so on. What those behind the standard ones are for, its parent says behind
-//! the arguments, where [`Arguments`](crate::Arguments) does not show it:
+//! A program finds its handles as 1, 2, 3 and so on. What those behind the standard ones are for, its parent says
+//! behind the arguments, where [`Arguments`](crate::Arguments) does not show it:
 //!
 //! ```text
 //!   cat\0 README.md\0 \x01files=4\0 \x01out=file:5\0        NAME=HANDLE  or  NAME=KIND:HANDLE:HANDLE…

@@ -34,8 +34,8 @@ static HEAP: Shared = Shared(Mutex::new(Growing { heap: Heap::new(), next: HEAP_
 /// The heap of all threads.
 struct Shared(Mutex<Growing, StandAside>);
 
-/// What a thread does while another one holds the heap's lock: it stands aside for a moment, as the holder may be waiting
-/// for this processor. To yield is not enough: the holder may have a lower priority.
+/// What a thread does while another one holds the heap's lock: it stands aside for a moment, as the holder may be
+/// waiting for this processor. To yield is not enough: the holder may have a lower priority.
 struct StandAside;
 
 impl RelaxStrategy for StandAside {

@@ -6,8 +6,8 @@
 //!                    ◀───────────────   Receiver::reply_receive, which waits for the next one, too
 //! ```
 //!
-//! An [`Endpoint`] is what a server makes. It gives away [`Connection`]s, each with a badge that tells it who calls, and
-//! receives with a [`Receiver`], one for each of its threads. A server that ends, or that will not answer, ends its
+//! An [`Endpoint`] is what a server makes. It gives away [`Connection`]s, each with a badge that tells it who calls,
+//! and receives with a [`Receiver`], one for each of its threads. A server that ends, or that will not answer, ends its
 //! clients' calls with [`Error::Gone`].
 
 use core::time::Duration;
@@ -132,8 +132,8 @@ impl Connection {
         self.call_lending_until(message, read, write, Duration::ZERO)
     }
 
-    /// As [`call_lending`](Self::call_lending), until this moment of the [clock](crate::time::clock), if it is not zero:
-    /// [`Error::TimedOut`].
+    /// As [`call_lending`](Self::call_lending), until this moment of the [clock](crate::time::clock), if it is not
+    /// zero: [`Error::TimedOut`].
     pub fn call_lending_until(
         &self,
         message: Message,
@@ -170,8 +170,8 @@ impl Receiver {
         self.copy(Call::LentRead, offset, buffer.as_mut_ptr().addr(), buffer.len())
     }
 
-    /// Writes into what the caller of the call that was received last has lent to be written, from this offset on; errors
-    /// as [`read`](Self::read).
+    /// Writes into what the caller of the call that was received last has lent to be written, from this offset on;
+    /// errors as [`read`](Self::read).
     pub fn write(&self, offset: usize, bytes: &[u8]) -> Result<(), Error> {
         self.copy(Call::LentWrite, offset, bytes.as_ptr().addr(), bytes.len())
     }
@@ -233,14 +233,13 @@ pub(crate) fn moment(deadline: Duration) -> u64 {
     u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX).max(1)
 }
 
-/// Makes a call that carries a message.
+/// The instruction of a call that carries a message, with what else it reads.
 #[cfg(target_os = "none")]
-#[inline(always)]
-fn carry(call: Call, handle: Handle, message: Message, deadline: u64) -> Result<Received, Error> {
-    let (mut x0, mut x7, mut x9) = (u64::from(handle.0), u64::from(message.handle.0), deadline);
-    let [mut w1, mut w2, mut w3, mut w4, mut w5, mut w6] = message.words;
-    // SAFETY: the kernel preserves x18–x30 and sp; what it does not preserve is declared. The call touches no memory.
-    unsafe {
+macro_rules! exchange {
+    ($call:expr, $handle:expr, $message:expr, $deadline:expr $(, $operand:tt($register:tt) $value:expr)*) => {{
+        let message: Message = $message;
+        let (mut x0, mut x7, mut x9) = (u64::from($handle.0), u64::from(message.handle.0), $deadline);
+        let [mut w1, mut w2, mut w3, mut w4, mut w5, mut w6] = message.words;
         core::arch::asm!(
             "svc #{immediate}",
             immediate = const graft_abi::SVC_MESSAGE,
@@ -252,16 +251,24 @@ fn carry(call: Call, handle: Handle, message: Message, deadline: u64) -> Result<
             inlateout("x5") w5,
             inlateout("x6") w6,
             inlateout("x7") x7,
-            inlateout("x8") call as u64 => _,
+            inlateout("x8") $call as u64 => _,
             inlateout("x9") x9,
+            $($operand($register) $value,)*
             lateout("x10") _, lateout("x11") _, lateout("x12") _, lateout("x13") _, lateout("x14") _,
             lateout("x15") _, lateout("x16") _, lateout("x17") _,
             options(nostack),
         );
-    }
-    Error::from_register(x0)?;
-    let message = Message { words: [w1, w2, w3, w4, w5, w6], handle: Handle(x7 as u32) };
-    Ok(Received { message, badge: x9 })
+        Error::from_register(x0)?;
+        Ok(Received { message: Message { words: [w1, w2, w3, w4, w5, w6], handle: Handle(x7 as u32) }, badge: x9 })
+    }};
+}
+
+/// Makes a call that carries a message.
+#[cfg(target_os = "none")]
+#[inline(always)]
+fn carry(call: Call, handle: Handle, message: Message, deadline: u64) -> Result<Received, Error> {
+    // SAFETY: the kernel preserves x18–x30 and sp; what it does not preserve is declared. The call touches no memory.
+    unsafe { exchange!(call, handle, message, deadline) }
 }
 
 /// Makes a call that lends memory.
@@ -276,35 +283,13 @@ unsafe fn carry_lending(
     read: &[u8],
     write: &mut [u8],
 ) -> Result<Received, Error> {
-    let (mut x0, mut x7, mut x9) = (u64::from(handle.0), u64::from(message.handle.0), deadline);
-    let [mut w1, mut w2, mut w3, mut w4, mut w5, mut w6] = message.words;
     // SAFETY: as in `carry`; what memory is touched, the caller allows.
     unsafe {
-        core::arch::asm!(
-            "svc #{immediate}",
-            immediate = const graft_abi::SVC_MESSAGE,
-            inlateout("x0") x0,
-            inlateout("x1") w1,
-            inlateout("x2") w2,
-            inlateout("x3") w3,
-            inlateout("x4") w4,
-            inlateout("x5") w5,
-            inlateout("x6") w6,
-            inlateout("x7") x7,
-            inlateout("x8") Call::CallLending as u64 => _,
-            inlateout("x9") x9,
-            in("x20") read.as_ptr(),
-            in("x21") read.len(),
-            in("x22") write.as_mut_ptr(),
-            in("x23") write.len(),
-            lateout("x10") _, lateout("x11") _, lateout("x12") _, lateout("x13") _, lateout("x14") _,
-            lateout("x15") _, lateout("x16") _, lateout("x17") _,
-            options(nostack),
-        );
+        exchange!(
+            Call::CallLending, handle, message, deadline,
+            in("x20") read.as_ptr(), in("x21") read.len(), in("x22") write.as_mut_ptr(), in("x23") write.len()
+        )
     }
-    Error::from_register(x0)?;
-    let message = Message { words: [w1, w2, w3, w4, w5, w6], handle: Handle(x7 as u32) };
-    Ok(Received { message, badge: x9 })
 }
 
 /// On a host there is no kernel to call.

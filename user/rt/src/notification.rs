@@ -1,7 +1,7 @@
 //! Notifications: bits that are set without waiting, by a program or by what happens, and waited for.
 //!
-//! One thread can serve everything with one: calls, ends of processes and threads, interrupts, other threads, and, by the deadline of
-//! its wait, the passing of time.
+//! One thread can serve everything with one: calls, ends of processes and threads, interrupts, other threads, and, by
+//! the deadline of its wait, the passing of time.
 
 use core::time::Duration;
 
@@ -66,8 +66,8 @@ impl Notification {
         self.bind(bits, endpoint.handle())
     }
 
-    /// Has bits set when an interrupt comes, from now on, or at once if one is pending. What was bound to it before is not
-    /// told any more.
+    /// Has bits set when an interrupt comes, from now on, or at once if one is pending. What was bound to it before is
+    /// not told any more.
     pub fn bind_interrupt(&self, bits: u64, interrupt: &Interrupt) -> Result<(), Error> {
         self.bind(bits, interrupt.handle())
     }

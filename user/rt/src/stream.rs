@@ -7,8 +7,8 @@
 //! | `out=pipe:N` | a connection to the reader |
 //! | `in=pipe:N:M` | the pipe's endpoint, and the notification that tells of data and of the writers' end |
 //!
-//! A pipe is a call of the writer's, which lends its bytes to the reader: it holds nothing by itself. A reader that is gone ends the writer's calls;
-//! that all writers are gone sets a bit of the notification.
+//! A pipe is a call of the writer's, which lends its bytes to the reader: it holds nothing by itself. A reader that is
+//! gone ends the writer's calls; that all writers are gone sets a bit of the notification.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -158,8 +158,8 @@ impl PipeReader {
         loop {
             match self.receiver.receive_until(Duration::from_nanos(1)) {
                 Ok(received) => {
-                    // As many as there is room for; the writer comes again with the rest. One that lends less than it says
-                    // has nothing taken.
+                    // As many as there is room for; the writer comes again with the rest. One that lends less than it
+                    // says has nothing taken.
                     let count = usize::try_from(received.message.words[0]).unwrap_or(usize::MAX).min(buffer.len());
                     let taken = self.receiver.read(0, &mut buffer[..count]).map_or(0, |()| count);
                     let _ = self.receiver.reply(Message::words([taken as u64, 0, 0, 0, 0, 0]));

@@ -1,5 +1,5 @@
-//! A mutex, a condition variable and a semaphore for the threads of one process: without a call of the kernel's where no
-//! thread has to wait.
+//! A mutex, a condition variable and a semaphore for the threads of one process: without a call of the kernel's where
+//! no thread has to wait.
 //!
 //! The three states of the mutex are Drepper's ("Futexes Are Tricky", 2011): free, taken, and taken with threads that
 //! may be waiting, so that the one that gives it back knows whether to wake another.
@@ -138,8 +138,8 @@ impl Condvar {
         Condvar { sequence: AtomicU32::new(0), waiters: AtomicU32::new(0) }
     }
 
-    /// Gives the mutex back, waits for a notification that comes after that, and takes the mutex again. It may come back
-    /// without one: look at the condition again.
+    /// Gives the mutex back, waits for a notification that comes after that, and takes the mutex again. It may come
+    /// back without one: look at the condition again.
     pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
         let mutex = guard.mutex;
         self.waiters.fetch_add(1, Ordering::SeqCst);

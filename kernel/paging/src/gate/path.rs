@@ -126,8 +126,8 @@ impl<'a, F: Format, M: Memory> Path<'a, F, M> {
 }
 
 /// The tables around a small range that no other space reaches: from the root down to the first in which the range
-/// covers a whole entry, or more than one, or part of one that leads to no such table. Only the root around a range that
-/// no table of level 3 can hold.
+/// covers a whole entry, or more than one, or part of one that leads to no such table. Only the root around a range
+/// that no table of level 3 can hold.
 ///
 /// Holds the space by `&mut`, as a [`Path`] does.
 pub(crate) struct Around<'a, F: Format> {

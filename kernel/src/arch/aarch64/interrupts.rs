@@ -142,7 +142,8 @@ pub fn mask(line: u32) {
 
 /// Lets a line's interrupts come to the first core, one that is pending at once.
 pub fn unmask(line: u32) {
-    // What a driver has stored to its device has arrived: otherwise it would be interrupted for what it has just seen to.
+    // What a driver has stored to its device has arrived: otherwise it would be interrupted for what it has just seen
+    // to.
     aarch64_cpu::asm::barrier::dsb(aarch64_cpu::asm::barrier::SY);
     match controller() {
         Controller::V2(gic) => gic.enable_shared(SHARED + line),

@@ -1,7 +1,7 @@
 //! Blocks of consecutive frames, for devices that access memory by themselves.
 //!
-//! They come from the buddy heap, which gets nothing back. A block that is given back whole waits here for the next that
-//! wants one of its size, and is broken up only when no other frame is left.
+//! They come from the buddy heap, which gets nothing back. A block that is given back whole waits here for the next
+//! that wants one of its size, and is broken up only when no other frame is left.
 
 use super::depot::{DEPOT, MAGAZINE, Magazine, take_block};
 use super::{Use, magazines::CACHES, references};
@@ -70,8 +70,8 @@ pub fn allocate(order: u32) -> Option<Frame> {
     Some(block)
 }
 
-/// Gives up the maker's reference to each frame of a block, and takes back those that no mapping leads to: the block, if
-/// that is all.
+/// Gives up the maker's reference to each frame of a block, and takes back those that no mapping leads to: the block,
+/// if that is all.
 ///
 /// # Safety
 /// The block is of [`allocate`], and its maker uses it no more.

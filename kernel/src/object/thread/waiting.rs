@@ -59,7 +59,8 @@ impl Thread {
     /// # Safety
     /// The caller owns the thread.
     pub unsafe fn block(&self, wait: Wait) {
-        // SAFETY: no other core looks at `wait` before the state is blocked, and what it waited for last has been taken.
+        // SAFETY: no other core looks at `wait` before the state is blocked, and what it waited for last has been
+        // taken.
         unsafe { (*self.wait.get()).write(wait) };
         self.set_state(State::Blocked);
     }
@@ -87,8 +88,8 @@ impl Thread {
         }
     }
 
-    /// As [`unblock`](Self::unblock), if it waits in a queue, for a core that runs it at once. The core takes what it has
-    /// waited for with what is returned.
+    /// As [`unblock`](Self::unblock), if it waits in a queue, for a core that runs it at once. The core takes what it
+    /// has waited for with what is returned.
     #[inline(always)]
     pub fn unblock_to_run(&self, core: usize) -> Option<Won> {
         arch::stall();

@@ -1,5 +1,5 @@
-//! A wait for an answer that is ended from three sides at once: by the answer, by the deadline of the call, by the end of
-//! the caller's process.
+//! A wait for an answer that is ended from three sides at once: by the answer, by the deadline of the call, by the end
+//! of the caller's process.
 
 use crate::scene::{NEVER, PREEMPTIONS, SOON, explore_within, leave, on_core, reply, results, run, thread};
 use graft_abi::Error;

@@ -10,7 +10,8 @@
 //! and its memory a `memory-backend-memfd`: that is where the plugin reads the translation tables.
 //!
 //! ```text
-//! qemu-system-aarch64 -M virt,memory-backend=ram -object memory-backend-memfd,id=ram,size=3G -m 3G -icount shift=0,sleep=off \
+//! qemu-system-aarch64 -M virt,memory-backend=ram -object memory-backend-memfd,id=ram,size=3G -m 3G -icount
+//! shift=0,sleep=off \
 //!     -plugin target/release/libgraft_cache_plugin.so,out=spans.csv …
 //! ```
 //!

@@ -345,7 +345,8 @@ fn clients(report: &Report, server: &Guarded, base: &Connection, files: &Files) 
     Ok(())
 }
 
-/// Every step of every change, broken once: the client is told to try again and nothing has been done, or all of it has.
+/// Every step of every change, broken once: the client is told to try again and nothing has been done, or all of it
+/// has.
 fn faults(report: &Report, base: &Connection, healed: &AtomicUsize) -> Result<(), FileError> {
     let mut files = Files::connect(base)?;
     files.set_retry(Retry::No);

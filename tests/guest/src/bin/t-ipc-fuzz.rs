@@ -7,9 +7,9 @@
 //!      └─ ledger ──┘   a page that all of them share: which calls have been received, and which answered
 //! ```
 //!
-//! Every call is received once at most and answered once at most, with an answer of its own, through the connection whose
-//! badge its server has seen; it ends with a permitted result; a handle that went with it is on one of the two sides; and
-//! in the end no process stands still, no server has kept a caller's priority, and no frame is lost.
+//! Every call is received once at most and answered once at most, with an answer of its own, through the connection
+//! whose badge its server has seen; it ends with a permitted result; a handle that went with it is on one of the two
+//! sides; and in the end no process stands still, no server has kept a caller's priority, and no frame is lost.
 
 #![no_std]
 #![no_main]

@@ -1,5 +1,5 @@
-//! Tests memory that a caller lends its server: what is copied, what is refused, and that nothing is copied once the call
-//! is over.
+//! Tests memory that a caller lends its server: what is copied, what is refused, and that nothing is copied once the
+//! call is over.
 
 #![no_std]
 #![no_main]

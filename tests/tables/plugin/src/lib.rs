@@ -11,14 +11,14 @@
 //!     -plugin build/table-plugin.so,out=trace.log,references=0xffffffc000000000 …
 //! ```
 //!
-//! What a table is, the hardware says: the plugin keeps the checker's own state beside the guest, and a frame is a table
-//! from the store of the first descriptor that leads to it until nothing does. A new table begins with what it holds at
-//! that moment, read from the guest's memory. A space whose root no core has in `TTBR0_EL1` is released; when a core
-//! comes back to it and its tables are not known any more, they are read again.
+//! What a table is, the hardware says: the plugin keeps the checker's own state beside the guest, and a frame is a
+//! table from the store of the first descriptor that leads to it until nothing does. A new table begins with what it
+//! holds at that moment, read from the guest's memory. A space whose root no core has in `TTBR0_EL1` is released; when
+//! a core comes back to it and its tables are not known any more, they are read again.
 //!
-//! That a frame has been freed, no instruction says. The kernel chains free frames through an array of reference counts,
-//! a `u32` for each frame, at the virtual address `references`: a plain store of anything but 1 frees the frame, while
-//! counts change by exclusive stores, and a frame that is allocated gets a plain 1.
+//! That a frame has been freed, no instruction says. The kernel chains free frames through an array of reference
+//! counts, a `u32` for each frame, at the virtual address `references`: a plain store of anything but 1 frees the
+//! frame, while counts change by exclusive stores, and a frame that is allocated gets a plain 1.
 //!
 //! Each core's trace begins with its first `TLBI VMALLE1` in the upper half of addresses. With that it leaves the
 //! identity map through which it was started, which is in no trace.

@@ -1,8 +1,8 @@
 //! Breaks the file server in the middle of a copy, again and again: `healdemo [--faults N] [--size SIZE]`.
 //!
 //! It starts a file server of its own under its own supervision, copies a file into it piece by piece, has the server
-//! fault after a different number of steps each time, and compares every byte in the end. The server's memory and handles are
-//! what they are after a copy without a fault.
+//! fault after a different number of steps each time, and compares every byte in the end. The server's memory and
+//! handles are what they are after a copy without a fault.
 
 #![no_std]
 #![no_main]

@@ -1,8 +1,9 @@
-//! The first process, root: starts what the file `plan` of the archive says, looks after it, and ends with the status of
-//! the shell, which powers the machine off.
+//! The first process, root: starts what the file `plan` of the archive says, looks after it, and ends with the status
+//! of the shell, which powers the machine off.
 //!
-//! The kernel passes the boot arguments as the second argument. What follows `graft.cmd=` in them, to the end, is a line
-//! for the shell to run; without it the shell is interactive. With `graft.devices` before it, the shell may hand out devices. An archive without a plan has a shell, and nothing else.
+//! The kernel passes the boot arguments as the second argument. What follows `graft.cmd=` in them, to the end, is a
+//! line for the shell to run; without it the shell is interactive. With `graft.devices` before it, the shell may hand
+//! out devices. An archive without a plan has a shell, and nothing else.
 
 #![no_std]
 #![no_main]
@@ -111,8 +112,8 @@ fn follow(archive: &Arc<Archive>, starts: Vec<Start>, line: Option<&str>) -> Res
     process.wait().map_err(|error| (name, error.to_string()))
 }
 
-/// Waits until a server serves, so that what is started after it finds its memory at rest. It answers what means nothing
-/// to it, too. One that does not answer at all holds nothing up for long.
+/// Waits until a server serves, so that what is started after it finds its memory at rest. It answers what means
+/// nothing to it, too. One that does not answer at all holds nothing up for long.
 fn await_service(guarded: &Guarded) -> Result<(), Error> {
     let _ = guarded.connect()?.call_until(Message::words([u64::MAX; 6]), time::clock() + PATIENCE);
     Ok(())

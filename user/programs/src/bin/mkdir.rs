@@ -4,23 +4,12 @@
 #![no_main]
 #![deny(unsafe_code)]
 
-use graft_rt::files::{FileError, Files};
-use graft_rt::{Arguments, eprintln};
+use graft_programs::for_each_name;
+use graft_rt::Arguments;
+use graft_rt::files::FileError;
 
 graft_rt::program!(main);
 
 fn main(arguments: Arguments) -> Result<i32, FileError> {
-    if arguments.get(1).is_none() {
-        eprintln!("usage: mkdir NAME...");
-        return Ok(2);
-    }
-    let files = Files::open()?;
-    let mut status = 0;
-    for name in arguments.skip(1) {
-        if let Err(error) = files.make_directory(name) {
-            eprintln!("mkdir: {name}: {error}");
-            status = 1;
-        }
-    }
-    Ok(status)
+    for_each_name(arguments, "mkdir", |files, name| files.make_directory(name))
 }

@@ -1,7 +1,7 @@
 //! The words of the file protocol.
 //!
-//! A request is `[operation, file, a, b, c, 0]`, an answer `[status, a, b, c, 0, 0]`, where the status is 0 or the code of a
-//! [`FileError`].
+//! A request is `[operation, file, a, b, c, 0]`, an answer `[status, a, b, c, 0, 0]`, where the status is 0 or the code
+//! of a [`FileError`].
 
 use core::fmt;
 

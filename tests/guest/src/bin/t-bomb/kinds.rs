@@ -1,5 +1,6 @@
-//! Bombs: processes that take everything of one kind that there is, for as long as they live. They get errors, a program
-//! that is more urgent starts and ends meanwhile, and nothing is left of them. Memory has no shares: see `t-oom`.
+//! Bombs: processes that take everything of one kind that there is, for as long as they live. They get errors, a
+//! program that is more urgent starts and ends meanwhile, and nothing is left of them. Memory has no shares: see
+//! `t-oom`.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;

@@ -1,5 +1,5 @@
-//! Tests that bombs get errors, let others run, and leave nothing behind: of processes, and of all else that there is to
-//! take. `t-bomb --exact` judges how long a program waits meanwhile, too, on a machine with one core that counts
+//! Tests that bombs get errors, let others run, and leave nothing behind: of processes, and of all else that there is
+//! to take. `t-bomb --exact` judges how long a program waits meanwhile, too, on a machine with one core that counts
 //! instructions (`make run ICOUNT=1 SMP=1`), and leaves the bombs of processes out.
 
 #![no_std]

@@ -1,7 +1,9 @@
-//! Processes whose threads make random calls, with arguments of the right types and wild ones, on objects that they share
-//! and on those that earlier calls have made: they may end in any way that a program can end in, and the machine goes on.
+//! Processes whose threads make random calls, with arguments of the right types and wild ones, on objects that they
+//! share and on those that earlier calls have made: they may end in any way that a program can end in, and the machine
+//! goes on.
 //!
-//! The same seed makes the same calls, as far as threads that run at once let it; `ICOUNT=1 SMP=1` repeats a run exactly.
+//! The same seed makes the same calls, as far as threads that run at once let it; `ICOUNT=1 SMP=1` repeats a run
+//! exactly.
 
 use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -291,8 +293,8 @@ unsafe fn make(number: u64, arguments: &[u64; 9], by_message: bool) -> [u64; 2] 
     let [mut x0, mut x1, x2, x3, x4, x5, x6, x7, x9] = *arguments;
     macro_rules! enter {
         ($immediate:expr) => {
-            // SAFETY: the kernel preserves x18-x30 and sp; what it does not preserve is declared. The rest is the caller's
-            // contract.
+            // SAFETY: the kernel preserves x18-x30 and sp; what it does not preserve is declared. The rest is the
+            // caller's contract.
             unsafe {
                 asm!(
                     "svc #{immediate}", immediate = const $immediate,

@@ -18,8 +18,8 @@
 //! | `heal` | from a call in which the file server faults, through its way back, to the answer to the next call |
 //! | `yield_switch` | to another process by a yield: half of the way there and back |
 //!
-//! With `--csv` a row is `ipcbench,METRIC,UNIT,MIN,MEDIAN,MAX,N`; with `--spans` there is another one for each time that
-//! was taken, as `forkbench` has them. A switch to another process is measured on machines with one core.
+//! With `--csv` a row is `ipcbench,METRIC,UNIT,MIN,MEDIAN,MAX,N`; with `--spans` there is another one for each time
+//! that was taken, as `forkbench` has them. A switch to another process is measured on machines with one core.
 
 #![no_std]
 #![no_main]
