@@ -2,17 +2,18 @@
 
 use alloc::vec::Vec;
 
-use graft_lib::files::components;
 use graft_rt::abi::{PAGE_SIZE, Permissions};
 use graft_rt::archive::Archive;
-use graft_rt::files::{FileError, FileKind, Flags, Operation, Result, WINDOW};
+use graft_rt::files::{FileError, Operation, Result, WINDOW};
 use graft_rt::memory::Shared;
 use graft_rt::message::{Endpoint, Message, Received};
 use graft_rt::notification::Notification;
-use graft_rt::process::{close, duplicate};
-use graft_rt::{Error, Handle, Region, Rights};
+use graft_rt::process::close;
+use graft_rt::{Error, Handle, Region};
 
 use crate::tree::{Target, Tree};
+
+mod operations;
 
 /// Sessions at a time: each has a bit of the notification that tells when its client is gone.
 const SESSIONS: usize = 60;
@@ -59,8 +60,14 @@ pub(crate) struct Server<'a> {
 const ENDED: usize = 0;
 const STEPS: usize = 8;
 
-/// What an operation answers: three words, or five, and a handle.
-type Words = [u64; 5];
+/// What an operation has done.
+#[derive(Default)]
+struct Done {
+    words: [u64; 5],
+    handle: Handle,
+    /// Whether a checkpoint is due.
+    changed: bool,
+}
 
 impl<'a> Server<'a> {
     pub(crate) fn new(
@@ -140,219 +147,12 @@ impl<'a> Server<'a> {
             let _ = close(handle);
         }
         match result {
-            Ok((words, handle, changed)) => {
-                let [a, b, c, d, e] = words;
+            Ok(Done { words: [a, b, c, d, e], handle, changed }) => {
                 Answer { message: Message { words: [0, a, b, c, d, e], handle }, changed: changed || ended }
             }
             // A part of what was to be written may be there.
             Err(error) => {
                 Answer { message: crate::failed(error), changed: ended || operation == Operation::Write as u64 }
-            }
-        }
-    }
-
-    /// The words and the handle to answer with, and whether something has changed.
-    fn perform(&mut self, received: &Received) -> Result<(Words, Handle, bool)> {
-        let [operation, file, a, b, _, _] = received.message.words;
-        let number = (received.badge as usize).checked_sub(1);
-        if operation == FAULT && self.faults {
-            self.set_outside(STEPS, a);
-            return Ok(([0; 5], Handle::NONE, false));
-        }
-        let operation = Operation::from_number(operation).ok_or(FileError::BadRequest)?;
-        let Some(number) = number else {
-            // The base connection is good for one thing.
-            return match operation {
-                Operation::Session => {
-                    let window = window(received.message.handle)?;
-                    let connection = self.begin(Session { window: Some(window), ..Session::default() })?;
-                    Ok(([0; 5], connection, true))
-                }
-                _ => Err(FileError::BadRequest),
-            };
-        };
-        let done = |words: &[u64], changed: bool| {
-            let mut all = [0; 5];
-            all[..words.len()].copy_from_slice(words);
-            Ok((all, Handle::NONE, changed))
-        };
-        match operation {
-            Operation::Session => Err(FileError::BadRequest),
-            Operation::Attach => {
-                let session = self.session(number)?;
-                if session.window.is_some() {
-                    return Err(FileError::NotAllowed);
-                }
-                session.window = Some(window(received.message.handle)?);
-                done(&[], true)
-            }
-            Operation::Open => {
-                let path = self.path(number, 0, a)?;
-                if b & !Flags::ALL.0 != 0 {
-                    return Err(FileError::BadRequest);
-                }
-                if self.session(number)?.open >= FILES {
-                    return Err(FileError::TooManyFiles);
-                }
-                let target = self.tree.open(&components(&path)?, Flags(b))?;
-                let (kind, bytes) = self.tree.status(target)?;
-                let file = File { target, writable: Flags(b).has(Flags::WRITE) };
-                done(&[self.session(number)?.add(file), kind as u64, bytes], true)
-            }
-            Operation::Read => {
-                let target = self.file(number, file)?.target;
-                let count = b.min(WINDOW as u64) as usize;
-                let count = match target {
-                    Target::ArchiveDirectory(..) => return Err(FileError::IsADirectory),
-                    Target::Archive(index) => {
-                        let data = self.tree.archived(index);
-                        let start = (a.min(data.len() as u64)) as usize;
-                        let piece = &data[start..data.len().min(start + count)];
-                        self.window(number)?.copy_from(0, piece);
-                        piece.len()
-                    }
-                    Target::Memory(node) => {
-                        let mut buffer = core::mem::take(&mut self.buffer);
-                        let read = self.tree.memory.read(node, a, &mut buffer[..count]);
-                        let result = read.and_then(|read| {
-                            self.window(number)?.copy_from(0, &buffer[..read]);
-                            Ok(read)
-                        });
-                        self.buffer = buffer;
-                        result?
-                    }
-                };
-                self.step();
-                done(&[count as u64], false)
-            }
-            Operation::Write => {
-                let count = usize::try_from(b).ok().filter(|&count| count <= WINDOW).ok_or(FileError::TooLarge)?;
-                let file = self.file(number, file)?;
-                if !file.writable {
-                    return Err(FileError::ReadOnly);
-                }
-                let node = Tree::writable(file.target)?;
-                let offset = if a == u64::MAX { self.tree.memory.status(node)?.1 } else { a };
-                let mut buffer = core::mem::take(&mut self.buffer);
-                // From here on it does not change any more.
-                let copied = self.window(number).map(|window| window.copy_to(0, &mut buffer[..count]));
-                let mut result = copied;
-                let mut written = 0;
-                for piece in buffer[..count].chunks(PAGE_SIZE) {
-                    result = result.and_then(|()| self.tree.memory.write(node, offset.saturating_add(written), piece));
-                    written += piece.len() as u64;
-                    self.step();
-                }
-                self.buffer = buffer;
-                // A part that has been written is there.
-                result.map(|()| (([count as u64, 0, 0, 0, 0]), Handle::NONE, true))
-            }
-            Operation::Truncate => {
-                let file = self.file(number, file)?;
-                if !file.writable {
-                    return Err(FileError::ReadOnly);
-                }
-                self.tree.memory.truncate(Tree::writable(file.target)?, a)?;
-                done(&[], true)
-            }
-            Operation::Rename => {
-                let (from, to) = (self.path(number, 0, a)?, self.path(number, a, b)?);
-                let (from, to) = (components(&from)?, components(&to)?);
-                match (Tree::in_memory(&from), Tree::in_memory(&to)) {
-                    (Some(from), Some(to)) => self.tree.memory.rename(from, to)?,
-                    _ => return Err(FileError::ReadOnly),
-                }
-                done(&[], true)
-            }
-            Operation::Unlink | Operation::MakeDirectory => {
-                let path = self.path(number, 0, a)?;
-                let path = components(&path)?;
-                let path = Tree::in_memory(&path).ok_or(FileError::ReadOnly)?;
-                match operation {
-                    Operation::Unlink => self.tree.memory.unlink(path)?,
-                    _ => self.tree.memory.make_directory(path)?,
-                }
-                done(&[], true)
-            }
-            Operation::ReadDirectory => {
-                let target = self.file(number, file)?.target;
-                let index = usize::try_from(a).unwrap_or(usize::MAX);
-                match self.tree.entry(target, index)? {
-                    Some((name, kind, bytes)) => {
-                        self.window(number)?.copy_from(0, name.as_bytes());
-                        done(&[name.len() as u64, kind as u64, bytes], false)
-                    }
-                    None => done(&[], false),
-                }
-            }
-            Operation::Status => {
-                let path = self.path(number, 0, a)?;
-                let (kind, bytes) = self.tree.status(self.tree.find(&components(&path)?)?)?;
-                done(&[kind as u64, bytes], false)
-            }
-            Operation::Close => {
-                let file = self.file(number, file)?.target;
-                let session = self.session(number)?;
-                session.files[received.message.words[1] as usize] = None;
-                session.open -= 1;
-                if let Target::Memory(node) = file {
-                    self.tree.memory.close(node);
-                }
-                done(&[], true)
-            }
-            Operation::Map => self.map(number, file),
-            Operation::Share => {
-                let file = self.file(number, file)?;
-                if let Target::Memory(node) = file.target {
-                    self.tree.memory.open(node)?;
-                }
-                let mut session = Session::default();
-                session.add(file);
-                match self.begin(session) {
-                    Ok(connection) => Ok(([0; 5], connection, true)),
-                    Err(error) => {
-                        if let Target::Memory(node) = file.target {
-                            self.tree.memory.close(node);
-                        }
-                        Err(error)
-                    }
-                }
-            }
-            Operation::Usage => {
-                let (usage, limits) = (self.tree.memory.usage(), self.tree.memory.limits());
-                let open: usize = self.sessions.iter().flatten().map(|session| session.open).sum();
-                let sessions = self.sessions.iter().flatten().count();
-                let words = [usage.pages, limits.pages, usage.nodes, open, sessions];
-                done(&words.map(|word| word as u64), false)
-            }
-        }
-    }
-
-    /// A file as memory: the archive itself, or a copy.
-    fn map(&mut self, number: usize, file: u64) -> Result<(Words, Handle, bool)> {
-        match self.file(number, file)?.target {
-            Target::ArchiveDirectory(..) => Err(FileError::IsADirectory),
-            Target::Archive(index) => {
-                let data = self.tree.archived(index);
-                let handle = duplicate(Handle::ARCHIVE, Rights::READ.or(Rights::DUPLICATE))?;
-                Ok(([self.tree.place(data) as u64, data.len() as u64, 0, 0, 0], handle, false))
-            }
-            Target::Memory(node) => {
-                let (kind, bytes) = self.tree.memory.status(node)?;
-                if kind == FileKind::Directory {
-                    return Err(FileError::IsADirectory);
-                }
-                let bytes = bytes as usize;
-                let copy = Shared::new(bytes.next_multiple_of(PAGE_SIZE).max(PAGE_SIZE))?;
-                let region = copy.map(Permissions::ReadWrite)?;
-                let mut page = [0; PAGE_SIZE];
-                for place in (0..bytes).step_by(PAGE_SIZE) {
-                    let count = self.tree.memory.read(node, place as u64, &mut page)?;
-                    region.copy_from(place, &page[..count]);
-                }
-                drop(region);
-                let handle = copy.duplicate(Rights::READ.or(Rights::DUPLICATE))?.into_handle();
-                Ok(([0, bytes as u64, 0, 0, 0], handle, false))
             }
         }
     }
