@@ -39,6 +39,7 @@ fn main(_arguments: Arguments) -> Result<i32, Error> {
     turns(&report)?;
     servers(&report)?;
     gone(&report)?;
+    answered(&report)?;
     handed_on(&report)?;
     turns_after_a_call(&report)?;
     cores(&report)?;
@@ -266,6 +267,31 @@ fn gone(report: &Report) -> Result<(), Error> {
         })?;
     }
     report.done(format_args!("a server keeps no priority of a caller that waits no longer"));
+    Ok(())
+}
+
+/// A server that has answered waits with its own priority, whoever called.
+fn answered(report: &Report) -> Result<(), Error> {
+    let endpoint = Endpoint::new()?;
+    let connection = endpoint.connect(1)?;
+    let receiver = endpoint.receiver()?;
+    let has_run = AtomicBool::new(false);
+    thread::scope(|scope| {
+        on_first(scope, LOW, || {
+            let _ = receiver.receive();
+            let _ = receiver.reply_receive(Message::default());
+            has_run.store(true, Ordering::SeqCst);
+        })?;
+        thread::schedule(HIGH, FIRST)?;
+        sleep(Duration::from_millis(5));
+        connection.call(Message::default())?;
+        thread::schedule(MIDDLE, FIRST)?;
+        claim!(report, connection.send(Message::default()).is_ok(), "a server that has answered waits");
+        process::yield_now();
+        claim!(report, !has_run.load(Ordering::SeqCst), "a server that has answered has kept its caller's priority");
+        thread::schedule(OWN, FIRST)
+    })?;
+    report.done(format_args!("with its answer a server gives the caller's priority back"));
     Ok(())
 }
 
