@@ -181,12 +181,15 @@ fn sharing(report: &Report) -> Result<(), Error> {
 /// Nothing is copied when the caller runs again, and copies do not lengthen a deadline.
 fn deadlines(report: &Report) -> Result<(), Error> {
     let (client, receiver, _endpoint) = with_client(|connection| {
-        let mut room = [0; 64];
         for _ in 0..2 {
-            let deadline = time::clock() + Duration::from_millis(5);
-            let result = connection.call_lending_until(Message::default(), &[1; 64], &mut room, deadline);
-            if result != Err(Error::TimedOut) || time::clock() < deadline {
-                return 1;
+            let mut room = [0; 64];
+            // A call that times out in line, on a machine that stood still, is made again.
+            while room == [0; 64] {
+                let deadline = time::clock() + Duration::from_millis(5);
+                let result = connection.call_lending_until(Message::default(), &[1; 64], &mut room, deadline);
+                if result != Err(Error::TimedOut) || time::clock() < deadline {
+                    return 1;
+                }
             }
             room = [9; 64];
             sleep(Duration::from_millis(10));
@@ -196,7 +199,13 @@ fn deadlines(report: &Report) -> Result<(), Error> {
         }
         0
     })?;
-    receiver.receive()?;
+    let take = || loop {
+        receiver.receive()?;
+        if receiver.write(0, &[1; 64]).is_ok() {
+            return Ok::<(), Error>(());
+        }
+    };
+    take()?;
     let mut bytes = [0; 64];
     // Copies all the time: each takes the caller's wait over, and gives it back.
     let end = loop {
@@ -205,7 +214,7 @@ fn deadlines(report: &Report) -> Result<(), Error> {
         }
     };
     claim_eq!(report, end, Error::NotFound, "the deadline comes in the middle of copies");
-    receiver.receive()?;
+    take()?;
     sleep(Duration::from_millis(8));
     claim_eq!(report, receiver.write(0, &bytes), Err(Error::NotFound), "a write after the deadline");
     claim_success(report, &client, format_args!("the client's memory is its own again"));
