@@ -42,9 +42,11 @@ fn create_reply(process: &Process, endpoint: Handle) -> Result<u64, Error> {
     Ok(handle.0.into())
 }
 
-/// Answers a copy of what is lent, or has it made again while one of the two processes is in the middle of a fork.
+/// Answers a copy of what is lent, or has it made again while another core makes one, or one of the two processes is in the
+/// middle of a fork.
 fn answer_lent(registers: &mut Context, result: Result<u64, Error>) -> Next {
     match result {
+        Err(Error::NotReady) => again(registers),
         Err(error) => refuse_or_again(registers, error),
         result => answer(registers, result),
     }
