@@ -365,8 +365,10 @@ fn clients(report: &Report, server: &Guarded, base: &Connection, files: &Files) 
 fn faults(report: &Report, base: &Connection, healed: &AtomicUsize) -> Result<(), FileError> {
     let mut files = Files::connect(base)?;
     files.set_retry(Retry::No);
+    // In turn an instruction that there is not, and a panic.
     let plant = |files: &Files, steps: u64| {
-        files.connection().call(Message::words([FAULT, 0, steps, 0, 0, 0])).map(drop).map_err(FileError::Call)
+        let words = [FAULT, 0, steps, steps % 2, 0, 0];
+        files.connection().call(Message::words(words)).map(drop).map_err(FileError::Call)
     };
     let log = files.open_file("/tmp/log", Open::New)?.number;
     let (mut again, mut stood) = (0, 0);

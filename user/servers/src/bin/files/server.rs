@@ -18,8 +18,9 @@ use crate::tree::{Target, Tree};
 const SESSIONS: usize = 60;
 /// Open files of a session at most.
 const FILES: usize = 1100;
-/// With `--faults`: has the server fault after `a` of its steps.
+/// With `--faults`: has the server fault after `a` of its steps, or panic if `b` is [`PANIC`].
 const FAULT: u64 = 99;
+const PANIC: u64 = 1;
 
 /// A client.
 #[derive(Default)]
@@ -58,6 +59,7 @@ pub(crate) struct Server<'a> {
 /// Places in the memory that does not go back.
 const ENDED: usize = 0;
 const STEPS: usize = 8;
+const KIND: usize = 16;
 
 /// What an operation answers: three words, or five, and a handle.
 type Words = [u64; 5];
@@ -101,6 +103,7 @@ impl<'a> Server<'a> {
             let left = self.outside(STEPS) - 1;
             self.set_outside(STEPS, left);
             if left == 0 {
+                assert!(self.outside(KIND) != PANIC, "as planted");
                 fault();
             }
         }
@@ -157,6 +160,7 @@ impl<'a> Server<'a> {
         let number = (received.badge as usize).checked_sub(1);
         if operation == FAULT && self.faults {
             self.set_outside(STEPS, a);
+            self.set_outside(KIND, b);
             return Ok(([0; 5], Handle::NONE, false));
         }
         let operation = Operation::from_number(operation).ok_or(FileError::BadRequest)?;
