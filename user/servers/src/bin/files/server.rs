@@ -111,7 +111,10 @@ impl<'a> Server<'a> {
 
     /// The sessions that have been ended are so in the checkpoint, too.
     pub(crate) fn forget_ended(&self) {
-        self.set_outside(ENDED, 0);
+        // Mostly there are none, and a store after a checkpoint may have tables to copy.
+        if self.outside(ENDED) != 0 {
+            self.set_outside(ENDED, 0);
+        }
     }
 
     /// Ends the sessions whose clients are gone. Returns whether there were any.
