@@ -32,9 +32,7 @@ fn fault_registers(process: &Process, reply: Handle, buffer: u64, write: u64) ->
             user_copy::write(process, buffer, &words)?;
         }
         1 => {
-            for (place, word) in words.iter_mut().enumerate() {
-                *word = user_copy::read(process, buffer.checked_add(8 * place as u64).ok_or(Error::BadAddress)?)?;
-            }
+            words = user_copy::read(process, buffer)?;
             fault::with_registers(&reply, |registers| *registers = words)?;
         }
         _ => return Err(Error::BadArgument),

@@ -10,7 +10,7 @@ use crate::memory::space::{self, Locked, Obstacle, Space};
 use crate::memory::statistics::Statistics;
 use core::mem::{MaybeUninit, size_of};
 use graft_abi::{Error, PAGE_SIZE, USER_END};
-use graft_paging::{Access, Fault, Tlb, VirtAddr};
+use graft_paging::{Access, Fault, Kind, Tlb, Translation, VirtAddr};
 
 /// A type that any bytes are a valid value of, without padding: it may be copied from and to a program
 /// byte by byte.
@@ -31,6 +31,8 @@ unsafe impl Plain for graft_abi::SystemInfo {}
 unsafe impl Plain for graft_abi::EntryRecord {}
 // SAFETY: as above.
 unsafe impl Plain for graft_abi::MemorySizes {}
+// SAFETY: integers.
+unsafe impl Plain for [u64; graft_abi::REGISTERS] {}
 // SAFETY: an integer.
 unsafe impl Plain for u32 {}
 // SAFETY: an integer.
@@ -60,6 +62,28 @@ pub fn read_bytes(owner: &impl Owner, address: u64, bytes: &mut [u8]) -> Result<
         // another core decides which bytes arrive, and nothing else: they are checked after the copy.
         unsafe { core::ptr::copy_nonoverlapping(piece, bytes[done..].as_mut_ptr(), length) };
         done += length;
+    })
+}
+
+/// As [`read_bytes`], but not from pages that are to be backed first: then the call is made again, as behind an obstacle.
+///
+/// # Errors
+/// As [`read_bytes`].
+pub fn read_bytes_that_are_there(owner: &impl Owner, address: u64, bytes: &mut [u8]) -> Result<(), Error> {
+    let tree = owner.space().lock()?;
+    let mut done = 0;
+    each_piece(address, bytes.len(), |start, piece| {
+        let Some(Translation { page, .. }) = tree.translate(start) else {
+            return Err(space::refuse_for(Obstacle::Tables));
+        };
+        if page.kind == Kind::Device || !page.permissions.allow(Access::Read) {
+            return Err(Error::BadAddress);
+        }
+        let first = direct(page.frame.address() + start.get() % PAGE_SIZE as u64);
+        // SAFETY: as in `read_bytes`.
+        unsafe { core::ptr::copy_nonoverlapping(first, bytes[done..].as_mut_ptr(), piece) };
+        done += piece;
+        Ok(())
     })
 }
 
@@ -254,10 +278,14 @@ fn each_page(
         return Ok(());
     }
     let mut tree = owner.space().lock()?;
-    let is_one = next_piece(address, length, 0)?.1 == length;
-    let how = (access, if is_one { tables } else { Tables::First });
+    let (start, piece) = next_piece(address, length, 0)?;
+    if piece == length {
+        copy(accessible(owner, &mut tree, start, (access, tables))?, piece);
+        return Ok(());
+    }
+    let how = (access, Tables::First);
     // All pages before the first byte is stored: a call that is refused or made again has changed nothing.
-    if access == Access::Write && !is_one {
+    if access == Access::Write {
         each_piece(address, length, |start, _| accessible(owner, &mut tree, start, how).map(drop))?;
     }
     each_piece(address, length, |start, piece| {

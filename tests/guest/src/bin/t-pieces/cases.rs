@@ -52,6 +52,22 @@ fn two_reservations_beside_full_tables() -> Result<usize, Error> {
     Ok(BORDER - PAGE / 2)
 }
 
+/// Gives the last segment of a program file another 16 pages, which are not there yet. Returns how long the file is with
+/// them.
+fn lengthened(image: &mut [u8]) -> usize {
+    const MORE: u64 = 16 * PAGE as u64;
+    let word = |image: &[u8], at: usize| u64::from_le_bytes(image[at..at + 8].try_into().unwrap_or_default());
+    let (headers, count) = (word(image, 32) as usize, usize::from(image[56]));
+    // Of 56 bytes each; a loadable one begins with a 1.
+    let loaded = (0..count).map(|index| headers + 56 * index).filter(|&at| image[at] == 1);
+    let last = loaded.max_by_key(|&at| word(image, at + 8)).unwrap_or(headers);
+    let bytes = word(image, last + 32) + MORE;
+    let room = bytes.max(word(image, last + 40));
+    image[last + 32..last + 40].copy_from_slice(&bytes.to_le_bytes());
+    image[last + 40..last + 48].copy_from_slice(&room.to_le_bytes());
+    (word(image, last + 8) + bytes) as usize
+}
+
 fn touched(bytes: usize) -> Result<(), Error> {
     memory::map(BASE, bytes, Permissions::ReadWrite)?;
     touch(BASE, bytes, PAGE);
@@ -310,6 +326,28 @@ pub(crate) const CASES: &[Case] = cases! {
         };
         if Process::fork_into(Share::L1, ask)?.wait()? != ExitStatus::Exited(0) {
             return Err(Error::BadAddress);
+        }
+    }
+    "spawn of an image whose end was never touched": |_bytes, marked| {
+        let border = two_reservations_beside_full_tables()? + PAGE / 2;
+        let archive = graft_rt::archive::Archive::open().map_err(|_| Error::NotFound)?;
+        let mut image = archive.file("true").map_err(|_| Error::NotFound)?.to_vec();
+        let length = lengthened(&mut image);
+        marked();
+        // The border comes after every number of pages that a piece can have loaded.
+        for pages in 0..8 {
+            let start = (border - image.len() - pages * PAGE) & !(PAGE - 1);
+            // SAFETY: mapped above, and used by nothing else.
+            unsafe { core::ptr::copy_nonoverlapping(image.as_ptr(), start as *mut u8, image.len()) };
+            let spawn = || {
+                // SAFETY: as above.
+                let image = unsafe { core::slice::from_raw_parts(start as *const u8, length) };
+                let ended = Process::spawn_image(image, &["true"], &[]).and_then(|child| child.wait());
+                i32::from(ended != Ok(ExitStatus::Exited(0)))
+            };
+            if Process::fork_into(Share::L1, spawn)?.wait()? != ExitStatus::Exited(0) {
+                return Err(Error::NotReady);
+            }
         }
     }
     "map where there is room, behind many holes": |bytes, marked| {
