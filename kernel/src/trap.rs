@@ -72,8 +72,8 @@ const RETRIES: u32 = 4;
 #[cold]
 fn dispatch_again(thread: &Thread, registers: &mut Context) -> Next {
     for _ in 0..RETRIES {
-        if space::met_absence() {
-            return call::again_later(registers);
+        if let Some(obstacle) = space::met_obstacle() {
+            return call::again_behind(obstacle, registers);
         }
         if !frames::gather() {
             break;
@@ -183,7 +183,7 @@ fn repair_again(thread: &Thread, pc: u64, failure: Failure, (address, mut fault)
 #[cold]
 fn end_by_failure(thread: &Thread, pc: u64, failure: Failure) -> Next {
     if failure.cause == Cause::Descriptor {
-        if space::met_absence() {
+        if space::met_obstacle().is_some() {
             return Next::Pause;
         }
     } else {

@@ -237,8 +237,8 @@ calls! {
     /// 28. [`Error::NotFound`](crate::Error::NotFound) if the reply keeps no fault.
     FaultRegisters = 82,
     /// `process_read(process, address, buffer, bytes)`: copies memory of a process, for which the right to
-    /// [supervise](crate::Rights::SUPERVISE) is needed, into the caller's, up to the end of a page there.
-    /// Returns how many bytes.
+    /// [supervise](crate::Rights::SUPERVISE) is needed, into the caller's, at most up to the end of a page
+    /// there. Returns how many bytes: at least one, unless none were to be copied.
     ProcessRead = 83,
     /// `process_write(process, address, buffer, bytes)`: the other way. As a store of the process's own, it needs
     /// memory there that may be written.
@@ -247,9 +247,10 @@ calls! {
     /// number of the bytes that it may read, `x22` and `x23` of those that it may write.
     CallLending = 85,
     /// `lent_read(reply, offset, buffer, bytes)`: copies bytes that the caller whose call is kept in the reply has
-    /// lent, from this offset on, and returns how many: as far as `buffer` goes on in one page. For the reply, the
-    /// right to write is needed. [`Error::NotFound`](crate::Error::NotFound) if no call is kept there, or its caller
-    /// waits no longer; [`Error::BadArgument`](crate::Error::BadArgument) for bytes that are not lent.
+    /// lent, from this offset on, and returns how many: at least one, if there are any, and at most as far as `buffer`
+    /// goes on in one page. For the reply, the right to write is needed. [`Error::NotFound`](crate::Error::NotFound) if
+    /// no call is kept there, or its caller waits no longer; [`Error::BadArgument`](crate::Error::BadArgument) for
+    /// bytes that are not lent.
     LentRead = 86,
     /// `lent_write(reply, offset, buffer, bytes)`: as [`LentRead`](Call::LentRead), from `buffer` into what has been
     /// lent to be written, as far as that goes on in one page.

@@ -2,11 +2,10 @@
 
 #![forbid(unsafe_code)]
 
-use super::outcome::{Next, again, again_later, answer, handle, refuse};
+use super::outcome::{Next, again, answer, handle, refuse_or_again};
 use crate::arch::Context;
 use crate::ipc::lent::{self, Way};
 use crate::ipc::{self, Outcome, notify};
-use crate::memory::space;
 use crate::object::endpoint::Endpoint;
 use crate::object::notification::Notification;
 use crate::object::process::Process;
@@ -43,10 +42,12 @@ fn create_reply(process: &Process, endpoint: Handle) -> Result<u64, Error> {
     Ok(handle.0.into())
 }
 
-/// Answers a copy of what is lent, or has it made again while one of the two processes is in the middle of a fork.
+/// Answers a copy of what is lent, or has it made again while another core makes one, or one of the two processes is in
+/// the middle of a fork.
 fn answer_lent(registers: &mut Context, result: Result<u64, Error>) -> Next {
     match result {
-        Err(Error::OutOfMemory) if space::met_absence() => again_later(registers),
+        Err(Error::NotReady) => again(registers),
+        Err(error) => refuse_or_again(registers, error),
         result => answer(registers, result),
     }
 }
@@ -80,9 +81,8 @@ pub(super) fn carry_out(thread: &Thread, registers: &mut Context) -> Next {
         Ok(Outcome::SwitchTo(next)) => Next::SwitchTo(next),
         Ok(Outcome::GiveWayTo(next)) => Next::GiveWayTo(next),
         Ok(Outcome::Blocked) => Next::Switch,
-        // The process is in the middle of a fork.
-        Err(Error::OutOfMemory) if space::met_absence() => again_later(registers),
         Ok(Outcome::Again) => again(registers),
-        Err(error) => refuse(registers, error),
+        // The process may be in the middle of a fork.
+        Err(error) => refuse_or_again(registers, error),
     }
 }

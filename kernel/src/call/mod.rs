@@ -21,7 +21,7 @@ mod wait;
 use crate::arch::{Context, timer};
 use crate::object::thread::Thread;
 use graft_abi::{Call, Error, ExitStatus, Rights};
-pub use outcome::{Next, again, again_later};
+pub use outcome::{Next, again, again_behind, again_later};
 use outcome::{answer, answer_two, end, handle, outcome, tidy};
 use snapshot::Restored;
 use statistics::Look;

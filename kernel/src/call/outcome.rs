@@ -4,6 +4,7 @@
 
 use crate::arch::Context;
 use crate::memory::left;
+use crate::memory::space::{self, Obstacle};
 use crate::object::Ref;
 use crate::object::process::Process;
 use crate::object::thread::Thread;
@@ -127,6 +128,28 @@ pub fn again(registers: &mut Context) -> Next {
 pub fn again_later(registers: &mut Context) -> Next {
     registers.rewind();
     Next::Pause
+}
+
+/// Has a thread make a call again that has met an obstacle.
+#[cold]
+pub fn again_behind(obstacle: Obstacle, registers: &mut Context) -> Next {
+    match obstacle {
+        Obstacle::Absence => again_later(registers),
+        Obstacle::Tables => {
+            registers.rewind();
+            Next::Restart
+        }
+    }
+}
+
+/// As [`refuse`], of a call that may have met an obstacle and is then made again.
+#[cold]
+#[inline(never)]
+pub(super) fn refuse_or_again(registers: &mut Context, error: Error) -> Next {
+    match (error, space::met_obstacle()) {
+        (Error::OutOfMemory, Some(obstacle)) => again_behind(obstacle, registers),
+        _ => refuse(registers, error),
+    }
 }
 
 /// A refused call has changed nothing; one that was refused for want of memory may be tried again.

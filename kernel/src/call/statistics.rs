@@ -39,7 +39,7 @@ pub(super) enum Look {
 /// `process_info`.
 pub(super) fn process_info(thread: &Thread, handle: Handle, result: u64) -> Result<u64, Error> {
     let info = named_process(thread, handle, Rights::INSPECT)?.info();
-    user_copy::write(&*thread.process, result, &[info])?;
+    user_copy::write_figures(&*thread.process, result, &info)?;
     Ok(0)
 }
 
@@ -66,7 +66,7 @@ pub(super) fn system_info(process: &Process, handle: Handle, result: u64) -> Res
         clock: timer::now(),
         machine,
     };
-    user_copy::write(process, result, &[info])?;
+    user_copy::write_figures(process, result, &info)?;
     Ok(0)
 }
 

@@ -2,10 +2,10 @@
 
 #![forbid(unsafe_code)]
 
-use super::outcome::{Next, again_later, answer, handle, named_process, refuse};
+use super::outcome::{Next, answer, handle, named_process, refuse_or_again};
 use crate::arch::Context;
 use crate::ipc::fault;
-use crate::memory::{space, user_copy};
+use crate::memory::user_copy;
 use crate::object::endpoint::{Connection, Reply};
 use crate::object::process::Process;
 use crate::object::thread::Thread;
@@ -32,9 +32,7 @@ fn fault_registers(process: &Process, reply: Handle, buffer: u64, write: u64) ->
             user_copy::write(process, buffer, &words)?;
         }
         1 => {
-            for (place, word) in words.iter_mut().enumerate() {
-                *word = user_copy::read(process, buffer.checked_add(8 * place as u64).ok_or(Error::BadAddress)?)?;
-            }
+            words = user_copy::read(process, buffer)?;
             fault::with_registers(&reply, |registers| *registers = words)?;
         }
         _ => return Err(Error::BadArgument),
@@ -56,9 +54,8 @@ pub(super) fn carry_out(thread: &Thread, registers: &mut Context) -> Next {
         _ => Err(Error::BadCall),
     };
     match result {
-        // One of the two is in the middle of a fork.
-        Err(Error::OutOfMemory) if space::met_absence() => again_later(registers),
-        Err(error) => refuse(registers, error),
+        // One of the two may be in the middle of a fork.
+        Err(error) => refuse_or_again(registers, error),
         result => answer(registers, result),
     }
 }

@@ -191,7 +191,12 @@ pub fn send(thread: &Thread, registers: &mut Context, handle: Handle) -> Result<
 /// `receive`.
 pub fn receive(thread: &Thread, registers: &mut Context, handle: Handle) -> Result<Outcome, Error> {
     let reply = thread.process.object::<Reply>(handle, Rights::READ)?;
-    let older = reply.take(&mut reply.lock());
+    let mut sides = reply.lock();
+    if reply.is_lent(&mut sides) {
+        return Ok(Outcome::Again);
+    }
+    let older = reply.take(&mut sides);
+    drop(sides);
     if let Some(older) = older {
         older.give_up(Error::Gone);
     }
@@ -205,9 +210,14 @@ pub fn receive(thread: &Thread, registers: &mut Context, handle: Handle) -> Resu
 /// `reply`.
 pub fn reply(thread: &Thread, registers: &mut Context, handle: Handle) -> Result<Outcome, Error> {
     let reply = thread.process.object::<Reply>(handle, Rights::WRITE)?;
-    sched::make_ready(answer(thread, registers, &reply)?);
-    registers.set_result(0);
-    Ok(Outcome::Goes)
+    match answer(thread, registers, &reply) {
+        Err(Error::NotReady) => Ok(Outcome::Again),
+        caller => {
+            sched::make_ready(caller?);
+            registers.set_result(0);
+            Ok(Outcome::Goes)
+        }
+    }
 }
 
 /// `reply_receive`.
@@ -216,6 +226,7 @@ pub fn reply_receive(thread: &Thread, registers: &mut Context, handle: Handle) -
     let caller = match answer(thread, registers, &reply) {
         Ok(caller) => Some(caller),
         Err(Error::Gone) => None,
+        Err(Error::NotReady) => return Ok(Outcome::Again),
         Err(error) => return Err(error),
     };
     // What is left of the call, if it has to be made again: the answer is on its way, or came too late.
@@ -229,12 +240,18 @@ pub fn reply_receive(thread: &Thread, registers: &mut Context, handle: Handle) -
     received
 }
 
-/// Answers the call that is kept in a reply. The caller, which has the answer, is this core's.
+/// Answers the call that is kept in a reply. The caller, which has the answer, is this core's. [`Error::NotReady`] if
+/// that is to be tried again.
 #[inline(always)]
 fn answer(thread: &Thread, registers: &Context, reply: &Reply) -> Result<Ref<Thread>, Error> {
     let mut message = registers.message();
     check(&thread.process, &message)?;
-    let taken = reply.take(&mut reply.lock());
+    let mut sides = reply.lock();
+    if reply.is_lent(&mut sides) {
+        return Err(Error::NotReady);
+    }
+    let taken = reply.take(&mut sides);
+    drop(sides);
     let taken = taken.ok_or(Error::NotFound)?;
     // Whether or not the caller still waits.
     sched::set_priority(thread, None);

@@ -8,16 +8,36 @@ use crate::memory::kernel_memory::{KernelMemory, Operation, Tree};
 use crate::memory::left::leave;
 use core::mem;
 use core::ops::{Deref, DerefMut};
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence};
 use graft_abi::Error;
 use graft_paging::{Access, Change, Fault, Frame, Progress, Reach, Resolved, Tlb, Usage, VirtAddr, VirtRange};
 
-/// Whether the last refusal on a core for want of memory came about because a tree is away.
-static MET_ABSENCE: [AtomicBool; MAX_CORES] = [const { AtomicBool::new(false) }; MAX_CORES];
+/// Why a call was refused for want of memory that does not want any: it is made again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// A fork in pieces has the tree of a process: later.
+    Absence,
+    /// Shared tables had to be copied first, and have been, which is as much as fits into a piece: at once.
+    Tables,
+}
 
-/// Whether the last refusal on this core for want of memory came about because a tree is away.
-pub fn met_absence() -> bool {
-    MET_ABSENCE[arch::core_index()].swap(false, Ordering::Relaxed)
+/// What the last refusal on a core for want of memory met: 0, or one more than the number of the obstacle.
+static MET: [AtomicU8; MAX_CORES] = [const { AtomicU8::new(0) }; MAX_CORES];
+
+/// What the last refusal on this core for want of memory came about by, if not by want of memory. Tells it once.
+pub fn met_obstacle() -> Option<Obstacle> {
+    match MET[arch::core_index()].swap(0, Ordering::Relaxed) {
+        0 => None,
+        1 => Some(Obstacle::Absence),
+        _ => Some(Obstacle::Tables),
+    }
+}
+
+/// The refusal for an obstacle, which [`met_obstacle`] tells.
+#[cold]
+pub fn refuse_for(obstacle: Obstacle) -> Error {
+    MET[arch::core_index()].store(1 + obstacle as u8, Ordering::Relaxed);
+    Error::OutOfMemory
 }
 
 static IDENTIFIERS: Allocator<MAX_CORES> = Allocator::new();
@@ -97,7 +117,7 @@ impl Space {
     ///
     /// # Errors
     /// [`Error::NotFound`] if the process has ended. [`Error::OutOfMemory`] while the tree is away, and then
-    /// [`met_absence`] says so once.
+    /// [`met_obstacle`] says so once.
     #[inline(always)]
     pub fn lock(&self) -> Result<Locked<'_>, Error> {
         let guard = self.held.lock();
@@ -109,11 +129,7 @@ impl Space {
 
     #[cold]
     fn refuse(held: &Held) -> Error {
-        if held.away {
-            MET_ABSENCE[arch::core_index()].store(true, Ordering::Relaxed);
-            return Error::OutOfMemory;
-        }
-        Error::NotFound
+        if held.away { refuse_for(Obstacle::Absence) } else { Error::NotFound }
     }
 
     /// Where the TLB invalidations of its tree go.

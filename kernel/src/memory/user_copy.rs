@@ -6,11 +6,11 @@
 
 use crate::arch::memory::direct;
 use crate::memory::kernel_memory::Tree;
-use crate::memory::space::{Locked, Space};
+use crate::memory::space::{self, Locked, Obstacle, Space};
 use crate::memory::statistics::Statistics;
 use core::mem::{MaybeUninit, size_of};
 use graft_abi::{Error, PAGE_SIZE, USER_END};
-use graft_paging::{Access, Fault, Tlb, VirtAddr};
+use graft_paging::{Access, Fault, Kind, Tlb, Translation, VirtAddr};
 
 /// A type that any bytes are a valid value of, without padding: it may be copied from and to a program
 /// byte by byte.
@@ -31,6 +31,8 @@ unsafe impl Plain for graft_abi::SystemInfo {}
 unsafe impl Plain for graft_abi::EntryRecord {}
 // SAFETY: as above.
 unsafe impl Plain for graft_abi::MemorySizes {}
+// SAFETY: integers.
+unsafe impl Plain for [u64; graft_abi::REGISTERS] {}
 // SAFETY: an integer.
 unsafe impl Plain for u32 {}
 // SAFETY: an integer.
@@ -54,7 +56,7 @@ pub trait Owner {
 #[inline(never)]
 pub fn read_bytes(owner: &impl Owner, address: u64, bytes: &mut [u8]) -> Result<(), Error> {
     let mut done = 0;
-    each_page(owner, address, bytes.len(), Access::Read, |piece, length| {
+    each_page(owner, address, bytes.len(), (Access::Read, Tables::First), |piece, length| {
         // SAFETY: `each_page` hands out `length` bytes of a frame that the lock keeps, `bytes` has as
         // many left, and kernel and user memory never overlap. A program that writes meanwhile on
         // another core decides which bytes arrive, and nothing else: they are checked after the copy.
@@ -63,14 +65,41 @@ pub fn read_bytes(owner: &impl Owner, address: u64, bytes: &mut [u8]) -> Result<
     })
 }
 
+/// As [`read_bytes`], but not from pages that are to be backed first: then the call is made again, as behind an
+/// obstacle.
+///
+/// # Errors
+/// As [`read_bytes`].
+pub fn read_bytes_that_are_there(owner: &impl Owner, address: u64, bytes: &mut [u8]) -> Result<(), Error> {
+    let tree = owner.space().lock()?;
+    let mut done = 0;
+    each_piece(address, bytes.len(), |start, piece| {
+        let Some(Translation { page, .. }) = tree.translate(start) else {
+            return Err(space::refuse_for(Obstacle::Tables));
+        };
+        if page.kind == Kind::Device || !page.permissions.allow(Access::Read) {
+            return Err(Error::BadAddress);
+        }
+        let first = direct(page.frame.address() + start.get() % PAGE_SIZE as u64);
+        // SAFETY: as in `read_bytes`.
+        unsafe { core::ptr::copy_nonoverlapping(first, bytes[done..].as_mut_ptr(), piece) };
+        done += piece;
+        Ok(())
+    })
+}
+
 /// Copies into user memory.
 ///
 /// # Errors
-/// [`Error::BadAddress`] if a byte may not be written; [`Error::OutOfMemory`]. What was copied before stays.
+/// [`Error::BadAddress`] if a byte may not be written; [`Error::OutOfMemory`]. Nothing has changed then.
 #[inline(never)]
 pub fn write_bytes(owner: &impl Owner, address: u64, bytes: &[u8]) -> Result<(), Error> {
+    write_bytes_after(owner, address, bytes, Tables::First)
+}
+
+fn write_bytes_after(owner: &impl Owner, address: u64, bytes: &[u8], tables: Tables) -> Result<(), Error> {
     let mut done = 0;
-    each_page(owner, address, bytes.len(), Access::Write, |piece, length| {
+    each_page(owner, address, bytes.len(), (Access::Write, tables), |piece, length| {
         // SAFETY: as in `read_bytes`; resolving for a write has made the frame this space's own.
         unsafe { core::ptr::copy_nonoverlapping(bytes[done..].as_ptr(), piece, length) };
         done += length;
@@ -95,9 +124,21 @@ pub fn read<T: Plain>(owner: &impl Owner, address: u64) -> Result<T, Error> {
 /// # Errors
 /// As [`write_bytes`].
 pub fn write<T: Plain>(owner: &impl Owner, address: u64, values: &[T]) -> Result<(), Error> {
+    write_bytes(owner, address, bytes_of(values))
+}
+
+/// As [`write`], for a call that copies nothing else: up to a page's border it has time for tables, too, so that the
+/// figures that it tells are from before.
+///
+/// # Errors
+/// As [`write_bytes`].
+pub fn write_figures<T: Plain>(owner: &impl Owner, address: u64, figures: &T) -> Result<(), Error> {
+    write_bytes_after(owner, address, bytes_of(core::slice::from_ref(figures)), Tables::InPassing)
+}
+
+fn bytes_of<T: Plain>(values: &[T]) -> &[u8] {
     // SAFETY: the values' own bytes, all initialised (`Plain`: no padding).
-    let bytes = unsafe { core::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) };
-    write_bytes(owner, address, bytes)
+    unsafe { core::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
 }
 
 /// Fills part of a tree that no core runs in yet. `read` is asked for the bytes of one page at a time, and told
@@ -125,8 +166,8 @@ pub fn fill(
     Ok(())
 }
 
-/// Copies from one owner's memory to another's, as far as the destination goes on in one page: a store may have tables
-/// and a page to copy first, and one of each is enough for a call. Returns how many bytes that were.
+/// Copies from one owner's memory to another's, as far as the destination goes on in one page, and not into a second
+/// page of the source that is to be backed first. Returns how many bytes that were.
 ///
 /// # Errors
 /// As [`read_bytes`] and [`write_bytes`]. What was copied before stays.
@@ -149,20 +190,30 @@ pub fn between(from: (&impl Owner, u64), to: (&impl Owner, u64), length: u64) ->
     };
     // First, because it may replace the page that both lie in.
     let (start, _) = next_piece(to.1, length, 0)?;
-    let store = accessible(to.0, &mut target, start, Access::Write)?;
+    let store = accessible(to.0, &mut target, start, (Access::Write, Tables::First))?;
     let mut done = 0;
     while done < length {
         let (start, piece) = next_piece(from.1, length, done)?;
-        let load = accessible(from.0, source.as_mut().unwrap_or(&mut target), start, Access::Read)?;
-        // SAFETY: `piece` bytes of a frame, and as many of one page, which the locks keep; in one space they may be the
-        // same ones. A program that writes meanwhile decides which bytes arrive, and nothing else.
+        let source = source.as_mut().unwrap_or(&mut target);
+        // Only what is there is read without a change of the tree.
+        if done != 0 && source.translate(start).is_none() {
+            break;
+        }
+        let load = accessible(from.0, source, start, (Access::Read, Tables::First))?;
+        // SAFETY: `piece` bytes of a frame, and as many of another or of the same one, which the locks keep: two spaces
+        // can have a frame in common, too. A program that writes meanwhile decides which bytes arrive, and nothing
+        // else.
         unsafe {
             let store = store.add(done);
-            if source.is_none() { core::ptr::copy(load, store, piece) } else { copy(load, store, piece) }
+            if load.addr() / PAGE_SIZE == store.addr() / PAGE_SIZE {
+                core::ptr::copy(load, store, piece);
+            } else {
+                copy(load, store, piece);
+            }
         }
         done += piece;
     }
-    Ok(length as u64)
+    Ok(done as u64)
 }
 
 /// Copies bytes, four words at a time where both sides are aligned: a fourth of the instructions that the compiler's
@@ -190,14 +241,31 @@ unsafe fn copy(from: *const u8, to: *mut u8, length: usize) {
     }
 }
 
+/// What follows when tables have to be copied for an access.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tables {
+    /// They are enough for a piece, as there may be others to come: the call is made again.
+    First,
+    /// The access.
+    InPassing,
+}
+
 /// Where the kernel finds a byte of user memory, as long as the lock is held.
-fn accessible(owner: &impl Owner, tree: &mut Locked<'_>, address: VirtAddr, access: Access) -> Result<*mut u8, Error> {
+fn accessible(
+    owner: &impl Owner,
+    tree: &mut Locked<'_>,
+    address: VirtAddr,
+    (access, tables): (Access, Tables),
+) -> Result<*mut u8, Error> {
     // Not memory, so that the direct map does not have it; and what a look at it does is the program's to know.
     if tree.is_device(address) {
         return Err(Error::BadAddress);
     }
     let resolved = tree.resolve(address, access).map_err(refusal)?;
     owner.statistics().count(&resolved);
+    if resolved.table_splits != 0 && tables == Tables::First {
+        return Err(space::refuse_for(Obstacle::Tables));
+    }
     Ok(direct(resolved.frame.address() + address.get() % PAGE_SIZE as u64))
 }
 
@@ -205,17 +273,39 @@ fn each_page(
     owner: &impl Owner,
     address: u64,
     length: usize,
-    access: Access,
+    (access, tables): (Access, Tables),
     mut copy: impl FnMut(*mut u8, usize),
 ) -> Result<(), Error> {
-    let mut done = 0;
     if length == 0 {
         return Ok(());
     }
     let mut tree = owner.space().lock()?;
+    let (start, piece) = next_piece(address, length, 0)?;
+    if piece == length {
+        copy(accessible(owner, &mut tree, start, (access, tables))?, piece);
+        return Ok(());
+    }
+    let how = (access, Tables::First);
+    // All pages before the first byte is stored: a call that is refused or made again has changed nothing.
+    if access == Access::Write {
+        each_piece(address, length, |start, _| accessible(owner, &mut tree, start, how).map(drop))?;
+    }
+    each_piece(address, length, |start, piece| {
+        copy(accessible(owner, &mut tree, start, how)?, piece);
+        Ok(())
+    })
+}
+
+/// The parts of a range that lie in one page each: their first bytes, and how many they are.
+fn each_piece(
+    address: u64,
+    length: usize,
+    mut visit: impl FnMut(VirtAddr, usize) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut done = 0;
     while done < length {
         let (start, piece) = next_piece(address, length, done)?;
-        copy(accessible(owner, &mut tree, start, access)?, piece);
+        visit(start, piece)?;
         done += piece;
     }
     Ok(())

@@ -67,11 +67,18 @@ pub struct Connection {
 /// Where calls are received and answered, one at a time.
 pub struct Reply {
     rendezvous: Ref<Rendezvous>,
-    /// The call that is kept here, under the rendezvous' lock.
-    open: UnsafeCell<Option<Taken>>,
+    /// Under the rendezvous' lock.
+    place: UnsafeCell<Place>,
 }
 
-// SAFETY: `open` is reached through `Reply::open`, which asks for what is behind the lock, or by the last owner.
+/// Where a reply keeps a call.
+struct Place {
+    open: Option<Taken>,
+    /// A core copies what the caller of the call lends that was kept here, and is about to bring the call back.
+    is_lent: bool,
+}
+
+// SAFETY: `place` is reached through `Reply::place`, which asks for what is behind the lock, or by the last owner.
 unsafe impl Sync for Reply {}
 
 /// A call that a receiver has taken: a thread that waits for the answer.
@@ -115,7 +122,8 @@ impl Endpoint {
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub fn reply(&self) -> Result<Ref<Reply>, Error> {
-        Ref::new(|_| Reply { rendezvous: self.rendezvous.clone(), open: UnsafeCell::new(None) })
+        let place = || Place { open: None, is_lent: false };
+        Ref::new(|_| Reply { rendezvous: self.rendezvous.clone(), place: UnsafeCell::new(place()) })
     }
 }
 
@@ -218,9 +226,14 @@ impl Reply {
     /// If these are another endpoint's sides.
     #[inline(always)]
     fn open<'a>(&'a self, sides: &'a mut Sides) -> &'a mut Option<Taken> {
+        &mut self.place(sides).open
+    }
+
+    #[inline(always)]
+    fn place<'a>(&'a self, sides: &'a mut Sides) -> &'a mut Place {
         assert!(core::ptr::eq(sides, self.rendezvous.sides.as_ptr()), "a lock of another endpoint");
         // SAFETY: the caller has the only way to what the rendezvous' lock protects.
-        unsafe { &mut *self.open.get() }
+        unsafe { &mut *self.place.get() }
     }
 
     /// Keeps a call until it is answered, and returns what has to be seen to without the lock.
@@ -255,15 +268,50 @@ impl Reply {
         open.take().map(|taken| taken.caller)
     }
 
-    /// The caller of the call that is kept here, if it still waits: it is the calling core's until it is
-    /// [kept](Self::keep) again.
-    pub fn take_waiting(&self, sides: &mut Sides) -> Option<Ref<Thread>> {
-        let open = self.open(sides);
-        let Taken { caller, wait } = open.as_ref()?;
-        if !sched::unblock_from(caller, *wait) {
-            return None;
+    /// Whether a core copies what is lent, and is about to bring the call back.
+    pub fn is_lent(&self, sides: &mut Sides) -> bool {
+        self.place(sides).is_lent
+    }
+
+    /// Takes the caller of the call that is kept here, to copy what it lends: it is the calling core's until it is
+    /// [brought back](Self::bring_back).
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if none is kept, or the caller waits no longer; [`Error::BadArgument`] for one that is
+    /// stopped at a fault, and lends nothing; [`Error::NotReady`] while another core copies.
+    pub fn take_lent(&self, sides: &mut Sides) -> Result<Ref<Thread>, Error> {
+        let place = self.place(sides);
+        if place.is_lent {
+            return Err(Error::NotReady);
         }
-        open.take().map(|taken| taken.caller)
+        let Taken { caller, wait } = place.open.as_ref().ok_or(Error::NotFound)?;
+        if caller.is_stopped() {
+            return Err(Error::BadArgument);
+        }
+        if !sched::unblock_from(caller, *wait) {
+            return Err(Error::NotFound);
+        }
+        let taken = place.open.take().ok_or(Error::NotFound)?;
+        place.is_lent = true;
+        Ok(taken.caller)
+    }
+
+    /// Keeps a call again that was [taken](Self::take_lent). If another one has come to be kept here meanwhile, that
+    /// one stays, and this one is given up.
+    pub fn bring_back(&self, sides: &mut Sides, caller: Ref<Thread>) -> Kept {
+        let place = self.place(sides);
+        place.is_lent = false;
+        if place.open.is_none() {
+            return self.keep(sides, caller);
+        }
+        // SAFETY: it is the calling core's since it was taken.
+        let wait = unsafe { caller.block_for_answer() };
+        Kept { older: Some(Taken { caller, wait }), ended: None }
+    }
+
+    /// The same for a call that is over: its caller is the calling core's to be refused.
+    pub fn end_lent(&self, sides: &mut Sides) {
+        self.place(sides).is_lent = false;
     }
 
     /// The caller of the call that is kept here, if it still waits and this core may run it at once: then it is this
@@ -301,7 +349,7 @@ impl Kept {
 
 impl Drop for Reply {
     fn drop(&mut self) {
-        if let Some(taken) = self.open.get_mut().take() {
+        if let Some(taken) = self.place.get_mut().open.take() {
             taken.give_up(Error::Gone);
             // Mostly the thread that closes it has received with it.
             sched::return_priority_of_current();

@@ -31,9 +31,28 @@ pub struct Loaded {
 /// A program file, or arguments, in some process's memory.
 pub struct UserText<'a, O> {
     /// Whose memory.
-    pub process: &'a O,
+    process: &'a O,
     /// Where.
-    pub text: Text,
+    text: Text,
+    reads: Reads,
+}
+
+/// What reads of a text in a program's memory may change there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Reads {
+    /// All may back pages: they are few.
+    Few,
+    /// The next one may, which is the first of a piece of an operation; others end the piece at such a page.
+    InPieces,
+    /// None.
+    Later,
+}
+
+impl<'a, O> UserText<'a, O> {
+    /// This one.
+    pub fn new(process: &'a O, text: Text, reads: Reads) -> Self {
+        UserText { process, text, reads }
+    }
 }
 
 impl<O: user_copy::Owner> Image for UserText<'_, O> {
@@ -47,6 +66,11 @@ impl<O: user_copy::Owner> Image for UserText<'_, O> {
             return Err(Error::ImageTooShort);
         }
         let address = self.text.address.checked_add(offset).ok_or(Error::BadAddress)?;
+        match self.reads {
+            Reads::Few => {}
+            Reads::InPieces => self.reads = Reads::Later,
+            Reads::Later => return user_copy::read_bytes_that_are_there(self.process, address, bytes),
+        }
         user_copy::read_bytes(self.process, address, bytes)
     }
 }
@@ -95,6 +119,11 @@ impl Loading {
         Ok(Loading { program, tree: Draft::new()?, segment: 0, stage: Stage::Reserve(None) })
     }
 
+    /// Whether all of its segments are there.
+    pub fn is_loaded(&self) -> bool {
+        self.segment == self.program.segments().len()
+    }
+
     /// Loads a piece of its segments.
     pub fn step(&mut self, image: &mut impl Image) -> Result<Progress, Error> {
         let mut cost = 0;
@@ -116,10 +145,12 @@ impl Loading {
                     let some = (length - *filled).min((STEP - cost).div_ceil(PAGE_COST) * PAGE_SIZE);
                     let (address, offset) = (segment.address + *filled as u64, segment.file_offset + *filled as u64);
                     user_copy::fill(&mut self.tree, &NeverRan, address, some, |done, bytes| {
-                        image.read(offset + done as u64, bytes)
+                        image.read(offset + done as u64, bytes)?;
+                        // Page by page: what is there stays, whatever comes in the way of the rest.
+                        *filled += bytes.len();
+                        Ok(())
                     })?;
                     cost += some.div_ceil(PAGE_SIZE) * PAGE_COST;
-                    *filled += some;
                     if *filled == length {
                         self.stage = Stage::Protect(None);
                     }

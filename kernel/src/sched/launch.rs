@@ -9,9 +9,8 @@ use crate::memory::{space, user_copy};
 use crate::object::process::Process;
 use crate::object::thread::Thread;
 use crate::object::{AnyRef, Ref};
-use crate::program::{Loaded, Loading, UserText};
+use crate::program::{Loaded, Loading, Reads, UserText};
 use graft_abi::{Error, Handle, Rights, SpawnRequest};
-use graft_paging::Progress;
 
 /// What of [`PROCESS_RIGHTS`] a child gets that is given its parent's [`Handle::SELF`].
 const SELF_RIGHTS: Rights = Rights(!Rights::SUPERVISE.0);
@@ -71,13 +70,15 @@ impl Launch {
         let (request, process) = (&self.request, &thread.process);
         match &mut self.stage {
             Stage::Begin => {
-                let mut image = UserText { process: &**process, text: request.image };
+                let mut image = UserText::new(&**process, request.image, Reads::Few);
                 self.stage = Stage::Load(Loading::begin(&mut image)?);
             }
             Stage::Load(loading) => {
-                if loading.step(&mut UserText { process: &**process, text: request.image })? == Progress::Done {
-                    let loaded = loading.finish(&mut UserText { process: &**process, text: request.arguments })?;
+                if loading.is_loaded() {
+                    let loaded = loading.finish(&mut UserText::new(&**process, request.arguments, Reads::Few))?;
                     self.stage = Stage::Loaded(loaded, None, 0);
+                } else {
+                    loading.step(&mut UserText::new(&**process, request.image, Reads::InPieces))?;
                 }
             }
             Stage::Loaded(loaded, _, _) if self.purpose == Purpose::Exec => {

@@ -23,7 +23,8 @@ use crate::memory::change::PIECE;
 use crate::memory::frames;
 use crate::memory::kernel_memory::KernelMemory;
 use crate::memory::kernel_memory::{Debris, Operation};
-use crate::memory::{left, space};
+use crate::memory::left;
+use crate::memory::space::{self, Obstacle};
 use crate::object::Ref;
 use crate::object::memory::{Making, MemoryObject};
 use crate::object::pieces::{Forked, Moved};
@@ -275,7 +276,13 @@ impl Task {
                 Ok(Launched::Replaced(registers)) => return Step::Registers(registers),
                 // From where it was: a program whose other threads fork all the time would never get to the end from
                 // the beginning.
-                Err(Error::OutOfMemory) if space::met_absence() => return Step::Later,
+                Err(error @ Error::OutOfMemory) => {
+                    return match space::met_obstacle() {
+                        Some(Obstacle::Absence) => Step::Later,
+                        Some(Obstacle::Tables) => Step::More,
+                        None => Step::Answer(Err(error)),
+                    };
+                }
                 Err(error) => return Step::Answer(Err(error)),
             },
             Task::Wake(rest) => {
@@ -308,7 +315,9 @@ pub fn complete_task(registers: &mut Context, work: &Work, answer: Result<(u64, 
     match answer {
         Ok((first, second)) => registers.set_results([first, second]),
         // Nothing has changed: the call is made again, a few times, with what other cores have given back.
-        Err(Error::OutOfMemory) if space::met_absence() || (work.may_retry() && frames::gather()) => registers.rewind(),
+        Err(Error::OutOfMemory) if space::met_obstacle().is_some() || (work.may_retry() && frames::gather()) => {
+            registers.rewind();
+        }
         Err(error) => {
             work.forget();
             registers.set_result(error.to_register());

@@ -37,6 +37,19 @@ pub fn find(name: &str) -> Option<Grant> {
     find_in(raw_grants(), name)
 }
 
+/// Whether this program was given something under a name. Needs no memory, as a program that panics may have none.
+pub fn has(name: &str) -> bool {
+    has_in(raw_grants(), name)
+}
+
+fn has_in(grants: &[u8], name: &str) -> bool {
+    let is_it = |grant: &[u8]| {
+        let rest = grant.strip_prefix(&[GRANT]).and_then(|grant| grant.strip_prefix(name.as_bytes()));
+        rest.is_some_and(|rest| rest.starts_with(b"="))
+    };
+    grants.split(|&byte| byte == 0).any(is_it)
+}
+
 /// The only handle that this program was given under a name.
 pub fn handle(name: &str) -> Option<Handle> {
     find(name).map(|grant| grant.handle(0))
@@ -118,6 +131,8 @@ mod tests {
         assert_eq!(find_in(grants, "in"), given("pipe", &[6, 7]));
         assert_eq!(find_in(grants, "warm"), given("", &[]));
         assert_eq!(find_in(grants, "file"), None);
+        assert!(["files", "out", "in", "warm"].iter().all(|name| has_in(grants, name)));
+        assert!(["file", "", "ou", "files=4"].iter().all(|name| !has_in(grants, name)));
         assert_eq!(find_in(b"", "files"), None);
     }
 

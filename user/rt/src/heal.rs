@@ -271,6 +271,8 @@ impl Guarded {
     /// [`Error::OutOfMemory`].
     pub fn tend(&self) -> Result<Event, Error> {
         let received = self.receiver.receive()?;
+        // Neither what a server says nor a fault comes with one.
+        received.message.into_words();
         let mut now = self.now.lock();
         let (event, message) = match (received.badge, Fault::of(&received)) {
             (FAULTED, Some(fault)) => {

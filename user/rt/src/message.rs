@@ -30,6 +30,15 @@ impl Message {
     pub const fn words(words: [u64; 6]) -> Message {
         Message { words, handle: Handle::NONE }
     }
+
+    /// The words of a message that is to have no handle. One that has come with them is closed: the other side could
+    /// use up all handles of this program otherwise.
+    pub fn into_words(self) -> [u64; 6] {
+        if self.handle != Handle::NONE {
+            let _ = crate::process::close(self.handle);
+        }
+        self.words
+    }
 }
 
 /// A message, and where it has come from.

@@ -96,7 +96,7 @@ impl Output {
                 let mut rest = bytes;
                 while !rest.is_empty() {
                     let lent = Message::words([rest.len() as u64, 0, 0, 0, 0, 0]);
-                    let taken = connection.call_lending(lent, rest, &mut [])?.words[0] as usize;
+                    let taken = connection.call_lending(lent, rest, &mut [])?.into_words()[0] as usize;
                     rest = rest.get(taken..).filter(|_| taken > 0).ok_or(Error::BadArgument)?;
                 }
                 Ok(())
@@ -160,7 +160,8 @@ impl PipeReader {
                 Ok(received) => {
                     // As many as there is room for; the writer comes again with the rest. One that lends less than it
                     // says has nothing taken.
-                    let count = usize::try_from(received.message.words[0]).unwrap_or(usize::MAX).min(buffer.len());
+                    let count =
+                        usize::try_from(received.message.into_words()[0]).unwrap_or(usize::MAX).min(buffer.len());
                     let taken = self.receiver.read(0, &mut buffer[..count]).map_or(0, |()| count);
                     let _ = self.receiver.reply(Message::words([taken as u64, 0, 0, 0, 0, 0]));
                     if taken > 0 {

@@ -23,11 +23,11 @@ fn answer(reply: &Ref<Reply>) -> bool {
 
 /// Takes a caller's wait over and gives it back, as a server does that copies what is lent.
 fn copy(reply: &Ref<Reply>, deadline: u64) {
-    let taken = reply.take_waiting(&mut reply.lock());
-    let Some(caller) = taken else { return };
+    let taken = reply.take_lent(&mut reply.lock());
+    let Ok(caller) = taken else { return };
     assert!(caller.deadline_core().is_none(), "no deadline comes meanwhile");
     sched::set_deadline(&caller, deadline);
-    let kept = reply.keep(&mut reply.lock(), caller);
+    let kept = reply.bring_back(&mut reply.lock(), caller);
     kept.settle().into_iter().for_each(|thread| Process::end_thread(thread, None));
     sched::wake_sleepers();
 }
@@ -105,6 +105,31 @@ fn an_answer_a_deadline_and_the_end_of_the_process_end_a_call_once() {
 #[test]
 fn a_copy_of_what_is_lent_and_a_deadline_leave_one_end() {
     claim_one_ends_it(SOON, Caller::GoesOn, Server::CopiesFirst);
+}
+
+/// A receiver that has waited with the same reply gets another call in the middle of the copy.
+#[test]
+fn a_copy_does_not_take_the_place_of_a_call_that_has_come_meanwhile() {
+    explore_within(Some(PREEMPTIONS), || {
+        let reply = reply();
+        let (first, second) = (thread(), thread());
+        run(0, &first);
+        leave(0);
+        let kept = reply.keep(&mut reply.lock(), first.clone());
+        assert!(kept.settle().is_none());
+        let copied_by = reply.clone();
+        let copier = on_core(1, move || copy(&copied_by, NEVER));
+
+        run(0, &second);
+        leave(0);
+        let kept = reply.keep(&mut reply.lock(), second.clone());
+        assert!(kept.settle().is_none());
+        copier.join().expect("no core fails");
+        assert!(answer(&reply), "a call is kept");
+        assert_eq!(results(&second), ANSWER, "it is the second one, which has the answer");
+        assert_eq!(results(&first)[0], Error::Gone.to_register());
+        assert_eq!((first.let_run(), second.let_run()), ((1, 0), (1, 0)));
+    });
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn tests(report: &Report, server: &Guarded, archive: &Archive, healed: &AtomicUs
     let files = Files::connect(&base)?;
     contents(report, &files, archive)?;
     names(report, &files)?;
-    space(report, &files)?;
+    space(report, server, &files)?;
     many(report, &files)?;
     garbage(report, &base, &files)?;
     strangers(report, &base, &files)?;
@@ -138,9 +138,25 @@ fn names(report: &Report, files: &Files) -> Result<(), FileError> {
     Ok(())
 }
 
-fn space(report: &Report, files: &Files) -> Result<(), FileError> {
-    let file = files.open_file("/tmp/all", Open::Replace)?.number;
+fn space(report: &Report, server: &Guarded, files: &Files) -> Result<(), FileError> {
     let most = files.usage()?.pages_max;
+    // A page at the end of many long files.
+    const FILES: u64 = 200;
+    let last = most * PAGE_SIZE as u64 - 1;
+    let (before, name) = (resident_pages(server)?, |number| format!("/tmp/hole{number}"));
+    for number in 0..FILES {
+        let file = files.open_file(&name(number), Open::New)?.number;
+        files.write(file, last, b"x")?;
+        files.close(file)?;
+    }
+    let more = resident_pages(server)? - before;
+    claim_eq!(report, files.usage()?.pages, FILES, "pages of files with holes");
+    claim!(report, more <= FILES + FILES / 4, "{more} pages of the server for {FILES} of files");
+    for number in 0..FILES {
+        files.unlink(&name(number))?;
+    }
+
+    let file = files.open_file("/tmp/all", Open::Replace)?.number;
     let page = [1; PAGE_SIZE];
     let filled = (0..).take_while(|index| files.write(file, index * PAGE_SIZE as u64, &page).is_ok()).count() as u64;
     claim_eq!(report, filled, most, "pages until all are used up");
@@ -352,8 +368,10 @@ fn clients(report: &Report, server: &Guarded, base: &Connection, files: &Files) 
 fn faults(report: &Report, base: &Connection, healed: &AtomicUsize) -> Result<(), FileError> {
     let mut files = Files::connect(base)?;
     files.set_retry(Retry::No);
+    // In turn an instruction that there is not, and a panic.
     let plant = |files: &Files, steps: u64| {
-        files.connection().call(Message::words([FAULT, 0, steps, 0, 0, 0])).map(drop).map_err(FileError::Call)
+        let words = [FAULT, 0, steps, steps % 2, 0, 0];
+        files.connection().call(Message::words(words)).map(drop).map_err(FileError::Call)
     };
     let log = files.open_file("/tmp/log", Open::New)?.number;
     let (mut again, mut stood) = (0, 0);

@@ -54,7 +54,11 @@ type Page = Box<[u8; PAGE]>;
 
 #[derive(Debug)]
 enum Content {
-    File { pages: Vec<Option<Page>>, bytes: u64 },
+    /// A hole takes nothing, wherever the pages behind it are.
+    File {
+        pages: BTreeMap<usize, Page>,
+        bytes: u64,
+    },
     Directory(BTreeMap<String, Node>),
 }
 
@@ -160,7 +164,7 @@ impl RamFs {
     /// # Errors
     /// [`FileError::Exists`], [`FileError::NoSpace`], and those of [`find`](Self::find) for the directory.
     pub fn create(&mut self, path: &[&str]) -> Result<Node> {
-        self.add(path, Content::File { pages: Vec::new(), bytes: 0 })
+        self.add(path, Content::File { pages: BTreeMap::new(), bytes: 0 })
     }
 
     /// Makes an empty directory.
@@ -194,7 +198,7 @@ impl RamFs {
     fn forget_unused(&mut self, node: Node) {
         let Ok(Record { named: false, opens: 0, content }) = self.record(node) else { return };
         if let Content::File { pages, .. } = content {
-            self.usage.pages -= pages.iter().flatten().count();
+            self.usage.pages -= pages.len();
         }
         self.usage.nodes -= 1;
         self.records[node.0 as usize] = None;
@@ -280,9 +284,9 @@ impl RamFs {
             let (page, start) = place(offset + done as u64);
             let piece = (PAGE - start).min(count - done);
             let to = &mut buffer[done..done + piece];
-            match pages.get(page) {
-                Some(Some(page)) => to.copy_from_slice(&page[start..start + piece]),
-                _ => to.fill(0),
+            match pages.get(&page) {
+                Some(page) => to.copy_from_slice(&page[start..start + piece]),
+                None => to.fill(0),
             }
             done += piece;
         }
@@ -305,18 +309,15 @@ impl RamFs {
         let end = offset.checked_add(data.len() as u64).filter(|&end| end <= limits.file_bytes);
         let end = end.ok_or(FileError::TooLarge)?;
         let (first, last) = (place(offset).0, place(end - 1).0);
-        let missing = (first..=last).filter(|&page| !matches!(pages.get(page), Some(Some(_)))).count();
+        let missing = (first..=last).filter(|page| !pages.contains_key(page)).count();
         if missing > limits.pages.saturating_sub(used) {
             return Err(FileError::NoSpace);
-        }
-        if pages.len() <= last {
-            pages.resize_with(last + 1, || None);
         }
         let mut done = 0;
         while done < data.len() {
             let (page, start) = place(offset + done as u64);
             let piece = (PAGE - start).min(data.len() - done);
-            let page = pages[page].get_or_insert_with(|| Box::new([0; PAGE]));
+            let page = pages.entry(page).or_insert_with(|| Box::new([0; PAGE]));
             page[start..start + piece].copy_from_slice(&data[done..done + piece]);
             done += piece;
         }
@@ -337,16 +338,10 @@ impl RamFs {
         if length > limit {
             return Err(FileError::TooLarge);
         }
-        let keep = length.div_ceil(PAGE as u64) as usize;
-        let mut dropped = 0;
-        if keep < pages.len() {
-            dropped = pages[keep..].iter().flatten().count();
-            pages.truncate(keep);
-            pages.shrink_to_fit();
-        }
+        let dropped = pages.split_off(&(length.div_ceil(PAGE as u64) as usize)).len();
         if length < *bytes
             && let (page, start @ 1..) = place(length)
-            && let Some(Some(page)) = pages.get_mut(page)
+            && let Some(page) = pages.get_mut(&page)
         {
             page[start..].fill(0);
         }

@@ -115,7 +115,8 @@ fn follow(archive: &Arc<Archive>, starts: Vec<Start>, line: Option<&str>) -> Res
 /// Waits until a server serves, so that what is started after it finds its memory at rest. It answers what means
 /// nothing to it, too. One that does not answer at all holds nothing up for long.
 fn await_service(guarded: &Guarded) -> Result<(), Error> {
-    let _ = guarded.connect()?.call_until(Message::words([u64::MAX; 6]), time::clock() + PATIENCE);
+    let answer = guarded.connect()?.call_until(Message::words([u64::MAX; 6]), time::clock() + PATIENCE);
+    let _ = answer.map(Message::into_words);
     Ok(())
 }
 

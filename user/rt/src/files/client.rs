@@ -136,8 +136,12 @@ fn call_with(connection: &Connection, operation: Operation, retry: Retry) -> Res
         let answer = answer?;
         match FileError::from_word(answer.words[0]) {
             Ok(()) => return Ok((region, answer)),
-            Err(FileError::Again) if retry == Retry::Yes => {}
-            Err(error) => return Err(error),
+            Err(error) => {
+                answer.into_words();
+                if error != FileError::Again || retry == Retry::No {
+                    return Err(error);
+                }
+            }
         }
     }
     Err(FileError::Again)
@@ -173,7 +177,8 @@ impl Files {
     /// # Errors
     /// [`FileError::NotAllowed`] if it has a window already.
     pub fn attach(connection: Connection) -> Result<Files> {
-        let (window, _) = call_with(&connection, Operation::Attach, Retry::Yes)?;
+        let (window, answer) = call_with(&connection, Operation::Attach, Retry::Yes)?;
+        answer.into_words();
         Ok(Files { connection, window, retry: Retry::Yes })
     }
 
@@ -192,13 +197,21 @@ impl Files {
         &self.window
     }
 
-    fn ask(&self, operation: Operation, file: u64, a: u64, b: u64) -> Result<Message> {
+    fn ask(&self, operation: Operation, file: u64, a: u64, b: u64) -> Result<[u64; 6]> {
+        self.ask_for_handle(operation, file, a, b).map(Message::into_words)
+    }
+
+    fn ask_for_handle(&self, operation: Operation, file: u64, a: u64, b: u64) -> Result<Message> {
         for _ in 0..TRIES {
             let answer = self.connection.call(Message::words([operation as u64, file, a, b, 0, 0]))?;
             match FileError::from_word(answer.words[0]) {
                 Ok(()) => return Ok(answer),
-                Err(FileError::Again) if self.retry == Retry::Yes => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    answer.into_words();
+                    if error != FileError::Again || self.retry == Retry::No {
+                        return Err(error);
+                    }
+                }
             }
         }
         Err(FileError::Again)
@@ -219,7 +232,7 @@ impl Files {
     /// As [`FileError`] says.
     pub fn open_file(&self, path: &str, open: Open) -> Result<OpenFile> {
         let length = self.put_path(0, path)?;
-        let [_, number, kind, bytes, ..] = self.ask(Operation::Open, 0, length, open.flags().0)?.words;
+        let [_, number, kind, bytes, ..] = self.ask(Operation::Open, 0, length, open.flags().0)?;
         Ok(OpenFile { number, kind: FileKind::from_number(kind), bytes })
     }
 
@@ -229,7 +242,7 @@ impl Files {
     /// As [`FileError`] says.
     pub fn read(&self, file: u64, offset: u64, buffer: &mut [u8]) -> Result<usize> {
         let most = buffer.len().min(WINDOW);
-        let count = (self.ask(Operation::Read, file, offset, most as u64)?.words[1] as usize).min(most);
+        let count = (self.ask(Operation::Read, file, offset, most as u64)?[1] as usize).min(most);
         self.window.copy_to(0, &mut buffer[..count]);
         Ok(count)
     }
@@ -320,7 +333,7 @@ impl Files {
     /// # Errors
     /// As [`FileError`] says.
     pub fn entry(&self, directory: u64, index: u64) -> Result<Option<Status>> {
-        let [_, length, kind, bytes, ..] = self.ask(Operation::ReadDirectory, directory, index, 0)?.words;
+        let [_, length, kind, bytes, ..] = self.ask(Operation::ReadDirectory, directory, index, 0)?;
         if length == 0 {
             return Ok(None);
         }
@@ -347,7 +360,7 @@ impl Files {
     /// As [`FileError`] says.
     pub fn status(&self, path: &str) -> Result<Status> {
         let length = self.put_path(0, path)?;
-        let [_, kind, bytes, ..] = self.ask(Operation::Status, 0, length, 0)?.words;
+        let [_, kind, bytes, ..] = self.ask(Operation::Status, 0, length, 0)?;
         Ok(Status { name: String::new(), kind: FileKind::from_number(kind), bytes })
     }
 
@@ -364,7 +377,7 @@ impl Files {
     /// # Errors
     /// As [`FileError`] says.
     pub fn map(&self, file: u64) -> Result<Mapped> {
-        let answer = self.ask(Operation::Map, file, 0, 0)?;
+        let answer = self.ask_for_handle(Operation::Map, file, 0, 0)?;
         if answer.handle == Handle::NONE {
             return Err(FileError::Call(Error::HandlesExhausted));
         }
@@ -382,7 +395,7 @@ impl Files {
     /// # Errors
     /// As [`FileError`] says.
     pub fn share(&self, file: u64) -> Result<Connection> {
-        let answer = self.ask(Operation::Share, file, 0, 0)?;
+        let answer = self.ask_for_handle(Operation::Share, file, 0, 0)?;
         if answer.handle == Handle::NONE {
             return Err(FileError::Call(Error::HandlesExhausted));
         }
@@ -394,7 +407,7 @@ impl Files {
     /// # Errors
     /// As [`FileError`] says.
     pub fn usage(&self) -> Result<Usage> {
-        let [_, pages, pages_max, nodes, open_files, sessions] = self.ask(Operation::Usage, 0, 0, 0)?.words;
+        let [_, pages, pages_max, nodes, open_files, sessions] = self.ask(Operation::Usage, 0, 0, 0)?;
         Ok(Usage { pages, pages_max, nodes, open_files, sessions })
     }
 }

@@ -3,12 +3,13 @@
 use core::sync::atomic::AtomicU32;
 use core::time::Duration;
 
-use graft_rt::abi::{MAP_BASE, THREADS_MAX};
+use graft_rt::abi::{Call, MAP_BASE, THREADS_MAX};
+use graft_rt::call::raw;
 use graft_rt::memory::Inherit;
-use graft_rt::message::Endpoint;
+use graft_rt::message::{Endpoint, Message};
 use graft_rt::notification::Notification;
 use graft_rt::process::{exec, memory_sizes, sleep};
-use graft_rt::{Error, Handle, Permissions, Process, Share, memory, snapshot, sync, tables};
+use graft_rt::{Error, ExitStatus, Handle, Permissions, Process, Share, memory, snapshot, sync, tables};
 
 use crate::{Board, MIB, PAGE, waiters};
 
@@ -38,6 +39,33 @@ fn three_full_tables() -> Result<(), Error> {
     touch(BASE, GIB, 2 * MIB);
     touch(BASE, 2 * MIB, PAGE);
     Ok(())
+}
+
+/// Where two pages lie that have never been touched, side by side below different entries of the root, with nothing but
+/// full tables of levels 1 and 2 on the way to either: the middle of what is returned, which is a page long.
+fn two_reservations_beside_full_tables() -> Result<usize, Error> {
+    const BORDER: usize = ELSEWHERE + 512 * GIB;
+    memory::map(ELSEWHERE, TEBIBYTE, Permissions::ReadWrite)?;
+    touch(ELSEWHERE + 4 * MIB, TEBIBYTE - 4 * MIB, GIB);
+    touch(BORDER - GIB, GIB - 2 * MIB, 2 * MIB);
+    touch(BORDER + 2 * MIB, GIB - 2 * MIB, 2 * MIB);
+    Ok(BORDER - PAGE / 2)
+}
+
+/// Gives the last segment of a program file another 16 pages, which are not there yet. Returns how long the file is
+/// with them.
+fn lengthened(image: &mut [u8]) -> usize {
+    const MORE: u64 = 16 * PAGE as u64;
+    let word = |image: &[u8], at: usize| u64::from_le_bytes(image[at..at + 8].try_into().unwrap_or_default());
+    let (headers, count) = (word(image, 32) as usize, usize::from(image[56]));
+    // Of 56 bytes each; a loadable one begins with a 1.
+    let loaded = (0..count).map(|index| headers + 56 * index).filter(|&at| image[at] == 1);
+    let last = loaded.max_by_key(|&at| word(image, at + 8)).unwrap_or(headers);
+    let bytes = word(image, last + 32) + MORE;
+    let room = bytes.max(word(image, last + 40));
+    image[last + 32..last + 40].copy_from_slice(&bytes.to_le_bytes());
+    image[last + 40..last + 48].copy_from_slice(&room.to_le_bytes());
+    (word(image, last + 8) + bytes) as usize
 }
 
 fn touched(bytes: usize) -> Result<(), Error> {
@@ -267,6 +295,60 @@ pub(crate) const CASES: &[Case] = cases! {
         marked();
         // SAFETY: nothing lives there.
         Process::fork_into(Share::L1, || i32::from(unsafe { memory::relocate(BASE, PAGE, ELSEWHERE) }.is_err()))?.wait()?
+    }
+    "copy of what is lent, full tables on both sides": |_bytes, marked| {
+        three_full_tables()?;
+        let lent = two_reservations_beside_full_tables()?;
+        let endpoint = Endpoint::new()?;
+        let (connection, receiver) = (endpoint.connect(0)?, endpoint.receiver()?);
+        let lend = || {
+            // SAFETY: mapped above, and read by no one but the server.
+            let lent = unsafe { core::slice::from_raw_parts(lent as *const u8, PAGE) };
+            i32::from(connection.call_lending(Message::default(), lent, &mut []).is_err())
+        };
+        let child = Process::fork_into(Share::L1, lend)?;
+        receiver.receive()?;
+        marked();
+        // SAFETY: a page that has been mapped above.
+        receiver.read(0, unsafe { core::slice::from_raw_parts_mut(BASE as *mut u8, PAGE) })?;
+        receiver.reply(Message::default())?;
+        if child.wait()? != ExitStatus::Exited(0) {
+            return Err(Error::BadAddress);
+        }
+    }
+    "an answer across the border between full tables": |_bytes, marked| {
+        let border = two_reservations_beside_full_tables()?;
+        marked();
+        let ask = || {
+            // SAFETY: an answer fits into the page that is mapped there, and is used by nothing else.
+            let answer = unsafe { raw(Call::ProcessInfo as u64, [Handle::SELF.0.into(), border as u64 + 2040, 0, 0, 0, 0]) };
+            i32::from(Error::from_register(answer.x0).is_err())
+        };
+        if Process::fork_into(Share::L1, ask)?.wait()? != ExitStatus::Exited(0) {
+            return Err(Error::BadAddress);
+        }
+    }
+    "spawn of an image whose end was never touched": |_bytes, marked| {
+        let border = two_reservations_beside_full_tables()? + PAGE / 2;
+        let archive = graft_rt::archive::Archive::open().map_err(|_| Error::NotFound)?;
+        let mut image = archive.file("true").map_err(|_| Error::NotFound)?.to_vec();
+        let length = lengthened(&mut image);
+        marked();
+        // The border comes after every number of pages that a piece can have loaded.
+        for pages in 0..8 {
+            let start = (border - image.len() - pages * PAGE) & !(PAGE - 1);
+            // SAFETY: mapped above, and used by nothing else.
+            unsafe { core::ptr::copy_nonoverlapping(image.as_ptr(), start as *mut u8, image.len()) };
+            let spawn = || {
+                // SAFETY: as above.
+                let image = unsafe { core::slice::from_raw_parts(start as *const u8, length) };
+                let ended = Process::spawn_image(image, &["true"], &[]).and_then(|child| child.wait());
+                i32::from(ended != Ok(ExitStatus::Exited(0)))
+            };
+            if Process::fork_into(Share::L1, spawn)?.wait()? != ExitStatus::Exited(0) {
+                return Err(Error::NotReady);
+            }
+        }
     }
     "map where there is room, behind many holes": |bytes, marked| {
         for offset in (0..4 * bytes).step_by(MIB) {

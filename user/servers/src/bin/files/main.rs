@@ -82,8 +82,7 @@ fn serve_from(endpoint: Endpoint, archive: &Archive, pages: usize, faults: bool)
         if changed {
             server.step();
             match keeper.checkpoint(message.handle) {
-                Ok(Checkpoint::Taken) => server.forget_ended(),
-                Ok(Checkpoint::Restored { same_call: true }) => {}
+                Ok(Checkpoint::Taken | Checkpoint::Restored { same_call: true }) => server.forget_ended(),
                 Ok(Checkpoint::Restored { same_call: false }) => message = again(),
                 // What was done stands, and a fault would take it back: the client is not told of a success.
                 Err(error) => message = failed(FileError::Call(error)),

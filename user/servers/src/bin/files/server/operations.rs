@@ -8,7 +8,7 @@ use graft_rt::message::Received;
 use graft_rt::process::duplicate;
 use graft_rt::{Handle, Rights};
 
-use super::{Done, FAULT, FILES, File, STEPS, Server, Session, window};
+use super::{Done, FAULT, FILES, File, KIND, STEPS, Server, Session, window};
 use crate::tree::{Target, Tree};
 
 impl Server<'_> {
@@ -18,6 +18,7 @@ impl Server<'_> {
         let number = (received.badge as usize).checked_sub(1);
         if operation == FAULT && self.faults {
             self.set_outside(STEPS, a);
+            self.set_outside(KIND, b);
             return Ok(Done::default());
         }
         let operation = Operation::from_number(operation).ok_or(FileError::BadRequest)?;
