@@ -213,7 +213,7 @@ calls! {
     /// `schedule(thread, priority, cores)`: gives a thread, for which the right to [schedule](crate::Rights::SCHEDULE)
     /// is needed, or with [`Handle::SELF`](crate::Handle::SELF) the calling thread, a priority below
     /// [`PRIORITIES`](crate::PRIORITIES) and the cores that it may run on: bit n of `cores` is core n, 0 is all. One
-    /// that runs or waits at this moment has them when it is ready again.
+    /// that waits at this moment has them when it is ready again.
     ///
     /// [`Error::NotAllowed`](crate::Error::NotAllowed) for a priority above the caller's limit. A thread begins with
     /// the priority, the limit and the cores of the one that made it; a spawned process's limit is its maker's

@@ -64,8 +64,7 @@ pub(super) fn schedule(thread: &Thread, handle: Handle, priority: u64, cores: u6
         return Err(Error::BadArgument);
     }
     if handle == Handle::SELF {
-        thread.set_scheduling(thread.scheduling().with(priority, cores));
-        thread.return_priority();
+        sched::reschedule(thread, thread.scheduling().with(priority, cores));
         return Ok(0);
     }
     let other = thread.process.object::<Thread>(handle, Rights::SCHEDULE)?;

@@ -136,6 +136,15 @@ impl Core {
         self.running.store(level(current), Ordering::Relaxed);
     }
 
+    /// Whether the current thread may go on here. Its priority and its cores may have been changed meanwhile.
+    pub(super) fn may_go_on(&self, index: usize) -> bool {
+        let may_run = self.own.current.is(|thread| {
+            self.note_priority(thread);
+            thread.may_run_on(index)
+        });
+        may_run && !self.must_give_way()
+    }
+
     /// Whether the current thread has to let another one run: one of a higher priority, or, when its time is over, one
     /// of the same.
     pub(super) fn must_give_way(&self) -> bool {

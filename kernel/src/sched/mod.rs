@@ -59,7 +59,7 @@ use crate::object::terminal::Terminal;
 use crate::object::thread::{Scheduling, State, Thread};
 use crate::object::{Ref, interrupt};
 use crate::platform::platform;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering, fence};
 
 /// How long a thread runs before another one's turn comes, in nanoseconds.
 const SLICE: u64 = 10_000_000;
@@ -136,7 +136,7 @@ fn make_ready_somewhere(thread: Ref<Thread>, others: u32) {
     if target == index { core.set_timer() } else { interrupts::wake(target) }
 }
 
-/// Gives a thread another priority and other cores: one that is ready at once, one that runs or waits when it is ready
+/// Gives a thread another priority and other cores: one that is ready or runs at once, one that waits when it is ready
 /// again. What a caller lends it at this moment ends with that.
 pub fn reschedule(thread: &Thread, scheduling: Scheduling) {
     let level = thread.priority();
@@ -144,7 +144,12 @@ pub fn reschedule(thread: &Thread, scheduling: Scheduling) {
     thread.return_priority();
     let found = CORES.iter().find_map(|core| core.ready.remove(level, thread));
     if let Some(thread) = found {
-        make_ready(thread);
+        return make_ready(thread);
+    }
+    // The core that runs it looks again: pairs with the barrier between state and priority in `run`.
+    fence(Ordering::SeqCst);
+    if let State::Running(core) = thread.state() {
+        interrupts::wake(core);
     }
 }
 
@@ -190,12 +195,12 @@ fn steal(index: usize) -> Option<Ref<Thread>> {
 
 /// Answers interrupts that are pending on this core. Returns the context to go on with.
 pub fn interrupted(context: *mut Context) -> *mut Context {
-    let (_, core) = this();
+    let (index, core) = this();
     handle_interrupts(core);
     if core.own.current.is_ending() {
         return end_current(None);
     }
-    if core.must_give_way() {
+    if !core.may_go_on(index) {
         return give_way(context);
     }
     core.set_timer();

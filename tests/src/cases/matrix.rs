@@ -48,6 +48,7 @@ pub(super) fn cases(build: &Build) -> Result<Vec<Case>, String> {
     // What a program waits for while others take all that they can, in instructions.
     let counted = Machine { cores: 1, icount: true, ..virt(build) };
     cases.push(line(&counted, "t-bomb --exact", Expected::success(), PROGRAM_LIMIT));
+    cases.push(line(&counted, "t-schedule --exact", Expected::success(), PROGRAM_LIMIT));
     if !programs.is_empty() {
         let is_driver = |name: &&String| DRIVERS.contains(&name.as_str());
         let all = programs.iter().filter(|name| !is_driver(name)).cloned().collect::<Vec<_>>().join(" && ");

@@ -8,14 +8,14 @@
 
 extern crate alloc;
 
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use core::time::Duration;
 
 use graft_rt::message::{Endpoint, Message};
 use graft_rt::process::{duplicate, sleep};
 use graft_rt::test::{FreeFrames, Report, touch_stack_and_heap, wait_until};
 use graft_rt::thread::{Cores, JoinHandle};
-use graft_rt::{Arguments, Error, Process, Rights, Share, claim, claim_eq, process, system, thread, time};
+use graft_rt::{Arguments, Error, Process, Rights, Share, claim, claim_eq, process, sync, system, thread, time};
 
 graft_rt::program!(main);
 
@@ -28,14 +28,20 @@ const HIGH: u8 = 12;
 const OWN: u8 = 16;
 const A_WHILE: Duration = Duration::from_millis(30);
 
-fn main(_arguments: Arguments) -> Result<i32, Error> {
+fn main(mut arguments: Arguments) -> Result<i32, Error> {
     let report = Report::new();
+    if arguments.nth(1) == Some("--exact") {
+        at_once(&report, Some(50_000))?;
+        return Ok(report.finish());
+    }
     touch_stack_and_heap();
     let frames = FreeFrames::now();
     thread::schedule(OWN, FIRST)?;
     refusals(&report)?;
     urgency(&report)?;
     given(&report)?;
+    at_once(&report, None)?;
+    demoted(&report)?;
     turns(&report)?;
     servers(&report)?;
     gone(&report)?;
@@ -45,6 +51,67 @@ fn main(_arguments: Arguments) -> Result<i32, Error> {
     cores(&report)?;
     frames.claim_same(&report, format_args!("after all of it"));
     Ok(report.finish())
+}
+
+/// A thread that becomes ready runs before one that has made itself less urgent goes on. Far sooner than at the end of a
+/// slice, where instructions are counted: elsewhere the host decides when an interrupt comes.
+fn at_once(report: &Report, limit: Option<u64>) -> Result<(), Error> {
+    let word = AtomicU32::new(0);
+    let ran_at = AtomicU64::new(0);
+    let woken_at = thread::scope(|scope| {
+        on_first(scope, HIGH, || {
+            while word.load(Ordering::SeqCst) == 0 {
+                let _ = sync::wait_on(&word, 0, None);
+            }
+            ran_at.store(now(), Ordering::SeqCst);
+        })?;
+        sleep(Duration::from_millis(1));
+        thread::schedule(LOW, FIRST)?;
+        word.store(1, Ordering::SeqCst);
+        let woken_at = now();
+        claim!(report, sync::wake(&word), "a thread waits on the word");
+        while ran_at.load(Ordering::SeqCst) == 0 {
+            core::hint::spin_loop();
+        }
+        thread::schedule(OWN, FIRST)?;
+        Ok::<_, Error>(woken_at)
+    })?;
+    let waited = ran_at.load(Ordering::SeqCst) - woken_at;
+    claim!(report, limit.is_none_or(|limit| waited < limit), "a more urgent thread has waited for {waited} ns");
+    report.done(format_args!("a more urgent thread that becomes ready runs at once"));
+    Ok(())
+}
+
+/// A thread that goes on and on loses its core to the others when it is made less urgent than they are.
+fn demoted(report: &Report) -> Result<(), Error> {
+    if system::info()?.cores < 2 {
+        return Ok(());
+    }
+    let counter = Counter::new();
+    let (may_end, has_ended) = (AtomicBool::new(false), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let long = on_first(scope, HIGH, || counter.run())?;
+        counter.wait_for_more();
+        on_first(scope, MIDDLE, || {
+            while !may_end.load(Ordering::SeqCst) {
+                core::hint::spin_loop();
+            }
+            has_ended.store(true, Ordering::SeqCst);
+        })?;
+        thread::schedule(OWN, Cores::Some(2))?;
+        may_end.store(true, Ordering::SeqCst);
+        long.schedule(LOW, FIRST)?;
+        claim!(report, wait_until(|| has_ended.load(Ordering::SeqCst)), "a thread that is more urgent now");
+        counter.stop();
+        thread::schedule(OWN, FIRST)
+    })?;
+    report.done(format_args!("a thread that runs is made less urgent at once"));
+    Ok(())
+}
+
+/// Nanoseconds.
+fn now() -> u64 {
+    time::clock().as_nanos() as u64
 }
 
 /// Counts until it is stopped.
