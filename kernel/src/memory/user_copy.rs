@@ -127,7 +127,7 @@ pub fn write<T: Plain>(owner: &impl Owner, address: u64, values: &[T]) -> Result
     write_bytes(owner, address, bytes_of(values))
 }
 
-/// As [`write`], for a call that copies nothing else: up to a page's border it has time for tables, too, so that the
+/// As [`write()`], for a call that copies nothing else: up to a page's border it has time for tables, too, so that the
 /// figures that it tells are from before.
 ///
 /// # Errors
