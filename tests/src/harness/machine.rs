@@ -123,6 +123,9 @@ pub struct Machine {
 /// The boot argument with which the shell may hand out devices.
 pub const DEVICES: &str = "graft.devices";
 
+/// The boot argument that the shell carries out: all that follows it.
+const LINE: &str = "graft.cmd=";
+
 impl Machine {
     /// The machine of `make run` without variables, with this kernel and nothing else.
     pub fn new(kernel: &Path) -> Machine {
@@ -163,10 +166,14 @@ impl Machine {
         self
     }
 
-    /// The same machine, whose `init` runs this shell line and powers off.
+    /// The same machine, whose `init` runs this shell line and powers off. The words before another line stay.
     #[must_use]
-    pub fn with_line(self, line: &str) -> Machine {
-        self.with_arguments(&format!("graft.cmd={line}"))
+    pub fn with_line(mut self, line: &str) -> Machine {
+        if let Load::Image { arguments, .. } = &mut self.load {
+            let words = arguments.as_deref().and_then(|all| all.split(LINE).next()).unwrap_or_default();
+            *arguments = Some(format!("{} {LINE}{line}", words.trim_end()).trim_start().into());
+        }
+        self
     }
 
     /// The same machine with these boot arguments.
@@ -336,6 +343,9 @@ mod tests {
     fn a_word_for_the_kernel_comes_before_the_line() {
         let machine = Machine::new(Path::new("k")).with_line("true").with_boot_word("graft.asid-bits=8");
         assert!(has(&machine, "-append", "graft.asid-bits=8 graft.cmd=true"));
+        assert!(has(&machine.with_line("false"), "-append", "graft.asid-bits=8 graft.cmd=false"));
+        let machine = Machine::new(Path::new("k")).with_boot_word(DEVICES).with_line("true");
+        assert!(has(&machine, "-append", "graft.devices graft.cmd=true"));
     }
 
     #[test]

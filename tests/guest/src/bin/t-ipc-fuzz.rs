@@ -80,9 +80,10 @@ impl Ledger<'_> {
         unsafe { AtomicU64::from_ptr((self.0.address() as *mut u64).add(index)) }
     }
 
-    /// Notes the fate of a call: `false` if that is known already.
+    /// Notes the fate of a call: `false` if that is known already. What is late tells nothing: its word may be that of
+    /// a later call of the same caller, whose numbers grow, and stays it.
     fn note(&self, fate: Fate, id: u64) -> bool {
-        self.fate(fate, id).swap(id, SeqCst) != id
+        self.fate(fate, id).fetch_max(id, SeqCst) != id
     }
 
     fn fate(&self, fate: Fate, id: u64) -> &AtomicU64 {
@@ -160,7 +161,9 @@ impl Server<'_> {
                     _ => &[Ok(()), Err(Error::Gone)],
                 };
                 self.ledger.claim(permitted.contains(&answer), "an answer without a call", id);
-                self.ledger.word(Ledger::PROBED).store(u64::from(kind == PROBE), SeqCst);
+                if kind == PROBE {
+                    self.ledger.word(Ledger::PROBED).store(1, SeqCst);
+                }
                 receiver = Some(waiting);
                 continue;
             }
