@@ -93,6 +93,11 @@ calls! {
     /// returns once more, with `snapshot` in `x0` and `value`, which must not be 0, in `x1`. Handles stay as they are.
     /// `process` is the caller's own, and has no other thread. Returns only on failure, and then nothing has changed.
     Restore = 14,
+    /// `spawn_warm(&SpawnRequest, snapshot)`: as [`Spawn`](Call::Spawn), with a snapshot's memory in the place of an
+    /// ELF image's: nothing is loaded. The process has one thread, which begins at the address of the request's
+    /// `image`, whose length must be 0, with the arguments at the top of the stack in the place of the program's there;
+    /// of the registers that the snapshot keeps it gets none.
+    SpawnWarm = 15,
 
     /// `map(address, bytes, permissions, flags)`: reserves demand-zero memory. Address 0 lets the kernel
     /// choose. Address and length are multiples of the page size. `flags` is 0 or

@@ -86,11 +86,11 @@ pub struct Text {
     pub length: u64,
 }
 
-/// Argument of `spawn` and `exec`.
+/// Argument of `spawn`, `spawn_warm` and `exec`.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct SpawnRequest {
-    /// The ELF file.
+    /// The ELF file. For `spawn_warm`, the first instruction's address and 0.
     pub image: Text,
     /// Arguments, each ended by a zero byte; the first is the program's name.
     ///

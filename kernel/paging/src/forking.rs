@@ -60,6 +60,9 @@ pub struct Forking<F: Format, M: Memory> {
 const COPIED: u32 = 19;
 /// For a page, likewise.
 const COPIED_PAGE: u32 = 14;
+/// What a page or a table takes beyond that where a table is gone through entry by entry, because the child does not
+/// get all of it as it is.
+const SELECTED: u32 = 40;
 /// For an entry that is taken by itself.
 const PLACED: u32 = 400;
 
@@ -182,11 +185,24 @@ fn copied<F: Format>(
 ) -> ControlFlow<()> {
     let counts = memory.counts(table);
     let bounds = counts.bounds();
-    *cost += PLACED as u64 + bounds.len() as u64 * u64::from(if level == Level::LAST { COPIED_PAGE } else { COPIED });
+    let is_last = level == Level::LAST;
+    let is_copied_whole = !counts.has_unshareable() && (is_last || share.includes(level.below()));
+    let places = bounds.len() as u64;
+    let entries = match (is_copied_whole, is_last) {
+        (true, true) => places * u64::from(COPIED_PAGE),
+        (true, false) => places * u64::from(COPIED),
+        // The others are reservations, which are taken as they are.
+        (false, _) => {
+            let counted = counts.get();
+            let shared = (counted.tables + if is_last { counted.pages } else { 0 }) as u64;
+            places * u64::from(COPIED) + shared.min(places) * u64::from(SELECTED)
+        }
+    };
+    *cost += u64::from(PLACED) + entries;
     if *cost >= limit {
         return ControlFlow::Break(());
     }
-    if level == Level::LAST || (!counts.has_unshareable() && share.includes(level.below())) {
+    if is_copied_whole || is_last {
         return ControlFlow::Continue(());
     }
     for index in bounds {

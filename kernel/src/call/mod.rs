@@ -52,6 +52,7 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
             Err(error) => outcome(thread, registers, Err(error)),
         },
         Call::Spawn => outcome(thread, registers, process::spawn(thread, x0)),
+        Call::SpawnWarm => outcome(thread, registers, process::spawn_warm(thread, x0, handle(x1))),
         Call::Exec => outcome(thread, registers, process::exec(thread, x0)),
         Call::Wait => process::wait_for(process, registers, handle(x0)),
         Call::Kill => process::kill(thread, registers, handle(x0), x1 as i32),

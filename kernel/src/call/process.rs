@@ -14,7 +14,7 @@ use crate::object::thread::Thread;
 use crate::sched;
 use crate::sched::launch::{Launch, Purpose};
 use crate::sched::work::Task;
-use graft_abi::{Error, ExitStatus, FORK_GUARANTEED, Handle, Rights};
+use graft_abi::{Error, ExitStatus, FORK_GUARANTEED, Handle, Rights, SpawnRequest};
 use graft_paging::Promise;
 
 /// `fork`: a copy of the calling process, with a copy of the calling thread; or a process out of a snapshot.
@@ -49,7 +49,16 @@ pub(super) fn fork(
 
 /// `spawn`: a new process from a program file in the caller's memory.
 pub(super) fn spawn(thread: &Thread, request: u64) -> Result<Outcome, Error> {
-    launch(thread, request, Purpose::Spawn)
+    launch(thread, request, |request| Ok(Launch::new(request, Purpose::Spawn)))
+}
+
+/// `spawn_warm`: a new process from a snapshot.
+pub(super) fn spawn_warm(thread: &Thread, request: u64, snapshot: Handle) -> Result<Outcome, Error> {
+    let snapshot = thread.process.object::<Snapshot>(snapshot, Rights::FORK)?;
+    launch(thread, request, |request| match request.image.length {
+        0 => Ok(Launch::of_snapshot(request, snapshot)),
+        _ => Err(Error::BadArgument),
+    })
 }
 
 /// `exec`: another program in the same process.
@@ -59,13 +68,16 @@ pub(super) fn exec(thread: &Thread, request: u64) -> Result<Outcome, Error> {
     if thread.process.has_other_threads() {
         return Err(Error::NotAllowed);
     }
-    launch(thread, request, Purpose::Exec)
+    launch(thread, request, |request| Ok(Launch::new(request, Purpose::Exec)))
 }
 
-fn launch(thread: &Thread, request: u64, purpose: Purpose) -> Result<Outcome, Error> {
-    let process = &*thread.process;
-    let request = user_copy::read(process, request)?;
-    thread.work.give(Some(Task::Launch(Launch::new(request, purpose))));
+fn launch(
+    thread: &Thread,
+    request: u64,
+    make: impl FnOnce(SpawnRequest) -> Result<Launch, Error>,
+) -> Result<Outcome, Error> {
+    let launch = make(user_copy::read(&*thread.process, request)?)?;
+    thread.work.give(Some(Task::Launch(launch)));
     Ok(Outcome::Begun)
 }
 

@@ -159,7 +159,7 @@ pub fn fill(
         let frame = tree.resolve(tlb, start, Access::Write).map_err(refusal)?.frame;
         let first = direct(frame.address() + start.get() % PAGE_SIZE as u64);
         // SAFETY: part of a frame that the tree, held by `&mut` and running nowhere, has for itself; it was
-        // zeroed when it was backed.
+        // zeroed when it was backed, or is the copy of another.
         read(done, unsafe { core::slice::from_raw_parts_mut(first, piece) })?;
         done += piece;
     }

@@ -11,7 +11,7 @@ pub mod elf;
 
 use crate::arch::Context;
 use crate::memory::change::{self, Draft, NeverRan};
-use crate::memory::kernel_memory::{Operation, Tree};
+use crate::memory::kernel_memory::Operation;
 use crate::memory::user_copy;
 use crate::object::process::{NAME_SIZE, Name};
 use crate::program::elf::{Image, Program};
@@ -26,6 +26,14 @@ pub struct Loaded {
     pub context: Context,
     /// The program's name, padded with zero bytes.
     pub name: Name,
+}
+
+/// Makes the tables of the arguments, which a snapshot shares, a tree's own: as much as one piece of a call may take.
+///
+/// # Errors
+/// [`Error::OutOfMemory`]; [`Error::BadAddress`] where the snapshot has no stack.
+pub fn open_arguments(tree: &mut Draft) -> Result<(), Error> {
+    user_copy::fill(tree, &NeverRan, (STACK_TOP - Context::STACK_ALIGNMENT as usize) as u64, 1, |_, _| Ok(()))
 }
 
 /// A program file, or arguments, in some process's memory.
@@ -105,7 +113,7 @@ enum Stage {
     Fill(usize),
     Protect(Option<Operation>),
     /// There are no more, and the stack is there.
-    Arguments,
+    Arguments(Arguments),
 }
 
 /// What a step may take, and what it takes to fill a page: instructions, about.
@@ -165,7 +173,7 @@ impl Loading {
                         self.stage = Stage::Reserve(None);
                     }
                 }
-                Stage::Arguments => return Ok(Progress::Done),
+                Stage::Arguments(_) => return Ok(Progress::Done),
             }
         }
         Ok(Progress::More)
@@ -173,42 +181,65 @@ impl Loading {
 
     /// Adds a stack with the arguments, when the segments are there. Can be tried again.
     pub fn finish(&mut self, arguments: &mut impl Image) -> Result<Loaded, Error> {
-        if !matches!(self.stage, Stage::Arguments) {
+        if !matches!(self.stage, Stage::Arguments(_)) {
             let stack = VirtRange::new((STACK_TOP - STACK_SIZE) as u64, STACK_SIZE as u64).ok_or(Error::BadLength)?;
             let reservation = Reservation { permissions: graft_paging::Permissions::ReadWrite, inherit: Inherit::Yes };
             change::attempt(|| self.tree.reserve(&NeverRan, stack, reservation))?;
-            self.stage = Stage::Arguments;
+            self.stage = Stage::Arguments(Arguments::new(arguments.len())?);
         }
-        let (address, name) = place_arguments(&mut self.tree, arguments)?;
-        let context = Context::new_user(self.program.entry, address, [address, arguments.len()]);
-        Ok(Loaded { tree: self.tree.transfer(), context, name })
+        let Stage::Arguments(placing) = &mut self.stage else { unreachable!("set above") };
+        placing.place(&mut self.tree, self.program.entry, arguments)
     }
 }
 
-/// Copies the arguments to the top of the stack. Returns where they are, and the first of them as a name.
-fn place_arguments(tree: &mut Tree, arguments: &mut impl Image) -> Result<(u64, Name), Error> {
-    let length = arguments.len();
-    if length > ARGUMENTS_MAX as u64 {
-        return Err(Error::BadLength);
-    }
-    let address = STACK_TOP as u64 - length.next_multiple_of(Context::STACK_ALIGNMENT);
-    let mut name = [0; NAME_SIZE];
-    let mut last = 0;
-    user_copy::fill(tree, &NeverRan, address, length as usize, |done, bytes| {
-        arguments.read(done as u64, bytes).map_err(|error| match error {
-            Error::ImageTooShort => Error::BadAddress,
-            other => other,
-        })?;
-        for (offset, &byte) in bytes.iter().enumerate().take_while(|(offset, _)| done + offset < NAME_SIZE - 1) {
-            name[done + offset] = byte;
+/// Arguments on their way to the top of a stack.
+pub struct Arguments {
+    length: u64,
+    /// Bytes that are there.
+    placed: usize,
+    /// The last of them.
+    last: u8,
+    name: [u8; NAME_SIZE],
+}
+
+impl Arguments {
+    /// None of them is there yet.
+    ///
+    /// # Errors
+    /// [`Error::BadLength`].
+    pub fn new(length: u64) -> Result<Arguments, Error> {
+        match length <= ARGUMENTS_MAX as u64 {
+            true => Ok(Arguments { length, placed: 0, last: 0, name: [0; NAME_SIZE] }),
+            false => Err(Error::BadLength),
         }
-        last = bytes.last().copied().unwrap_or(0);
-        Ok(())
-    })?;
-    if last != 0 {
-        return Err(Error::BadArgument);
     }
-    let end = name.iter().position(|&byte| byte == 0).unwrap_or(NAME_SIZE);
-    name[end..].fill(0);
-    Ok((address, Name(name)))
+
+    /// Copies what is not there yet to a tree, which is ready then: a program that begins at `entry`. Can be tried
+    /// again.
+    ///
+    /// # Errors
+    /// [`Error::BadArgument`], [`Error::BadAddress`], [`Error::OutOfMemory`].
+    pub fn place(&mut self, tree: &mut Draft, entry: u64, text: &mut impl Image) -> Result<Loaded, Error> {
+        let address = STACK_TOP as u64 - self.length.next_multiple_of(Context::STACK_ALIGNMENT);
+        let before = self.placed;
+        let (start, rest) = (address + before as u64, self.length as usize - before);
+        user_copy::fill(tree, &NeverRan, start, rest, |done, bytes| {
+            text.read((before + done) as u64, bytes).map_err(|error| match error {
+                Error::ImageTooShort => Error::BadAddress,
+                other => other,
+            })?;
+            let room = self.name.iter_mut().take(NAME_SIZE - 1).skip(self.placed);
+            room.zip(&*bytes).for_each(|(place, &byte)| *place = byte);
+            self.last = bytes.last().copied().unwrap_or(0);
+            self.placed += bytes.len();
+            Ok(())
+        })?;
+        if self.last != 0 {
+            return Err(Error::BadArgument);
+        }
+        let end = self.name.iter().position(|&byte| byte == 0).unwrap_or(NAME_SIZE);
+        self.name[end..].fill(0);
+        let context = Context::new_user(entry, address, [address, self.length]);
+        Ok(Loaded { tree: tree.transfer(), context, name: Name(self.name) })
+    }
 }

@@ -5,12 +5,17 @@
 use super::complete::PROCESS_RIGHTS;
 use super::replace_floating_point;
 use crate::arch::Context;
+use crate::memory::change::Draft;
+use crate::memory::kernel_memory::Tree;
 use crate::memory::{space, user_copy};
+use crate::object::pieces::{self, Forked};
 use crate::object::process::Process;
+use crate::object::snapshot::Snapshot;
 use crate::object::thread::Thread;
 use crate::object::{AnyRef, Ref};
-use crate::program::{Loaded, Loading, Reads, UserText};
+use crate::program::{self, Arguments, Loaded, Loading, Reads, UserText};
 use graft_abi::{Error, Handle, Rights, SpawnRequest};
+use graft_paging::Progress;
 
 /// What of [`PROCESS_RIGHTS`] a child gets that is given its parent's [`Handle::SELF`].
 const SELF_RIGHTS: Rights = Rights(!Rights::SUPERVISE.0);
@@ -35,6 +40,11 @@ pub enum Purpose {
 enum Stage {
     Begin,
     Load(Loading),
+    /// The memory of a snapshot takes the place of a load.
+    Fork(Ref<Snapshot>, Option<Forked>),
+    Forked(Draft),
+    /// The tables for the arguments are its own.
+    Opened(Draft, Arguments),
     /// The child of a spawn has so many of its handles.
     Loaded(Loaded, Option<Ref<Process>>, u64),
 }
@@ -51,13 +61,18 @@ pub enum Launched {
 }
 
 /// Handles that are passed on before interrupts are answered.
-const HANDLES_AT_ONCE: u64 = 24;
+const HANDLES_AT_ONCE: usize = 24;
 
 impl Launch {
     /// One that has not begun.
     #[inline(always)]
     pub fn new(request: SpawnRequest, purpose: Purpose) -> Launch {
         Launch { request, purpose, stage: Stage::Begin }
+    }
+
+    /// A new process out of a snapshot, which has not begun.
+    pub fn of_snapshot(request: SpawnRequest, snapshot: Ref<Snapshot>) -> Launch {
+        Launch { request, purpose: Purpose::Spawn, stage: Stage::Fork(snapshot, None) }
     }
 
     /// Goes on with it.
@@ -75,11 +90,27 @@ impl Launch {
             }
             Stage::Load(loading) => {
                 if loading.is_loaded() {
-                    let loaded = loading.finish(&mut UserText::new(&**process, request.arguments, Reads::Few))?;
+                    let loaded = loading.finish(&mut UserText::new(&**process, request.arguments, Reads::InPieces))?;
                     self.stage = Stage::Loaded(loaded, None, 0);
                 } else {
                     loading.step(&mut UserText::new(&**process, request.image, Reads::InPieces))?;
                 }
+            }
+            Stage::Fork(snapshot, forked) => {
+                if let Some(tree) = fork_step(snapshot, forked)? {
+                    self.stage = Stage::Forked(Draft::of(tree));
+                }
+            }
+            Stage::Forked(tree) => {
+                program::open_arguments(tree)?;
+                let arguments = Arguments::new(request.arguments.length)?;
+                let tree = tree.transfer();
+                self.stage = Stage::Opened(tree, arguments);
+            }
+            Stage::Opened(tree, arguments) => {
+                let text = &mut UserText::new(&**process, request.arguments, Reads::InPieces);
+                let loaded = arguments.place(tree, request.image.address, text)?;
+                self.stage = Stage::Loaded(loaded, None, 0);
             }
             Stage::Loaded(loaded, _, _) if self.purpose == Purpose::Exec => {
                 space::change_current(&process.space, loaded.tree.transfer().take());
@@ -92,21 +123,38 @@ impl Launch {
                     Some(child) => child,
                     None => child.insert(Process::new(process.identifier(), loaded.name)?),
                 };
-                let end = request.handle_count.min(*done + HANDLES_AT_ONCE);
-                for index in *done..end {
-                    let address = index.checked_mul(4).and_then(|offset| request.handles.checked_add(offset));
-                    let handle = Handle(user_copy::read(&**process, address.ok_or(Error::BadAddress)?)?);
-                    let (object, rights) = passed_on(process, handle)?;
+                let mut bytes = [0; HANDLES_AT_ONCE * size_of::<Handle>()];
+                let some = (request.handle_count - *done).min(HANDLES_AT_ONCE as u64);
+                let bytes = &mut bytes[..some as usize * size_of::<Handle>()];
+                let address = done.checked_mul(4).and_then(|offset| request.handles.checked_add(offset));
+                user_copy::read_bytes(&**process, address.ok_or(Error::BadAddress)?, bytes)?;
+                for number in bytes.as_chunks().0 {
+                    let (object, rights) = passed_on(process, Handle(u32::from_le_bytes(*number)))?;
                     // The table is full long before a wild count could keep this going.
                     child.handles.lock().insert(object, rights)?;
-                    *done = index + 1;
+                    *done += 1;
                 }
-                if end == request.handle_count {
+                if *done == request.handle_count {
                     return start(thread, loaded, child.clone()).map(Launched::Spawned);
                 }
             }
         }
         Ok(Launched::More)
+    }
+}
+
+/// A tree with a snapshot's content, or a piece of the way there.
+fn fork_step(snapshot: &Ref<Snapshot>, forked: &mut Option<Forked>) -> Result<Option<Tree>, Error> {
+    match forked {
+        None if snapshot.fork_cost(pieces::FORK) < pieces::FORK => snapshot.fork().map(Some),
+        None => {
+            *forked = Some(Forked::of(snapshot)?);
+            Ok(None)
+        }
+        Some(forked) => match forked.step()? {
+            Progress::More => Ok(None),
+            Progress::Done => Ok(forked.finish()),
+        },
     }
 }
 

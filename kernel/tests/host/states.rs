@@ -288,6 +288,65 @@ fn a_refused_launch_leaves_the_caller_as_it_was() {
 }
 
 #[test]
+fn a_process_out_of_a_snapshot_begins_anew_with_its_memory() {
+    // Few tables, which are forked at once, and many, which are forked in pieces; at depths that arguments split.
+    for (pages, share) in [(3, 0), (3, 3), (9_000, 0), (9_000, 1)] {
+        run(|program| {
+            program.granted(Call::Map, [FREE, pages * PAGE, WRITE, 0]);
+            program.touch(FREE, pages, 7);
+            program.calculate(|_| floating_point::set_registers(5));
+            program.call(Call::Snapshot, [SELF, share, 0, 0]);
+            program.keep(19);
+            program.touch(FREE, 3, 8);
+            program.store_bytes(ARGUMENTS, SHORT);
+            let (entry, over) = (program.label(), program.label());
+            let at = entry.clone();
+            program.act(move |user| user.store(REQUEST, at.address()));
+            for (field, value) in [(1, 0), (2, ARGUMENTS), (3, SHORT.len() as u64), (4, HANDLES), (5, 2)] {
+                program.store(REQUEST + 8 * field, value);
+            }
+            program.store(HANDLES, 1 << 32 | 1);
+            program.call_with(Call::SpawnWarm, |user| [REQUEST, user.x[19], 0, 0]);
+            program.claim(|user| user.x[0] > 1 && user.x[0] < 100 && user.x[1] > 1);
+            program.ends(ExitStatus::Exited(17));
+            program.touched(FREE, 3, 8);
+            program.refused(Call::SpawnWarm, [REQUEST, 1, 0, 0], Error::WrongObject);
+            program.refused(Call::SpawnWarm, [REQUEST, 77, 0, 0], Error::BadHandle);
+            program.refused(Call::SpawnWarm, [8, 77, 0, 0], Error::BadHandle);
+            for (field, value, error) in [
+                (1, 1, Error::BadArgument),
+                (2, 8, Error::BadAddress),
+                (3, ARGUMENTS_MAX as u64 + 1, Error::BadLength),
+                (3, SHORT.len() as u64 - 1, Error::BadArgument),
+                (4, 8, Error::BadAddress),
+                (4, u64::MAX - 3, Error::BadAddress),
+                (5, u64::MAX, Error::BadHandle),
+            ] {
+                program.load(22, REQUEST + 8 * field);
+                program.store(REQUEST + 8 * field, value);
+                program.call_with(Call::SpawnWarm, |user| [REQUEST, user.x[19], 0, 0]);
+                program.claim(move |user| user.x[0] == error.to_register());
+                program.act(move |user| user.store(REQUEST + 8 * field, user.x[22]));
+            }
+            program.jump(&over);
+            program.place(&entry);
+            program.claim(|user| {
+                user.x[0] == *user.sp && user.x[1] == SHORT.len() as u64 && user.x[2..].iter().all(|&word| word == 0)
+            });
+            program.calculate(|user| user.x[20] = floating_point::registers());
+            program.claim(|user| user.x[20] == 0);
+            program.load(20, STACK_TOP as u64 - (SHORT.len() as u64).next_multiple_of(16));
+            program.claim(|user| user.x[20] == u64::from_le_bytes(*b"guest\0fi"));
+            program.touched(FREE, pages, 7);
+            program.granted(Call::SystemInfo, [2, DATA, 0, 0]);
+            program.refused(Call::SystemInfo, [3, DATA, 0, 0], Error::BadHandle);
+            program.exit(17);
+            program.place(&over);
+        });
+    }
+}
+
+#[test]
 fn arguments_may_be_as_long_as_the_interface_says() {
     let machine = Machine::take();
     let mut guest = Program::new();

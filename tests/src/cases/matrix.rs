@@ -40,6 +40,8 @@ pub(super) fn cases(build: &Build) -> Result<Vec<Case>, String> {
         let piped = Expected::success().saying("       2        3       14");
         let written = "echo one > /tmp/a && echo two three >> /tmp/a && cat < /tmp/a | cat | wc";
         cases.push(line(&machine, written, piped, LIMIT));
+        let warm = "spawn --warm --count 3 echo one two && spawn --warm --share l1 echo three | cat";
+        cases.push(line(&machine, warm, Expected::success().saying("1 run, from a template"), LIMIT));
         cases.push(line(&machine, "true", Expected::success(), LIMIT));
         cases.push(line(&machine, "false", Expected::status(Status::Is(1)), LIMIT));
         cases.push(line(&machine, "nosuch", Expected::status(Status::Is(127)).saying("nosuch"), LIMIT));

@@ -15,6 +15,7 @@ use graft_abi::{Error, Handle};
 
 use crate::process::{Process, STANDARD_HANDLES, joined};
 use crate::start::{GRANT, raw_grants};
+use crate::template::Template;
 
 /// A grant: what kind of thing it is, if its name can be several, and its handles.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,11 +61,17 @@ fn find_in(grants: &'static [u8], name: &str) -> Option<Grant> {
         let text = core::str::from_utf8(grant.strip_prefix(&[GRANT])?).ok()?;
         let Some((_, value)) = text.split_once('=').filter(|(its, _)| *its == name) else { continue };
         let is_kind = value.starts_with(|first: char| first.is_ascii_alphabetic());
-        let (kind, numbers) = if is_kind { value.split_once(':').unwrap_or((value, "")) } else { ("", value) };
-        let handles = numbers.split(':').filter_map(|number| number.parse().ok().map(Handle)).collect();
-        return Some(Grant { kind, handles });
+        let kind = if is_kind { value.split(':').next().unwrap_or_default() } else { "" };
+        return Some(Grant { kind, handles: numbers(grant).map(Handle).collect() });
     }
     None
+}
+
+/// The handles of a grant.
+fn numbers(grant: &[u8]) -> impl Iterator<Item = u32> {
+    let text = core::str::from_utf8(grant).unwrap_or_default();
+    let value = text.split_once('=').map_or("", |(_, value)| value);
+    value.split(':').filter_map(|number| number.parse().ok())
 }
 
 /// What a program is to be started with.
@@ -83,6 +90,15 @@ impl Grants {
     /// These in the place of the standard ones, in their order.
     pub fn of(handles: &[Handle]) -> Grants {
         Grants { handles: handles.into(), text: Vec::new() }
+    }
+
+    /// All that this program was given itself, in- and output too. Handles that it has closed since are refused when a
+    /// program is started.
+    pub fn inherited() -> Grants {
+        let text = raw_grants();
+        let last = text.split(|&byte| byte == 0).flat_map(numbers).max().unwrap_or(0);
+        let handles = (1..=last.max(STANDARD_HANDLES.len() as u32)).map(Handle).collect();
+        Grants { handles, text: text.into() }
     }
 
     /// Adds handles, which the program finds under this name; see [`find`]. They stay the caller's too.
@@ -112,8 +128,22 @@ impl Grants {
     /// # Errors
     /// As [`Process::spawn_image`].
     pub fn spawn(&self, image: &[u8], arguments: &[&str]) -> Result<Process, Error> {
-        let arguments = [joined(arguments), self.text.clone()].concat();
-        Process::spawn_raw(image, &arguments, &self.handles)
+        Process::spawn_raw(image, &self.with(arguments), &self.handles)
+    }
+
+    /// Starts a program from a template with them.
+    ///
+    /// # Errors
+    /// As [`Process::spawn_image`], but for the image.
+    pub fn spawn_warm(&self, template: &Template, arguments: &[&str]) -> Result<Process, Error> {
+        Process::spawn_warm_raw(template.parts(), &self.with(arguments), &self.handles)
+    }
+
+    /// The grants behind the arguments.
+    fn with(&self, arguments: &[&str]) -> Vec<u8> {
+        let mut text = joined(arguments);
+        text.extend_from_slice(&self.text);
+        text
     }
 }
 
@@ -145,5 +175,6 @@ mod tests {
         assert_eq!(grants.text, b"\x01files=4\0\x01in=pipe:5:6\0");
         grants.put("in", "file", &[Handle(7)]);
         assert_eq!(grants.text, b"\x01files=4\0\x01in=file:7\0");
+        assert_eq!(grants.text.split(|&byte| byte == 0).flat_map(numbers).collect::<Vec<_>>(), [4, 7]);
     }
 }

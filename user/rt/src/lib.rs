@@ -3,7 +3,7 @@
 //! ```text
 //!   program          main(Arguments) -> i32 | Result<_, impl Display>
 //!   ─────────────────────────────────────────────────────────────────────────────
-//!   process  thread  snapshot  memory  archive  gate   objects with typed results
+//!   process  thread  snapshot  template  memory  archive  gate   objects with typed results
 //!   message  notification  supervise  heal             calls to other processes
 //!   device   ring                                      what drivers need
 //!   grants   files   stream                            what a program was given, and what it does with that
@@ -57,6 +57,7 @@ pub mod supervise;
 pub mod sync;
 pub mod system;
 pub mod tables;
+pub mod template;
 pub mod test;
 pub mod thread;
 pub mod time;

@@ -136,6 +136,19 @@ impl Process {
         Ok(Process { handle: answer.handle(), identifier: answer.x1 })
     }
 
+    /// Starts a program from a snapshot, at the address of an instruction.
+    pub(crate) fn spawn_warm_raw(
+        (snapshot, entry): (Handle, u64),
+        arguments: &[u8],
+        handles: &[Handle],
+    ) -> Result<Process, Error> {
+        let mut request = request(&[], arguments, handles);
+        request.image.address = entry;
+        // SAFETY: as in `spawn_raw`.
+        let answer = unsafe { call(Call::SpawnWarm, [(&raw const request).addr() as u64, snapshot.0.into()]) }?;
+        Ok(Process { handle: answer.handle(), identifier: answer.x1 })
+    }
+
     /// The handle, for raw calls and for passing on.
     pub const fn handle(&self) -> Handle {
         self.handle

@@ -46,6 +46,11 @@ pub fn take(share: Share) -> Result<Taken, Error> {
 }
 
 impl Snapshot {
+    /// One that this process was sent.
+    pub(crate) const fn from_handle(handle: Handle) -> Snapshot {
+        Snapshot { handle }
+    }
+
     /// The handle, for raw calls.
     pub const fn handle(&self) -> Handle {
         self.handle

@@ -26,10 +26,18 @@ macro_rules! program {
     };
 }
 
+#[cfg(target_os = "none")]
+unsafe extern "C" {
+    /// What [`program!`] has made.
+    fn _start();
+}
+
 /// Runs `main` and ends the process with what it returns. Only [`program!`] calls this.
 pub fn start<T: Termination>(address: *mut u8, length: usize, main: fn(Arguments) -> T) -> ! {
     ARGUMENTS.store(address, Ordering::Relaxed);
     ARGUMENTS_LENGTH.store(length, Ordering::Relaxed);
+    #[cfg(target_os = "none")]
+    crate::template::offer(_start as *const () as u64);
     let code = main(arguments()).report();
     crate::process::exit(code)
 }

@@ -53,8 +53,8 @@ fn main(mut arguments: Arguments) -> Result<i32, Error> {
     Ok(report.finish())
 }
 
-/// A thread that becomes ready runs before one that has made itself less urgent goes on. Far sooner than at the end of a
-/// slice, where instructions are counted: elsewhere the host decides when an interrupt comes.
+/// A thread that becomes ready runs before one that has made itself less urgent goes on. Far sooner than at the end of
+/// a slice, where instructions are counted: elsewhere the host decides when an interrupt comes.
 fn at_once(report: &Report, limit: Option<u64>) -> Result<(), Error> {
     let word = AtomicU32::new(0);
     let ran_at = AtomicU64::new(0);
@@ -304,13 +304,13 @@ fn gone(report: &Report) -> Result<(), Error> {
     for closes in [false, true] {
         let endpoint = Endpoint::new()?;
         let connection = endpoint.connect(0)?;
-        let (middle, afterwards) = (Counter::new(), Counter::new());
+        let (middle, afterwards, is_late) = (Counter::new(), Counter::new(), AtomicBool::new(false));
         thread::scope(|scope| {
-            let (middle, afterwards, endpoint) = (&middle, &afterwards, &endpoint);
+            let (middle, afterwards, endpoint, is_late) = (&middle, &afterwards, &endpoint, &is_late);
             on_first(scope, LOW, move || {
                 let Ok(receiver) = endpoint.receiver() else { return };
                 let _ = receiver.receive();
-                spin(A_WHILE);
+                while !is_late.load(Ordering::SeqCst) {}
                 if closes {
                     drop(receiver);
                 } else {
@@ -321,6 +321,7 @@ fn gone(report: &Report) -> Result<(), Error> {
             let short = time::clock() + Duration::from_millis(10);
             let answer = connection.call_until(Message::default(), short);
             claim_eq!(report, answer, Err(Error::TimedOut), "a call whose server takes its time");
+            is_late.store(true, Ordering::SeqCst);
             on_first(scope, MIDDLE, || middle.run())?;
             middle.wait_for_more();
             let before = afterwards.now();

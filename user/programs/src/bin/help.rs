@@ -18,7 +18,7 @@ graft_rt::program!(main);
 const WIDTH: usize = 96;
 
 /// Programs that come with Graft; shown if the archive has them.
-const PROGRAMS: [(&str, &str, &str); 30] = [
+const PROGRAMS: [(&str, &str, &str); 31] = [
     ("forkdemo", "[--share copy|l3|l2|l1] [--plain]", "watch fork share tables and a write split them"),
     ("forkbench", "--mem SIZE --share copy|l3|l2|l1", "measure fork and the writes after it"),
     ("ipcbench", "", "measure messages between processes"),
@@ -43,6 +43,7 @@ const PROGRAMS: [(&str, &str, &str); 30] = [
     ("sort", "[NAME]...", "print lines in the order of their bytes"),
     ("hexdump", "[NAME]", "show bytes as numbers and characters"),
     ("tee", "NAME", "copy the input to the output and into a file"),
+    ("spawn", "[--warm] [--count N] PROGRAM...", "start a program N times, loaded each time or once"),
     ("sleep", "SECONDS", "wait"),
     ("echo", "[-n] [TEXT]...", "print text; $? is the last status"),
     ("true", "", "succeed"),

@@ -214,6 +214,7 @@ impl Source<'_> {
                 Call::MapObject => &[object, Some(0), permissions],
                 Call::MemoryCreate => &[bytes],
                 Call::Spawn | Call::Exec => &[pointer],
+                Call::SpawnWarm => &[pointer, object],
                 Call::Close | Call::EndpointCreate | Call::NotificationCreate => &[object],
                 Call::Duplicate => &[object, Some(u64::from(u32::MAX))],
                 Call::ConnectionCreate | Call::ReplyCreate | Call::Notify => &[object, bits],

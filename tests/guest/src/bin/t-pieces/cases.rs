@@ -3,12 +3,12 @@
 use core::sync::atomic::AtomicU32;
 use core::time::Duration;
 
-use graft_rt::abi::{Call, MAP_BASE, THREADS_MAX};
+use graft_rt::abi::{ARGUMENTS_MAX, Call, MAP_BASE, STACK_SIZE, STACK_TOP, SpawnRequest, THREADS_MAX, Text};
 use graft_rt::call::raw;
 use graft_rt::memory::Inherit;
 use graft_rt::message::{Endpoint, Message};
 use graft_rt::notification::Notification;
-use graft_rt::process::{exec, memory_sizes, sleep};
+use graft_rt::process::{exec, memory_sizes, sleep, wait};
 use graft_rt::{Error, ExitStatus, Handle, Permissions, Process, Share, memory, snapshot, sync, tables};
 
 use crate::{Board, MIB, PAGE, waiters};
@@ -348,6 +348,39 @@ pub(crate) const CASES: &[Case] = cases! {
             if Process::fork_into(Share::L1, spawn)?.wait()? != ExitStatus::Exited(0) {
                 return Err(Error::NotReady);
             }
+        }
+    }
+    "spawn from a snapshot with full tables, arguments that were never touched": |_bytes, marked| {
+        extern "C" fn begin() -> ! {
+            graft_rt::process::exit(9)
+        }
+        // All that the arguments of the new process are below: the stack's table, and those above it.
+        touch(STACK_TOP - STACK_SIZE, STACK_SIZE - 16 * PAGE, PAGE);
+        for place in (2 * STACK_TOP..GIB).step_by(2 * MIB).chain((2 * GIB..512 * GIB).step_by(GIB)) {
+            match memory::map(place, PAGE, Permissions::ReadWrite) {
+                Ok(_) => touch(place, PAGE, PAGE),
+                Err(Error::Occupied) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let arguments = two_reservations_beside_full_tables()?;
+        let snapshot::Taken::Now(snapshot) = snapshot::take(Share::L1)? else { return Err(Error::NotReady) };
+        marked();
+        let request = SpawnRequest {
+            image: Text { address: begin as *const () as u64, length: 0 },
+            arguments: Text { address: (arguments - 2 * PAGE) as u64, length: ARGUMENTS_MAX as u64 },
+            handles: 0,
+            handle_count: 0,
+        };
+        let spawn = || {
+            let words = [(&raw const request).addr() as u64, snapshot.handle().0.into(), 0, 0, 0, 0];
+            // SAFETY: the request is read, and the process runs in memory of its own.
+            let answer = unsafe { raw(Call::SpawnWarm as u64, words) };
+            let ended = answer.result().and_then(|answer| wait(Handle(answer.x0 as u32)));
+            i32::from(ended != Ok(ExitStatus::Exited(9)))
+        };
+        if Process::fork_into(Share::L1, spawn)?.wait()? != ExitStatus::Exited(0) {
+            return Err(Error::NotReady);
         }
     }
     "map where there is room, behind many holes": |bytes, marked| {

@@ -9,6 +9,7 @@ extern crate alloc;
 
 #[allow(unsafe_code)]
 mod registers;
+mod warm;
 mod wrong;
 
 use alloc::vec::Vec;
@@ -24,7 +25,10 @@ graft_rt::program!(main);
 const BYTES: usize = 4 << 20;
 const ROUNDS: u64 = 50;
 
-fn main(_arguments: Arguments) -> Result<i32, Error> {
+fn main(arguments: Arguments) -> Result<i32, Error> {
+    if let Some(code) = warm::run(arguments) {
+        return Ok(code);
+    }
     let report = Report::new();
     touch_stack_and_heap();
     for share in Share::ALL {
@@ -53,6 +57,7 @@ fn main(_arguments: Arguments) -> Result<i32, Error> {
             report.done(format_args!("--share {}: {what}", share.name()));
         }
     }
+    warm::programs(&report)?;
     wrong::calls(&report)?;
     Ok(report.finish())
 }

@@ -32,6 +32,9 @@ pub(crate) fn calls(report: &Report) -> Result<(), Error> {
         ("a handle without the right", Error::NoRight, Call::Fork, [weak, 3, 0]),
         ("a guarantee for a snapshot", Error::BadArgument, Call::Fork, [mine, 3, 1]),
         ("flags that are none", Error::BadArgument, Call::Fork, [this, 3, 2]),
+        ("no request", Error::BadAddress, Call::SpawnWarm, [8, mine, 0]),
+        ("a process", Error::WrongObject, Call::SpawnWarm, [8, other_handle, 0]),
+        ("a handle without the right", Error::NoRight, Call::SpawnWarm, [8, weak, 0]),
         ("waiting for a snapshot", Error::WrongObject, Call::Wait, [mine, 0, 0]),
     ] {
         let refused = refused(call, arguments);

@@ -15,6 +15,7 @@
 //! | `fault_supervisor` | an instruction that there is not, to the supervisor, and on behind it |
 //! | `foreign_call` | a call of another system, to the supervisor, and its answer |
 //! | `map`, `unmap` | a page mapped beside another, and unmapped after it was written |
+//! | `spawn_warm` | from before a process is started from a template to its first line |
 //! | `heal` | from a call in which the file server faults, through its way back, to the answer to the next call |
 //! | `yield_switch` | to another process by a yield: half of the way there and back |
 //!
@@ -34,8 +35,9 @@ mod run;
 use alloc::format;
 use alloc::string::String;
 
+use graft_rt::message::{Connection, Message};
 use graft_rt::size::Grouped;
-use graft_rt::{Arguments, eprintln, println, time};
+use graft_rt::{Arguments, eprintln, grants, println, time};
 
 graft_rt::program!(main);
 
@@ -72,6 +74,11 @@ impl Options {
 }
 
 fn main(arguments: Arguments) -> i32 {
+    let begun = time::counter();
+    if let Some(connection) = grants::handle(run::FIRST_LINE) {
+        let told = Connection::from_handle(connection).call(Message::words([begun, 0, 0, 0, 0, 0]));
+        return i32::from(told.is_err());
+    }
     let options = match Options::parse(arguments.skip(1)) {
         Ok(options) => options,
         Err(problem) => {

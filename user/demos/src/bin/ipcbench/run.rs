@@ -17,6 +17,7 @@ use graft_rt::message::{Connection, Endpoint, Message};
 use graft_rt::notification::Notification;
 use graft_rt::process::{Process, duplicate};
 use graft_rt::supervise::{Fault, answer};
+use graft_rt::template::Template;
 use graft_rt::thread::{self, Cores};
 use graft_rt::{Error, Handle, Region, Share, system, time};
 
@@ -27,11 +28,14 @@ const WARM_UP: usize = 3;
 /// Where pages are mapped: a first one that stays, so that the tables are there, and the measured one beside it.
 const FRESH: usize = 0x800_0000;
 
+/// The grant with which this program only tells when its first line came.
+pub(crate) const FIRST_LINE: &str = "first-line";
+
 /// The priority of the process that notifies this one.
 const LESS_URGENT: u8 = 8;
 
 /// The times in the order in which they are shown.
-const TIMES: [&str; 11] = [
+const TIMES: [&str; 12] = [
     "call_reply_0",
     "call_reply_6h",
     "call_reply_donate",
@@ -42,6 +46,7 @@ const TIMES: [&str; 11] = [
     "foreign_call",
     "map",
     "unmap",
+    "spawn_warm",
     "heal",
 ];
 /// Half of the way to another process and back; with one core only.
@@ -66,6 +71,7 @@ pub(crate) fn run(repetitions: usize) -> Result<Figures, String> {
     for (metric, stop) in [("fault_supervisor", Stop::Fault), ("foreign_call", Stop::ForeignCall)] {
         supervised(stop, metric, repetitions, &mut figures).map_err(|error| refused("supervise", error))?;
     }
+    templates(repetitions, &mut figures).map_err(|error| refused("start from a template", error))?;
     healing(repetitions, &mut figures).map_err(|error| refused("bring a server back", error))?;
     let first = Region::at(FRESH, PAGE_SIZE).map_err(|error| refused("map", error))?;
     first.write(0, 1);
@@ -171,6 +177,29 @@ fn supervised(stop: Stop, metric: &str, repetitions: usize, figures: &mut Figure
         }
     }
     process.wait().map(drop)
+}
+
+/// Starts this program from a template of itself: it tells when its first line came.
+fn templates(repetitions: usize, figures: &mut Figures) -> Result<(), FileError> {
+    let archive = Archive::open().map_err(|_| FileError::Damaged)?;
+    let image = archive.file("ipcbench").map_err(|_| FileError::NoSuchFile)?;
+    let template = Template::load(image, "ipcbench", Share::default())?;
+    let endpoint = Endpoint::new()?;
+    let connection = endpoint.connect(1)?;
+    let receiver = endpoint.receiver()?;
+    let mut grants = Grants::standard();
+    grants.add(FIRST_LINE, "", &[connection.handle()]);
+    for round in 0..WARM_UP + repetitions {
+        let begin = time::counter();
+        let process = grants.spawn_warm(&template, &["ipcbench"])?;
+        let [first, ..] = receiver.receive()?.message.words;
+        receiver.reply(Message::default())?;
+        process.wait()?;
+        if round >= WARM_UP {
+            figures.note("spawn_warm", Span::between(begin, first));
+        }
+    }
+    Ok(())
 }
 
 /// Has the file server fault in a call, and calls it until it answers again.
