@@ -21,7 +21,7 @@ use crate::files::{FileError, Files};
 use crate::grants::{self, Grants};
 use crate::message::{Connection, Endpoint, Message, Receiver};
 use crate::notification::Notification;
-use crate::process::identify;
+use crate::process::{exit, identify};
 
 /// The bit of a pipe's notification for data that waits.
 const DATA: u64 = 1;
@@ -141,7 +141,7 @@ impl Output {
     /// Writes all of the bytes.
     ///
     /// # Errors
-    /// As the [function](write_all) of this name.
+    /// [`Error::Gone`] if the reader of the pipe has ended; [`Error::OutOfMemory`] if the file system is full.
     pub fn write_all(&self, bytes: &[u8]) -> Result<(), Error> {
         match self {
             Output::Console => console::write_all(bytes),
@@ -159,10 +159,14 @@ impl Output {
     }
 }
 
-/// Writes all of the bytes to the program's output.
+/// The status of a program whose output is not read any more; as other systems have it.
+pub const READER_GONE: i32 = 141;
+
+/// Writes all of the bytes to the program's output. If that is a pipe whose reader has gone, the program ends with
+/// [`READER_GONE`] and without a word: what it would go on to do is of no use to anyone.
 ///
 /// # Errors
-/// [`Error::Gone`] if the reader of the pipe has ended; [`Error::OutOfMemory`] if the file system is full.
+/// [`Error::OutOfMemory`] if the file system is full.
 pub fn write_all(bytes: &[u8]) -> Result<(), Error> {
     let mut output = OUTPUT.lock();
     let here = match *output {
@@ -178,7 +182,10 @@ pub fn write_all(bytes: &[u8]) -> Result<(), Error> {
         output.make_own()?;
         *process = here;
     }
-    output.write_all(bytes)
+    match (output.write_all(bytes), output) {
+        (Err(Error::Gone), Output::Pipe(_)) => exit(READER_GONE),
+        (result, _) => result,
+    }
 }
 
 impl Input {

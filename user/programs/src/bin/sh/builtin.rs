@@ -10,7 +10,7 @@ use graft_lib::shell::parse::is_name;
 use graft_lib::shell::syntax::Line;
 use graft_rt::Error;
 use graft_rt::files::{FileKind, Files};
-use graft_rt::stream::Input;
+use graft_rt::stream::{Input, READER_GONE};
 
 use crate::evaluate::{Escape, Run};
 use crate::shell::{Shell, USAGE};
@@ -107,7 +107,7 @@ impl Shell {
     fn print(&self, text: &str, line: Line) -> Result<i32, i32> {
         match self.output.write_all(text.as_bytes()) {
             Ok(()) => Ok(0),
-            Err(Error::Gone) => Err(1),
+            Err(Error::Gone) => Err(READER_GONE),
             Err(error) => Err(self.wrong(line, "output", error)),
         }
     }

@@ -6,6 +6,7 @@ use alloc::string::String;
 
 use graft_lib::shell::expand;
 use graft_lib::shell::syntax::{AndOr, Body, Command, GoesOn, Ground, Item, Line, List, Pipeline, Simple};
+use graft_rt::stream::{Output, READER_GONE};
 use graft_rt::{eprintln, time};
 
 use crate::builtin;
@@ -96,6 +97,14 @@ impl Shell {
         Ok(())
     }
 
+    /// After a command that writes to the shell's output: what comes next is of no use if that is not read any more.
+    fn go_on_writing(&mut self) -> Run {
+        if self.status == READER_GONE && matches!(self.output, Output::Pipe(_)) {
+            return Err(Escape::Leave);
+        }
+        self.go_on()
+    }
+
     /// Runs a command in this shell, or as the program that it names.
     pub(crate) fn command(&mut self, command: &Command) -> Run {
         self.go_on()?;
@@ -150,7 +159,7 @@ impl Shell {
         };
         if builtin::is_one(name) {
             return match self.redirected(&simple.redirections, |shell| shell.builtin(words, simple.line)) {
-                Ok(run) => run.and_then(|()| self.go_on()),
+                Ok(run) => run.and_then(|()| self.go_on_writing()),
                 Err(error) => self.failed(simple.line, name, error),
             };
         }
@@ -158,7 +167,7 @@ impl Shell {
         match started.and_then(|started| started) {
             Ok(process) => {
                 self.status = self.wait_for(name, &process);
-                self.go_on()
+                self.go_on_writing()
             }
             Err(error) => self.failed(simple.line, name, error),
         }

@@ -6,6 +6,7 @@ use core::fmt;
 
 use graft_lib::shell::expand::{self, ExpandError};
 use graft_lib::shell::syntax::{Command, Direction, Redirection, Simple};
+use graft_rt::abi::ARGUMENTS_MAX;
 use graft_rt::files::{Files, Open};
 use graft_rt::grants::{self, Grants};
 use graft_rt::process::{self, Fork};
@@ -19,6 +20,9 @@ use crate::shell::{CANNOT_RUN, NOT_FOUND, Shell};
 /// Servers to which every program gets a connection, if the shell has one.
 const SERVERS: [&str; 3] = ["files", "power", "clock"];
 
+/// Bytes beside the arguments for the names of grants.
+const GRANTS: usize = 256;
+
 /// Why a command was not started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StartError {
@@ -26,6 +30,8 @@ pub(crate) enum StartError {
     NotFound,
     /// An argument has characters that no argument may have.
     Argument,
+    /// Its arguments are longer than a program can have.
+    TooLong,
     /// Its words could not be expanded.
     Words(ExpandError),
     /// A redirection's file.
@@ -40,7 +46,7 @@ impl StartError {
         match self {
             StartError::NotFound => NOT_FOUND,
             StartError::Words(_) | StartError::File(..) => 1,
-            StartError::Argument | StartError::Call(_) => CANNOT_RUN,
+            StartError::Argument | StartError::TooLong | StartError::Call(_) => CANNOT_RUN,
         }
     }
 }
@@ -50,6 +56,7 @@ impl fmt::Display for StartError {
         match self {
             StartError::NotFound => f.write_str("no such program; `help` lists what there is"),
             StartError::Argument => f.write_str("an argument has control characters that no argument may have"),
+            StartError::TooLong => write!(f, "the arguments are longer than {} KiB", ARGUMENTS_MAX >> 10),
             StartError::Words(error) => error.fmt(f),
             StartError::File(name, error) => write!(f, "{name}: {error}"),
             StartError::Call(error) => error.fmt(f),
@@ -77,6 +84,9 @@ impl Shell {
         // Arguments end at a zero byte, and grants begin with this one.
         if words.iter().any(|word| word.contains('\0') || word.starts_with('\u{1}')) {
             return Err(StartError::Argument);
+        }
+        if words.iter().map(|word| word.len() + 1).sum::<usize>() > ARGUMENTS_MAX - GRANTS {
+            return Err(StartError::TooLong);
         }
         let image = self.archive.file(&words[0]).map_err(|_| StartError::NotFound)?;
         let mut grants = Grants::standard();
