@@ -136,7 +136,7 @@ shift; echo $1; nosuch; exit 9' > /tmp/s; sh /tmp/s 1 '2  3'; echo $?; cat /tmp/
             "sh: column 9: fi is not expected here",
             "2",
             "sh: column 6: \" is not closed",
-            "sh: column 5: programs do not get variables: NAME=VALUE stands alone",
+            "sh: column 12: programs do not get variables: NAME=VALUE stands alone",
             "sh: column 5: programs do not get variables: NAME=VALUE stands alone",
             "sh: [: \"x\" is not a whole number",
             "2",
@@ -167,13 +167,13 @@ shift; echo $1; nosuch; exit 9' > /tmp/s; sh /tmp/s 1 '2  3'; echo $?; cat /tmp/
            d='$('; for i in 1 2 3 4 5 6 7 8 9 10 11 12; do d=$d$d; done; echo "echo $d" > /tmp/d; sh /tmp/d; echo $?
            echo $p$p$p$p$p$p$p$p$p; echo $?; y=$p$p$p$p$p$p$p$p$p; echo $? $y; echo "$p$p$p"; echo $?
            x=$(while true; do echo $p; done); echo $?; echo $(($p 1)); echo "$(head -n 1 kernel; echo)" | wc
-           for i in $(seq 300); do c="$c true |"; done; sh -c "$c echo end""#,
+           for i in $(seq 60); do c="$c true |"; done; sh -c "$c echo end""#,
         &[
             "sh: column 51: this is nested more than 50 deep",
             "2",
             "sh: column 101: this is nested more than 50 deep",
             "2",
-            "/tmp/d: column 106: this is nested more than 50 deep",
+            "/tmp/d: column 108: this is nested more than 50 deep",
             "2",
             "sh: the words of the command become longer than 64 KiB",
             "1",

@@ -17,8 +17,8 @@ use crate::builtin;
 use crate::evaluate::Run;
 use crate::shell::{CANNOT_RUN, NOT_FOUND, Shell};
 
-/// Servers to which every program gets a connection, if the shell has one.
-const SERVERS: [&str; 3] = ["files", "power", "clock"];
+/// Connections that the shell hands on if it has them, and the programs that get them; with none named, all do.
+const SERVERS: [(&str, &[&str]); 3] = [("files", &[]), ("power", &["poweroff", "sh"]), ("clock", &["date", "sh"])];
 
 /// Bytes beside the arguments for the names of grants.
 const GRANTS: usize = 256;
@@ -90,8 +90,10 @@ impl Shell {
         }
         let image = self.archive.file(&words[0]).map_err(|_| StartError::NotFound)?;
         let mut grants = Grants::standard();
-        for server in SERVERS {
-            if let Some(handle) = grants::handle(server) {
+        for (server, programs) in SERVERS {
+            if let Some(handle) = grants::handle(server)
+                && (programs.is_empty() || programs.contains(&words[0].as_str()))
+            {
                 grants.add(server, "", &[handle]);
             }
         }
