@@ -502,7 +502,7 @@ impl Parser<'_> {
                         simple.words.push(word);
                     }
                 }
-                if !assignments.is_empty() && !(simple.words.is_empty() && simple.redirections.is_empty()) {
+                if !assignments.is_empty() && !simple.words.is_empty() {
                     self.at = begin;
                     return Err(Problem::AssignmentForCommand);
                 }

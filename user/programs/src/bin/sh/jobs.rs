@@ -170,7 +170,7 @@ impl Shell {
 
     /// Waits for all jobs.
     pub(crate) fn wait_for_jobs(&mut self) {
-        while let Ok(_) = self.wait_for_job(None) {
+        while self.wait_for_job(None).is_ok() {
             if self.is_interrupted {
                 return;
             }
