@@ -1,10 +1,11 @@
 //! What programs know without a system, hence tested on the host.
 //!
 //! ```text
-//!   device_tree  drivers                  what the device tree says about a device
+//!   calendar     date                     seconds as dates
+//!   device_tree  drivers, clock           what the device tree says about a device
 //!   files        files                    names, directories and contents in memory
 //!   plan         init                     what is started, with which handles, and what follows its death
-//!   shell        sh                       editing a line, reading a command line
+//!   shell        sh                       editing a line, reading a script, what its words become
 //!   kvd          kvd                      its store, its client, the snapshot's image, latencies
 //!   forkserver   forkserver               a target with a planted bug, and a fuzzer that finds it
 //!   table_view   vmmap, forkdemo, tests   translation tables as trees, pictures, listings; checks
@@ -18,6 +19,7 @@
 
 extern crate alloc;
 
+pub mod calendar;
 pub mod device_tree;
 pub mod files;
 pub mod forkserver;

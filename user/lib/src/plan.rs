@@ -4,11 +4,11 @@
 //! # a comment
 //! start files --pages 8192        a program of the archive, and its arguments
 //!   serves files                  it gets an endpoint; others get a connection to it by this name
-//!   handles archive               what it gets: console, archive, system, devices, or the name of a server above
+//!   handles archive               what it gets: console, archive, system, devices, power, or a server above
 //!   death heal                    heal, restart, ignore or power-off
 //! start sh
 //!   arguments boot                the command line that the machine was started with, if there is one
-//!   handles console archive system files
+//!   handles console archive system power files
 //!   death power-off
 //! ```
 
@@ -40,6 +40,8 @@ pub enum Given {
     System,
     /// The whole system, with the right to hand out its devices.
     Devices,
+    /// A connection by which the machine can be ended.
+    Power,
     /// A connection to the server of this name.
     Server(String),
 }
@@ -108,7 +110,7 @@ impl fmt::Display for PlanError {
             Problem::TooMuch(key) => write!(f, "{key}: there is too much behind it"),
             Problem::UnknownDeath(word) => write!(f, "{word}: death is heal, restart, ignore or power-off"),
             Problem::UnknownHandle(word) => {
-                write!(f, "{word}: a handle is console, archive, system, devices or a server further up")
+                write!(f, "{word}: a handle is console, archive, system, devices, power or a server further up")
             }
             Problem::NameTaken(word) => write!(f, "{word}: this name is taken"),
             Problem::HealsNothing => f.write_str("only a program that serves can heal"),
@@ -179,8 +181,8 @@ fn set(start: &mut Start, above: &[Start], key: &str, values: &[&str]) -> Result
     match key {
         "serves" => {
             let name = one("serves")?;
-            if serves(name) || ["console", "archive", "system", "devices", "serve", "heal", "in", "out"].contains(&name)
-            {
+            let taken = ["console", "archive", "system", "devices", "power", "serve", "heal", "in", "out"];
+            if serves(name) || taken.contains(&name) {
                 return Err(Problem::NameTaken(name.into()));
             }
             start.serves = Some(name.into());
@@ -195,6 +197,7 @@ fn set(start: &mut Start, above: &[Start], key: &str, values: &[&str]) -> Result
                     "archive" => Given::Archive,
                     "system" => Given::System,
                     "devices" => Given::Devices,
+                    "power" => Given::Power,
                     name if serves(name) => Given::Server(name.into()),
                     name => return Err(Problem::UnknownHandle(name.into())),
                 });
@@ -225,10 +228,15 @@ mod tests {
     #[test]
     fn the_plan_of_the_project_is_one() {
         let plan = parse(include_bytes!("../../servers/plan")).unwrap();
-        assert_eq!(plan.iter().map(|start| start.words[0].as_str()).collect::<Vec<_>>(), ["files", "sh"]);
-        assert_eq!((plan[0].death, plan[1].death), (Death::Heal, Death::PowerOff));
-        assert_eq!(plan[1].handles.last(), Some(&Given::Server("files".into())));
-        assert!(plan[1].boot && !plan[0].boot);
+        assert_eq!(plan.iter().map(|start| start.words[0].as_str()).collect::<Vec<_>>(), ["files", "clock", "sh"]);
+        assert_eq!(
+            plan.iter().map(|start| start.death).collect::<Vec<_>>(),
+            [Death::Heal, Death::Restart, Death::PowerOff]
+        );
+        let server = |name: &str| Given::Server(name.into());
+        let handles = [Given::Console, Given::Archive, Given::System, Given::Power, server("files"), server("clock")];
+        assert_eq!(plan[2].handles, handles);
+        assert_eq!(plan.iter().map(|start| start.boot).collect::<Vec<_>>(), [false, false, true]);
     }
 
     #[test]

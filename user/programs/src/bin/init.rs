@@ -20,10 +20,10 @@ use graft_lib::plan::{self, Death, Given, Start};
 use graft_rt::archive::Archive;
 use graft_rt::grants::Grants;
 use graft_rt::heal::{Event, Guarded};
-use graft_rt::message::{Connection, Message};
+use graft_rt::message::{Connection, Endpoint, Message};
 use graft_rt::notification::Notification;
 use graft_rt::process::{STANDARD_HANDLES, duplicate};
-use graft_rt::{Arguments, Error, ExitStatus, Rights, eprintln, println, thread, time};
+use graft_rt::{Arguments, Error, ExitStatus, Rights, eprintln, println, process, thread, time};
 
 graft_rt::program!(main);
 
@@ -86,12 +86,16 @@ struct Server {
 fn follow(archive: &Arc<Archive>, starts: Vec<Start>, line: Option<&str>) -> Result<ExitStatus, (String, String)> {
     let mut servers: Vec<Server> = Vec::new();
     let mut last = None;
+    let mut power: Option<Arc<Endpoint>> = None;
+    if starts.iter().any(|start| start.handles.contains(&Given::Power)) {
+        power = Some(serve_power().map(Arc::new).map_err(|error| ("power".into(), error.to_string()))?);
+    }
     for start in starts {
         let name = start.words[0].clone();
         let failed = |error: String| (name.clone(), error);
         let image = archive.file(&name).map_err(|error| failed(error.to_string()))?;
         let kernel = |error: Error| failed(error.to_string());
-        let grants = handed(&start, &servers).map_err(kernel)?;
+        let grants = handed(&start, &servers, power.as_deref()).map_err(kernel)?;
         let mut words: Vec<&str> = start.words.iter().map(String::as_str).collect();
         if let Some(line) = line.filter(|_| start.boot) {
             words.extend(["-c", line]);
@@ -99,7 +103,7 @@ fn follow(archive: &Arc<Archive>, starts: Vec<Start>, line: Option<&str>) -> Res
         if let Some(served) = &start.serves {
             let guarded = Arc::new(Guarded::start(image, &words, grants.grants).map_err(kernel)?);
             servers.push(Server { name: served.clone(), guarded: guarded.clone() });
-            look_after(archive.clone(), guarded.clone(), start, servers.clone()).map_err(kernel)?;
+            look_after(archive.clone(), guarded.clone(), start, servers.clone(), power.clone()).map_err(kernel)?;
             await_service(&guarded).map_err(kernel)?;
         } else {
             let process = grants.grants.spawn(image, &words).map_err(kernel)?;
@@ -110,6 +114,20 @@ fn follow(archive: &Arc<Archive>, starts: Vec<Start>, line: Option<&str>) -> Res
     }
     let (name, process) = last.ok_or(("a shell".into(), "the plan has none".into()))?;
     process.wait().map_err(|error| (name, error.to_string()))
+}
+
+/// Ends the machine, with the status in the first word, when a program that was handed a connection to this says so.
+fn serve_power() -> Result<Endpoint, Error> {
+    let endpoint = Endpoint::new()?;
+    let receiver = endpoint.receiver()?;
+    let server = thread::spawn(move || {
+        if let Ok(received) = receiver.receive() {
+            process::exit(received.message.into_words()[0] as i32);
+        }
+    })?;
+    // It goes on for as long as this process does.
+    core::mem::forget(server);
+    Ok(endpoint)
 }
 
 /// Waits until a server serves, so that what is started after it finds its memory at rest. It answers what means
@@ -127,7 +145,7 @@ struct Handed {
 }
 
 /// What a program is handed. Those of the standard handles that it does not get lead nowhere.
-fn handed(start: &Start, servers: &[Server]) -> Result<Handed, Error> {
+fn handed(start: &Start, servers: &[Server], power: Option<&Endpoint>) -> Result<Handed, Error> {
     let nothing = Notification::new()?;
     let has = |given| start.handles.contains(&given);
     let mut handles = Vec::new();
@@ -142,9 +160,17 @@ fn handed(start: &Start, servers: &[Server]) -> Result<Handed, Error> {
     let mut grants = Grants::of(&handles);
     let mut connections = Vec::new();
     for given in &start.handles {
-        let Given::Server(name) = given else { continue };
-        let Some(server) = servers.iter().find(|server| server.name == *name) else { continue };
-        let connection = server.guarded.connect()?;
+        let (name, connection) = match given {
+            Given::Server(name) => match servers.iter().find(|server| server.name == *name) {
+                Some(server) => (name.as_str(), server.guarded.connect()?),
+                None => continue,
+            },
+            Given::Power => match power {
+                Some(power) => ("power", power.connect(0)?),
+                None => continue,
+            },
+            _ => continue,
+        };
         grants.add(name, "", &[connection.handle()]);
         connections.push(connection);
     }
@@ -157,7 +183,13 @@ fn handed(start: &Start, servers: &[Server]) -> Result<Handed, Error> {
 }
 
 /// Answers what a server says and does, and starts it anew when it ends, as its plan says.
-fn look_after(archive: Arc<Archive>, guarded: Arc<Guarded>, start: Start, above: Vec<Server>) -> Result<(), Error> {
+fn look_after(
+    archive: Arc<Archive>,
+    guarded: Arc<Guarded>,
+    start: Start,
+    above: Vec<Server>,
+    power: Option<Arc<Endpoint>>,
+) -> Result<(), Error> {
     let tended = guarded.clone();
     let name = start.words[0].clone();
     let tender = thread::spawn(move || {
@@ -184,7 +216,7 @@ fn look_after(archive: Arc<Archive>, guarded: Arc<Guarded>, start: Start, above:
             eprintln!("init: {name} {status}, and is started anew");
             let words: Vec<&str> = start.words.iter().map(String::as_str).collect();
             let Ok(image) = archive.file(name) else { return };
-            let Ok(handed) = handed(&start, &above) else { return };
+            let Ok(handed) = handed(&start, &above, power.as_deref()) else { return };
             if let Err(error) = guarded.restart(image, &words, handed.grants.clone()) {
                 eprintln!("init: cannot start {name} anew: {error}");
                 return;
