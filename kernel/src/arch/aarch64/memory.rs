@@ -97,7 +97,7 @@ unsafe extern "C" {
     /// # Safety
     ///
     /// Both are whole, aligned pages of ordinary memory, nothing else uses `to`, and nothing writes to
-    /// `from` meanwhile (or the writer does not mind which of its bytes arrive).
+    /// `from` meanwhile (or who does so minds neither what is found there nor which bytes arrive).
     pub fn copy_page(to: *mut u8, from: *const u8);
 }
 
