@@ -22,7 +22,7 @@
 #= LINUX=FILE | bench-linux doctor | another kernel than Debian 13's
 #= MISSES=1 | profile | show cache misses instead of instructions
 #= TOUCH=SIZE | profile | memory that forkbench touches (4M; with MISSES 1G)
-#= SHARE=DEPTHS | profile picture | what forks share: copy, l3, l2, l1 (profile: l3 l1; picture: l3)
+#= SHARE=DEPTHS | profile picture | what forks share: copy, l3, l2, l1; ipc: messages (profile: l3 l1 ipc; picture: l3)
 #= HISTORIES=DIR | compare | folder of the histories, *.txt (tests/histories)
 #= FIRMWARE=DIR | image | firmware of the Raspberry Pi 4, for a whole SD card
 #= OPERATIONS=N | soak | how many operations it runs (10000000)
@@ -205,10 +205,10 @@ doc: ## the documentation of every crate
 size: build ## bytes of kernel and programs in memory
 	@$(TOOL) size
 
-profile: build ## where the instructions of forkbench's figures go, by function; with MISSES=1 its cache misses
+profile: build ## where the instructions of the measured figures go, by function; with MISSES=1 cache misses of forkbench's
 	$(if $(MISSES),$(plugin))
 	@$(TOOL) profile $(if $(MISSES),--misses) --icount --smp 1 --mem $(if $(MISSES),3G,1G) \
-		--memory $(or $(TOUCH),$(if $(MISSES),1G,4M)) $(or $(SHARE),l3 l1)
+		--memory $(or $(TOUCH),$(if $(MISSES),1G,4M)) $(or $(SHARE),l3 l1$(if $(MISSES),, ipc))
 
 doctor: ## tools found here, against those known to work
 	@tests/setup.sh doctor

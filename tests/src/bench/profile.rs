@@ -1,10 +1,10 @@
-//! Where the instructions of forkbench's figures go: QEMU tells the address of each, and this adds them up by function.
+//! Where the instructions of forkbench's and ipcbench's figures go: QEMU tells the address of each, and this adds them up by function.
 //!
 //! A figure is the distance between two readings of the counter in the program (`mrs Xt, CNTVCT_EL0`), and with
 //! instructions counted a nanosecond is an instruction. So of all stretches of the trace between two readings, the one
 //! that is as long as the figure is the figure's, and the addresses in it say what it was spent on.
 
-use crate::bench::figures::{self, Figure};
+use crate::bench::figures::{self, Figure, MESSAGES};
 use crate::binary::symbols;
 use crate::builder::archive;
 use crate::builder::folder::Build;
@@ -26,8 +26,10 @@ const NESTED: usize = 4;
 const FAULTS: u64 = 12;
 /// Functions that each figure is shown with.
 const SHOWN: usize = 10;
-/// The figure that is half of what was measured: from one process to another and back.
-const HALF: &str = "context_switch";
+/// The figures that are half of what was measured: from one process to another and back.
+const HALF: [&str; 2] = ["context_switch", "yield_switch"];
+/// The figure that is left out: more faults are taken within it, and readings, than a stretch is found by.
+const LEFT_OUT: &str = "heal";
 /// What the program itself executes.
 const PROGRAM: &str = "(the program)";
 /// Where programs are; everything above is the kernel.
@@ -36,15 +38,19 @@ const KERNEL: u64 = 1 << 63;
 /// Instructions by function.
 type Functions = BTreeMap<String, u64>;
 
-/// Runs forkbench with this much memory at this depth of sharing; a paragraph for each of its figures.
+/// Runs forkbench with this much memory at this depth of sharing, or ipcbench for [`MESSAGES`]; a paragraph for each
+/// of its figures.
 ///
 /// # Errors
 /// If QEMU cannot be run, forkbench fails, or a figure has no stretch of its length.
 pub fn run(build: &Build, machine: &Machine, memory: &str, share: &str) -> Result<String, String> {
-    let line = format!("forkbench --mem {memory} --share {share} --reps 1 --csv");
+    let (program, line) = match share {
+        MESSAGES => ("ipcbench", "ipcbench --csv".into()),
+        _ => ("forkbench", format!("forkbench --mem {memory} --share {share} --reps 1 --csv")),
+    };
     let archive = fs::read(build.archive()).map_err(|error| error.to_string())?;
-    let program = archive::unpack(&archive)?.into_iter().find(|entry| entry.name == "forkbench");
-    let readings = readings(&program.ok_or("the archive has no forkbench")?.bytes);
+    let found = archive::unpack(&archive)?.into_iter().find(|entry| entry.name == program);
+    let readings = readings(&found.ok_or_else(|| format!("the archive has no {program}"))?.bytes);
     let kernel = fs::read(build.kernel_elf()).map_err(|error| error.to_string())?;
     // Assembly has labels, and these no type.
     let kinds = [SymbolKind::Text, SymbolKind::Label, SymbolKind::Unknown];
@@ -57,7 +63,7 @@ pub fn run(build: &Build, machine: &Machine, memory: &str, share: &str) -> Resul
     if figures.is_empty() {
         return Err(format!("`{line}` printed no figures:\n{output}"));
     }
-    let times = figures.iter().filter(|figure| figure.unit == "ns");
+    let times = figures.iter().filter(|figure| figure.unit == "ns" && figure.metric != LEFT_OUT);
     let paragraphs: Result<Vec<_>, _> = times.map(|figure| paragraph(figure, &stretches)).collect();
     Ok(paragraphs?.join("\n"))
 }
@@ -145,7 +151,8 @@ fn named(counts: &[u64], names: &[(u64, String)]) -> Functions {
     functions
 }
 
-/// The stretch, or run of stretches, that is as long as a figure: the last one, when everything was warm.
+/// The stretch, or run of stretches, that is as long as a figure: of several the one of which the program has executed
+/// least, as what is measured is the kernel, and of these the last one, when everything was warm.
 ///
 /// An instruction that faults is told twice and counted once, so that a trace may be a little longer; the closest one
 /// is it.
@@ -154,28 +161,31 @@ fn matching(stretches: &[Functions], length: u64) -> Option<Functions> {
 }
 
 fn exactly(stretches: &[Functions], length: u64) -> Option<Functions> {
+    let mut best: Option<(u64, Functions)> = None;
     for start in (1..stretches.len()).rev() {
         let mut sum = Functions::new();
         for stretch in &stretches[start..(start + NESTED).min(stretches.len())] {
             for (name, count) in stretch {
                 *sum.entry(name.clone()).or_default() += count;
             }
-            if sum.values().sum::<u64>() == length {
-                return Some(sum);
+            let own = sum.get(PROGRAM).copied().unwrap_or(0);
+            if sum.values().sum::<u64>() == length && best.as_ref().is_none_or(|(least, _)| own < *least) {
+                best = Some((own, sum.clone()));
             }
         }
     }
-    None
+    best.map(|(_, sum)| sum)
 }
 
 fn paragraph(figure: &Figure, stretches: &[Functions]) -> Result<String, String> {
     let Figure { metric, share, bytes, median: total, .. } = figure;
-    let (length, both) = if metric == HALF { (2 * total, "; there and back") } else { (*total, "") };
+    let (length, both) = if HALF.contains(&&**metric) { (2 * total, "; there and back") } else { (*total, "") };
     let functions =
         matching(stretches, length).ok_or_else(|| format!("no stretch of the trace is {metric}'s {length} long"))?;
     let mut sorted: Vec<_> = functions.into_iter().collect();
     sorted.sort_by(|(a, more), (b, less)| less.cmp(more).then(a.cmp(b)));
-    let mut text = format!("{metric}, --share {share}, {} MiB: {total} instructions{both}\n", bytes >> 20);
+    let of = if share == MESSAGES { String::new() } else { format!(", --share {share}, {} MiB", bytes >> 20) };
+    let mut text = format!("{metric}{of}: {total} instructions{both}\n");
     let rest: u64 = sorted.iter().skip(SHOWN).map(|(_, count)| count).sum();
     let rest = (rest > 0).then(|| ("(others)".to_string(), rest));
     for (name, count) in sorted.into_iter().take(SHOWN).chain(rest) {
@@ -214,7 +224,7 @@ mod tests {
         let row = |metric: &str| figures::parse(&format!("forkbench,l3,0,{metric},ns,5,5,5,1")).remove(0);
         let stretches = vec![Functions::new(), Functions::from([("yield".to_string(), 10)])];
         assert!(
-            paragraph(&row(HALF), &stretches)
+            paragraph(&row(HALF[0]), &stretches)
                 .unwrap()
                 .contains("5 instructions; there and back\n       10  100 %  yield")
         );
