@@ -5,6 +5,7 @@
 
 use crate::arch::{self, MAX_CORES};
 use crate::sync::{AtomicU64, Ordering};
+use core::ptr;
 use core::sync::atomic;
 use lock_api::{GuardNoSend, RawMutex};
 
@@ -21,9 +22,11 @@ unsafe impl RawMutex for Word {
 
     type GuardMarker = GuardNoSend;
 
+    #[inline(always)]
     fn lock(&self) {
-        while !self.try_lock() {
-            arch::relax();
+        if !self.try_lock() {
+            // SAFETY: the word is there.
+            unsafe { arch::aside(wait, self, 0) };
         }
     }
 
@@ -59,6 +62,26 @@ pub fn waited() -> (u64, u64) {
     })
 }
 
+/// Waits for a lock that another core holds, and takes it.
+///
+/// # Safety
+/// The word is there.
+#[cold]
+unsafe extern "C" fn wait(word: *const Word, _: u64) -> *const () {
+    // SAFETY: the caller's.
+    let word = unsafe { &*word };
+    let waited = &WAITED[arch::core_index()];
+    waited.times.fetch_add(1, Ordering::Relaxed);
+    loop {
+        arch::relax();
+        waited.turns.fetch_add(1, Ordering::Relaxed);
+        // Only looked at until it is free: an attempt would take the cache line from the holder.
+        if !word.is_locked() && word.try_lock() {
+            return ptr::null();
+        }
+    }
+}
+
 /// A value that one core uses at a time.
 #[derive(Debug, Default)]
 pub struct Mutex<T>(lock_api::Mutex<Word, T>);
@@ -73,10 +96,7 @@ impl<T> Mutex<T> {
     #[inline(always)]
     pub fn lock(&self) -> MutexGuard<'_, T> {
         arch::stall();
-        match self.0.try_lock() {
-            Some(guard) => guard,
-            None => self.wait(),
-        }
+        self.0.lock()
     }
 
     /// Waits until no other core holds it, but looks no more than this often.
@@ -88,22 +108,6 @@ impl<T> Mutex<T> {
             }
             guard
         })
-    }
-
-    #[cold]
-    fn wait(&self) -> MutexGuard<'_, T> {
-        let waited = &WAITED[arch::core_index()];
-        waited.times.fetch_add(1, Ordering::Relaxed);
-        loop {
-            arch::relax();
-            waited.turns.fetch_add(1, Ordering::Relaxed);
-            // Only looked at until it is free: an attempt would take the cache line from the holder.
-            if !self.0.is_locked()
-                && let Some(guard) = self.0.try_lock()
-            {
-                return guard;
-            }
-        }
     }
 
     /// Where the value is, to tell it from another.

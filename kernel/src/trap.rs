@@ -2,16 +2,14 @@
 
 use crate::arch::{self, Cause, Context, Failure, Trap};
 use crate::call::{self, Next};
-use crate::ipc::{
-    self,
-    fault::{self, Sent},
-};
+use crate::ipc::fault::{self, Sent};
+use crate::ipc::straight::{self, Brings};
 use crate::memory::{frames, space};
 use crate::object::thread::{Fault, Thread};
 use crate::program::elf::STACK_GUARD;
-use crate::sched;
+use crate::sched::{self, Running};
 use core::ptr;
-use graft_abi::{Error, FaultKind, STACK_SIZE, STACK_TOP};
+use graft_abi::{Call, Error, FaultKind, STACK_SIZE, STACK_TOP};
 use graft_paging::{self as paging, Access, VirtAddr};
 
 arch::entries!(answer_call, answer_message, answer_trap);
@@ -29,23 +27,50 @@ unsafe fn answer_call(context: *mut Context) -> *mut Context {
     match call::dispatch(thread, registers) {
         Next::Resume => ptr::null_mut(),
         Next::WantMemory => carry_out(dispatch_again(thread, registers), context),
+        Next::GiveWay => sched::give_way(context),
         next => carry_out(next, context),
     }
 }
 
-/// Calls that carry a message end up here, likewise. Returns the registers of the thread to resume.
+/// Calls that carry a message end up here, likewise, on this core. Returns the registers of the thread to resume.
 ///
 /// # Safety
 /// As [`answer_call`].
 #[inline(always)]
-unsafe fn answer_message(context: *mut Context) -> *mut Context {
+unsafe fn answer_message(context: *mut Context, core: usize) -> *mut Context {
     // SAFETY: as in `answer_call`.
-    let (thread, registers) = unsafe { (Thread::of(context), &*context) };
-    if let Some(resumed) = ipc::go_straight(thread, registers) {
-        return resumed;
-    }
+    let (running, registers) = unsafe { (Running::new(Thread::of(context)), &*context) };
+    let resumed = match registers.call_number() {
+        // SAFETY: as above.
+        _ if registers.brings_more() => return unsafe { answer_more(context, core) },
+        CALL => straight::call(core, running, registers, Brings::Words),
+        REPLY_RECEIVE => straight::reply_receive(core, running, registers, Brings::Words),
+        // SAFETY: as above.
+        _ => return unsafe { answer_more(context, core) },
+    };
     // SAFETY: as above; the borrow of the registers has ended.
-    unsafe { answer_message_otherwise(context) }
+    resumed.unwrap_or_else(|| unsafe { answer_message_otherwise(context) })
+}
+
+const CALL: u64 = Call::Call as u64;
+const CALL_LENDING: u64 = Call::CallLending as u64;
+const REPLY_RECEIVE: u64 = Call::ReplyReceive as u64;
+
+/// The same of one that brings more than words, and of calls that are rarer.
+///
+/// # Safety
+/// As [`answer_call`].
+#[inline(never)]
+unsafe fn answer_more(context: *mut Context, core: usize) -> *mut Context {
+    // SAFETY: as in `answer_call`.
+    let (running, registers) = unsafe { (Running::new(Thread::of(context)), &*context) };
+    let resumed = match registers.call_number() {
+        CALL | CALL_LENDING => straight::call(core, running, registers, Brings::More),
+        REPLY_RECEIVE => straight::reply_receive(core, running, registers, Brings::More),
+        _ => None,
+    };
+    // SAFETY: as above; the borrow of the registers has ended.
+    resumed.unwrap_or_else(|| unsafe { answer_message_otherwise(context) })
 }
 
 /// Not inlined: what it needs would be prepared on the straight way.

@@ -51,11 +51,12 @@ fn a_word_is_taken_by_one_core_until_that_one_gives_it_back() {
     let word = Word::INIT;
     let other_has_it = AtomicBool::new(false);
     assert!(!word.is_locked());
-    word.lock();
-    assert!(word.is_locked() && !word.try_lock());
+    assert!(word.try_lock() && word.is_locked() && !word.try_lock());
     thread::scope(|scope| {
         scope.spawn(|| {
-            word.lock();
+            while !word.try_lock() {
+                thread::yield_now();
+            }
             other_has_it.store(true, Ordering::SeqCst);
         });
         for _ in 0..1_000 {

@@ -8,8 +8,8 @@ use graft_kernel::object::Ref;
 use graft_kernel::object::process::{NAME_SIZE, Name, Process};
 use graft_kernel::object::thread::{Fault, Scheduling, State, Thread};
 use graft_kernel::platform::{self, Platform};
-use graft_kernel::sched;
 use graft_kernel::sched::work::Task;
+use graft_kernel::sched::{self, Running, TakenOver};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 
@@ -176,11 +176,11 @@ fn what_is_left_of_a_slice_goes_to_a_thread_that_no_other_has_to_run_before() {
     let _turn = turn();
     let current = run(5);
     let [four, five, six] = [4, 5, 6].map(with_priority);
-    let may = || [&four, &five, &six].map(|thread| sched::may_run_next(CORE, thread));
+    let may = || [&four, &five, &six].map(|thread| sched::level_next(CORE, thread).is_some());
     assert_eq!(may(), [true; 3], "nothing is ready");
     let waiting = ready(5);
     assert_eq!(may(), [false, true, true], "another of the current thread's priority waits");
-    assert!(!sched::may_run_next(CORE, &new_thread(Scheduling::FIRST.with(9, ONLY_OTHER))));
+    assert!(sched::level_next(CORE, &new_thread(Scheduling::FIRST.with(9, ONLY_OTHER))).is_none());
     sched::set_priority(&current, Some(8));
     assert_eq!(may(), [false, false, true], "its turn has come before that of the other");
     sched::set_priority(&current, None);
@@ -376,23 +376,27 @@ fn a_thread_gives_way_to_the_one_that_it_has_woken() {
     assert!(is(next(), &busy) && is(next(), &five));
 }
 
+fn take_over(current: &Thread, next: &Ref<Thread>) -> (TakenOver, Ref<Thread>) {
+    sched::take_over(CORE, Running::checked(current), next.clone(), sched::level_of(next.priority()))
+}
+
 #[test]
 fn a_thread_that_takes_over_ends_if_its_process_does() {
     let _turn = turn();
     let caller = run(5);
     let server = with_priority(6);
-    let (resumed, left) = sched::take_over(CORE, server.clone());
+    let (resumed, left) = take_over(&caller, &server);
     assert!(left.is(&caller));
     assert!(is(sched::go_on(resumed, None), &server));
     // Its process is ending.
     let ending = with_priority(6);
     ending.process.terminate(ExitStatus::Killed(1), &caller);
     let four = ready(4);
-    let (resumed, left) = sched::take_over(CORE, ending.clone());
+    let (resumed, left) = take_over(&server, &ending);
     assert!(left.is(&server));
     assert!(is(sched::go_on(resumed, None), &four));
     // The thread that has left could not be blocked.
     let last = with_priority(6);
-    let (resumed, left) = sched::take_over(CORE, last.clone());
+    let (resumed, left) = take_over(&four, &last);
     assert!(is(sched::go_on(resumed, Some(left)), &last));
 }

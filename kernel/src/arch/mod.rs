@@ -16,6 +16,7 @@
 //! | [`is_kernel_half`] | which addresses no program may ever use |
 //! | `core_index`, [`MAX_CORES`] | the calling core's number: from 0, without gaps, the same for as long as the machine runs |
 //! | `stall` | nothing on boards. The host may hold the core up here, as a host does with a processor of a virtual machine: between two steps of a protocol, so that its tests meet orders that are rare |
+//! | `aside` | calls a function as if it changed no register but its result's, so that a call that is rarely made has none saved where it is not made |
 //! | `relax`, `wait_for_interrupt` | a core that waits for another; a core that has nothing to do. An interrupt that is pending ends the wait even if it came before |
 //! | `memory::direct` | where the kernel finds a byte of RAM, at the same address for good |
 //! | `memory::references`, `memory::counts` | two arrays with an element for each frame of RAM, zero at first |

@@ -67,7 +67,7 @@ pub(super) fn carry_out(thread: &Thread, registers: &mut Context) -> Next {
         Some(Call::ReplyReceive) => ipc::reply_receive(thread, registers, object),
         Some(Call::Send) => ipc::send(thread, registers, object),
         Some(Call::NotificationCreate) => return answer(registers, create_notification(process)),
-        Some(Call::Notify) => notify::notify(thread, registers, object, x1),
+        Some(Call::Notify) => return notify(thread, registers),
         Some(Call::NotificationWait) => notify::wait(thread, registers, object, x1),
         Some(Call::NotificationBind) => return answer(registers, notify::bind(process, object, x1, handle(x2))),
         Some(Call::LentRead) => return answer_lent(registers, lent::copy(thread, object, x1, x2, x3, Way::Read)),
@@ -76,6 +76,19 @@ pub(super) fn carry_out(thread: &Thread, registers: &mut Context) -> Next {
         Some(Call::Wake) => return answer(registers, notify::wake(process, x0)),
         _ => Err(Error::BadCall),
     };
+    follow(registers, outcome)
+}
+
+/// `notify`, which is not to save the registers that the others need.
+#[inline(never)]
+pub(super) fn notify(thread: &Thread, registers: &mut Context) -> Next {
+    let [x0, x1, ..] = registers.arguments();
+    let outcome = notify::notify(thread, registers, handle(x0), x1);
+    follow(registers, outcome)
+}
+
+#[inline(always)]
+fn follow(registers: &mut Context, outcome: Result<Outcome, Error>) -> Next {
     match outcome {
         Ok(Outcome::Goes) => Next::Restart,
         Ok(Outcome::SwitchTo(next)) => Next::SwitchTo(next),

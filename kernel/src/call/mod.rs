@@ -85,6 +85,7 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
         Call::Tables => look(registers, statistics::tables(thread, handle(x0), x1)),
         Call::MemorySizes => look(registers, statistics::memory_sizes(thread, handle(x0), x1)),
         Call::SystemInfo => answer(registers, statistics::system_info(process, handle(x0), x1)),
+        Call::Notify => message::notify(thread, registers),
         Call::EndpointCreate
         | Call::ConnectionCreate
         | Call::ReplyCreate
@@ -94,7 +95,6 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
         | Call::ReplyReceive
         | Call::Send
         | Call::NotificationCreate
-        | Call::Notify
         | Call::NotificationWait
         | Call::NotificationBind
         | Call::WaitOn

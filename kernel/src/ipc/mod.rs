@@ -16,7 +16,7 @@
 pub mod fault;
 pub mod lent;
 pub mod notify;
-mod straight;
+pub mod straight;
 
 use crate::arch::{Context, timer};
 use crate::object::Ref;
@@ -26,22 +26,6 @@ use crate::object::thread::Thread;
 use crate::object::wait::Wait;
 use crate::sched;
 use graft_abi::{Call, Error, Handle, Rights};
-
-/// Carries out a call that carries a message if it can go the straight way; [`None`] if not, and then nothing has
-/// changed. Answers with the registers to resume.
-#[inline(always)]
-pub fn go_straight(thread: &Thread, registers: &Context) -> Option<*mut Context> {
-    const CALL: u64 = Call::Call as u64;
-    const CALL_LENDING: u64 = Call::CallLending as u64;
-    const REPLY_RECEIVE: u64 = Call::ReplyReceive as u64;
-    let [x0, ..] = registers.arguments();
-    let handle = handle_in(x0);
-    match registers.call_number() {
-        CALL | CALL_LENDING => straight::call(thread, registers, handle),
-        REPLY_RECEIVE => straight::reply_receive(thread, registers, handle),
-        _ => None,
-    }
-}
 
 /// What follows for the calling thread.
 pub enum Outcome {
@@ -159,7 +143,7 @@ fn call_through(
         }
     };
     drop(sides);
-    let reply = wait.object::<Reply>().expect("receivers wait in a reply");
+    let Wait::Message(reply) = wait else { unreachable!("receivers wait for messages") };
     transfer(&mut message, &thread.process, &server.process);
     sched::deliver(&server, message, connection.badge);
     server.lend_priority(thread.priority());
@@ -270,7 +254,7 @@ fn take_message(thread: &Thread, registers: &mut Context, reply: &Ref<Reply>) ->
         Some(Err(_)) => return Ok(Outcome::Again),
         None if is_over(registers.deadline()) => return Err(Error::TimedOut),
         None => {
-            let wait = Wait::in_object(reply.clone());
+            let wait = Wait::Message(reply.clone());
             let ended = sched::block_until(&mut sides.receivers, wait, registers.deadline());
             drop(sides);
             end_if_some(ended);

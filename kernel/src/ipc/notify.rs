@@ -3,6 +3,7 @@
 use super::{Outcome, end_if_some, is_over};
 use crate::arch::Context;
 use crate::memory::user_copy;
+use crate::object::Ref;
 use crate::object::end::Ends;
 use crate::object::endpoint::{Connection, Endpoint};
 use crate::object::interrupt::Interrupt;
@@ -15,9 +16,10 @@ use graft_abi::{Error, Handle, Rights, THREADS_MAX};
 
 /// `notify`.
 pub fn notify(thread: &Thread, registers: &mut Context, handle: Handle, bits: u64) -> Result<Outcome, Error> {
-    let notification = thread.process.object::<Notification>(handle, Rights::WRITE)?;
+    let set = |notification: &Ref<Notification>| notification.set(bits);
+    let waiter = thread.process.with_object(handle, Rights::WRITE, set)?;
     registers.set_result(0);
-    match notification.set(bits) {
+    match waiter {
         Some(waiter) if sched::is_more_urgent(&waiter) => Ok(Outcome::GiveWayTo(waiter)),
         Some(waiter) => {
             sched::make_ready(waiter);

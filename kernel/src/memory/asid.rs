@@ -18,6 +18,7 @@
 //! Arm ARM (DDI 0487), "Use of ASIDs and VMIDs to reduce TLB maintenance requirements".
 
 use crate::sync::{AtomicU64, Mutex, Ordering};
+use core::cell::Cell;
 
 /// Bits of a tag below the generation.
 const ASID_BITS_MAX: u32 = 16;
@@ -121,31 +122,35 @@ impl<const CORES: usize> Allocator<CORES> {
         self.slow.lock().limit = 1 << bits.clamp(8, ASID_BITS_MAX);
     }
 
-    /// Makes the address space with this tag the one that `core` runs, and tells under which
-    /// identifier. Only `core` itself calls this.
-    pub fn activate(&self, core: usize, tag: &Tag) -> Activation {
-        match self.reactivate(core, tag) {
-            Some(asid) => Activation { asid, first: First::Nothing },
-            None => self.activate_slowly(core, tag),
-        }
-    }
-
-    /// As [`activate`](Self::activate), if the address space has an identifier already: then nothing comes first.
+    /// Makes the address space with this tag the one that `core` runs, and tells under which identifier. Only `core`
+    /// itself calls this. `otherwise`: what has to be done first, see [`activate_slowly`](Self::activate_slowly).
     #[inline(always)]
-    pub fn reactivate(&self, core: usize, tag: &Tag) -> Option<u16> {
+    pub fn reactivate(&self, core: usize, tag: &Tag, otherwise: impl Fn() -> u16) -> u16 {
         let wanted = tag.0.load(Ordering::Relaxed);
-        let active = self.active[core].load(Ordering::Relaxed);
-        if active == 0 || wanted & !(GENERATION - 1) != self.generation.load(Ordering::Acquire) {
-            return None;
+        if wanted & !(GENERATION - 1) != self.generation.load(Ordering::Acquire) {
+            return otherwise();
         }
-        match self.active[core].compare_exchange(active, wanted, Ordering::AcqRel, Ordering::Relaxed) {
-            Ok(_) => Some(wanted as u16),
-            Err(_) => None,
+        // 0: a generation has begun since the last switch, perhaps before that look at it.
+        match self.active[core].swap(wanted, Ordering::AcqRel) {
+            0 => otherwise(),
+            _ => wanted as u16,
         }
     }
 
-    #[cold]
-    fn activate_slowly(&self, core: usize, tag: &Tag) -> Activation {
+    /// As [`reactivate`](Self::reactivate), for one that does what comes first afterwards.
+    pub fn activate(&self, core: usize, tag: &Tag) -> Activation {
+        let first = Cell::new(First::Nothing);
+        let asid = self.reactivate(core, tag, || {
+            let activation = self.activate_slowly(core, tag);
+            first.set(activation.first);
+            activation.asid
+        });
+        Activation { asid, first: first.get() }
+    }
+
+    /// The same for an address space without an identifier of this generation, and for a core that has not switched
+    /// since it began.
+    pub fn activate_slowly(&self, core: usize, tag: &Tag) -> Activation {
         let mut slow = self.slow.lock();
         let mut wanted = tag.0.load(Ordering::Relaxed);
         if wanted & !(GENERATION - 1) != self.generation.load(Ordering::Relaxed) {

@@ -93,24 +93,30 @@ impl Space {
     /// Lets the calling core translate user addresses through this space.
     #[inline(always)]
     pub fn activate(&self, core: usize) {
-        let asid = match IDENTIFIERS.reactivate(core, &self.tag) {
-            Some(asid) => asid,
-            None => self.identify(core),
-        };
+        // SAFETY: the space is there.
+        let identify = || unsafe { arch::aside(Self::identify, self, 0) }.addr() as u16;
+        let asid = IDENTIFIERS.reactivate(core, &self.tag, identify);
         arch::mmu::activate(self.root.load(Ordering::Relaxed), asid);
     }
 
     /// Its identifier on a core that has to do something first.
+    ///
+    /// # Safety
+    /// The space is there.
     #[cold]
-    #[inline(never)]
-    fn identify(&self, core: usize) -> u16 {
-        let activation = IDENTIFIERS.activate(core, &self.tag);
+    unsafe extern "C" fn identify(space: *const Space, _: u64) -> *const () {
+        // SAFETY: the caller's.
+        let activation = IDENTIFIERS.activate_slowly(arch::core_index(), unsafe { &(*space).tag });
         match activation.first {
             First::Nothing => {}
             First::Complete => arch::tlb::publish(),
-            First::Flush => arch::tlb::invalidate_all(),
+            First::Flush => {
+                // What is walked for the space before may come back until then.
+                arch::mmu::deactivate();
+                arch::tlb::invalidate_all();
+            }
         }
-        activation.asid
+        core::ptr::without_provenance(activation.asid.into())
     }
 
     /// The tree, locked.

@@ -220,6 +220,11 @@ impl Reply {
         self.rendezvous.open()
     }
 
+    /// Takes a thread that waits for a message out of the receivers.
+    pub fn cancel(&self, thread: &Thread) -> Option<Ref<Thread>> {
+        self.lock().receivers.remove(thread)
+    }
+
     /// The call that is kept here.
     ///
     /// # Panics
@@ -314,16 +319,24 @@ impl Reply {
         self.place(sides).is_lent = false;
     }
 
-    /// The caller of the call that is kept here, if it still waits and this core may run it at once: then it is this
-    /// core's.
+    /// The caller of the call that is kept here, if it waits, this core may run it at once, and no other is in line:
+    /// then it is this core's, and has this level. With the two sides, locked.
     #[inline(always)]
-    pub fn take_to_run(&self, sides: &mut Sides, core: usize) -> Option<Ref<Thread>> {
-        let open = self.open(sides);
-        let Taken { caller, wait } = open.as_ref()?;
-        if !sched::may_run_next(core, caller) || !sched::unblock_from_to_run(core, caller, *wait) {
+    pub fn take_to_run(&self, core: usize) -> Option<(MutexGuard<'_, Sides>, Ref<Thread>, u32)> {
+        let sides = self.rendezvous.open().ok()?;
+        if !sides.callers.is_empty() {
             return None;
         }
-        open.take().map(|taken| taken.caller)
+        // SAFETY: the rendezvous is locked.
+        let open = unsafe { &mut (*self.place.get()).open };
+        let taken = open.take()?;
+        if let Some(level) = sched::level_next(core, &taken.caller)
+            && sched::unblock_from_to_run(core, &taken.caller, taken.wait)
+        {
+            return Some((sides, taken.caller, level));
+        }
+        *open = Some(taken);
+        None
     }
 }
 
@@ -331,12 +344,18 @@ impl Reply {
 #[must_use]
 pub struct Kept {
     /// A call that was kept before, and is given up.
-    older: Option<Taken>,
+    pub older: Option<Taken>,
     /// The caller, which could not be blocked because its process is ending.
-    ended: Option<Ref<Thread>>,
+    pub ended: Option<Ref<Thread>>,
 }
 
 impl Kept {
+    /// Whether nothing does.
+    #[inline(always)]
+    pub fn is_settled(&self) -> bool {
+        self.older.is_none() && self.ended.is_none()
+    }
+
     /// Gives up the older call. A thread that is returned has to be ended.
     #[inline(always)]
     pub fn settle(self) -> Option<Ref<Thread>> {
@@ -375,12 +394,6 @@ impl Taken {
 impl Queue for Connection {
     fn cancel(&self, thread: &Thread) -> Option<Ref<Thread>> {
         self.rendezvous.sides.lock().callers.remove(thread)
-    }
-}
-
-impl Queue for Reply {
-    fn cancel(&self, thread: &Thread) -> Option<Ref<Thread>> {
-        self.rendezvous.sides.lock().receivers.remove(thread)
     }
 }
 

@@ -84,7 +84,6 @@ where
 {
     first: Option<NonNull<P::Target>>,
     last: Option<NonNull<P::Target>>,
-    length: usize,
     owns: PhantomData<(P, Kind)>,
 }
 
@@ -106,17 +105,12 @@ where
 {
     /// An empty list. It may be moved only while it is empty.
     pub const fn new() -> Self {
-        List { first: None, last: None, length: 0, owns: PhantomData }
+        List { first: None, last: None, owns: PhantomData }
     }
 
     /// Whether it has no member.
     pub const fn is_empty(&self) -> bool {
         self.first.is_none()
-    }
-
-    /// How many members it has.
-    pub const fn len(&self) -> usize {
-        self.length
     }
 
     fn identity(&self) -> usize {
@@ -128,11 +122,12 @@ where
         unsafe { member.as_ref() }.link()
     }
 
-    /// Adds a member at the end.
+    /// Adds a member at the end, and returns it.
     ///
     /// # Panics
     /// If it stands in a list already.
-    pub fn push_back(&mut self, member: P) {
+    #[inline(always)]
+    pub fn push_back(&mut self, member: P) -> &P::Target {
         let member = member.into_raw();
         let link = Self::link(&member);
         assert!(link.list.load(Ordering::Relaxed) == 0, "a member of one list was put into another");
@@ -143,11 +138,11 @@ where
             Some(last) => Self::link(&last).next.set(Some(member)),
             None => self.first = Some(member),
         }
-        self.length += 1;
+        // SAFETY: members are valid while they stand in the list, which is borrowed.
+        unsafe { &*member.as_ptr() }
     }
 
     /// The last member.
-    #[inline(always)]
     pub fn last(&self) -> Option<&P::Target> {
         // SAFETY: members are valid while they stand in the list, which is borrowed.
         self.last.map(|last| unsafe { &*last.as_ptr() })
@@ -155,8 +150,7 @@ where
 
     /// Takes the first member out.
     pub fn pop_front(&mut self) -> Option<P> {
-        let first = self.first?;
-        Some(self.take(first))
+        self.pop_front_if(|_| Some(())).map(|(first, ())| first)
     }
 
     /// Takes the first member out if there is an answer for it.
@@ -166,14 +160,13 @@ where
         // SAFETY: members are valid while they stand in the list.
         let answer = answer(unsafe { first.as_ref() })?;
         let link = Self::link(&first);
-        let next = link.next.take();
+        let next = link.next.get();
         match next {
             Some(next) => Self::link(&next).previous.set(None),
             None => self.last = None,
         }
         self.first = next;
         link.list.store(0, Ordering::Relaxed);
-        self.length -= 1;
         // SAFETY: as in `take`; the first member's address is the one that came from `into_raw`.
         Some((unsafe { P::from_raw(first) }, answer))
     }
@@ -219,7 +212,7 @@ where
     #[inline(always)]
     fn take(&mut self, member: NonNull<P::Target>) -> P {
         let link = Self::link(&member);
-        let (next, previous) = (link.next.take(), link.previous.take());
+        let (next, previous) = (link.next.get(), link.previous.get());
         match next {
             Some(next) => Self::link(&next).previous.set(previous),
             None => self.last = previous,
@@ -231,7 +224,6 @@ where
         }
         .unwrap_or(member);
         link.list.store(0, Ordering::Relaxed);
-        self.length -= 1;
         // SAFETY: the member stands in this list, so its address came from `into_raw` in
         // `push_back`; it has just been unlinked, so it is not taken a second time.
         unsafe { P::from_raw(member) }
@@ -273,7 +265,9 @@ mod tests {
     fn members_leave_from_the_front_and_from_the_middle() {
         let members: Vec<_> = (0..5).map(|n| Arc::new(Member(n, Link::new()))).collect();
         let mut list = List::<Arc<Member>, Queue>::new();
-        members.iter().for_each(|member| list.push_back(member.clone()));
+        for member in &members {
+            list.push_back(member.clone());
+        }
         assert_eq!(numbers(&list), [0, 1, 2, 3, 4]);
         assert!(list.remove(&members[2]).is_some());
         assert!(list.remove(&members[2]).is_none(), "it is no longer there");
@@ -281,7 +275,6 @@ mod tests {
         assert!(list.remove(&members[4]).is_some());
         list.push_back(members[0].clone());
         assert_eq!(numbers(&list), [1, 3, 0]);
-        assert_eq!(list.len(), 3);
         assert_eq!(list.find(|member| member.0 == 3).unwrap().0, 3);
         while list.pop_front().is_some() {}
         assert!(list.is_empty());
@@ -292,14 +285,16 @@ mod tests {
     fn the_first_that_answers_is_taken_out_and_the_others_stay() {
         let members: Vec<_> = (0..5).map(|n| Arc::new(Member(n, Link::new()))).collect();
         let mut list = List::<Arc<Member>, Queue>::new();
-        members.iter().for_each(|member| list.push_back(member.clone()));
+        for member in &members {
+            list.push_back(member.clone());
+        }
         let from = |least: u32| move |member: &Member| (member.0 >= least).then_some(member.0 * 10);
         assert!(list.take_first(2, from(2)).is_none(), "it is the third");
         let (member, answer) = list.take_first(3, from(2)).unwrap();
         assert_eq!((member.0, answer, numbers(&list)), (2, 20, vec![0, 1, 3, 4]));
         assert_eq!(list.take_first(usize::MAX, from(4)).unwrap().1, 40);
         assert!(list.take_first(usize::MAX, from(4)).is_none());
-        assert_eq!((numbers(&list), list.len()), (vec![0, 1, 3], 3));
+        assert_eq!(numbers(&list), [0, 1, 3]);
         while list.pop_front().is_some() {}
     }
 
@@ -307,16 +302,17 @@ mod tests {
     fn the_first_leaves_if_it_answers() {
         let members: Vec<_> = (0..3).map(|n| Arc::new(Member(n, Link::new()))).collect();
         let mut list = List::<Arc<Member>, Queue>::new();
-        assert!(list.last().is_none() && list.pop_front_if(|member| Some(member.0)).is_none());
-        members.iter().for_each(|member| list.push_back(member.clone()));
+        assert!(list.pop_front_if(|member| Some(member.0)).is_none());
+        for member in &members {
+            list.push_back(member.clone());
+        }
         assert!(list.pop_front_if(|member| (member.0 == 1).then_some(())).is_none());
         for left in [2, 1, 0] {
-            assert_eq!(list.last().unwrap().0, 2);
             let (member, answer) = list.pop_front_if(|member| Some(member.0 + 7)).unwrap();
-            assert_eq!((member.0, answer, list.len()), (2 - left, 9 - left, left as usize));
+            assert_eq!((member.0, answer, list.iter().count()), (2 - left, 9 - left, left as usize));
         }
-        assert!(list.last().is_none() && list.is_empty());
-        list.push_back(members[0].clone());
+        assert!(list.is_empty());
+        assert_eq!(list.push_back(members[0].clone()).0, 0);
         assert_eq!((numbers(&list), list.pop_front().unwrap().0), (vec![0], 0));
     }
 

@@ -55,7 +55,7 @@ impl Notification {
         }
         // As many as there are cores can have been ended otherwise at a moment: such a one is taken out by the core
         // that has ended its wait.
-        let (waiter, _) = state.waiters.take_first(MAX_CORES + 1, sched::unblock)?;
+        let (waiter, _) = state.waiters.take_first(MAX_CORES + 1, |waiter| sched::unblock(waiter).map(drop))?;
         let bits = core::mem::take(&mut state.bits);
         drop(state);
         sched::deliver_bits(&waiter, bits);

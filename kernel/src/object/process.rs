@@ -54,7 +54,8 @@ impl Queue for Words {
 /// counts: a thread's switch to it and its messages need the second and the third.
 #[repr(C)]
 pub struct Process {
-    threads: Mutex<List<Ref<Thread>, OfProcess>>,
+    /// And how many they are.
+    threads: Mutex<(List<Ref<Thread>, OfProcess>, usize)>,
     /// The process that made it, 0 for the first.
     pub parent: u64,
     // The second line.
@@ -155,7 +156,7 @@ impl Queue for Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        debug_assert!(self.threads.get_mut().is_empty() && self.space.lock().is_err());
+        debug_assert!(self.threads.get_mut().0.is_empty() && self.space.lock().is_err());
         // Not empty when the process was never completed.
         let handles = self.handles.get_mut();
         while handles.remove_last().is_some() {}
@@ -184,7 +185,7 @@ impl Process {
                         statistics: Statistics::default(),
                         supervisor: Mutex::new(None),
                         name: Mutex::new(name),
-                        threads: Mutex::new(List::new()),
+                        threads: Mutex::new((List::new(), 1)),
                         words: Words(Mutex::new(List::new())),
                         end: End::new(),
                         ending: AtomicU64::new(0),
@@ -203,7 +204,7 @@ impl Process {
         let process = &thread.process;
         // Nothing else leads to the process yet: every core that finds it in the list sees what is stored here and
         // before.
-        process.threads.lock().push_back(thread.clone());
+        process.threads.lock().0.push_back(thread.clone());
         let identifier = all::add(process, |identifier| {
             process.identifier.store(identifier, Ordering::Relaxed);
             // SAFETY: the thread is this core's until it is ready, below, and runs nowhere.
@@ -225,10 +226,11 @@ impl Process {
     /// [`Error::ThreadsExhausted`].
     pub fn start_further(thread: Ref<Thread>) -> Result<(), Error> {
         let mut threads = thread.process.threads.lock();
-        if threads.len() >= THREADS_MAX {
+        if threads.1 >= THREADS_MAX {
             return Err(Error::ThreadsExhausted);
         }
-        threads.push_back(thread.clone());
+        threads.1 += 1;
+        threads.0.push_back(thread.clone());
         drop(threads);
         // If the process is ending, this one meets the mark before it runs.
         sched::make_ready(thread);
@@ -241,13 +243,27 @@ impl Process {
     /// [`Error::BadHandle`], [`Error::WrongObject`], [`Error::NoRight`].
     #[inline(always)]
     pub fn object<T: Object>(&self, handle: Handle, needed: Rights) -> Result<Ref<T>, Error> {
+        self.with_object(handle, needed, Ref::clone)
+    }
+
+    /// Does something with that object while the handle stays, because the table is locked.
+    ///
+    /// # Errors
+    /// As [`object`](Self::object).
+    #[inline(always)]
+    pub fn with_object<T: Object, R>(
+        &self,
+        handle: Handle,
+        needed: Rights,
+        with: impl FnOnce(&Ref<T>) -> R,
+    ) -> Result<R, Error> {
         let handles = self.handles.lock();
         let (object, rights) = handles.get(handle, Rights::NONE)?;
         let object = object.get::<T>()?;
         if !rights.contains(needed) {
             return Err(Error::NoRight);
         }
-        Ok(object.clone())
+        Ok(with(object))
     }
 
     /// Where its faults go, if it has a supervisor.
@@ -271,10 +287,11 @@ impl Process {
         *self.name.lock() = name;
     }
 
-    /// Whether its threads may not run any more.
+    /// Whether its threads may not run any more. Who asks for a thread whose state it has just changed does so behind
+    /// a full barrier, see [`sched`].
     #[inline(always)]
     pub fn is_ending(&self) -> bool {
-        self.ending.load(Ordering::SeqCst) != 0
+        self.ending.load(Ordering::Relaxed) != 0
     }
 
     /// Marks the process as ending: each of its threads ends when it meets the mark. The first status stands; returns
@@ -290,7 +307,7 @@ impl Process {
         // Holding the list keeps every thread in it alive. No core wants this lock while it holds one that `interrupt`
         // takes.
         let mut woken = 0;
-        for thread in self.threads.lock().iter() {
+        for thread in self.threads.lock().0.iter() {
             let blocked = thread.state() == State::Blocked;
             // Its turn comes when one of the others has ended (`end_thread`). One that blocks from now on meets the
             // mark by itself.
@@ -305,7 +322,7 @@ impl Process {
 
     /// Whether there are threads that have not ended besides the calling one.
     pub fn has_other_threads(&self) -> bool {
-        self.threads.lock().len() > 1
+        self.threads.lock().1 > 1
     }
 
     /// Takes a thread, which runs on no core, out of the process; the last thread ends the process. With a value, the
@@ -313,11 +330,12 @@ impl Process {
     pub fn end_thread(thread: Ref<Thread>, value: Option<u64>) {
         let process = thread.process.clone();
         let mut threads = process.threads.lock();
-        drop(threads.remove(&thread));
-        let last = threads.is_empty();
+        drop(threads.0.remove(&thread));
+        threads.1 -= 1;
+        let last = threads.0.is_empty();
         // Every thread that ends with its process passes the mark on to one that is still blocked: none is left behind.
         if process.is_ending()
-            && let Some(blocked) = threads.find(|thread| thread.state() == State::Blocked)
+            && let Some(blocked) = threads.0.find(|thread| thread.state() == State::Blocked)
         {
             sched::interrupt(blocked);
         }
@@ -371,7 +389,7 @@ impl Process {
         // Without the lock on the space, so that an onlooker does not wait for the process's operations.
         let usage = self.space.usage();
         let (mut threads, mut blocked) = (0, 0);
-        for thread in self.threads.lock().iter() {
+        for thread in self.threads.lock().0.iter() {
             threads += 1;
             blocked += u32::from(thread.state() == State::Blocked);
         }

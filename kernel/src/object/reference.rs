@@ -164,6 +164,19 @@ impl<T: Object> Ref<T> {
         AnyRef(raw, PhantomData)
     }
 
+    /// Drops it where that is hardly ever the last reference.
+    #[inline(always)]
+    pub fn drop_aside(self) {
+        let object = self.0.cast::<Header>();
+        core::mem::forget(self);
+        // SAFETY: this reference keeps the object until here; then the count is 0.
+        unsafe {
+            if is_last(object) {
+                arch::aside(bury, object.as_ptr(), 0);
+            }
+        }
+    }
+
     /// Whether both lead to the same object.
     pub fn is(&self, other: &T) -> bool {
         core::ptr::eq(&**self, other)
@@ -205,33 +218,48 @@ impl<T: Object> Drop for Ref<T> {
 /// The caller has the reference and does not use it any more.
 #[inline(always)]
 unsafe fn let_go(object: NonNull<Header>) {
+    // SAFETY: the caller's; then the count is 0.
+    unsafe {
+        if is_last(object) {
+            bury(object.as_ptr(), 0);
+        }
+    }
+}
+
+/// Counts a reference less; whether it was the last one.
+///
+/// # Safety
+/// The caller has the reference and uses it no more than to drop the object.
+#[inline(always)]
+unsafe fn is_last(object: NonNull<Header>) -> bool {
     // SAFETY: the reference still keeps the object.
     let references = unsafe { &object.as_ref().references };
     // Release: what this holder did to the object comes before its end.
-    if references.fetch_sub(1, Ordering::Release) == 1 {
+    let last = references.fetch_sub(1, Ordering::Release) == 1;
+    if last {
         // Acquire: so does what all the others did.
         fence(Ordering::Acquire);
-        // SAFETY: the count is 0.
-        unsafe { bury(object) };
     }
+    last
 }
 
 /// Drops an object now, or after the one that this core is dropping already.
 ///
 /// # Safety
 /// The count is 0, and has become that just now.
-#[inline(never)]
-unsafe fn bury(object: NonNull<Header>) {
+#[cold]
+unsafe extern "C" fn bury(object: *const Header, _: u64) -> *const () {
+    // SAFETY: the caller's.
+    let mut object = unsafe { NonNull::new_unchecked(object.cast_mut()) };
     let grave = &PARTING[arch::core_index()].grave;
     let first = grave.get();
     if first != CLOSED {
         // SAFETY: nothing but the list leads to the object.
         unsafe { object.as_ref() }.next.set(first);
         grave.set(object.as_ptr().cast());
-        return;
+        return ptr::null();
     }
     grave.set(EMPTY);
-    let mut object = object;
     loop {
         // SAFETY: its count has become 0, and it comes here once: from the caller or out of the list. The kind tells
         // the type.
@@ -248,6 +276,7 @@ unsafe fn bury(object: NonNull<Header>) {
         object = next;
     }
     grave.set(CLOSED);
+    ptr::null()
 }
 
 /// Drops an object of type `T` and gives its frame back.

@@ -13,12 +13,12 @@ use graft_abi::{Error, Handle, Rights};
 
 /// One place in a handle table.
 #[derive(Debug)]
-pub struct Slot<T>(Content<T>);
-
-#[derive(Debug)]
-enum Content<T> {
-    Used { object: T, rights: Rights },
-    Free { next: Option<u16> },
+pub struct Slot<T> {
+    /// [`None`] in a free one.
+    object: Option<T>,
+    rights: Rights,
+    /// The next free one, in a free one.
+    next: Option<u16>,
 }
 
 /// Names objects of type `T` for one process, in memory that its maker provides.
@@ -37,17 +37,17 @@ impl<'memory, T> Table<'memory, T> {
         Table { slots, used: 0, free: None }
     }
 
-    fn content(&self, index: usize) -> &Content<T> {
+    fn slot(&self, index: usize) -> &Slot<T> {
         debug_assert!(index < self.used);
         // SAFETY: every slot below `used` was written by `insert` or `copy_from`, and later writes
         // replace its content in place.
-        &unsafe { self.slots.get_unchecked(index).assume_init_ref() }.0
+        unsafe { self.slots.get_unchecked(index).assume_init_ref() }
     }
 
-    fn content_mut(&mut self, index: usize) -> &mut Content<T> {
+    fn slot_mut(&mut self, index: usize) -> &mut Slot<T> {
         debug_assert!(index < self.used);
-        // SAFETY: as in `content`.
-        &mut unsafe { self.slots[index].assume_init_mut() }.0
+        // SAFETY: as in `slot`.
+        unsafe { self.slots[index].assume_init_mut() }
     }
 
     /// A new handle to `object`.
@@ -55,18 +55,16 @@ impl<'memory, T> Table<'memory, T> {
     /// # Errors
     /// [`Error::HandlesExhausted`] when every slot is in use.
     pub fn insert(&mut self, object: T, rights: Rights) -> Result<Handle, Error> {
-        let content = Content::Used { object, rights };
+        let slot = Slot { object: Some(object), rights, next: None };
         let index = match self.free {
             Some(index) => {
                 let index = usize::from(index);
-                if let Content::Free { next } = *self.content(index) {
-                    self.free = next;
-                }
-                *self.content_mut(index) = content;
+                self.free = self.slot(index).next;
+                *self.slot_mut(index) = slot;
                 index
             }
             None if self.used < self.slots.len().min(usize::from(u16::MAX)) => {
-                self.slots[self.used].write(Slot(content));
+                self.slots[self.used].write(slot);
                 self.used += 1;
                 self.used - 1
             }
@@ -84,20 +82,30 @@ impl<'memory, T> Table<'memory, T> {
     ///
     /// # Errors
     /// [`Error::BadHandle`] if it names nothing, [`Error::NoRight`] if a right is missing.
+    #[inline(always)]
     pub fn get(&self, handle: Handle, needed: Rights) -> Result<(&T, Rights), Error> {
-        let index = self.index(handle)?;
-        match self.content(index) {
-            Content::Used { object, rights } if rights.contains(needed) => Ok((object, *rights)),
-            Content::Used { .. } => Err(Error::NoRight),
-            Content::Free { .. } => Err(Error::BadHandle),
+        self.named_by(handle.0.into(), needed)
+    }
+
+    /// As [`get`](Self::get), of the handle in a register. One that does not fit names nothing.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    #[inline(always)]
+    pub fn named_by(&self, register: u64, needed: Rights) -> Result<(&T, Rights), Error> {
+        let index = self.index(register)?;
+        let Slot { object, rights, .. } = self.slot(index);
+        match object {
+            Some(object) if rights.contains(needed) => Ok((object, *rights)),
+            Some(_) => Err(Error::NoRight),
+            None => Err(Error::BadHandle),
         }
     }
 
-    fn index(&self, handle: Handle) -> Result<usize, Error> {
-        match (handle.0 as usize).checked_sub(1) {
-            Some(index) if index < self.used => Ok(index),
-            _ => Err(Error::BadHandle),
-        }
+    fn index(&self, register: u64) -> Result<usize, Error> {
+        // `Handle::NONE` is far beyond all of them then.
+        let index = (register as usize).wrapping_sub(1);
+        if index < self.used { Ok(index) } else { Err(Error::BadHandle) }
     }
 
     /// Gives the handle up and returns what it named.
@@ -105,15 +113,10 @@ impl<'memory, T> Table<'memory, T> {
     /// # Errors
     /// [`Error::BadHandle`] if it names nothing.
     pub fn remove(&mut self, handle: Handle) -> Result<T, Error> {
-        let index = self.index(handle)?;
-        if let Content::Free { .. } = self.content(index) {
-            return Err(Error::BadHandle);
-        }
-        let next = self.free.replace(index as u16);
-        match core::mem::replace(self.content_mut(index), Content::Free { next }) {
-            Content::Used { object, .. } => Ok(object),
-            Content::Free { .. } => Err(Error::BadHandle),
-        }
+        let index = self.index(handle.0.into())?;
+        let object = self.slot_mut(index).object.take().ok_or(Error::BadHandle)?;
+        self.slot_mut(index).next = self.free.replace(index as u16);
+        Ok(object)
     }
 
     /// Gives up some handle of those that are left, for a process that ends.
@@ -123,7 +126,7 @@ impl<'memory, T> Table<'memory, T> {
             // What is free is forgotten with the chain that holds it.
             self.free = None;
             // SAFETY: the slot was below `used`, thus written, and from here on counts as never used.
-            if let Content::Used { object, .. } = unsafe { self.slots[self.used].assume_init_read() }.0 {
+            if let Some(object) = unsafe { self.slots[self.used].assume_init_read() }.object {
                 return Some(object);
             }
         }
@@ -156,12 +159,13 @@ impl<T: Clone> Table<'_, T> {
         }
         // Two writes, not one of a content that is made first: every fork comes here.
         for (index, slot) in self.slots[..parent.used].iter_mut().enumerate() {
-            match parent.content(index) {
-                Content::Used { object, rights } if !rights.contains(Rights::NO_INHERIT) => {
-                    slot.write(Slot(Content::Used { object: object.clone(), rights: *rights }));
+            match parent.slot(index) {
+                Slot { object: Some(object), rights, .. } if !rights.contains(Rights::NO_INHERIT) => {
+                    slot.write(Slot { object: Some(object.clone()), rights: *rights, next: None });
                 }
                 _ => {
-                    slot.write(Slot(Content::Free { next: self.free.replace(index as u16) }));
+                    let next = self.free.replace(index as u16);
+                    slot.write(Slot { object: None, rights: Rights::NONE, next });
                 }
             }
         }

@@ -51,8 +51,6 @@ pub struct Thread {
     state: AtomicU64,
     floating_point: Cell<FloatingPoint>,
     queue: Link<Thread>,
-    /// Initialised while it is blocked, but for an answer.
-    wait: UnsafeCell<MaybeUninit<Wait>>,
     /// The state in its last wait for an answer.
     calling: Cell<u64>,
     /// One more than the core among whose sleepers the thread stands beside its place in a queue; 0 for none.
@@ -60,6 +58,8 @@ pub struct Thread {
     /// The priority that counts: its own, or a higher one that a caller lends it.
     priority: AtomicU8,
     scheduling: AtomicU32,
+    /// Initialised while it is blocked, but for an answer.
+    wait: UnsafeCell<MaybeUninit<Wait>>,
     siblings: Link<Thread>,
     end: End,
     sleep: Node<Thread>,

@@ -6,6 +6,7 @@
 //!      └─────────────────┘
 //! ```
 
+use super::endpoint::Reply;
 use super::thread::Thread;
 use super::{AnyRef, Object, Ref};
 use core::ptr::NonNull;
@@ -20,6 +21,8 @@ pub trait Queue: Sync + 'static {
 pub enum Wait {
     /// To be taken out of a queue.
     Queue(Place),
+    /// For a message, among the receivers of an endpoint.
+    Message(Ref<Reply>),
     /// For the answer to a call that another thread has taken. It stands in no queue: the reference that a queue would
     /// have is where the call is kept, and is found gone there.
     Answer,
@@ -68,6 +71,7 @@ impl Wait {
         match self {
             // SAFETY: the keeper keeps the queue's object, or it is there for good; an object never moves.
             Wait::Queue(place) => unsafe { place.queue.as_ref() }.cancel(thread),
+            Wait::Message(reply) => reply.cancel(thread),
             // SAFETY: the caller keeps the thread.
             Wait::Answer => unsafe { Ref::revive(thread) },
         }

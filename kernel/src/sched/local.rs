@@ -1,16 +1,19 @@
 //! One core's part of the scheduler: its queue, its sleepers, its timer, the thread that it runs.
 
-use super::{IDLE, NEVER, SLICE, handle_interrupts, make_ready, steal};
+use super::{IDLE, NEVER, SLICE, handle_interrupts, make_ready, steal, this};
 use crate::arch::{self, Context, MAX_CORES, floating_point, timer};
 use crate::lock::Mutex;
 use crate::object::Ref;
 use crate::object::heap::Heap;
+use crate::object::list::Pointer;
 use crate::object::process::Process;
 use crate::object::stop;
 use crate::object::thread::{State, Thread};
 use crate::sched::ready::{Compared, Ready, level};
 use crate::sched::work::{self, Step};
 use core::cell::Cell;
+use core::hint::cold_path;
+use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// One core's part of the scheduler.
@@ -48,6 +51,11 @@ impl Current {
         self.is(|_| true)
     }
 
+    /// Whether it is this one.
+    pub(super) fn is_thread(&self, thread: &Thread) -> bool {
+        self.is(|current| ptr::eq(current, thread))
+    }
+
     /// Whether its process is ending.
     pub(super) fn is_ending(&self) -> bool {
         self.is(|thread| thread.process.is_ending())
@@ -83,6 +91,17 @@ impl Current {
         self.0.replace(Some(thread))
     }
 
+    /// The same, where it is known which one it was.
+    ///
+    /// # Safety
+    /// It is `current`.
+    #[inline(always)]
+    pub(super) unsafe fn replace_known(&self, current: &Thread, thread: Ref<Thread>) -> Ref<Thread> {
+        core::mem::forget(self.0.replace(Some(thread)));
+        // SAFETY: the reference that has just been forgotten.
+        unsafe { Ref::from_raw(NonNull::from(current)) }
+    }
+
     /// Makes it this one, where there was none.
     #[inline(always)]
     pub(super) fn put(&self, thread: Ref<Thread>) {
@@ -104,7 +123,7 @@ pub(super) static CORES: [Core; MAX_CORES] = [const {
             slice_end: Cell::new(NEVER),
             timer: Cell::new(NEVER),
             floating_point: Cell::new(false),
-            floating_point_owner: Cell::new(core::ptr::null()),
+            floating_point_owner: Cell::new(ptr::null()),
         },
         running: AtomicU32::new(0),
         sleepers: Mutex::new(Heap::new()),
@@ -112,6 +131,19 @@ pub(super) static CORES: [Core; MAX_CORES] = [const {
         ready: Ready::new(),
     }
 }; MAX_CORES];
+
+/// Saves a thread's floating-point registers, and switches them off.
+///
+/// # Safety
+/// They are this thread's, which is the calling core's own.
+unsafe extern "C" fn put_away(thread: *const Thread, _: u64) -> *const () {
+    let (index, core) = this();
+    // SAFETY: the caller's.
+    unsafe { (*thread).save_floating_point(index) };
+    floating_point::disable();
+    core.own.floating_point.set(false);
+    ptr::null()
+}
 
 impl Core {
     /// Gives the current thread a whole slice from now on.
@@ -158,10 +190,9 @@ impl Core {
     /// Ends the current thread's presence on this core and returns it.
     pub(super) fn leave(&self) -> Option<Ref<Thread>> {
         let thread = self.own.current.take()?;
-        if self.own.floating_point.replace(false) {
-            // SAFETY: the current thread is this core's own, and the registers are its.
-            unsafe { thread.save_floating_point(arch::core_index()) };
-            floating_point::disable();
+        if self.own.floating_point.get() {
+            // SAFETY: it has been the current thread until here, and the registers are its.
+            unsafe { arch::aside(put_away, &raw const *thread, 0) };
         }
         arch::mmu::deactivate();
         self.running.store(0, Ordering::Relaxed);
@@ -169,21 +200,23 @@ impl Core {
         Some(thread)
     }
 
-    /// Makes a thread that this core owns the current one in what is left of the slice, and returns the one that has
-    /// been, which has no presence on this core any more.
+    /// Makes this core ready for a thread of this level that it owns.
     #[inline(always)]
-    pub(super) fn exchange(&self, index: usize, next: Ref<Thread>) -> Option<Ref<Thread>> {
+    pub(super) fn prepare(&self, index: usize, next: &Thread, level: u32) {
         next.process.space.activate(index);
-        self.note_priority(&next);
-        let left = self.own.current.replace(next)?;
-        if self.own.floating_point.replace(false) {
+        self.running.store(level, Ordering::Relaxed);
+    }
+
+    /// Ends the presence on this core of a thread in whose place another is now the current one.
+    #[inline(always)]
+    pub(super) fn retire(&self, left: &Thread) {
+        if self.own.floating_point.get() {
+            cold_path();
             // SAFETY: it has been the current thread until here, and the registers are its.
-            unsafe { left.save_floating_point(index) };
-            floating_point::disable();
+            unsafe { arch::aside(put_away, left, 0) };
         }
         let now = timer::counts();
         left.process.statistics.add_time(now.wrapping_sub(self.own.began.replace(now)));
-        Some(left)
     }
 
     /// Makes a thread the current one, unless its process is ending: then it ends here.

@@ -42,8 +42,8 @@ pub use registers::{
     with_registers, with_stopped_registers,
 };
 pub use switch::{
-    TakenOver, end_current, give_way, give_way_to, go_on, go_on_after_fault, is_more_urgent, leave, may_run_next,
-    return_priority_of_current, set_priority, switch_to, take_over, work,
+    Running, TakenOver, end_current, give_way, give_way_to, go_on, go_on_after_fault, is_more_urgent, leave,
+    level_next, return_priority_of_current, set_priority, switch_to, take_over, work,
 };
 pub use wait::{
     answer_with, block, block_in, block_until, end_wait, interrupt, meets_end, pause, refuse, set_deadline,
@@ -52,6 +52,7 @@ pub use wait::{
 
 use self::local::{CORES, Core};
 use self::ready::level;
+pub use self::ready::level_of;
 use crate::arch::interrupts::{self, Source};
 use crate::arch::{self, Context, MAX_CORES, timer};
 use crate::memory::frames;
@@ -106,18 +107,25 @@ pub fn enter() -> ! {
 /// the thread's, or here.
 pub fn make_ready(thread: Ref<Thread>) {
     let (index, core) = this();
+    // Otherwise the timer is set when the core has found something to run.
+    if place(index, core, thread) && core.running() != 0 {
+        core.set_timer();
+    }
+}
+
+/// The same, but for the timer of this core: whether the thread has been made ready here.
+#[inline(always)]
+fn place(index: usize, core: &Core, thread: Ref<Thread>) -> bool {
     thread.set_state(State::Ready);
     let (cores, this_one) = (thread.scheduling().cores(), 1 << index);
     let others = cores & online_cores() & !this_one;
-    if cores & this_one != 0 && (others == 0 || core.is_free()) {
-        core.ready.push(thread);
-        // Otherwise it is set when the core has found something to run.
-        if core.running() != 0 {
-            core.set_timer();
-        }
+    let here = cores & this_one != 0 && (others == 0 || core.is_free());
+    if here {
+        core.ready.push(thread)
     } else {
-        make_ready_somewhere(thread, others);
+        make_ready_somewhere(thread, others)
     }
+    here
 }
 
 /// As [`make_ready`], for a thread that may run on other cores.

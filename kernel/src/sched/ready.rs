@@ -13,7 +13,13 @@ const LOOKS: usize = 8;
 /// The level of a priority: a bit.
 #[inline(always)]
 pub(super) fn level(thread: &Thread) -> u32 {
-    1 << (thread.priority() as usize % PRIORITIES)
+    level_of(thread.priority())
+}
+
+/// The level of this priority.
+#[inline(always)]
+pub fn level_of(priority: u8) -> u32 {
+    1 << (priority as usize % PRIORITIES)
 }
 
 /// What the most urgent of the threads that are ready is, compared with another; lower if there is none.

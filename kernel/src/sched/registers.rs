@@ -1,6 +1,6 @@
 //! Registers of threads that the calling core owns: messages, bits and faults go in and out of them.
 
-use super::this;
+use super::TakenOver;
 use crate::arch::Context;
 use crate::object::Ref;
 use crate::object::thread::{Fault, Thread};
@@ -15,12 +15,13 @@ pub fn deliver(receiver: &Ref<Thread>, message: [u64; 7], badge: u64) {
 }
 
 /// Gives the current thread, to which a message has been delivered, the handle in it, as `transfer` leaves it.
-#[cold]
-pub fn deliver_handle(transfer: impl FnOnce(&Thread) -> Handle) {
-    let Some(receiver) = this().1.own.current.get() else { return };
-    let handle = transfer(&receiver);
+#[inline(always)]
+pub fn deliver_handle(resumed: &TakenOver, transfer: impl FnOnce(&Thread, u64) -> Handle) {
+    let receiver = resumed.thread();
     // SAFETY: the current thread is this core's own.
-    unsafe { &mut *receiver.context() }.set_handle(handle.0.into());
+    let registers = unsafe { &mut *receiver.context() };
+    let [.., moved] = registers.message();
+    registers.set_handle(transfer(receiver, moved).0.into());
 }
 
 /// Gives a thread that was waiting for bits of a notification, and that this core owns, those bits.

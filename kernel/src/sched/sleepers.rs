@@ -77,7 +77,7 @@ impl Core {
     }
 
     /// Puts a thread among the sleepers beside the queue that it will stand in.
-    #[cold]
+    #[inline(always)]
     pub(super) fn add_deadline(&self, index: usize, thread: Ref<Thread>, deadline: u64) {
         let mut sleepers = self.sleepers.lock();
         thread.set_deadline_core(Some(index));
@@ -88,7 +88,7 @@ impl Core {
     }
 
     /// Takes it out again.
-    #[cold]
+    #[inline(always)]
     pub(super) fn remove_deadline(&self, thread: &Thread) {
         let mut sleepers = self.sleepers.lock();
         thread.set_deadline_core(None);

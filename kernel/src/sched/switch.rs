@@ -2,7 +2,7 @@
 
 use super::local::{CORES, Core};
 use super::ready::{Compared, level};
-use super::{SLICE, handle_interrupts, make_ready, next, this};
+use super::{SLICE, handle_interrupts, make_ready, next, place, this};
 use crate::arch::Context;
 use crate::object::Ref;
 use crate::object::process::Process;
@@ -61,9 +61,10 @@ pub fn leave() -> Option<Ref<Thread>> {
 
 /// Runs a thread that this core owns, in what is left of the slice of the one that has just left, unless another has to
 /// run first or it has to run elsewhere.
+#[inline(never)]
 pub fn switch_to(thread: Ref<Thread>) -> *mut Context {
     let (index, core) = this();
-    if thread.is_stopped() || !may_run_next(index, &thread) {
+    if thread.is_stopped() || level_next(index, &thread).is_none() {
         make_ready(thread);
         return next();
     }
@@ -71,17 +72,18 @@ pub fn switch_to(thread: Ref<Thread>) -> *mut Context {
     core.run(index, thread, |_| slice_end).unwrap_or_else(next)
 }
 
-/// Whether the core may run this thread in what is left of the current one's slice, and no other has to run first. One
-/// of the same priority may be ready if the current thread has that, too: then the timer is set for its turn.
+/// The level of this thread, if the core may run it in what is left of the current one's slice, and no other has to run
+/// first. One of the same priority may be ready if the current thread has that, too: then the timer is set for its turn.
 #[inline(always)]
-pub fn may_run_next(core: usize, thread: &Thread) -> bool {
+pub fn level_next(core: usize, thread: &Thread) -> Option<u32> {
     let level = level(thread);
-    thread.may_run_on(core)
+    let may_run = thread.may_run_on(core)
         && match CORES[core].ready.compare(level) {
             Compared::Lower => true,
             Compared::Same => level == CORES[core].running(),
             Compared::Higher => false,
-        }
+        };
+    may_run.then_some(level)
 }
 
 /// Has the current thread's own priority count again.
@@ -98,6 +100,7 @@ pub fn is_more_urgent(thread: &Thread) -> bool {
 }
 
 /// Runs a thread that this core owns in place of the current one, which goes on later.
+#[inline(never)]
 pub fn give_way_to(thread: Ref<Thread>, context: *mut Context) -> *mut Context {
     let (index, core) = this();
     if thread.work.is_pending() {
@@ -112,74 +115,119 @@ pub fn give_way_to(thread: Ref<Thread>, context: *mut Context) -> *mut Context {
 fn run_before(index: usize, core: &Core, thread: Ref<Thread>) -> *mut Context {
     thread.set_state(State::Running(index));
     let context = thread.context();
-    let left = core.exchange(index, thread);
+    core.prepare(index, &thread, level(&thread));
+    let left = core.own.current.replace(thread);
+    if let Some(left) = &left {
+        core.retire(left);
+    }
     core.begin_slice();
     if let Some(left) = left {
-        make_ready(left);
+        place(index, core, left);
     }
     core.set_timer();
     // The barrier stands between the state and the mark, as in `run`.
     fence(Ordering::SeqCst);
-    if core.own.current.is_ending() { end_current(None) } else { context }
+    // SAFETY: the core's current thread, which is there until this core does otherwise.
+    if unsafe { Thread::of(context) }.process.is_ending() { end_current(None) } else { context }
 }
 
 /// Has a higher priority of a caller's count for the current thread, which works for it; [`None`]: its own again.
 pub fn set_priority(current: &Thread, lent: Option<u8>) {
     let (_, core) = this();
     match lent {
-        Some(priority) => current.lend_priority(priority),
+        Some(priority) => drop(current.lend_priority(priority)),
         None => current.return_priority(),
     }
     core.note_priority(current);
     core.set_timer();
 }
 
-/// Makes a thread that the calling core owns, and whose state says so already, the one that it runs, in what is left of
-/// the slice of the one that it has run until now. Returns the registers of the one, and the other, which has no
-/// presence on the core any more: the caller blocks it, with a full barrier behind that, and then [goes on](go_on).
-///
-/// # Panics
-/// If the core runs none.
-#[inline(always)]
-pub fn take_over(core: usize, next: Ref<Thread>) -> (TakenOver, Ref<Thread>) {
-    let context = next.context();
-    let left = CORES[core].exchange(core, next);
-    (TakenOver(context), left.expect("a thread that calls"))
+/// The thread that the calling core runs.
+pub struct Running<'a>(&'a Thread);
+
+impl<'a> Running<'a> {
+    /// This one.
+    ///
+    /// # Safety
+    /// It is the one.
+    #[inline(always)]
+    pub unsafe fn new(thread: &'a Thread) -> Running<'a> {
+        Running(thread)
+    }
+
+    /// This one, which is said to be it.
+    ///
+    /// # Panics
+    /// If it is not.
+    pub fn checked(thread: &'a Thread) -> Running<'a> {
+        assert!(this().1.own.current.is_thread(thread), "the core runs another thread");
+        Running(thread)
+    }
+
+    /// The thread.
+    #[inline(always)]
+    pub fn thread(&self) -> &'a Thread {
+        self.0
+    }
 }
 
-/// The registers of a thread that has become a core's current one.
+/// Makes a thread of this level that the calling core owns, and whose state says so already, the one that it runs, in
+/// what is left of the slice of the one that it has run until now. Returns the one, and the other, which has no
+/// presence on the core any more: the caller blocks it, with a full barrier behind that, and then [goes on](go_on).
+#[inline(always)]
+pub fn take_over(core: usize, current: Running<'_>, next: Ref<Thread>, level: u32) -> (TakenOver, Ref<Thread>) {
+    let resumed = TakenOver(&raw const *next);
+    CORES[core].prepare(core, &next, level);
+    // SAFETY: it is the core's current thread.
+    let left = unsafe { CORES[core].own.current.replace_known(current.0, next) };
+    CORES[core].retire(&left);
+    (resumed, left)
+}
+
+/// A thread that has become a core's current one.
 #[must_use]
-pub struct TakenOver(*mut Context);
+pub struct TakenOver(*const Thread);
+
+impl TakenOver {
+    /// The thread.
+    #[inline(always)]
+    pub(super) fn thread(&self) -> &Thread {
+        // SAFETY: the core's current thread, which is there until this core does otherwise.
+        unsafe { &*self.0 }
+    }
+
+    /// Whether it is stopped at a fault.
+    #[inline(always)]
+    pub fn is_stopped(&self) -> bool {
+        self.thread().is_stopped()
+    }
+}
 
 /// Goes on with the current thread after the one before it has been blocked, or has to end.
 #[inline(always)]
-pub fn go_on(TakenOver(context): TakenOver, ended: Option<Ref<Thread>>) -> *mut Context {
+pub fn go_on(resumed: TakenOver, ended: Option<Ref<Thread>>) -> *mut Context {
     // A core that marks a process as ending after that barrier finds its thread running here, and interrupts it.
-    // SAFETY: the core's current thread, which is there until this core does otherwise.
-    if ended.is_some() || unsafe { Thread::of(context) }.process.is_ending() {
-        return end_some(TakenOver(context), ended);
+    if ended.is_some() || resumed.thread().process.is_ending() {
+        return end_some(resumed, ended);
     }
-    context
+    resumed.thread().context()
 }
 
 /// As [`go_on`], of a thread whose fault has been answered.
 #[cold]
 #[inline(never)]
-pub fn go_on_after_fault(TakenOver(context): TakenOver, ended: Option<Ref<Thread>>) -> *mut Context {
-    // SAFETY: as in `go_on`.
-    let thread = unsafe { Thread::of(context) };
-    if !thread.process.is_ending() {
-        stop::conclude(thread);
+pub fn go_on_after_fault(resumed: TakenOver, ended: Option<Ref<Thread>>) -> *mut Context {
+    if !resumed.thread().process.is_ending() {
+        stop::conclude(resumed.thread());
     }
-    go_on(TakenOver(context), ended)
+    go_on(resumed, ended)
 }
 
 /// Ends a thread that could not be blocked, and the current one if its process is ending.
 #[cold]
-fn end_some(TakenOver(context): TakenOver, ended: Option<Ref<Thread>>) -> *mut Context {
+fn end_some(resumed: TakenOver, ended: Option<Ref<Thread>>) -> *mut Context {
     if let Some(thread) = ended {
         Process::end_thread(thread, None);
     }
-    // SAFETY: as in `go_on`.
-    if unsafe { Thread::of(context) }.process.is_ending() { end_current(None) } else { context }
+    if resumed.thread().process.is_ending() { end_current(None) } else { resumed.thread().context() }
 }

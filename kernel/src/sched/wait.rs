@@ -2,14 +2,16 @@
 
 use super::local::{CORES, Core};
 use super::{make_ready, next, this};
-use crate::arch::{Context, interrupts};
+use crate::arch::{self, Context, interrupts};
 use crate::object::Ref;
 use crate::object::end::Answer;
-use crate::object::list::List;
+use crate::object::list::{List, Pointer};
 use crate::object::process::Process;
 use crate::object::thread::{Queued, State, Thread, WaitNumber, Won};
 use crate::object::wait::Wait;
 use crate::sync::{Ordering, fence};
+use core::hint::cold_path;
+use core::ptr::{self, NonNull};
 use graft_abi::Error;
 
 /// Blocks the current thread in a list, whose lock the caller holds. The caller goes on with [`next`] afterwards,
@@ -27,20 +29,32 @@ pub fn block(list: &mut List<Ref<Thread>, Queued>, wait: Wait) -> Option<Ref<Thr
 pub fn block_in(list: &mut List<Ref<Thread>, Queued>, wait: Wait, thread: Ref<Thread>) -> Option<Ref<Thread>> {
     // SAFETY: the caller owns it.
     unsafe { thread.block(wait) };
-    list.push_back(thread);
+    let thread = list.push_back(thread);
     fence(Ordering::SeqCst);
     // If the mark was set before the thread could be seen as blocked, no other core may come to wake it.
-    if list.last()?.process.is_ending() { take_back(list) } else { None }
+    if !thread.process.is_ending() {
+        return None;
+    }
+    cold_path();
+    // SAFETY: the caller has the only way to the list.
+    let taken = unsafe { arch::aside(take_back, ptr::from_mut(list), 0) };
+    // SAFETY: it comes from `into_raw`.
+    NonNull::new(taken.cast_mut().cast()).map(|thread| unsafe { Ref::from_raw(thread) })
 }
 
 /// Takes the thread that has just been put into a list out of it, if no other core has ended its wait.
+///
+/// # Safety
+/// The caller has the only way to the list.
 #[cold]
-fn take_back(list: &mut List<Ref<Thread>, Queued>) -> Option<Ref<Thread>> {
-    let last = list.last()?;
-    let watched = core::ptr::from_ref(last);
-    unblock(last)?;
-    // SAFETY: it stands in the list, whose reference keeps it, and whose lock the caller holds.
-    list.remove(unsafe { &*watched })
+unsafe extern "C" fn take_back(list: *const List<Ref<Thread>, Queued>, _: u64) -> *const () {
+    // SAFETY: the caller's; it has come from a unique reference.
+    let list = unsafe { &mut *list.cast_mut() };
+    let Some(last) = list.last().map(ptr::from_ref) else { return ptr::null() };
+    // SAFETY: it stands in the list, whose reference keeps it.
+    let last = unsafe { &*last };
+    let taken = unblock(last).and_then(|_| list.remove(last));
+    taken.map_or(ptr::null(), |thread| thread.into_raw().as_ptr().cast_const().cast())
 }
 
 /// As [`block`], until a moment in nanoseconds since the counter started, at which the call is answered with
@@ -60,7 +74,11 @@ pub fn block_until(list: &mut List<Ref<Thread>, Queued>, wait: Wait, deadline: u
 pub fn meets_end(thread: &Thread, wait: WaitNumber) -> bool {
     // As in `block`.
     fence(Ordering::SeqCst);
-    thread.process.is_ending() && unblock_from(thread, wait)
+    if !thread.process.is_ending() {
+        return false;
+    }
+    cold_path();
+    unblock_from(thread, wait)
 }
 
 /// Ends a thread's wait, if it is blocked, for the one core that succeeds: it learns what the thread waited for.
@@ -103,17 +121,33 @@ pub fn unblock_from_to_run(core: usize, thread: &Thread, wait: WaitNumber) -> bo
 #[inline(always)]
 pub fn set_deadline(thread: &Ref<Thread>, deadline: u64) {
     if deadline != 0 {
-        let (index, core) = this();
-        core.add_deadline(index, thread.clone(), deadline);
+        add_deadline(thread, deadline);
     }
+}
+
+#[inline(never)]
+fn add_deadline(thread: &Ref<Thread>, deadline: u64) {
+    let (index, core) = this();
+    core.add_deadline(index, thread.clone(), deadline);
 }
 
 /// Before the thread runs again: so no deadline is ever met in a later wait.
 #[inline(always)]
 fn forget_deadline(thread: &Thread) {
     if let Some(core) = thread.deadline_core() {
-        CORES[core].remove_deadline(thread);
+        // SAFETY: the thread is there.
+        unsafe { arch::aside(remove_deadline, thread, core as u64) };
     }
+}
+
+/// Takes a thread out of a core's sleepers.
+///
+/// # Safety
+/// It is there.
+unsafe extern "C" fn remove_deadline(thread: *const Thread, core: u64) -> *const () {
+    // SAFETY: the caller's.
+    CORES[core as usize].remove_deadline(unsafe { &*thread });
+    ptr::null()
 }
 
 /// Ends a wait whose deadline has come, and which this core has won.

@@ -17,6 +17,17 @@ pub fn core_index() -> usize {
     CORE.with(Cell::get)
 }
 
+/// # Safety
+/// As the function's with these arguments.
+pub unsafe fn aside<T>(
+    function: unsafe extern "C" fn(*const T, u64) -> *const (),
+    subject: *const T,
+    argument: u64,
+) -> *const () {
+    // SAFETY: the caller's.
+    unsafe { function(subject, argument) }
+}
+
 pub fn relax() {
     loom::thread::yield_now();
 }

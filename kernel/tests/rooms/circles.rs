@@ -9,8 +9,13 @@ use std::fs;
 use std::path::Path;
 
 /// What closes a circle, and why.
-const CLOSES: [(&str, &str, &str); 18] = [
+const CLOSES: [(&str, &str, &str); 19] = [
     ("object/thread.rs", "object/wait.rs", "a thread's record holds what it waits for, and that gives threads back"),
+    (
+        "object/wait.rs",
+        "object/endpoint.rs",
+        "a wait for a message keeps the reply, and that takes a waiting thread out",
+    ),
     ("object/thread.rs", "object/end.rs", "a thread's record holds its end, for which threads wait"),
     ("object/thread.rs", "object/process.rs", "a thread's record holds its process, and that the list of its threads"),
     (

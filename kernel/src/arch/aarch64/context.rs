@@ -119,6 +119,12 @@ impl Context {
         [x1, x2, x3, x4, x5, x6, x7]
     }
 
+    /// Whether a call that carries a message has a handle in it or a deadline.
+    #[inline(always)]
+    pub fn brings_more(&self) -> bool {
+        self.x[7] | self.x[9] != 0
+    }
+
     /// The memory that a call lends: address and length of what may be read, and of what may be written.
     pub fn lent(&self) -> [(u64, u64); 2] {
         [(self.x[20], self.x[21]), (self.x[22], self.x[23])]

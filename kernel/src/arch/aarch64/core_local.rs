@@ -20,7 +20,7 @@ unsafe extern "C" {
 pub(super) struct CoreLocal {
     /// Top of the kernel stack.
     stack_top: u64,
-    /// The core's index.
+    /// The core's index, which the vectors load with the former.
     index: u64,
     /// Top of `emergency_stack`.
     emergency_top: u64,

@@ -4,6 +4,7 @@
 //! enters on the core's one kernel stack, does its work and resumes some thread's [`Context`];
 //! an exception from EL1 is a bug in the kernel (see `fault.rs`).
 
+mod aside;
 mod backtrace;
 mod context;
 mod core_local;
@@ -24,6 +25,7 @@ pub mod timer;
 pub mod tlb;
 mod vectors;
 
+pub use aside::aside;
 pub use backtrace::{backtrace, frame_pointer};
 pub use context::{Context, resume};
 pub use core_local::{core_index, run_on_own_stack};

@@ -30,9 +30,12 @@ pub(super) fn address() -> u64 {
 macro_rules! entries {
     ($call:ident, $message:ident, $trap:ident) => {
         #[unsafe(no_mangle)]
-        unsafe extern "C" fn message_from_user(context: *mut $crate::arch::Context) -> ! {
-            // SAFETY: as below; the answer is the context to resume.
-            unsafe { $crate::arch::resume($message(context)) }
+        unsafe extern "C" fn message_from_user(context: *mut $crate::arch::Context, core: usize) -> ! {
+            // SAFETY: as below; the answer is the context to resume. The index is one of the array that it comes from.
+            unsafe {
+                core::hint::assert_unchecked(core < $crate::arch::MAX_CORES);
+                $crate::arch::resume($message(context, core))
+            }
         }
 
         #[unsafe(no_mangle)]

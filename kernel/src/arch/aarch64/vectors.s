@@ -25,7 +25,7 @@
 // "message" is svc with the immediate of a call that carries a message. It has more arguments, and mostly goes on with
 // another thread:
 //
-//      message_from_user(Context *)
+//      message_from_user(Context *, core)
 //
 // resumes that one itself and does not return. x10 to x17 are dead, and get the older values that are there.
 //
@@ -44,7 +44,7 @@
         save_rest
 .endm
 
-// All but x0 to x17.
+// All but x0 to x17. Leaves the core's index in x1.
 .macro save_rest
         stp     x18, x19, [sp, #144]
         stp     x20, x21, [sp, #160]
@@ -60,7 +60,7 @@
         stp     x30, x9, [sp, #{X30_SP}]
         stp     x10, x11, [sp, #{PC_PSTATE}]
         str     x12, [sp, #{THREAD_POINTER}]
-        ldr     x13, [x13, #{STACK_TOP}]
+        ldp     x13, x1, [x13, #{STACK_TOP}]
         mov     x0, sp
         mov     sp, x13
 .endm

@@ -59,6 +59,19 @@ pub fn stall() {
     }
 }
 
+/// Calls a function: a host counts no instructions.
+///
+/// # Safety
+/// As the function's with these arguments.
+pub unsafe fn aside<T>(
+    function: unsafe extern "C" fn(*const T, u64) -> *const (),
+    subject: *const T,
+    argument: u64,
+) -> *const () {
+    // SAFETY: the caller's.
+    unsafe { function(subject, argument) }
+}
+
 /// A hint that this core only waits for another one.
 pub fn relax() {
     std::thread::yield_now();

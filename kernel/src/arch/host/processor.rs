@@ -9,7 +9,7 @@
 //! memory through the translation of `mmu.rs` only. So `fork`, `exec` and snapshots work as they do on a board:
 //! registers and memory are all there is of a program.
 
-use super::{Context, Entries, interrupts, memory, mmu};
+use super::{Context, Entries, core_index, interrupts, memory, mmu};
 use crate::arch::{Cause, Failure, Trap};
 use graft_abi::FaultKind;
 use graft_paging::Access;
@@ -138,7 +138,7 @@ pub unsafe fn resume(mut context: *mut Context) -> ! {
                     resumed if resumed.is_null() => context,
                     resumed => resumed,
                 },
-                Event::Message => (entries.message)(context),
+                Event::Message => (entries.message)(context, core_index()),
                 Event::Trap(trap) => (entries.trap)(context, trap),
             }
         };

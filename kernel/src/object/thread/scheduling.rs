@@ -81,10 +81,13 @@ impl Thread {
         self.scheduling.load(Ordering::Relaxed) >> core & 1 != 0
     }
 
-    /// Lends it a priority, until [`return_priority`](Self::return_priority). The calling core owns it.
+    /// Lends it a priority, until [`return_priority`](Self::return_priority). The calling core owns it. Returns the one
+    /// that counts now.
     #[inline(always)]
-    pub fn lend_priority(&self, priority: u8) {
-        self.priority.store(self.scheduling().priority().max(priority), Ordering::Relaxed);
+    pub fn lend_priority(&self, priority: u8) -> u8 {
+        let priority = self.scheduling().priority().max(priority);
+        self.priority.store(priority, Ordering::Relaxed);
+        priority
     }
 
     /// Whether a higher priority than its own counts.

@@ -125,11 +125,12 @@ impl Thread {
         unsafe { (*self.wait.get()).assume_init_read() }
     }
 
-    /// The core among whose sleepers it stands beside its place in a queue. Changed with the lock on these only; a core
-    /// that finds none sees also that the core has tried to end the wait, if it has.
+    /// The core among whose sleepers it stands beside its place in a queue. Changed with the lock on these only. A core
+    /// that finds none finds the wait ended if the timer has ended it; what it makes of the state after that, the timer
+    /// does not meet any more: it has looked at the state first, and took it away (acquire) only if it found it there.
     #[inline(always)]
     pub fn deadline_core(&self) -> Option<usize> {
-        (self.deadline.load(Ordering::Acquire) as usize).checked_sub(1)
+        (self.deadline.load(Ordering::Relaxed) as usize).checked_sub(1)
     }
 
     /// Notes that, or that it stands there no longer.

@@ -29,8 +29,8 @@ pub fn make_ready(thread: Ref<Thread>) {
     thread.note_ready();
 }
 
-pub fn may_run_next(_core: usize, _thread: &Thread) -> bool {
-    true
+pub fn level_next(_core: usize, _thread: &Thread) -> Option<u32> {
+    Some(1)
 }
 
 pub fn deliver_bits(waiter: &Ref<Thread>, bits: u64) {
