@@ -82,6 +82,7 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
         }
         Call::Duplicate => answer(registers, handle::duplicate(thread, handle(x0), Rights(x1 as u32))),
         Call::ProcessInfo => answer(registers, statistics::process_info(thread, handle(x0), x1)),
+        Call::ThreadInfo => answer(registers, statistics::thread_info(thread, handle(x0), x1)),
         Call::Tables => look(registers, statistics::tables(thread, handle(x0), x1)),
         Call::MemorySizes => look(registers, statistics::memory_sizes(thread, handle(x0), x1)),
         Call::SystemInfo => answer(registers, statistics::system_info(process, handle(x0), x1)),

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::outcome::named_process;
-use crate::arch::{self, timer};
+use crate::arch::{self, MAX_CORES, timer};
 use crate::memory::{frames, user_copy};
 use crate::object::process::Process;
 use crate::object::system::System;
@@ -13,8 +13,8 @@ use crate::{lock, sched};
 use core::mem::size_of;
 use core::ops::ControlFlow;
 use graft_abi::{
-    EntryKind, EntryRecord, Error, Handle, MemorySizes, PAGE_SIZE, Permissions, Rights, SystemInfo, TablesRequest,
-    USER_END,
+    CORES_MAX, EntryKind, EntryRecord, Error, Handle, MemorySizes, PAGE_SIZE, Permissions, Rights, SystemInfo,
+    TablesRequest, ThreadInfo, USER_END,
 };
 use graft_paging::{Entry, Kind, Level, PartialSizes, Place, Visit};
 
@@ -26,7 +26,7 @@ const RECORDS_MAX: usize = 64;
 const LOOKS: u32 = 128;
 /// Most descriptors that one call adds up, likewise.
 const DESCRIPTORS_MAX: usize = 64;
-const _: () = assert!(graft_paging::Sizes::PART_BITS == MemorySizes::PART_BITS);
+const _: () = assert!(graft_paging::Sizes::PART_BITS == MemorySizes::PART_BITS && MAX_CORES <= CORES_MAX);
 
 /// The result of a look at another process's memory.
 pub(super) enum Look {
@@ -43,6 +43,31 @@ pub(super) fn process_info(thread: &Thread, handle: Handle, result: u64) -> Resu
     Ok(0)
 }
 
+/// `thread_info`.
+pub(super) fn thread_info(thread: &Thread, handle: Handle, result: u64) -> Result<u64, Error> {
+    if handle == Handle::SELF {
+        return write_thread_info(&thread.process, thread, result);
+    }
+    let named = thread.process.object::<Thread>(handle, Rights::INSPECT)?;
+    write_thread_info(&thread.process, &named, result)
+}
+
+fn write_thread_info(caller: &Process, thread: &Thread, result: u64) -> Result<u64, Error> {
+    let (times, clock) = sched::times_now(thread);
+    let scheduling = thread.scheduling();
+    let info = ThreadInfo {
+        own_time: timer::to_nanoseconds(times.own),
+        caller_time: timer::to_nanoseconds(times.callers),
+        clock: timer::to_nanoseconds(clock),
+        priority: thread.priority().into(),
+        own_priority: scheduling.priority().into(),
+        limit: scheduling.limit().into(),
+        cores: scheduling.cores() & sched::online_cores(),
+    };
+    user_copy::write_figures(caller, result, &info)?;
+    Ok(0)
+}
+
 /// `system_info`.
 pub(super) fn system_info(process: &Process, handle: Handle, result: u64) -> Result<u64, Error> {
     process.object::<System>(handle, Rights::INSPECT)?;
@@ -51,6 +76,12 @@ pub(super) fn system_info(process: &Process, handle: Handle, result: u64) -> Res
     let mut machine = [0; 32];
     for (to, &from) in machine.iter_mut().zip(platform().machine.as_bytes()).take(31) {
         *to = from;
+    }
+    let now = timer::counts();
+    let (mut core_times, mut idle_times) = ([0; CORES_MAX], [0; CORES_MAX]);
+    for (core, (time, idle)) in core_times.iter_mut().zip(&mut idle_times).enumerate().take(MAX_CORES) {
+        let counts = sched::core_times(core, now);
+        (*time, *idle) = (timer::to_nanoseconds(counts.0), timer::to_nanoseconds(counts.1));
     }
     let info = SystemInfo {
         total_frames: frames.total,
@@ -63,7 +94,10 @@ pub(super) fn system_info(process: &Process, handle: Handle, result: u64) -> Res
         lock_waits,
         lock_turns,
         processes: Process::alive(),
-        clock: timer::now(),
+        clock: timer::to_nanoseconds(now),
+        core_times,
+        idle_times,
+        gone_time: timer::to_nanoseconds(Process::gone_time()),
         machine,
     };
     user_copy::write_figures(process, result, &info)?;

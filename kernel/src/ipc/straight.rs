@@ -53,7 +53,7 @@ fn hand_over(
         .pop_front_if(|server| if server.may_run_on(core) { server.unblock_to_run(core) } else { None })?;
     let reply = sched::take_wait(&server, won).object::<Reply>().expect("receivers wait in a reply");
     sched::deliver(&server, registers.message(), badge);
-    server.lend_priority(thread.priority());
+    server.work_for_caller(thread.priority());
     let (resumed, caller) = sched::take_over(core, server);
     sched::set_deadline(&caller, registers.deadline());
     Some((resumed, reply.keep(sides, caller)))
@@ -78,7 +78,7 @@ pub fn reply_receive(thread: &Thread, registers: &Context, handle: Handle) -> Op
     let wait = Wait::in_object(reply.clone());
     let (resumed, server) = sched::take_over(core, caller);
     sched::set_deadline(&server, registers.deadline());
-    server.return_priority();
+    server.work_for_itself();
     let ended = sched::block_in(&mut sides.receivers, wait, server);
     drop(sides);
     drop(handles);

@@ -11,7 +11,7 @@ mod name;
 pub use handles::Handles;
 pub use name::{NAME_SIZE, Name};
 
-use crate::arch::{self, Context};
+use crate::arch::{self, Context, timer};
 use crate::lock::{Mutex, MutexGuard};
 use crate::memory::left;
 use crate::memory::space::Space;
@@ -21,7 +21,7 @@ use crate::object::end::{self, End, Ends};
 use crate::object::endpoint::Connection;
 use crate::object::list::{Link, Linked, List};
 use crate::object::table::{Slot, Table};
-use crate::object::thread::{OfProcess, Queued, State, Thread};
+use crate::object::thread::{Noted, OfProcess, Queued, State, Thread, Times};
 use crate::object::wait::Queue;
 use crate::object::{AnyRef, Kind, Object, Ref, write_fields};
 use crate::sched;
@@ -67,8 +67,10 @@ pub struct Process {
     pub handles: Mutex<Handles>,
     /// Given when it starts, never used twice. 0 before.
     identifier: AtomicU64,
-    /// What it has done so far. The time stands first, in the third line.
+    /// What it has done to its memory.
     pub statistics: Statistics,
+    /// The time of its threads that have ended. The list of threads is locked, or empty.
+    ended: Noted,
     // The rest of the fourth.
     all: Link<Process>,
     // The fifth.
@@ -182,6 +184,7 @@ impl Process {
                         space: Space::empty(),
                         handles: Mutex::new(Table::new(as_slots(rest))),
                         statistics: Statistics::default(),
+                        ended: Noted::default(),
                         supervisor: Mutex::new(None),
                         name: Mutex::new(name),
                         threads: Mutex::new(List::new()),
@@ -321,14 +324,22 @@ impl Process {
         {
             sched::interrupt(blocked);
         }
-        drop(threads);
+        // It runs nowhere any more: its time stands still.
+        thread.set_state(State::Ready);
+        let times = thread.times();
         if !last {
+            process.ended.add(times);
+            drop(threads);
             end::tell(thread, work::thread_end(&process, value).to_registers());
-        } else if process.give_back() == Progress::Done {
-            Process::finish(process, thread, value);
+            return;
+        }
+        drop(threads);
+        if process.give_back() == Progress::Done {
+            Process::finish(process, thread, value, Times::default());
         } else {
             // In pieces, for which the thread goes on being scheduled.
-            thread.work.give(Some(Task::Finish(value)));
+            process.ended.add(times);
+            thread.work.give(Some(Task::Finish(value, times)));
             sched::make_ready(thread);
         }
     }
@@ -354,9 +365,10 @@ impl Process {
     }
 
     /// Tells the waiters how the last thread of a process has ended, and then how the process has, which has given
-    /// everything back.
+    /// everything back. So much of the thread's time has been counted before.
     #[inline(always)]
-    pub fn finish(process: Ref<Process>, thread: Ref<Thread>, value: Option<u64>) {
+    pub fn finish(process: Ref<Process>, thread: Ref<Thread>, value: Option<u64>, counted: Times) {
+        process.ended.add(thread.times() - counted);
         end::tell(thread, work::thread_end(&process, value).to_registers());
         let status = process.last_status();
         all::note_end();
@@ -370,11 +382,16 @@ impl Process {
     pub fn info(&self) -> ProcessInfo {
         // Without the lock on the space, so that an onlooker does not wait for the process's operations.
         let usage = self.space.usage();
-        let (mut threads, mut blocked) = (0, 0);
-        for thread in self.threads.lock().iter() {
+        let (mut threads, mut blocked, mut priority) = (0, 0, 0);
+        let all = self.threads.lock();
+        let mut times = self.ended.times();
+        for thread in all.iter() {
             threads += 1;
             blocked += u32::from(thread.state() == State::Blocked);
+            priority = priority.max(thread.priority());
+            times += sched::times(thread);
         }
+        drop(all);
         let status = self.end.answer();
         let state = match status {
             Some(_) => ProcessState::Ended,
@@ -386,6 +403,9 @@ impl Process {
             parent: self.parent,
             state: state as u32,
             threads,
+            priority: priority.into(),
+            processor_time: timer::to_nanoseconds(times.sum()),
+            caller_time: timer::to_nanoseconds(times.callers),
             resident_pages: usage.pages,
             reserved_pages: usage.reserved,
             tables: usage.tables,

@@ -9,6 +9,7 @@ use crate::object::process::Process;
 use crate::object::stop;
 use crate::object::thread::{State, Thread};
 use crate::sched::ready::{Compared, Ready, level};
+use crate::sched::times::CoreTimes;
 use crate::sched::work::{self, Step};
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
@@ -17,6 +18,8 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 #[repr(C, align(1024))]
 pub(super) struct Core {
     pub(super) own: Own,
+    /// Where its time goes.
+    pub(super) times: CoreTimes,
     /// The level of the thread that it runs; 0 for none. For others to see.
     running: AtomicU32,
     pub(super) sleepers: Mutex<Heap<Ref<Thread>>>,
@@ -28,8 +31,6 @@ pub(super) struct Core {
 /// What only the core itself touches.
 pub(super) struct Own {
     pub(super) current: Current,
-    /// When the current thread began to run, in counts of the timer's.
-    began: Cell<u64>,
     /// When its time is over, in nanoseconds.
     pub(super) slice_end: Cell<u64>,
     /// What the timer is set to.
@@ -46,6 +47,11 @@ pub(super) struct Current(Cell<Option<Ref<Thread>>>);
 impl Current {
     pub(super) fn is_some(&self) -> bool {
         self.is(|_| true)
+    }
+
+    /// Whether it is this one.
+    pub(super) fn is_thread(&self, thread: &Thread) -> bool {
+        self.is(|current| core::ptr::eq(current, thread))
     }
 
     /// Whether its process is ending.
@@ -100,12 +106,12 @@ pub(super) static CORES: [Core; MAX_CORES] = [const {
     Core {
         own: Own {
             current: Current(Cell::new(None)),
-            began: Cell::new(0),
             slice_end: Cell::new(NEVER),
             timer: Cell::new(NEVER),
             floating_point: Cell::new(false),
             floating_point_owner: Cell::new(core::ptr::null()),
         },
+        times: CoreTimes::new(),
         running: AtomicU32::new(0),
         sleepers: Mutex::new(Heap::new()),
         first_wake: AtomicU64::new(NEVER),
@@ -165,7 +171,7 @@ impl Core {
         }
         arch::mmu::deactivate();
         self.running.store(0, Ordering::Relaxed);
-        thread.process.statistics.add_time(timer::counts().wrapping_sub(self.own.began.get()));
+        self.times.charge(&thread);
         Some(thread)
     }
 
@@ -181,8 +187,7 @@ impl Core {
             unsafe { left.save_floating_point(index) };
             floating_point::disable();
         }
-        let now = timer::counts();
-        left.process.statistics.add_time(now.wrapping_sub(self.own.began.replace(now)));
+        self.times.charge(&left);
         Some(left)
     }
 
@@ -201,7 +206,6 @@ impl Core {
             return self.run_otherwise(index, thread);
         }
         thread.process.space.activate(index);
-        self.own.began.set(timer::counts());
         self.own.slice_end.set(slice_end(timer::now()));
         let context = thread.context();
         self.note_priority(&thread);
@@ -215,9 +219,9 @@ impl Core {
     fn run_otherwise(&'static self, index: usize, thread: Ref<Thread>) -> Option<*mut Context> {
         if !thread.work.is_pending() {
             Process::end_thread(thread, None);
+            self.times.charge_idle();
             return None;
         }
-        self.own.began.set(timer::counts());
         self.own.slice_end.set(timer::now() + SLICE);
         self.note_priority(&thread);
         self.own.current.put(thread);
@@ -260,10 +264,11 @@ impl Core {
                     return self.go_on(index, thread);
                 }
                 Step::Done => return self.go_on(index, thread),
-                Step::Ended(value) => {
+                Step::Ended(value, counted) => {
                     let process = thread.process.clone();
                     drop(thread);
-                    Process::finish(process, self.leave()?, value);
+                    Process::finish(process, self.leave()?, value, counted);
+                    self.times.charge_idle();
                     return None;
                 }
             }
@@ -282,6 +287,7 @@ impl Core {
         if thread.process.is_ending() {
             drop(thread);
             Process::end_thread(self.leave()?, None);
+            self.times.charge_idle();
             return None;
         }
         thread.process.space.activate(index);

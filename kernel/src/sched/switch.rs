@@ -50,6 +50,7 @@ pub fn end_current(value: Option<u64>) -> *mut Context {
     let (_, core) = this();
     if let Some(thread) = core.leave() {
         Process::end_thread(thread, value);
+        core.times.charge_idle();
     }
     next()
 }
@@ -123,12 +124,13 @@ fn run_before(index: usize, core: &Core, thread: Ref<Thread>) -> *mut Context {
     if core.own.current.is_ending() { end_current(None) } else { context }
 }
 
-/// Has a higher priority of a caller's count for the current thread, which works for it; [`None`]: its own again.
+/// Has the current thread work for a caller of this priority; [`None`]: for itself again, with its own.
 pub fn set_priority(current: &Thread, lent: Option<u8>) {
     let (_, core) = this();
+    core.times.charge(current);
     match lent {
-        Some(priority) => current.lend_priority(priority),
-        None => current.return_priority(),
+        Some(priority) => current.work_for_caller(priority),
+        None => current.work_for_itself(),
     }
     core.note_priority(current);
     core.set_timer();

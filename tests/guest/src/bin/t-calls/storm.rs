@@ -218,7 +218,9 @@ impl Source<'_> {
                 Call::Close | Call::EndpointCreate | Call::NotificationCreate => &[object],
                 Call::Duplicate => &[object, Some(u64::from(u32::MAX))],
                 Call::ConnectionCreate | Call::ReplyCreate | Call::Notify => &[object, bits],
-                Call::ProcessInfo | Call::Tables | Call::MemorySizes | Call::SystemInfo => &[object, pointer],
+                Call::ProcessInfo | Call::ThreadInfo | Call::Tables | Call::MemorySizes | Call::SystemInfo => {
+                    &[object, pointer]
+                }
                 Call::Call | Call::Receive | Call::Reply | Call::ReplyReceive | Call::Send => {
                     let handle = if share == 0 { other } else { Some(0) };
                     &[object, bits, bits, bits, bits, bits, bits, handle, soon]
