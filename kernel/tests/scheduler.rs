@@ -1,7 +1,7 @@
 //! The scheduler, one step at a time: the test is a core that runs threads without a program, and looks at which one is
 //! next.
 
-use graft_abi::{Error, ExitStatus, FaultKind, PRIORITIES, PRIORITY_DEFAULT};
+use graft_abi::{Error, ExitStatus, FaultKind, PRIORITIES, PRIORITY_DEFAULT, TraceKind};
 use graft_kernel::arch::{self, Context, PhysRange, memory, timer};
 use graft_kernel::memory::{frames, space};
 use graft_kernel::object::Ref;
@@ -381,26 +381,26 @@ fn a_thread_that_takes_over_ends_if_its_process_does() {
     let _turn = turn();
     let caller = run(5);
     let server = with_priority(6);
-    let (resumed, left) = sched::take_over(CORE, server.clone());
+    let (resumed, left) = sched::take_over(CORE, server.clone(), TraceKind::Call);
     assert!(left.is(&caller));
     assert!(is(sched::go_on(resumed, None), &server));
     // Its process is ending.
     let ending = with_priority(6);
     ending.process.terminate(ExitStatus::Killed(1), &caller);
     let four = ready(4);
-    let (resumed, left) = sched::take_over(CORE, ending.clone());
+    let (resumed, left) = sched::take_over(CORE, ending.clone(), TraceKind::Call);
     assert!(left.is(&server));
     assert!(is(sched::go_on(resumed, None), &four));
     // The thread that has left could not be blocked.
     let last = with_priority(6);
-    let (resumed, left) = sched::take_over(CORE, last.clone());
+    let (resumed, left) = sched::take_over(CORE, last.clone(), TraceKind::Call);
     assert!(is(sched::go_on(resumed, Some(left)), &last));
 }
 
 /// Runs a thread, which takes over from the current one, and returns that.
 fn take_over(thread: &Ref<Thread>) -> Ref<Thread> {
     thread.set_state(State::Running(CORE));
-    let (resumed, left) = sched::take_over(CORE, thread.clone());
+    let (resumed, left) = sched::take_over(CORE, thread.clone(), TraceKind::Call);
     assert!(is(sched::go_on(resumed, None), thread));
     left
 }

@@ -170,6 +170,92 @@ pub struct ProcessInfo {
     pub name: [u8; 32],
 }
 
+/// Argument of `trace`.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct TraceRequest {
+    /// The core whose events are wanted: the one that the caller runs on.
+    pub core: u64,
+    /// In: the number of the first event wanted; each core numbers its events from 0. Out: where the next call goes on.
+    pub next: u64,
+    /// Address of an array of [`TraceEvent`].
+    pub events: u64,
+    /// How many of them it can hold.
+    pub capacity: u64,
+    /// Out: how many events from the wanted one on are not there any more.
+    pub lost: u64,
+}
+
+/// Something that has happened on a core.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct TraceEvent {
+    /// When, in nanoseconds since the machine's counter started.
+    pub time: u64,
+    /// A [`TraceKind`].
+    pub kind: u64,
+    /// The process that the core runs then; 0 for none.
+    pub process: u64,
+    /// What the kind says.
+    pub what: u64,
+}
+
+/// What has happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum TraceKind {
+    /// The core goes on with a thread of another process, or of the same.
+    Switch = 1,
+    /// It goes straight from a caller, whose process is `what`, to the server that has its call or its fault.
+    Call = 2,
+    /// It goes straight from a server, whose process is `what`, to the caller that has the answer.
+    Answer = 3,
+    /// It has nothing to run.
+    Idle = 4,
+    /// An interrupt of the timer (`what` is 0), of another core (1), of the console (2), of line n (16 + n).
+    Interrupt = 5,
+    /// The process has made a copy of itself or of a snapshot, whose identifier is `what`.
+    Fork = 6,
+    /// The process has started a program in a new one, whose identifier is `what`.
+    Spawn = 7,
+    /// The process has ended, with the packed [`ExitStatus`](crate::ExitStatus) in `what`.
+    End = 8,
+    /// A store at the address `what` has made a copy of a table, and of a page if that was shared, too.
+    Split = 9,
+    /// A store has made a copy of a page.
+    Copy = 10,
+    /// A store has taken over a page or a table that was no longer shared.
+    Reuse = 11,
+    /// The first access to memory of zeroes.
+    DemandZero = 12,
+    /// What the program did at the address `what` goes to its supervisor, or ends it.
+    Fault = 13,
+}
+
+impl TraceKind {
+    /// All of them, by their numbers.
+    pub const ALL: &'static [TraceKind] = &[
+        TraceKind::Switch,
+        TraceKind::Call,
+        TraceKind::Answer,
+        TraceKind::Idle,
+        TraceKind::Interrupt,
+        TraceKind::Fork,
+        TraceKind::Spawn,
+        TraceKind::End,
+        TraceKind::Split,
+        TraceKind::Copy,
+        TraceKind::Reuse,
+        TraceKind::DemandZero,
+        TraceKind::Fault,
+    ];
+
+    /// The kind with this number.
+    pub fn from_number(number: u64) -> Option<TraceKind> {
+        TraceKind::ALL.iter().copied().find(|kind| *kind as u64 == number)
+    }
+}
+
 /// Result of `thread_info`.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]

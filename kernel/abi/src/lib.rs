@@ -36,7 +36,7 @@ pub use error::Error;
 pub use handle::{Handle, Rights};
 pub use layout::{
     ENTRY_ANY_LEVEL, EntryKind, EntryRecord, FORK_GUARANTEED, MemorySizes, Permissions, ProcessInfo, ProcessState,
-    Share, SpawnRequest, SystemInfo, TablesRequest, Text, ThreadInfo,
+    Share, SpawnRequest, SystemInfo, TablesRequest, Text, ThreadInfo, TraceEvent, TraceKind, TraceRequest,
 };
 pub use status::{ExitStatus, FaultAnswer, FaultKind, REGISTERS, ThreadEnd};
 

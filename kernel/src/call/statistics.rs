@@ -9,12 +9,13 @@ use crate::object::process::Process;
 use crate::object::system::System;
 use crate::object::thread::Thread;
 use crate::platform::platform;
+use crate::trace::{self, Copied};
 use crate::{lock, sched};
 use core::mem::size_of;
 use core::ops::ControlFlow;
 use graft_abi::{
     CORES_MAX, EntryKind, EntryRecord, Error, Handle, MemorySizes, PAGE_SIZE, Permissions, Rights, SystemInfo,
-    TablesRequest, ThreadInfo, USER_END,
+    TablesRequest, ThreadInfo, TraceEvent, TraceRequest, USER_END,
 };
 use graft_paging::{Entry, Kind, Level, PartialSizes, Place, Visit};
 
@@ -22,6 +23,8 @@ use graft_paging::{Entry, Kind, Level, PartialSizes, Place, Visit};
 const BATCH: usize = 16;
 /// Most records of one call, so that it ends soon; the caller goes on with another.
 const RECORDS_MAX: usize = 64;
+/// Most events that one call copies, likewise.
+const EVENTS_MAX: usize = 64;
 /// Most descriptors that are looked at for one batch, empty ones included.
 const LOOKS: u32 = 128;
 /// Most descriptors that one call adds up, likewise.
@@ -132,6 +135,39 @@ pub(super) fn memory_sizes(thread: &Thread, handle: Handle, request: u64) -> Res
     }
     user_copy::write(caller, request, &[wanted])?;
     Ok(Look::Done(0))
+}
+
+/// `trace`: what this core has done.
+pub(super) fn trace(process: &Process, handle: Handle, request: u64) -> Result<u64, Error> {
+    process.object::<System>(handle, Rights::INSPECT)?;
+    let mut wanted: TraceRequest = user_copy::read(process, request)?;
+    let core = usize::try_from(wanted.core).ok().filter(|&core| core < MAX_CORES).ok_or(Error::BadArgument)?;
+    if sched::online_cores() >> core & 1 == 0 {
+        return Err(Error::BadArgument);
+    }
+    if core != arch::core_index() {
+        return Err(Error::NotReady);
+    }
+    let room = usize::try_from(wanted.capacity).unwrap_or(usize::MAX).min(EVENTS_MAX);
+    if room == 0 {
+        return Err(Error::BadLength);
+    }
+    let mut events = [TraceEvent::default(); EVENTS_MAX];
+    let Copied { first, count } = trace::copy(wanted.next, &mut events[..room]);
+    user_copy::write(process, wanted.events, &events[..count])?;
+    wanted.lost = first.saturating_sub(wanted.next);
+    wanted.next = first.wrapping_add(count as u64);
+    user_copy::write(process, request, &[wanted])?;
+    Ok(count as u64)
+}
+
+/// `trace_switch`.
+pub(super) fn trace_switch(process: &Process, handle: Handle, on: u64) -> Result<u64, Error> {
+    process.object::<System>(handle, Rights::INSPECT)?;
+    match on {
+        0 | 1 => Ok(trace::switch(on == 1).into()),
+        _ => Err(Error::BadArgument),
+    }
 }
 
 /// `next_process`: a handle to the process after the one with this identifier.

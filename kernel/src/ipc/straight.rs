@@ -12,7 +12,7 @@ use crate::object::process::{Handles, Process};
 use crate::object::thread::Thread;
 use crate::object::wait::Wait;
 use crate::sched::{self, TakenOver};
-use graft_abi::{Handle, Rights};
+use graft_abi::{Handle, Rights, TraceKind};
 
 /// `call`, to a server that waits. [`None`] if there is none, or if the call is to be refused: then nothing has
 /// changed.
@@ -54,7 +54,7 @@ fn hand_over(
     let reply = sched::take_wait(&server, won).object::<Reply>().expect("receivers wait in a reply");
     sched::deliver(&server, registers.message(), badge);
     server.work_for_caller(thread.priority());
-    let (resumed, caller) = sched::take_over(core, server);
+    let (resumed, caller) = sched::take_over(core, server, TraceKind::Call);
     sched::set_deadline(&caller, registers.deadline());
     Some((resumed, reply.keep(sides, caller)))
 }
@@ -76,7 +76,7 @@ pub fn reply_receive(thread: &Thread, registers: &Context, handle: Handle) -> Op
     let is_stopped = caller.is_stopped();
     sched::deliver_answer(&caller, registers.message());
     let wait = Wait::in_object(reply.clone());
-    let (resumed, server) = sched::take_over(core, caller);
+    let (resumed, server) = sched::take_over(core, caller, TraceKind::Answer);
     sched::set_deadline(&server, registers.deadline());
     server.work_for_itself();
     let ended = sched::block_in(&mut sides.receivers, wait, server);

@@ -27,9 +27,10 @@ use crate::object::{AnyRef, Kind, Object, Ref, write_fields};
 use crate::sched;
 use crate::sched::crowd::Crowd;
 use crate::sched::work::{self, Task};
+use crate::trace;
 use core::mem::{MaybeUninit, offset_of, size_of};
 use core::sync::atomic::{AtomicU64, Ordering};
-use graft_abi::{Error, ExitStatus, Handle, ProcessInfo, ProcessState, Rights, THREADS_MAX};
+use graft_abi::{Error, ExitStatus, Handle, ProcessInfo, ProcessState, Rights, THREADS_MAX, TraceKind};
 use graft_paging::Progress;
 
 /// Threads of a process that wait on a word of its memory: which word is in their registers.
@@ -201,8 +202,8 @@ impl Process {
     }
 
     /// Gives a process, complete but for its first thread, that thread and an identifier, lists it, and lets it run
-    /// from now on. `change` may tell the thread the identifier. Returns the identifier.
-    pub fn start(thread: Ref<Thread>, change: impl FnOnce(&mut Context, u64)) -> u64 {
+    /// from now on. `change` may tell the thread the identifier. Returns the identifier. What has made it is recorded.
+    pub fn start(thread: Ref<Thread>, kind: TraceKind, change: impl FnOnce(&mut Context, u64)) -> u64 {
         let process = &thread.process;
         // Nothing else leads to the process yet: every core that finds it in the list sees what is stored here and
         // before.
@@ -212,6 +213,7 @@ impl Process {
             // SAFETY: the thread is this core's until it is ready, below, and runs nowhere.
             change(unsafe { &mut *thread.context() }, identifier);
         });
+        trace::note(|| (kind, process.parent, identifier));
         sched::make_ready(thread);
         identifier
     }
@@ -371,6 +373,7 @@ impl Process {
         process.ended.add(thread.times() - counted);
         end::tell(thread, work::thread_end(&process, value).to_registers());
         let status = process.last_status();
+        trace::note(|| (TraceKind::End, process.identifier(), status.to_register()));
         all::note_end();
         if process.identifier() == FIRST {
             arch::power::exit(status.shell_code());

@@ -11,8 +11,10 @@ use crate::object::thread::{State, Thread};
 use crate::sched::ready::{Compared, Ready, level};
 use crate::sched::times::CoreTimes;
 use crate::sched::work::{self, Step};
+use crate::trace;
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use graft_abi::TraceKind;
 
 /// One core's part of the scheduler.
 #[repr(C, align(1024))]
@@ -47,6 +49,13 @@ pub(super) struct Current(Cell<Option<Ref<Thread>>>);
 impl Current {
     pub(super) fn is_some(&self) -> bool {
         self.is(|_| true)
+    }
+
+    /// The process that it is of; 0 if there is none.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn process(&self) -> u64 {
+        self.get().map_or(0, |thread| thread.process.identifier())
     }
 
     /// Whether it is this one.
@@ -178,7 +187,7 @@ impl Core {
     /// Makes a thread that this core owns the current one in what is left of the slice, and returns the one that has
     /// been, which has no presence on this core any more.
     #[inline(always)]
-    pub(super) fn exchange(&self, index: usize, next: Ref<Thread>) -> Option<Ref<Thread>> {
+    pub(super) fn exchange(&self, index: usize, next: Ref<Thread>, why: TraceKind) -> Option<Ref<Thread>> {
         next.process.space.activate(index);
         self.note_priority(&next);
         let left = self.own.current.replace(next)?;
@@ -188,6 +197,7 @@ impl Core {
             floating_point::disable();
         }
         self.times.charge(&left);
+        trace::note(|| (why, self.own.current.process(), left.process.identifier()));
         Some(left)
     }
 
@@ -209,6 +219,7 @@ impl Core {
         self.own.slice_end.set(slice_end(timer::now()));
         let context = thread.context();
         self.note_priority(&thread);
+        trace::note(|| (TraceKind::Switch, thread.process.identifier(), 0));
         self.own.current.put(thread);
         self.set_timer();
         Some(context)
@@ -224,6 +235,7 @@ impl Core {
         }
         self.own.slice_end.set(timer::now() + SLICE);
         self.note_priority(&thread);
+        trace::note(|| (TraceKind::Switch, thread.process.identifier(), 0));
         self.own.current.put(thread);
         self.set_timer();
         self.work(index)
@@ -317,6 +329,7 @@ impl Core {
     /// timer but for the sleepers.
     #[inline(never)]
     pub(super) fn find_work(&self, index: usize) -> Ref<Thread> {
+        trace::note(|| (TraceKind::Idle, 0, 0));
         loop {
             if let Some(thread) = steal(index) {
                 return thread;

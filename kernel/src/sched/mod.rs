@@ -63,7 +63,9 @@ use crate::object::terminal::Terminal;
 use crate::object::thread::{Scheduling, State, Thread};
 use crate::object::{Ref, interrupt};
 use crate::platform::platform;
+use crate::trace;
 use core::sync::atomic::{AtomicU32, Ordering, fence};
+use graft_abi::TraceKind;
 
 /// How long a thread runs before another one's turn comes, in nanoseconds.
 const SLICE: u64 = 10_000_000;
@@ -219,6 +221,15 @@ pub fn interrupted(context: *mut Context) -> *mut Context {
 fn handle_interrupts(core: &Core) {
     for _ in 0..INTERRUPTS_AT_ONCE {
         let Some(taken) = interrupts::acknowledge() else { return };
+        trace::note(|| {
+            let source = match taken.source {
+                Source::Timer => 0,
+                Source::Wakeup => 1,
+                Source::Console => 2,
+                Source::Line(line) => 16 + u64::from(line),
+            };
+            (TraceKind::Interrupt, core.own.current.process(), source)
+        });
         match taken.source {
             Source::Timer => {
                 timer::clear();

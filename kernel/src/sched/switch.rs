@@ -9,6 +9,7 @@ use crate::object::process::Process;
 use crate::object::stop;
 use crate::object::thread::{State, Thread};
 use core::sync::atomic::{Ordering, fence};
+use graft_abi::TraceKind;
 
 /// Lets the current thread go on later, after those that are ready and no less urgent.
 pub fn give_way(context: *mut Context) -> *mut Context {
@@ -113,7 +114,7 @@ pub fn give_way_to(thread: Ref<Thread>, context: *mut Context) -> *mut Context {
 fn run_before(index: usize, core: &Core, thread: Ref<Thread>) -> *mut Context {
     thread.set_state(State::Running(index));
     let context = thread.context();
-    let left = core.exchange(index, thread);
+    let left = core.exchange(index, thread, TraceKind::Switch);
     core.begin_slice();
     if let Some(left) = left {
         make_ready(left);
@@ -138,14 +139,14 @@ pub fn set_priority(current: &Thread, lent: Option<u8>) {
 
 /// Makes a thread that the calling core owns, and whose state says so already, the one that it runs, in what is left of
 /// the slice of the one that it has run until now. Returns the registers of the one, and the other, which has no
-/// presence on the core any more: the caller blocks it, with a full barrier behind that, and then [goes on](go_on).
+/// presence on the core any more, and why is recorded: the caller blocks it, with a full barrier behind that, and then [goes on](go_on).
 ///
 /// # Panics
 /// If the core runs none.
 #[inline(always)]
-pub fn take_over(core: usize, next: Ref<Thread>) -> (TakenOver, Ref<Thread>) {
+pub fn take_over(core: usize, next: Ref<Thread>, why: TraceKind) -> (TakenOver, Ref<Thread>) {
     let context = next.context();
-    let left = CORES[core].exchange(core, next);
+    let left = CORES[core].exchange(core, next, why);
     (TakenOver(context), left.expect("a thread that calls"))
 }
 

@@ -4,7 +4,7 @@ use crate::machine::{CORES, Machine, run};
 use crate::program::{DATA, Program};
 use graft_abi::{
     Call, EntryKind, EntryRecord, Error, ExitStatus, Handle, MAP_NO_INHERIT, MemorySizes, Permissions, ProcessInfo,
-    Rights, SystemInfo, TablesRequest, ThreadInfo, USER_END,
+    Rights, SystemInfo, TablesRequest, ThreadInfo, TraceKind, TraceRequest, USER_END,
 };
 use std::mem::{offset_of, size_of};
 use std::sync::{Arc, Mutex};
@@ -168,6 +168,59 @@ fn a_thread_is_what_its_information_says() {
         program.refused(Call::ThreadInfo, [SELF, FREE - 8, 0, 0], Error::BadAddress);
         program.refused(Call::ThreadInfo, [1, RESULT, 0, 0], Error::WrongObject);
         program.refused(Call::ThreadInfo, [99, RESULT, 0, 0], Error::BadHandle);
+    });
+}
+
+#[test]
+fn what_a_core_has_done_is_told_to_a_program_that_runs_there() {
+    const EVENTS: u64 = DATA + 3 * PAGE;
+    run(|program| {
+        program.touch(DATA, 4, 0);
+        program.granted(Call::Schedule, [SELF, 7, 1, 0]);
+        let request = |program: &mut Program, core, next, capacity| {
+            for (place, word) in [core, next, EVENTS, capacity, 0].into_iter().enumerate() {
+                program.store(REQUEST + 8 * place as u64, word);
+            }
+        };
+        request(program, 0, u64::MAX, 1);
+        program.call(Call::Trace, [1, REQUEST, 0, 0]);
+        program.claim(|user| user.x[0] == 0);
+        program.load(20, REQUEST + offset_of!(TraceRequest, next) as u64);
+        program.call(Call::TraceSwitch, [1, 1, 0, 0]);
+        program.claim(|user| user.x[0] == 0);
+        program.granted(Call::Map, [FREE, PAGE, WRITE, 0]);
+        program.touch(FREE, 1, 1);
+        program.call(Call::TraceSwitch, [1, 0, 0, 0]);
+        program.claim(|user| user.x[0] == 1);
+        request(program, 0, 0, 64);
+        let next = REQUEST + offset_of!(TraceRequest, next) as u64;
+        program.act(move |user| user.store(next, user.x[20]));
+        program.call(Call::Trace, [1, REQUEST, 0, 0]);
+        program.claim(|user| (1..64).contains(&user.x[0]));
+        program.keep(21);
+        program.call(Call::Identify, [0; 4]);
+        program.act(|user| {
+            let found = (0..user.x[21]).map(|place| {
+                let word = |field| user.load(EVENTS + 32 * place + field);
+                Ok((word(8)?, word(16)?, word(24)?))
+            });
+            let expected = (TraceKind::DemandZero as u64, user.x[0], FREE);
+            user.x[22] = found.collect::<Result<Vec<_>, _>>()?.contains(&expected).into();
+            Ok(())
+        });
+        program.claim(|user| user.x[22] == 1);
+        for (core, capacity, error) in [
+            (1, 1, Error::NotReady),
+            (7, 1, Error::BadArgument),
+            (u64::MAX, 1, Error::BadArgument),
+            (0, 0, Error::BadLength),
+        ] {
+            request(program, core, 0, capacity);
+            program.refused(Call::Trace, [1, REQUEST, 0, 0], error);
+        }
+        program.refused(Call::Trace, [SELF, REQUEST, 0, 0], Error::BadHandle);
+        program.refused(Call::TraceSwitch, [1, 2, 0, 0], Error::BadArgument);
+        program.granted(Call::Schedule, [SELF, 7, 0, 0]);
     });
 }
 

@@ -47,6 +47,15 @@ pub(super) fn cases(build: &Build) -> Result<Vec<Case>, String> {
         cases.push(line(&machine, warm, Expected::success().saying("1 run, from a template"), LIMIT));
         let busy = Expected::success().saying("FOR CALLERS %");
         cases.push(line(&machine, "ps && top -n 2 0.2 && top -n 1 0.1 | wc", busy, LIMIT));
+        let traced = Expected::success().saying("\"name\":\"fork\",\"cat\":\"event\",\"ph\":\"i\"");
+        cases.push(line(
+            &machine,
+            "trace --json /tmp/t 9 't-wait' && grep fork /tmp/t && trace on && trace off",
+            traced,
+            LIMIT,
+        ));
+        let refused = Expected::status(Status::Is(2)).saying("usage: trace [--json NAME]");
+        cases.push(line(&machine, "trace 0 || trace x || trace 1 a b || trace on 1 || trace --json", refused, LIMIT));
         let refused = Expected::status(Status::Is(2)).saying("usage: top [-n TIMES] [SECONDS]");
         cases.push(line(&machine, "top 0.01 || top -n 0 || top 1 2 || top -n", refused, LIMIT));
         cases.push(line(&machine, "true", Expected::success(), LIMIT));

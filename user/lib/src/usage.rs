@@ -4,16 +4,13 @@
 //!   sample, sample ──▶ what each process has used between the two ──▶ the busiest first ──▶ lines
 //! ```
 
-pub mod columns;
-
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use graft_abi::{ExitStatus, MemorySizes, PAGE_SIZE, ProcessInfo, ProcessState, SystemInfo};
+use graft_rt::columns::{Align, Columns};
 use graft_rt::size::Size;
-
-use columns::{Align, Columns};
 
 /// A process at a moment.
 #[derive(Clone, Copy, Debug, Default)]
