@@ -330,6 +330,7 @@ impl Core {
     #[inline(never)]
     pub(super) fn find_work(&self, index: usize) -> Ref<Thread> {
         trace::note(|| (TraceKind::Idle, 0, 0));
+        self.times.begin_idle();
         loop {
             if let Some(thread) = steal(index) {
                 return thread;

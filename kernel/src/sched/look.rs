@@ -52,5 +52,5 @@ pub fn core_times(core: usize, now: u64) -> (u64, u64) {
     if online_cores() >> core & 1 == 0 {
         return (0, 0);
     }
-    CORES[core].times.up_to(now, CORES[core].running() == 0)
+    CORES[core].times.up_to(now)
 }

@@ -20,7 +20,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 pub(super) struct CoreTimes {
     /// When what it does now began.
     since: AtomicU64,
-    /// How long it has had nothing to run.
+    /// How long it has had nothing to run; while it has nothing, less the moment at which that began. So one load tells
+    /// other cores.
     idle: AtomicU64,
     /// When it entered the scheduler.
     entered: AtomicU64,
@@ -44,9 +45,17 @@ impl CoreTimes {
         thread.charge(self.take());
     }
 
-    /// The same where it has had nothing to run, or has brought a thread to its end.
+    /// From the last change on it has had nothing to run.
+    pub(super) fn begin_idle(&self) {
+        self.idle.store(self.idle.load(Ordering::Relaxed).wrapping_sub(self.since()), Ordering::Relaxed);
+    }
+
+    /// Nor has it had until here: from the last change on, or since [`begin_idle`](Self::begin_idle).
     pub(super) fn charge_idle(&self) {
-        self.idle.store(self.idle.load(Ordering::Relaxed).wrapping_add(self.take()), Ordering::Relaxed);
+        let more = self.take();
+        let idle = self.idle.load(Ordering::Relaxed);
+        let more = if is_idle(idle) { self.since() } else { more };
+        self.idle.store(idle.wrapping_add(more), Ordering::Relaxed);
     }
 
     /// How long the core has done what it does now, which ends here.
@@ -63,10 +72,45 @@ impl CoreTimes {
         self.since.load(Ordering::Acquire)
     }
 
-    /// How long it has been counted up to this moment, and how long of that it has been idle, as it is now or not.
-    pub(super) fn up_to(&self, now: u64, is_idle: bool) -> (u64, u64) {
-        let more = if is_idle { now.saturating_sub(self.since()) } else { 0 };
-        let idle = self.idle.load(Ordering::Relaxed).wrapping_add(more);
+    /// How long it has been counted up to this moment, and how long of that it has been idle.
+    pub(super) fn up_to(&self, now: u64) -> (u64, u64) {
+        let idle = self.idle.load(Ordering::Relaxed);
+        let idle = if is_idle(idle) { idle.wrapping_add(now) } else { idle };
+        // Another core's may have begun after the moment.
+        let idle = if is_idle(idle) { 0 } else { idle };
         (now.saturating_sub(self.entered.load(Ordering::Relaxed)), idle)
+    }
+}
+
+/// Whether an idle time is that of a core that is idle: without the moment at which it ends, less than nothing.
+fn is_idle(idle: u64) -> bool {
+    idle >> 63 != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_core_is_idle_from_the_last_change_on_whether_or_not_it_says_so_before() {
+        let times = CoreTimes::new();
+        times.begin();
+        let begun = times.since();
+        let pass = || {
+            while timer::counts() == times.since() {}
+        };
+        assert_eq!(times.up_to(begun), (0, 0));
+        pass();
+        // The end of a thread: told afterwards.
+        times.charge_idle();
+        let first = times.since();
+        assert_eq!(times.up_to(first + 5), (first + 5 - begun, first - begun), "it is idle no longer");
+        times.begin_idle();
+        assert_eq!(times.up_to(first + 5), (first + 5 - begun, first + 5 - begun), "it is now, up to any moment");
+        pass();
+        times.charge_idle();
+        let second = times.since();
+        assert_eq!(times.up_to(second + 5), (second + 5 - begun, second - begun));
+        assert_eq!(times.up_to(begun.saturating_sub(1)).0, 0);
     }
 }

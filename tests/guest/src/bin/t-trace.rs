@@ -196,12 +196,14 @@ fn memory(report: &Report) -> Result<(), Error> {
         claim!(report, place(&events, TraceKind::DemandZero, own, at(page)).is_some(), "page {page}, of zeroes");
     }
     let events = recorded(report, || {
+        // It is there for as long as it takes.
         let child = Process::fork_into(Share::L3, || {
-            sleep(Duration::from_millis(1));
+            sleep(Duration::MAX);
             0
         })?;
         region.write(0, 2);
         region.write(PAGE_SIZE, 2);
+        child.kill(0)?;
         child.wait().map(drop)
     })?;
     claim!(report, place(&events, TraceKind::Split, own, at(0)).is_some(), "a table that is split");
@@ -273,7 +275,8 @@ fn switches(report: &Report) -> Result<(), Error> {
         Ok(())
     })?;
     let idle = place(&events, TraceKind::Idle, 0, 0);
-    let timer = events.iter().position(|event| event.kind == TraceKind::Interrupt as u64 && event.what == 0);
+    let is_timer = |event: &TraceEvent| event.kind == TraceKind::Interrupt as u64 && event.what == 0;
+    let timer = (idle.unwrap_or(0)..events.len()).find(|&place| is_timer(&events[place]));
     let back = events.iter().rposition(|event| event.kind == TraceKind::Switch as u64 && event.process == identify());
     claim!(report, idle.is_some() && idle < timer && timer < back, "idle, timer, back: {idle:?}, {timer:?}, {back:?}");
     report.done(format_args!("idle cores and interrupts are recorded"));
