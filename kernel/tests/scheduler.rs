@@ -489,7 +489,7 @@ fn a_process_keeps_the_time_of_threads_that_have_ended() {
     assert_eq!(info.caller_time, timer::to_nanoseconds(times.callers));
     assert_eq!((info.threads, info.priority), (0, 0));
     spend(&four);
-    assert_eq!((sched::times_now(&thread).0, sched::times(&thread)), (times, times), "its time stands still");
+    assert_eq!((sched::times_now(&thread).0, thread.times()), (times, times), "its time stands still");
     assert_eq!(thread.process.info().processor_time, info.processor_time);
 }
 

@@ -385,14 +385,21 @@ impl Process {
     pub fn info(&self) -> ProcessInfo {
         // Without the lock on the space, so that an onlooker does not wait for the process's operations.
         let usage = self.space.usage();
-        let (mut threads, mut blocked, mut priority) = (0, 0, 0);
+        let (mut threads, mut blocked, mut priority) = (0, 0, 0_u32);
         let all = self.threads.lock();
         let mut times = self.ended.times();
         for thread in all.iter() {
+            // Few instructions: there may be a thousand of them.
             threads += 1;
-            blocked += u32::from(thread.state() == State::Blocked);
-            priority = priority.max(thread.priority());
-            times += sched::times(thread);
+            priority = priority.max(thread.priority().into());
+            times += match thread.state() {
+                State::Running(_) => sched::times_now(thread).0,
+                State::Ready => thread.times(),
+                State::Blocked => {
+                    blocked += 1;
+                    thread.times()
+                }
+            };
         }
         drop(all);
         let status = self.end.answer();
@@ -406,7 +413,7 @@ impl Process {
             parent: self.parent,
             state: state as u32,
             threads,
-            priority: priority.into(),
+            priority,
             processor_time: timer::to_nanoseconds(times.sum()),
             caller_time: timer::to_nanoseconds(times.callers),
             resident_pages: usage.pages,

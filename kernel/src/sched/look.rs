@@ -10,16 +10,8 @@ use crate::object::thread::{Account, State, Thread, Times};
 /// How often a thread of another core is looked at again that has just stopped running.
 const LOOKS: u32 = 8;
 
-/// What a thread has used up to now; of one that another core runs and is about to leave, up to a moment ago.
-#[inline(always)]
-pub fn times(thread: &Thread) -> Times {
-    match thread.state() {
-        State::Running(_) => times_now(thread).0,
-        State::Ready | State::Blocked => thread.times(),
-    }
-}
-
-/// As [`times`], with the moment up to which it is, in counts of the timer's.
+/// What a thread has used up to now, and the moment up to which that is, in counts of the timer's. Of a thread that
+/// another core runs and is about to leave, up to a moment ago.
 #[inline(never)]
 pub fn times_now(thread: &Thread) -> (Times, u64) {
     let (index, core) = this();

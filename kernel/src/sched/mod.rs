@@ -39,7 +39,7 @@ pub use floating_point::{
     copy_floating_point, floating_point, give_floating_point, replace_floating_point, use_floating_point,
 };
 
-pub use look::{core_times, times, times_now};
+pub use look::{core_times, times_now};
 pub use registers::{
     collect, deliver, deliver_answer, deliver_bits, deliver_handle, go_on_stopped, lent, stop, try_again, waits_on,
     with_registers, with_stopped_registers,

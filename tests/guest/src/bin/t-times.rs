@@ -5,15 +5,17 @@
 #![no_main]
 #![deny(unsafe_code)]
 
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use core::time::Duration;
 
-use graft_rt::abi::{Call, SystemInfo, ThreadInfo};
+use graft_rt::abi::{Call, SystemInfo, THREADS_MAX, ThreadInfo};
 use graft_rt::message::{Endpoint, Message};
 use graft_rt::process::{duplicate, sleep};
 use graft_rt::test::{FreeFrames, Report, touch_stack_and_heap};
 use graft_rt::thread::{Cores, JoinHandle};
-use graft_rt::{Arguments, Error, Handle, Process, Rights, Share, claim, claim_eq, process, system, thread, time};
+use graft_rt::{
+    Arguments, Error, Handle, Process, Rights, Share, claim, claim_eq, process, sync, system, thread, time,
+};
 
 graft_rt::program!(main);
 
@@ -26,6 +28,9 @@ const OWN: u8 = 16;
 const A_WHILE: u64 = 20_000_000;
 /// What a call or two, and what is around a measurement, may take: in nanoseconds where instructions are counted.
 const AROUND: u64 = 20_000;
+
+/// How long interrupts may wait, in instructions.
+const INTERRUPTS_WAIT: u64 = 20_000;
 
 /// Whether the machine runs nothing else, and each instruction takes a nanosecond.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,6 +52,7 @@ fn main(mut arguments: Arguments) -> Result<i32, Error> {
     processes(&report, exactness)?;
     idle(&report, exactness)?;
     if exactness == Exactness::Exact {
+        many(&report)?;
         everything(&report)?;
     }
     frames.claim_same(&report, format_args!("after all of it"));
@@ -250,6 +256,34 @@ fn idle(report: &Report, exactness: Exactness) -> Result<(), Error> {
     }
     claim!(report, after.core_times[after.cores as usize..].iter().all(|&time| time == 0), "cores that there are not");
     report.done(format_args!("a core without a thread is idle"));
+    Ok(())
+}
+
+/// A look at a process takes no longer than interrupts may wait, however many threads it has.
+fn many(report: &Report) -> Result<(), Error> {
+    const THREADS: u64 = 100;
+    let word = AtomicU32::new(0);
+    let look = || {
+        let begin = now();
+        let info = process::own_info();
+        (now() - begin, info.threads)
+    };
+    look();
+    let (one, _) = look();
+    let (all, threads) = thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| while word.load(Ordering::SeqCst) == 0 && sync::wait_on(&word, 0, None).is_ok() {})?;
+        }
+        sleep(Duration::from_millis(1));
+        let looked = look();
+        word.store(1, Ordering::SeqCst);
+        while sync::wake(&word) {}
+        Ok::<_, Error>(looked)
+    })?;
+    let most = one + (all - one) * THREADS_MAX as u64 / THREADS;
+    claim_eq!(report, u64::from(threads), THREADS + 1, "threads");
+    claim!(report, most < INTERRUPTS_WAIT, "a look at a process with {THREADS_MAX} threads takes {most} instructions");
+    report.done(format_args!("a look at a process is short ({one} instructions, with {THREADS_MAX} threads {most})"));
     Ok(())
 }
 
