@@ -20,6 +20,7 @@ pub mod object;
 pub mod program;
 pub mod sched;
 mod sync;
+pub mod trace;
 pub mod trap;
 
 #[cfg(target_os = "none")]

@@ -12,7 +12,7 @@ use crate::platform::{PhysRange, archive, boot_number, platform};
 use crate::program;
 use crate::program::elf::Image;
 use crate::sched;
-use graft_abi::{Error, Handle, Rights};
+use graft_abi::{Error, Handle, Rights, TraceKind};
 use graft_paging::Frame;
 
 /// The program that the machine runs.
@@ -38,7 +38,7 @@ pub fn start() -> ! {
         .map(|image| first_program(image, range))
         .unwrap_or_else(|error| give_up(format_args!("{error}")));
     match loaded {
-        Ok(thread) => _ = Process::start(thread, |_, _| {}),
+        Ok(thread) => _ = Process::start(thread, TraceKind::Spawn, |_, _| {}),
         Err(error) => give_up(format_args!("`{FIRST_PROGRAM}` cannot start: {error}")),
     }
     sched::enter()

@@ -5,12 +5,14 @@ use crate::call::{self, Next};
 use crate::ipc::fault::{self, Sent};
 use crate::ipc::straight::{self, Brings};
 use crate::memory::{frames, space};
+use crate::object::process::Process;
 use crate::object::thread::{Fault, Thread};
 use crate::program::elf::STACK_GUARD;
 use crate::sched::{self, Running};
+use crate::trace;
 use core::ptr;
-use graft_abi::{Call, Error, FaultKind, STACK_SIZE, STACK_TOP};
-use graft_paging::{self as paging, Access, VirtAddr};
+use graft_abi::{Call, Error, FaultKind, STACK_SIZE, STACK_TOP, TraceKind};
+use graft_paging::{self as paging, Access, Action, Resolved, VirtAddr};
 
 arch::entries!(answer_call, answer_message, answer_trap);
 
@@ -172,6 +174,9 @@ fn answer_failure(thread: &Thread, pc: u64, failure: Failure) -> Next {
         match tree.fault(address, failure.access) {
             Ok(resolved) => {
                 process.statistics.count(&resolved);
+                if trace::is_on() {
+                    note_repair(process, failure.address, &resolved);
+                }
                 return Next::Resume;
             }
             Err(fault) => {
@@ -181,6 +186,19 @@ fn answer_failure(thread: &Thread, pc: u64, failure: Failure) -> Next {
         }
     }
     end_by_failure(thread, pc, failure)
+}
+
+/// Records what was done about an access. Not inlined: the way of every fault would have to prepare it.
+#[cold]
+#[inline(never)]
+fn note_repair(process: &Process, address: u64, resolved: &Resolved) {
+    let kind = match resolved.action {
+        _ if resolved.table_splits != 0 => TraceKind::Split,
+        Action::Copy => TraceKind::Copy,
+        Action::DemandZero | Action::ZeroPage => TraceKind::DemandZero,
+        Action::Reuse | Action::Nothing => TraceKind::Reuse,
+    };
+    trace::note(|| (kind, process.identifier(), address));
 }
 
 /// Answers a fault again if there was no frame for it, with what other cores have given back, or ends the process.
@@ -195,6 +213,9 @@ fn repair_again(thread: &Thread, pc: u64, failure: Failure, (address, mut fault)
         match tree.fault(address, failure.access) {
             Ok(resolved) => {
                 process.statistics.count(&resolved);
+                if trace::is_on() {
+                    note_repair(process, failure.address, &resolved);
+                }
                 return Next::Resume;
             }
             Err(again) => fault = again,
@@ -239,10 +260,20 @@ fn kind_of_fault(failure: Failure, fault: paging::Fault) -> FaultKind {
     }
 }
 
+/// Records a fault, likewise.
+#[cold]
+#[inline(never)]
+fn note_fault(thread: &Thread, address: u64) {
+    trace::note(|| (TraceKind::Fault, thread.process.identifier(), address));
+}
+
 /// Sends a fault to the process's supervisor, or ends the process.
 #[cold]
 #[inline(never)]
 fn end(thread: &Thread, pc: u64, kind: FaultKind, address: Option<u64>) -> Next {
+    if trace::is_on() {
+        note_fault(thread, address.unwrap_or(pc));
+    }
     match fault::send(thread, Fault { kind, address, pc }) {
         Some(Sent::Resumed(resumed)) => Next::Resumed(resumed),
         Some(Sent::SwitchTo(supervisor)) => Next::SwitchTo(supervisor),

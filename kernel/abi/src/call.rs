@@ -68,7 +68,7 @@ calls! {
     /// `thread_create(entry, stack_top, argument, thread_pointer)`: a new thread of the calling
     /// process, which begins at `entry` with `sp = stack_top`, `x0 = argument`, `TPIDR_EL0 =
     /// thread_pointer` and zeroes in every other register, those for floating point included. Returns
-    /// its handle, with the rights to wait and to duplicate. Closing the handle lets the thread go on.
+    /// its handle, with the rights to wait, to inspect, to schedule and to duplicate. Closing the handle lets the thread go on.
     ///
     /// [`Error::Unaligned`](crate::Error::Unaligned) unless `entry` is a multiple of 4 and `stack_top`
     /// one of 16; [`Error::BadAddress`](crate::Error::BadAddress) unless `entry` and the 16 bytes below
@@ -148,6 +148,17 @@ calls! {
     MemorySizes = 52,
     /// `system_info(system, &mut SystemInfo)`.
     SystemInfo = 50,
+    /// `thread_info(thread, &mut ThreadInfo)`: the calling thread's with [`Handle::SELF`](crate::Handle::SELF); for
+    /// another's, the right to inspect is needed.
+    ThreadInfo = 53,
+    /// `trace(system, &mut TraceRequest)`: copies what the core that the caller runs on has done, from a number on, for
+    /// which the right to inspect is needed. Returns how many events it has stored: some, unless none is left.
+    /// [`Error::NotReady`](crate::Error::NotReady) if the caller runs on another core than the one that it names,
+    /// [`Error::BadArgument`](crate::Error::BadArgument) if there is no such core.
+    Trace = 54,
+    /// `trace_switch(system, on)`: has all cores record what they do from now on (1), or not any more (0), for which
+    /// the right to inspect is needed. What has been recorded stays. Returns 1 if it was on, or 0.
+    TraceSwitch = 55,
     /// `next_process(system, identifier)`: a handle, with the right to inspect only, to the live or
     /// not yet forgotten process with the smallest identifier above the given one; its identifier
     /// in `x1`. [`Error::NotFound`](crate::Error::NotFound) after the last.

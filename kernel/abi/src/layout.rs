@@ -3,6 +3,8 @@
 //! Every field is an integer of fixed size and every bit pattern of it is valid, so that the kernel
 //! can copy these byte for byte and check the values afterwards.
 
+use crate::CORES_MAX;
+
 /// What may be done with memory. Writable and executable at once does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
@@ -138,14 +140,20 @@ pub struct ProcessInfo {
     pub state: u32,
     /// Threads that have not ended.
     pub threads: u32,
+    /// The highest priority of these, a caller's included that one of them works for; 0 if there are none.
+    pub priority: u32,
+    /// 0.
+    pub padding: u32,
     /// Pages present in its tables, shared ones included, in pages.
     pub resident_pages: u64,
     /// Demand-zero pages reserved and not yet backed, in pages.
     pub reserved_pages: u64,
     /// Translation tables that its root reaches, itself included, shared ones included, in frames.
     pub tables: u64,
-    /// Processor time used, in nanoseconds.
+    /// Processor time that its threads have used, in nanoseconds, those that have ended included.
     pub processor_time: u64,
+    /// How much of it they have worked for callers: from a call's receipt to its answer.
+    pub caller_time: u64,
     /// Write faults answered by making a copy of a table.
     pub table_splits: u64,
     /// Write faults answered by making a copy of a page.
@@ -160,6 +168,112 @@ pub struct ProcessInfo {
     pub exit_status: u64,
     /// The program's name, padded with zero bytes.
     pub name: [u8; 32],
+}
+
+/// Argument of `trace`.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct TraceRequest {
+    /// The core whose events are wanted: the one that the caller runs on.
+    pub core: u64,
+    /// In: the number of the first event wanted; each core numbers its events from 0. Out: where the next call goes on.
+    pub next: u64,
+    /// Address of an array of [`TraceEvent`].
+    pub events: u64,
+    /// How many of them it can hold.
+    pub capacity: u64,
+    /// Out: how many events from the wanted one on are not there any more.
+    pub lost: u64,
+}
+
+/// Something that has happened on a core.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct TraceEvent {
+    /// When, in nanoseconds since the machine's counter started.
+    pub time: u64,
+    /// A [`TraceKind`].
+    pub kind: u64,
+    /// The process that the core runs then; 0 for none.
+    pub process: u64,
+    /// What the kind says.
+    pub what: u64,
+}
+
+/// What has happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum TraceKind {
+    /// The core goes on with a thread of another process, or of the same.
+    Switch = 1,
+    /// It goes straight from a caller, whose process is `what`, to the server that has its call or its fault.
+    Call = 2,
+    /// It goes straight from a server, whose process is `what`, to the caller that has the answer.
+    Answer = 3,
+    /// It has nothing to run.
+    Idle = 4,
+    /// An interrupt of the timer (`what` is 0), of another core (1), of the console (2), of line n (16 + n).
+    Interrupt = 5,
+    /// The process has made a copy of itself or of a snapshot, whose identifier is `what`.
+    Fork = 6,
+    /// The process has started a program in a new one, whose identifier is `what`.
+    Spawn = 7,
+    /// The process has ended, with the packed [`ExitStatus`](crate::ExitStatus) in `what`.
+    End = 8,
+    /// A store at the address `what` has made a copy of a table, and of a page if that was shared, too.
+    Split = 9,
+    /// A store has made a copy of a page.
+    Copy = 10,
+    /// A store has taken over a page or a table that was no longer shared.
+    Reuse = 11,
+    /// The first access to memory of zeroes.
+    DemandZero = 12,
+    /// What the program did at the address `what` goes to its supervisor, or ends it.
+    Fault = 13,
+}
+
+impl TraceKind {
+    /// All of them, by their numbers.
+    pub const ALL: &'static [TraceKind] = &[
+        TraceKind::Switch,
+        TraceKind::Call,
+        TraceKind::Answer,
+        TraceKind::Idle,
+        TraceKind::Interrupt,
+        TraceKind::Fork,
+        TraceKind::Spawn,
+        TraceKind::End,
+        TraceKind::Split,
+        TraceKind::Copy,
+        TraceKind::Reuse,
+        TraceKind::DemandZero,
+        TraceKind::Fault,
+    ];
+
+    /// The kind with this number.
+    pub fn from_number(number: u64) -> Option<TraceKind> {
+        TraceKind::ALL.iter().copied().find(|kind| *kind as u64 == number)
+    }
+}
+
+/// Result of `thread_info`.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct ThreadInfo {
+    /// Processor time that it has used for itself, in nanoseconds.
+    pub own_time: u64,
+    /// And for callers: from the receipt of each call to its answer.
+    pub caller_time: u64,
+    /// Up to which moment that is, as [`Clock`](crate::Call::Clock) counts.
+    pub clock: u64,
+    /// The priority that counts: its own, or that of a caller for which it works.
+    pub priority: u32,
+    /// Its own.
+    pub own_priority: u32,
+    /// The highest that it may give.
+    pub limit: u32,
+    /// The cores that it may run on, a bit for each.
+    pub cores: u32,
 }
 
 /// Result of `system_info`.
@@ -186,8 +300,15 @@ pub struct SystemInfo {
     pub lock_turns: u64,
     /// Processes that have not ended.
     pub processes: u64,
-    /// Nanoseconds since the machine's counter started.
+    /// The moment of all this, as [`Clock`](crate::Call::Clock) counts: nanoseconds since the machine's counter started.
     pub clock: u64,
+    /// For each core how long it has run by then, in nanoseconds; 0 for one that there is not.
+    pub core_times: [u64; CORES_MAX],
+    /// How long of that it has had no thread to run.
+    pub idle_times: [u64; CORES_MAX],
+    /// The processor time of processes that have ended and that no handle names any more, in nanoseconds. With the time
+    /// of all others and the idle times, it is the sum of the cores' times.
+    pub gone_time: u64,
     /// What the device tree calls the machine, padded with zero bytes.
     pub machine: [u8; 32],
 }

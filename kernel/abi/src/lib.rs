@@ -36,7 +36,7 @@ pub use error::Error;
 pub use handle::{Handle, Rights};
 pub use layout::{
     ENTRY_ANY_LEVEL, EntryKind, EntryRecord, FORK_GUARANTEED, MemorySizes, Permissions, ProcessInfo, ProcessState,
-    Share, SpawnRequest, SystemInfo, TablesRequest, Text,
+    Share, SpawnRequest, SystemInfo, TablesRequest, Text, ThreadInfo, TraceEvent, TraceKind, TraceRequest,
 };
 pub use status::{ExitStatus, FaultAnswer, FaultKind, REGISTERS, ThreadEnd};
 
@@ -67,6 +67,9 @@ pub const MAP_NO_INHERIT: u64 = 1 << 0;
 
 /// Most threads that a process can have at a time, so that ending one is never long work.
 pub const THREADS_MAX: usize = 1024;
+
+/// Most cores that a machine can have.
+pub const CORES_MAX: usize = 8;
 
 /// How many priorities there are, from 0; of threads that are ready, one of the highest runs.
 pub const PRIORITIES: usize = 32;

@@ -10,7 +10,7 @@ use crate::object::process::{Name, Process};
 use crate::object::thread::Thread;
 use crate::sched::complete::PROCESS_RIGHTS;
 use crate::sched::work::Task;
-use graft_abi::{Error, Handle, Rights, Share};
+use graft_abi::{Error, Handle, Rights, Share, TraceKind};
 
 /// The caller's own process. Another's threads may be running at this moment: only the caller's registers are known.
 pub(super) fn own(thread: &Thread, handle: Handle) -> Result<&Ref<Process>, Error> {
@@ -70,7 +70,8 @@ pub(super) fn make_child(
         }
     }
     // Complete: it can be seen from here on, and nothing can fail any more.
-    let identifier = Process::start(child_thread, |registers, identifier| registers.set_results([0, identifier]));
+    let identifier =
+        Process::start(child_thread, TraceKind::Fork, |registers, identifier| registers.set_results([0, identifier]));
     let handle = handles.insert(child.erase(), PROCESS_RIGHTS)?;
     Ok(Outcome::Done((handle.0.into(), identifier)))
 }

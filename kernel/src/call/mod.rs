@@ -82,6 +82,7 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
         }
         Call::Duplicate => answer(registers, handle::duplicate(thread, handle(x0), Rights(x1 as u32))),
         Call::ProcessInfo => answer(registers, statistics::process_info(thread, handle(x0), x1)),
+        Call::ThreadInfo => answer(registers, statistics::thread_info(thread, handle(x0), x1)),
         Call::Tables => look(registers, statistics::tables(thread, handle(x0), x1)),
         Call::MemorySizes => look(registers, statistics::memory_sizes(thread, handle(x0), x1)),
         Call::SystemInfo => answer(registers, statistics::system_info(process, handle(x0), x1)),
@@ -112,6 +113,8 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
         | Call::MemoryAddress
         | Call::DeviceTree => device::carry_out(thread, registers),
         Call::Schedule => give_way(answer(registers, thread::schedule(thread, handle(x0), x1, x2))),
+        Call::Trace => answer(registers, statistics::trace(process, handle(x0), x1)),
+        Call::TraceSwitch => answer(registers, statistics::trace_switch(process, handle(x0), x1)),
         Call::NextProcess => answer_two(registers, statistics::next_process(process, handle(x0), x1)),
     }
 }

@@ -3,18 +3,19 @@
 #![forbid(unsafe_code)]
 
 use super::outcome::named_process;
-use crate::arch::{self, timer};
+use crate::arch::{self, MAX_CORES, timer};
 use crate::memory::{frames, user_copy};
 use crate::object::process::Process;
 use crate::object::system::System;
 use crate::object::thread::Thread;
 use crate::platform::platform;
+use crate::trace::{self, Copied};
 use crate::{lock, sched};
 use core::mem::size_of;
 use core::ops::ControlFlow;
 use graft_abi::{
-    EntryKind, EntryRecord, Error, Handle, MemorySizes, PAGE_SIZE, Permissions, Rights, SystemInfo, TablesRequest,
-    USER_END,
+    CORES_MAX, EntryKind, EntryRecord, Error, Handle, MemorySizes, PAGE_SIZE, Permissions, Rights, SystemInfo,
+    TablesRequest, ThreadInfo, TraceEvent, TraceRequest, USER_END,
 };
 use graft_paging::{Entry, Kind, Level, PartialSizes, Place, Visit};
 
@@ -22,11 +23,13 @@ use graft_paging::{Entry, Kind, Level, PartialSizes, Place, Visit};
 const BATCH: usize = 16;
 /// Most records of one call, so that it ends soon; the caller goes on with another.
 const RECORDS_MAX: usize = 64;
+/// Most events that one call copies, likewise.
+const EVENTS_MAX: usize = 64;
 /// Most descriptors that are looked at for one batch, empty ones included.
 const LOOKS: u32 = 128;
 /// Most descriptors that one call adds up, likewise.
 const DESCRIPTORS_MAX: usize = 64;
-const _: () = assert!(graft_paging::Sizes::PART_BITS == MemorySizes::PART_BITS);
+const _: () = assert!(graft_paging::Sizes::PART_BITS == MemorySizes::PART_BITS && MAX_CORES <= CORES_MAX);
 
 /// The result of a look at another process's memory.
 pub(super) enum Look {
@@ -43,6 +46,31 @@ pub(super) fn process_info(thread: &Thread, handle: Handle, result: u64) -> Resu
     Ok(0)
 }
 
+/// `thread_info`.
+pub(super) fn thread_info(thread: &Thread, handle: Handle, result: u64) -> Result<u64, Error> {
+    if handle == Handle::SELF {
+        return write_thread_info(&thread.process, thread, result);
+    }
+    let named = thread.process.object::<Thread>(handle, Rights::INSPECT)?;
+    write_thread_info(&thread.process, &named, result)
+}
+
+fn write_thread_info(caller: &Process, thread: &Thread, result: u64) -> Result<u64, Error> {
+    let (times, clock) = sched::times_now(thread);
+    let scheduling = thread.scheduling();
+    let info = ThreadInfo {
+        own_time: timer::to_nanoseconds(times.own),
+        caller_time: timer::to_nanoseconds(times.callers),
+        clock: timer::to_nanoseconds(clock),
+        priority: thread.priority().into(),
+        own_priority: scheduling.priority().into(),
+        limit: scheduling.limit().into(),
+        cores: scheduling.cores() & sched::online_cores(),
+    };
+    user_copy::write_figures(caller, result, &info)?;
+    Ok(0)
+}
+
 /// `system_info`.
 pub(super) fn system_info(process: &Process, handle: Handle, result: u64) -> Result<u64, Error> {
     process.object::<System>(handle, Rights::INSPECT)?;
@@ -51,6 +79,12 @@ pub(super) fn system_info(process: &Process, handle: Handle, result: u64) -> Res
     let mut machine = [0; 32];
     for (to, &from) in machine.iter_mut().zip(platform().machine.as_bytes()).take(31) {
         *to = from;
+    }
+    let now = timer::counts();
+    let (mut core_times, mut idle_times) = ([0; CORES_MAX], [0; CORES_MAX]);
+    for (core, (time, idle)) in core_times.iter_mut().zip(&mut idle_times).enumerate().take(MAX_CORES) {
+        let counts = sched::core_times(core, now);
+        (*time, *idle) = (timer::to_nanoseconds(counts.0), timer::to_nanoseconds(counts.1));
     }
     let info = SystemInfo {
         total_frames: frames.total,
@@ -63,7 +97,10 @@ pub(super) fn system_info(process: &Process, handle: Handle, result: u64) -> Res
         lock_waits,
         lock_turns,
         processes: Process::alive(),
-        clock: timer::now(),
+        clock: timer::to_nanoseconds(now),
+        core_times,
+        idle_times,
+        gone_time: timer::to_nanoseconds(Process::gone_time()),
         machine,
     };
     user_copy::write_figures(process, result, &info)?;
@@ -98,6 +135,39 @@ pub(super) fn memory_sizes(thread: &Thread, handle: Handle, request: u64) -> Res
     }
     user_copy::write(caller, request, &[wanted])?;
     Ok(Look::Done(0))
+}
+
+/// `trace`: what this core has done.
+pub(super) fn trace(process: &Process, handle: Handle, request: u64) -> Result<u64, Error> {
+    process.object::<System>(handle, Rights::INSPECT)?;
+    let mut wanted: TraceRequest = user_copy::read(process, request)?;
+    let core = usize::try_from(wanted.core).ok().filter(|&core| core < MAX_CORES).ok_or(Error::BadArgument)?;
+    if sched::online_cores() >> core & 1 == 0 {
+        return Err(Error::BadArgument);
+    }
+    if core != arch::core_index() {
+        return Err(Error::NotReady);
+    }
+    let room = usize::try_from(wanted.capacity).unwrap_or(usize::MAX).min(EVENTS_MAX);
+    if room == 0 {
+        return Err(Error::BadLength);
+    }
+    let mut events = [TraceEvent::default(); EVENTS_MAX];
+    let Copied { first, count } = trace::copy(wanted.next, &mut events[..room]);
+    user_copy::write(process, wanted.events, &events[..count])?;
+    wanted.lost = first.saturating_sub(wanted.next);
+    wanted.next = first.wrapping_add(count as u64);
+    user_copy::write(process, request, &[wanted])?;
+    Ok(count as u64)
+}
+
+/// `trace_switch`.
+pub(super) fn trace_switch(process: &Process, handle: Handle, on: u64) -> Result<u64, Error> {
+    process.object::<System>(handle, Rights::INSPECT)?;
+    match on {
+        0 | 1 => Ok(trace::switch(on == 1).into()),
+        _ => Err(Error::BadArgument),
+    }
 }
 
 /// `next_process`: a handle to the process after the one with this identifier.

@@ -11,7 +11,7 @@ use crate::sched;
 use graft_abi::{Error, Handle, PRIORITIES, Rights, USER_END, USER_START};
 
 /// The rights of the handle to a new thread that its maker gets.
-const THREAD_RIGHTS: Rights = Rights::WAIT.or(Rights::DUPLICATE).or(Rights::SCHEDULE);
+const THREAD_RIGHTS: Rights = Rights::WAIT.or(Rights::INSPECT).or(Rights::DUPLICATE).or(Rights::SCHEDULE);
 
 /// `thread_create`: a further thread of the calling process.
 pub(super) fn create(

@@ -22,7 +22,7 @@ use crate::arch::{Context, timer};
 use crate::object::Ref;
 use crate::object::endpoint::{Connection, Reply, take_first};
 use crate::object::process::Process;
-use crate::object::thread::Thread;
+use crate::object::thread::{Account, Thread};
 use crate::object::wait::Wait;
 use crate::sched;
 use graft_abi::{Call, Error, Handle, Rights};
@@ -146,7 +146,7 @@ fn call_through(
     let Wait::Message(reply) = wait else { unreachable!("receivers wait for messages") };
     transfer(&mut message, &thread.process, &server.process);
     sched::deliver(&server, message, connection.badge);
-    server.lend_priority(thread.priority());
+    server.work_for_caller(thread.priority());
     let Some(caller) = sched::leave() else { return Ok(Called::SwitchTo(server)) };
     sched::set_deadline(&caller, deadline);
     let kept = reply.keep(&mut reply.lock(), caller);
@@ -184,8 +184,8 @@ pub fn receive(thread: &Thread, registers: &mut Context, handle: Handle) -> Resu
     if let Some(older) = older {
         older.give_up(Error::Gone);
     }
-    // Another thread may have answered the call for which it has been lent a priority.
-    if thread.is_lent_priority() {
+    // Another thread may have answered the call for which it has worked.
+    if thread.is_lent_priority() || thread.account() != Account::Own {
         sched::set_priority(thread, None);
     }
     take_message(thread, registers, &reply)

@@ -12,7 +12,7 @@ use crate::object::process::{Handles, Process};
 use crate::object::thread::Thread;
 use crate::object::wait::Wait;
 use crate::sched::{self, Running, TakenOver};
-use graft_abi::Rights;
+use graft_abi::{Rights, TraceKind};
 
 /// What a message brings, and with it a call.
 #[derive(Clone, Copy, PartialEq)]
@@ -66,8 +66,8 @@ fn hand_over(
         _ => unreachable!("receivers wait for messages"),
     };
     sched::deliver(&server, registers.message(), badge);
-    let priority = server.lend_priority(running.thread().priority());
-    let (resumed, caller) = sched::take_over(core, running, server, sched::level_of(priority));
+    let priority = server.work_for_caller(running.thread().priority());
+    let (resumed, caller) = sched::take_over(core, running, (server, sched::level_of(priority)), TraceKind::Call);
     if brings == Brings::More {
         sched::set_deadline(&caller, registers.deadline());
     }
@@ -102,11 +102,11 @@ pub fn reply_receive(core: usize, running: Running<'_>, registers: &Context, bri
     let (mut sides, caller, level) = reply.take_to_run(core)?;
     sched::deliver_answer(&caller, registers.message());
     let wait = Wait::Message(reply.clone());
-    let (resumed, server) = sched::take_over(core, running, caller, level);
+    let (resumed, server) = sched::take_over(core, running, (caller, level), TraceKind::Answer);
     if brings == Brings::More {
         sched::set_deadline(&server, registers.deadline());
     }
-    server.return_priority();
+    server.work_for_itself();
     let ended = sched::block_in(&mut sides.receivers, wait, server);
     drop(sides);
     drop(handles);

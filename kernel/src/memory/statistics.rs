@@ -1,17 +1,13 @@
-//! Statistics of a process: the time and memory that it has used, and its faults.
+//! Statistics of a process: its faults, and what was done about them.
 
-use crate::arch::timer;
 use core::sync::atomic::{AtomicU64, Ordering};
 use graft_abi::ProcessInfo;
 use graft_paging::{Action, Resolved};
 
-/// What a process has used, and its faults. Exact, but not a consistent snapshot while it runs. What every switch adds
-/// to stands first.
+/// What a process has done to its memory. Exact, but not a consistent snapshot while it runs.
 #[derive(Default)]
 #[repr(C)]
 pub struct Statistics {
-    /// In counts of the timer's.
-    processor_time: AtomicU64,
     table_splits: AtomicU64,
     page_copies: AtomicU64,
     reuses: AtomicU64,
@@ -20,12 +16,6 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    /// Adds time in which a thread ran, in counts of the timer's.
-    #[inline(always)]
-    pub fn add_time(&self, counts: u64) {
-        self.processor_time.fetch_add(counts, Ordering::Relaxed);
-    }
-
     /// Counts a fault of the program's.
     #[inline(always)]
     pub fn count_fault(&self) {
@@ -53,7 +43,6 @@ impl Statistics {
     /// Fills in what it has counted.
     pub fn report(&self, info: &mut ProcessInfo) {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        info.processor_time = timer::to_nanoseconds(read(&self.processor_time));
         info.table_splits = read(&self.table_splits);
         info.page_copies = read(&self.page_copies);
         info.reuses = read(&self.reuses);

@@ -28,6 +28,12 @@ unsafe impl Plain for graft_abi::ProcessInfo {}
 // SAFETY: as above.
 unsafe impl Plain for graft_abi::SystemInfo {}
 // SAFETY: as above.
+unsafe impl Plain for graft_abi::ThreadInfo {}
+// SAFETY: as above.
+unsafe impl Plain for graft_abi::TraceRequest {}
+// SAFETY: as above.
+unsafe impl Plain for graft_abi::TraceEvent {}
+// SAFETY: as above.
 unsafe impl Plain for graft_abi::EntryRecord {}
 // SAFETY: as above.
 unsafe impl Plain for graft_abi::MemorySizes {}

@@ -11,7 +11,7 @@ mod name;
 pub use handles::Handles;
 pub use name::{NAME_SIZE, Name};
 
-use crate::arch::{self, Context};
+use crate::arch::{self, Context, timer};
 use crate::lock::{Mutex, MutexGuard};
 use crate::memory::left;
 use crate::memory::space::Space;
@@ -21,15 +21,16 @@ use crate::object::end::{self, End, Ends};
 use crate::object::endpoint::Connection;
 use crate::object::list::{Link, Linked, List};
 use crate::object::table::{Slot, Table};
-use crate::object::thread::{OfProcess, Queued, State, Thread};
+use crate::object::thread::{Noted, OfProcess, Queued, State, Thread, Times};
 use crate::object::wait::Queue;
 use crate::object::{AnyRef, Kind, Object, Ref, write_fields};
 use crate::sched;
 use crate::sched::crowd::Crowd;
 use crate::sched::work::{self, Task};
+use crate::trace;
 use core::mem::{MaybeUninit, offset_of, size_of};
 use core::sync::atomic::{AtomicU64, Ordering};
-use graft_abi::{Error, ExitStatus, Handle, ProcessInfo, ProcessState, Rights, THREADS_MAX};
+use graft_abi::{Error, ExitStatus, Handle, ProcessInfo, ProcessState, Rights, THREADS_MAX, TraceKind};
 use graft_paging::Progress;
 
 /// Threads of a process that wait on a word of its memory: which word is in their registers.
@@ -68,8 +69,10 @@ pub struct Process {
     pub handles: Mutex<Handles>,
     /// Given when it starts, never used twice. 0 before.
     identifier: AtomicU64,
-    /// What it has done so far. The time stands first, in the third line.
+    /// What it has done to its memory.
     pub statistics: Statistics,
+    /// The time of its threads that have ended. The list of threads is locked, or empty.
+    ended: Noted,
     // The rest of the fourth.
     all: Link<Process>,
     // The fifth.
@@ -183,6 +186,7 @@ impl Process {
                         space: Space::empty(),
                         handles: Mutex::new(Table::new(as_slots(rest))),
                         statistics: Statistics::default(),
+                        ended: Noted::default(),
                         supervisor: Mutex::new(None),
                         name: Mutex::new(name),
                         threads: Mutex::new((List::new(), 1)),
@@ -199,8 +203,8 @@ impl Process {
     }
 
     /// Gives a process, complete but for its first thread, that thread and an identifier, lists it, and lets it run
-    /// from now on. `change` may tell the thread the identifier. Returns the identifier.
-    pub fn start(thread: Ref<Thread>, change: impl FnOnce(&mut Context, u64)) -> u64 {
+    /// from now on. `change` may tell the thread the identifier. Returns the identifier. What has made it is recorded.
+    pub fn start(thread: Ref<Thread>, kind: TraceKind, change: impl FnOnce(&mut Context, u64)) -> u64 {
         let process = &thread.process;
         // Nothing else leads to the process yet: every core that finds it in the list sees what is stored here and
         // before.
@@ -210,6 +214,7 @@ impl Process {
             // SAFETY: the thread is this core's until it is ready, below, and runs nowhere.
             change(unsafe { &mut *thread.context() }, identifier);
         });
+        trace::note(|| (kind, process.parent, identifier));
         sched::make_ready(thread);
         identifier
     }
@@ -339,14 +344,22 @@ impl Process {
         {
             sched::interrupt(blocked);
         }
-        drop(threads);
+        // It runs nowhere any more: its time stands still.
+        thread.set_state(State::Ready);
+        let times = thread.times();
         if !last {
+            process.ended.add(times);
+            drop(threads);
             end::tell(thread, work::thread_end(&process, value).to_registers());
-        } else if process.give_back() == Progress::Done {
-            Process::finish(process, thread, value);
+            return;
+        }
+        drop(threads);
+        if process.give_back() == Progress::Done {
+            Process::finish(process, thread, value, Times::default());
         } else {
             // In pieces, for which the thread goes on being scheduled.
-            thread.work.give(Some(Task::Finish(value)));
+            process.ended.add(times);
+            thread.work.give(Some(Task::Finish(value, times)));
             sched::make_ready(thread);
         }
     }
@@ -372,11 +385,13 @@ impl Process {
     }
 
     /// Tells the waiters how the last thread of a process has ended, and then how the process has, which has given
-    /// everything back.
+    /// everything back. So much of the thread's time has been counted before.
     #[inline(always)]
-    pub fn finish(process: Ref<Process>, thread: Ref<Thread>, value: Option<u64>) {
+    pub fn finish(process: Ref<Process>, thread: Ref<Thread>, value: Option<u64>, counted: Times) {
+        process.ended.add(thread.times() - counted);
         end::tell(thread, work::thread_end(&process, value).to_registers());
         let status = process.last_status();
+        trace::note(|| (TraceKind::End, process.identifier(), status.to_register()));
         all::note_end();
         if process.identifier() == FIRST {
             arch::power::exit(status.shell_code());
@@ -388,11 +403,23 @@ impl Process {
     pub fn info(&self) -> ProcessInfo {
         // Without the lock on the space, so that an onlooker does not wait for the process's operations.
         let usage = self.space.usage();
-        let (mut threads, mut blocked) = (0, 0);
-        for thread in self.threads.lock().0.iter() {
+        let (mut threads, mut blocked, mut priority) = (0, 0, 0_u32);
+        let all = self.threads.lock();
+        let mut times = self.ended.times();
+        for thread in all.0.iter() {
+            // Few instructions: there may be a thousand of them.
             threads += 1;
-            blocked += u32::from(thread.state() == State::Blocked);
+            priority = priority.max(thread.priority().into());
+            times += match thread.state() {
+                State::Running(_) => sched::times_now(thread).0,
+                State::Ready => thread.times(),
+                State::Blocked => {
+                    blocked += 1;
+                    thread.times()
+                }
+            };
         }
+        drop(all);
         let status = self.end.answer();
         let state = match status {
             Some(_) => ProcessState::Ended,
@@ -404,6 +431,9 @@ impl Process {
             parent: self.parent,
             state: state as u32,
             threads,
+            priority,
+            processor_time: timer::to_nanoseconds(times.sum()),
+            caller_time: timer::to_nanoseconds(times.callers),
             resident_pages: usage.pages,
             reserved_pages: usage.reserved,
             tables: usage.tables,

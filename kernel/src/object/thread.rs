@@ -2,10 +2,12 @@
 
 mod scheduling;
 mod stopped;
+mod times;
 mod waiting;
 
 pub use scheduling::Scheduling;
 pub use stopped::Fault;
+pub use times::{Account, Noted, Times};
 pub use waiting::{State, WaitNumber, Won};
 
 use stopped::Stopped;
@@ -21,7 +23,7 @@ use crate::object::{Kind, Object, Ref, write_fields};
 use crate::sched::crowd::Crowd;
 use crate::sched::work::{Stop, Work};
 use core::cell::{Cell, UnsafeCell};
-use core::mem::{MaybeUninit, size_of};
+use core::mem::{MaybeUninit, offset_of, size_of};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 use graft_abi::{Error, PAGE_SIZE};
@@ -49,15 +51,20 @@ pub struct Thread {
     pub process: Ref<Process>,
     own: NonNull<Registers>,
     state: AtomicU64,
-    floating_point: Cell<FloatingPoint>,
-    queue: Link<Thread>,
-    /// The state in its last wait for an answer.
-    calling: Cell<u64>,
     /// One more than the core among whose sleepers the thread stands beside its place in a queue; 0 for none.
     deadline: AtomicU8,
     /// The priority that counts: its own, or a higher one that a caller lends it.
     priority: AtomicU8,
+    /// Which of its times grows while it runs: an [`Account`].
+    account: AtomicU8,
+    /// A [`FloatingPoint`].
+    floating_point: Cell<u8>,
     scheduling: AtomicU32,
+    /// The time that it has used.
+    times: Noted,
+    queue: Link<Thread>,
+    /// The state in its last wait for an answer.
+    calling: Cell<u64>,
     /// Initialised while it is blocked, but for an answer.
     wait: UnsafeCell<MaybeUninit<Wait>>,
     siblings: Link<Thread>,
@@ -87,6 +94,31 @@ pub enum FloatingPoint {
     /// In its frame, and still in the registers of this core unless it has loaded another state since.
     SavedOn(usize),
 }
+
+impl FloatingPoint {
+    /// In a byte: there are few cores.
+    const fn to_byte(self) -> u8 {
+        match self {
+            FloatingPoint::Unused => 0,
+            FloatingPoint::Saved => 1,
+            FloatingPoint::SavedOn(core) => core as u8 + 2,
+        }
+    }
+
+    /// The other way.
+    const fn from_byte(byte: u8) -> FloatingPoint {
+        match byte {
+            0 => FloatingPoint::Unused,
+            1 => FloatingPoint::Saved,
+            core => FloatingPoint::SavedOn(core as usize - 2),
+        }
+    }
+}
+
+// Every switch touches the first two cache lines; of the wait, what says which kind it is.
+const _: () = {
+    assert!(Ref::<Thread>::OFFSET + offset_of!(Thread, wait) < 2 * 64);
+};
 
 // SAFETY: `floating_point` and what `own` leads to are accessed only by the thread's owner (see above),
 // and ownership is handed over through the lock of a queue. `wait` is written by the owner before the
@@ -173,13 +205,15 @@ impl Thread {
                         process: process,
                         own: own,
                         state: AtomicU64::new(READY),
-                        floating_point: Cell::new(FloatingPoint::Unused),
+                        deadline: AtomicU8::new(0),
+                        priority: AtomicU8::new(scheduling.priority()),
+                        account: AtomicU8::new(Account::Own as u8),
+                        floating_point: Cell::new(FloatingPoint::Unused.to_byte()),
+                        scheduling: AtomicU32::new(scheduling.0),
+                        times: Noted::default(),
                         queue: Link::new(),
                         wait: UnsafeCell::new(MaybeUninit::uninit()),
                         calling: Cell::new(CALLING),
-                        deadline: AtomicU8::new(0),
-                        priority: AtomicU8::new(scheduling.priority()),
-                        scheduling: AtomicU32::new(scheduling.0),
                         siblings: Link::new(),
                         end: End::new(),
                         sleep: Node::new(),
@@ -219,7 +253,7 @@ impl Thread {
 
     /// Where its floating-point state is.
     pub fn floating_point(&self) -> FloatingPoint {
-        self.floating_point.get()
+        FloatingPoint::from_byte(self.floating_point.get())
     }
 
     /// Stores the core's floating-point registers, which are this thread's.
@@ -229,7 +263,7 @@ impl Thread {
     pub unsafe fn save_floating_point(&self, core: usize) {
         // SAFETY: room for a state, this thread's alone.
         floating_point::save(unsafe { &mut *self.floating_point_registers() });
-        self.floating_point.set(FloatingPoint::SavedOn(core));
+        self.floating_point.set(FloatingPoint::SavedOn(core).to_byte());
     }
 
     /// Loads the thread's floating-point state into the core's registers, where others' may be.
@@ -237,7 +271,7 @@ impl Thread {
     /// # Safety
     /// The caller owns the thread.
     pub unsafe fn load_floating_point(&self) {
-        match self.floating_point.get() {
+        match self.floating_point() {
             FloatingPoint::Unused => floating_point::scrub(),
             // SAFETY: saved before, thus initialised.
             _ => floating_point::restore(unsafe { &*self.floating_point_registers() }),
@@ -250,7 +284,7 @@ impl Thread {
     /// The caller owns the thread, whose state has been saved if it was in the registers.
     pub unsafe fn saved_floating_point(&self) -> Option<&floating_point::State> {
         // SAFETY: initialised when it was saved.
-        (self.floating_point.get() != FloatingPoint::Unused).then(|| unsafe { &*self.floating_point_registers() })
+        (self.floating_point() != FloatingPoint::Unused).then(|| unsafe { &*self.floating_point_registers() })
     }
 
     /// Replaces the floating-point state, which is in no core's registers.
@@ -258,10 +292,10 @@ impl Thread {
     /// # Safety
     /// The caller owns the thread.
     pub unsafe fn set_floating_point(&self, state: Option<&floating_point::State>) {
-        let Some(state) = state else { return self.floating_point.set(FloatingPoint::Unused) };
+        let Some(state) = state else { return self.floating_point.set(FloatingPoint::Unused.to_byte()) };
         // SAFETY: room for a state, this thread's alone.
         unsafe { self.floating_point_registers().write(state.clone()) };
-        self.floating_point.set(FloatingPoint::Saved);
+        self.floating_point.set(FloatingPoint::Saved.to_byte());
     }
 
     /// Gives this thread, which has not run yet, a copy of another's saved state.
@@ -269,12 +303,12 @@ impl Thread {
     /// # Safety
     /// The caller owns both threads.
     pub unsafe fn copy_floating_point(&self, other: &Thread) {
-        if other.floating_point.get() != FloatingPoint::Unused {
+        if other.floating_point() != FloatingPoint::Unused {
             // SAFETY: both are room for a state in different frames, and the other's is initialised.
             unsafe {
                 core::ptr::copy_nonoverlapping(other.floating_point_registers(), self.floating_point_registers(), 1)
             };
-            self.floating_point.set(FloatingPoint::Saved);
+            self.floating_point.set(FloatingPoint::Saved.to_byte());
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::object::Ref;
 use crate::object::process::Process;
 use crate::object::snapshot::Snapshot;
 use crate::object::thread::Thread;
-use graft_abi::{Error, Rights};
+use graft_abi::{Error, Rights, TraceKind};
 
 /// The rights of the handle to a new process that its maker gets.
 pub const PROCESS_RIGHTS: Rights =
@@ -28,7 +28,8 @@ pub fn fork(parent: &Process, tree: Tree, child_thread: Ref<Thread>) -> Result<(
         child.space.destroy();
         return Err(Error::HandlesExhausted);
     }
-    let identifier = Process::start(child_thread, |registers, identifier| registers.set_results([0, identifier]));
+    let identifier =
+        Process::start(child_thread, TraceKind::Fork, |registers, identifier| registers.set_results([0, identifier]));
     let handle = handles.insert(child.erase(), PROCESS_RIGHTS)?;
     Ok((handle.0.into(), identifier))
 }

@@ -14,7 +14,7 @@ use crate::object::snapshot::Snapshot;
 use crate::object::thread::Thread;
 use crate::object::{AnyRef, Ref};
 use crate::program::{self, Arguments, Loaded, Loading, Reads, UserText};
-use graft_abi::{Error, Handle, Rights, SpawnRequest};
+use graft_abi::{Error, Handle, Rights, SpawnRequest, TraceKind};
 use graft_paging::Progress;
 
 /// What of [`PROCESS_RIGHTS`] a child gets that is given its parent's [`Handle::SELF`].
@@ -168,7 +168,7 @@ fn start(maker: &Thread, loaded: &mut Loaded, child: Ref<Process>) -> Result<(u6
     }
     child.space.install(loaded.tree.transfer().take());
     // Complete: it can be seen from here on, and nothing can fail any more.
-    let identifier = Process::start(child_thread, |_, _| {});
+    let identifier = Process::start(child_thread, TraceKind::Spawn, |_, _| {});
     let handle = handles.insert(child.erase(), PROCESS_RIGHTS)?;
     Ok((handle.0.into(), identifier))
 }

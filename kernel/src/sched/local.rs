@@ -10,16 +10,21 @@ use crate::object::process::Process;
 use crate::object::stop;
 use crate::object::thread::{State, Thread};
 use crate::sched::ready::{Compared, Ready, level};
+use crate::sched::times::CoreTimes;
 use crate::sched::work::{self, Step};
+use crate::trace;
 use core::cell::Cell;
 use core::hint::cold_path;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use graft_abi::TraceKind;
 
 /// One core's part of the scheduler.
 #[repr(C, align(1024))]
 pub(super) struct Core {
     pub(super) own: Own,
+    /// Where its time goes.
+    pub(super) times: CoreTimes,
     /// The level of the thread that it runs; 0 for none. For others to see.
     running: AtomicU32,
     pub(super) sleepers: Mutex<Heap<Ref<Thread>>>,
@@ -31,8 +36,6 @@ pub(super) struct Core {
 /// What only the core itself touches.
 pub(super) struct Own {
     pub(super) current: Current,
-    /// When the current thread began to run, in counts of the timer's.
-    began: Cell<u64>,
     /// When its time is over, in nanoseconds.
     pub(super) slice_end: Cell<u64>,
     /// What the timer is set to.
@@ -49,6 +52,13 @@ pub(super) struct Current(Cell<Option<Ref<Thread>>>);
 impl Current {
     pub(super) fn is_some(&self) -> bool {
         self.is(|_| true)
+    }
+
+    /// The process that it is of; 0 if there is none.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn process(&self) -> u64 {
+        self.get().map_or(0, |thread| thread.process.identifier())
     }
 
     /// Whether it is this one.
@@ -119,12 +129,12 @@ pub(super) static CORES: [Core; MAX_CORES] = [const {
     Core {
         own: Own {
             current: Current(Cell::new(None)),
-            began: Cell::new(0),
             slice_end: Cell::new(NEVER),
             timer: Cell::new(NEVER),
             floating_point: Cell::new(false),
             floating_point_owner: Cell::new(ptr::null()),
         },
+        times: CoreTimes::new(),
         running: AtomicU32::new(0),
         sleepers: Mutex::new(Heap::new()),
         first_wake: AtomicU64::new(NEVER),
@@ -196,7 +206,7 @@ impl Core {
         }
         arch::mmu::deactivate();
         self.running.store(0, Ordering::Relaxed);
-        thread.process.statistics.add_time(timer::counts().wrapping_sub(self.own.began.get()));
+        self.times.charge(&thread);
         Some(thread)
     }
 
@@ -209,14 +219,14 @@ impl Core {
 
     /// Ends the presence on this core of a thread in whose place another is now the current one.
     #[inline(always)]
-    pub(super) fn retire(&self, left: &Thread) {
+    pub(super) fn retire(&self, left: &Thread, why: TraceKind) {
         if self.own.floating_point.get() {
             cold_path();
             // SAFETY: it has been the current thread until here, and the registers are its.
             unsafe { arch::aside(put_away, left, 0) };
         }
-        let now = timer::counts();
-        left.process.statistics.add_time(now.wrapping_sub(self.own.began.replace(now)));
+        self.times.charge(left);
+        trace::note(|| (why, self.own.current.process(), left.process.identifier()));
     }
 
     /// Makes a thread the current one, unless its process is ending: then it ends here.
@@ -234,10 +244,10 @@ impl Core {
             return self.run_otherwise(index, thread);
         }
         thread.process.space.activate(index);
-        self.own.began.set(timer::counts());
         self.own.slice_end.set(slice_end(timer::now()));
         let context = thread.context();
         self.note_priority(&thread);
+        trace::note(|| (TraceKind::Switch, thread.process.identifier(), 0));
         self.own.current.put(thread);
         self.set_timer();
         Some(context)
@@ -248,11 +258,12 @@ impl Core {
     fn run_otherwise(&'static self, index: usize, thread: Ref<Thread>) -> Option<*mut Context> {
         if !thread.work.is_pending() {
             Process::end_thread(thread, None);
+            self.times.charge_idle();
             return None;
         }
-        self.own.began.set(timer::counts());
         self.own.slice_end.set(timer::now() + SLICE);
         self.note_priority(&thread);
+        trace::note(|| (TraceKind::Switch, thread.process.identifier(), 0));
         self.own.current.put(thread);
         self.set_timer();
         self.work(index)
@@ -293,10 +304,11 @@ impl Core {
                     return self.go_on(index, thread);
                 }
                 Step::Done => return self.go_on(index, thread),
-                Step::Ended(value) => {
+                Step::Ended(value, counted) => {
                     let process = thread.process.clone();
                     drop(thread);
-                    Process::finish(process, self.leave()?, value);
+                    Process::finish(process, self.leave()?, value, counted);
+                    self.times.charge_idle();
                     return None;
                 }
             }
@@ -315,6 +327,7 @@ impl Core {
         if thread.process.is_ending() {
             drop(thread);
             Process::end_thread(self.leave()?, None);
+            self.times.charge_idle();
             return None;
         }
         thread.process.space.activate(index);
@@ -344,6 +357,8 @@ impl Core {
     /// timer but for the sleepers.
     #[inline(never)]
     pub(super) fn find_work(&self, index: usize) -> Ref<Thread> {
+        trace::note(|| (TraceKind::Idle, 0, 0));
+        self.times.begin_idle();
         loop {
             if let Some(thread) = steal(index) {
                 return thread;

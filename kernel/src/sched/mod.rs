@@ -26,10 +26,12 @@ pub mod crowd;
 mod floating_point;
 pub mod launch;
 mod local;
+mod look;
 mod ready;
 mod registers;
 mod sleepers;
 mod switch;
+mod times;
 mod wait;
 pub mod work;
 
@@ -37,6 +39,7 @@ pub use floating_point::{
     copy_floating_point, floating_point, give_floating_point, replace_floating_point, use_floating_point,
 };
 
+pub use look::{core_times, times_now};
 pub use registers::{
     collect, deliver, deliver_answer, deliver_bits, deliver_handle, go_on_stopped, lent, stop, try_again, waits_on,
     with_registers, with_stopped_registers,
@@ -45,6 +48,7 @@ pub use switch::{
     Running, TakenOver, end_current, give_way, give_way_to, go_on, go_on_after_fault, is_more_urgent, leave,
     level_next, return_priority_of_current, set_priority, switch_to, take_over, work,
 };
+
 pub use wait::{
     answer_with, block, block_in, block_until, end_wait, interrupt, meets_end, pause, refuse, set_deadline,
     sleep_until, take_wait, unblock, unblock_from, unblock_from_to_run,
@@ -60,7 +64,9 @@ use crate::object::terminal::Terminal;
 use crate::object::thread::{Scheduling, State, Thread};
 use crate::object::{Ref, interrupt};
 use crate::platform::platform;
+use crate::trace;
 use core::sync::atomic::{AtomicU32, Ordering, fence};
+use graft_abi::TraceKind;
 
 /// How long a thread runs before another one's turn comes, in nanoseconds.
 const SLICE: u64 = 10_000_000;
@@ -95,6 +101,7 @@ pub fn online_cores() -> u32 {
 pub fn enter() -> ! {
     arch::mmu::deactivate();
     arch::floating_point::disable();
+    this().1.times.begin();
     ONLINE.fetch_or(1 << arch::core_index(), Ordering::Relaxed);
     frames::answer_from_here();
     let context = next();
@@ -179,7 +186,11 @@ pub fn next() -> *mut Context {
     let (index, core) = this();
     let mut ended = 0;
     loop {
-        let thread = core.ready.pop().unwrap_or_else(|| core.find_work(index));
+        let thread = core.ready.pop().unwrap_or_else(|| {
+            let found = core.find_work(index);
+            core.times.charge_idle();
+            found
+        });
         if !thread.may_run_on(index) {
             make_ready(thread);
             continue;
@@ -218,6 +229,15 @@ pub fn interrupted(context: *mut Context) -> *mut Context {
 fn handle_interrupts(core: &Core) {
     for _ in 0..INTERRUPTS_AT_ONCE {
         let Some(taken) = interrupts::acknowledge() else { return };
+        trace::note(|| {
+            let source = match taken.source {
+                Source::Timer => 0,
+                Source::Wakeup => 1,
+                Source::Console => 2,
+                Source::Line(line) => 16 + u64::from(line),
+            };
+            (TraceKind::Interrupt, core.own.current.process(), source)
+        });
         match taken.source {
             Source::Timer => {
                 timer::clear();

@@ -9,6 +9,7 @@ use crate::object::process::Process;
 use crate::object::stop;
 use crate::object::thread::{State, Thread};
 use core::sync::atomic::{Ordering, fence};
+use graft_abi::TraceKind;
 
 /// Lets the current thread go on later, after those that are ready and no less urgent.
 pub fn give_way(context: *mut Context) -> *mut Context {
@@ -50,6 +51,7 @@ pub fn end_current(value: Option<u64>) -> *mut Context {
     let (_, core) = this();
     if let Some(thread) = core.leave() {
         Process::end_thread(thread, value);
+        core.times.charge_idle();
     }
     next()
 }
@@ -118,7 +120,7 @@ fn run_before(index: usize, core: &Core, thread: Ref<Thread>) -> *mut Context {
     core.prepare(index, &thread, level(&thread));
     let left = core.own.current.replace(thread);
     if let Some(left) = &left {
-        core.retire(left);
+        core.retire(left, TraceKind::Switch);
     }
     core.begin_slice();
     if let Some(left) = left {
@@ -131,12 +133,13 @@ fn run_before(index: usize, core: &Core, thread: Ref<Thread>) -> *mut Context {
     if unsafe { Thread::of(context) }.process.is_ending() { end_current(None) } else { context }
 }
 
-/// Has a higher priority of a caller's count for the current thread, which works for it; [`None`]: its own again.
+/// Has the current thread work for a caller of this priority; [`None`]: for itself again, with its own.
 pub fn set_priority(current: &Thread, lent: Option<u8>) {
     let (_, core) = this();
+    core.times.charge(current);
     match lent {
-        Some(priority) => drop(current.lend_priority(priority)),
-        None => current.return_priority(),
+        Some(priority) => drop(current.work_for_caller(priority)),
+        None => current.work_for_itself(),
     }
     core.note_priority(current);
     core.set_timer();
@@ -173,14 +176,20 @@ impl<'a> Running<'a> {
 
 /// Makes a thread of this level that the calling core owns, and whose state says so already, the one that it runs, in
 /// what is left of the slice of the one that it has run until now. Returns the one, and the other, which has no
-/// presence on the core any more: the caller blocks it, with a full barrier behind that, and then [goes on](go_on).
+/// presence on the core any more, and why is recorded: the caller blocks it, with a full barrier behind that, and then
+/// [goes on](go_on).
 #[inline(always)]
-pub fn take_over(core: usize, current: Running<'_>, next: Ref<Thread>, level: u32) -> (TakenOver, Ref<Thread>) {
+pub fn take_over(
+    core: usize,
+    current: Running<'_>,
+    (next, level): (Ref<Thread>, u32),
+    why: TraceKind,
+) -> (TakenOver, Ref<Thread>) {
     let resumed = TakenOver(&raw const *next);
     CORES[core].prepare(core, &next, level);
     // SAFETY: it is the core's current thread.
     let left = unsafe { CORES[core].own.current.replace_known(current.0, next) };
-    CORES[core].retire(&left);
+    CORES[core].retire(&left, why);
     (resumed, left)
 }
 

@@ -30,7 +30,7 @@ use crate::object::memory::{Making, MemoryObject};
 use crate::object::pieces::{Forked, Moved};
 use crate::object::process::Process;
 use crate::object::snapshot::Snapshot;
-use crate::object::thread::Thread;
+use crate::object::thread::{Thread, Times};
 use crate::sched::crowd::Rest;
 use core::sync::atomic::{AtomicU64, Ordering};
 use graft_abi::{Error, PAGE_SIZE, ThreadEnd};
@@ -86,8 +86,8 @@ pub enum Task {
     Wake(Rest),
     /// Nothing more: the call is refused.
     Refuse(Error),
-    /// The end of the process, whose last thread ends in this way.
-    Finish(Option<u64>),
+    /// The end of the process, whose last thread ends in this way; the time of it that the process has counted.
+    Finish(Option<u64>, Times),
 }
 
 /// Whether a thread is stopped at a fault.
@@ -114,8 +114,9 @@ pub enum Step {
     FaultAnswered,
     /// It is done.
     Done,
-    /// The process has given everything back, and ends now. Its last thread has ended in this way.
-    Ended(Option<u64>),
+    /// The process has given everything back, and ends now. Its last thread has ended in this way; the time of it that
+    /// the process has counted.
+    Ended(Option<u64>, Times),
 }
 
 impl Work {
@@ -197,7 +198,7 @@ impl Work {
             let is_stopped = self.notes.load(Ordering::Relaxed) & STOPPED != 0;
             return if is_stopped { Step::FaultAnswered } else { Step::Done };
         };
-        let step = if thread.process.is_ending() && !matches!(task, Task::Finish(_) | Task::Wake(_)) {
+        let step = if thread.process.is_ending() && !matches!(task, Task::Finish(..) | Task::Wake(_)) {
             state.task = None;
             Step::More
         } else {
@@ -292,9 +293,9 @@ impl Task {
                 };
             }
             Task::Refuse(error) => return Step::Answer(Err(*error)),
-            Task::Finish(value) => match process.give_back() {
+            Task::Finish(value, counted) => match process.give_back() {
                 Progress::More => return Step::More,
-                Progress::Done => return Step::Ended(*value),
+                Progress::Done => return Step::Ended(*value, *counted),
             },
         };
         match progress {

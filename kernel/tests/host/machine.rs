@@ -2,7 +2,7 @@
 //! looks at them but never runs one.
 
 use crate::program::Program;
-use graft_abi::{Error, ExitStatus, ProcessState, Rights};
+use graft_abi::{Error, ExitStatus, ProcessState, Rights, TraceKind};
 use graft_kernel::arch::{self, PhysRange, interrupts, memory, processor};
 use graft_kernel::memory::{frames, space};
 use graft_kernel::object::Ref;
@@ -144,7 +144,7 @@ fn start_process(program: Program) -> Ref<Process> {
 
 fn start(thread: Ref<Thread>) -> Ref<Process> {
     let process = thread.process.clone();
-    Process::start(thread, |_, _| {});
+    Process::start(thread, TraceKind::Spawn, |_, _| {});
     // It stands in the queue of the test's own core, which runs nothing: let the others look.
     (0..CORES).for_each(interrupts::wake);
     process

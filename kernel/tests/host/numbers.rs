@@ -4,7 +4,7 @@ use crate::machine::{CORES, Machine, run};
 use crate::program::{DATA, Program};
 use graft_abi::{
     Call, EntryKind, EntryRecord, Error, ExitStatus, Handle, MAP_NO_INHERIT, MemorySizes, Permissions, ProcessInfo,
-    Rights, SystemInfo, TablesRequest, USER_END,
+    Rights, SystemInfo, TablesRequest, ThreadInfo, TraceKind, TraceRequest, USER_END,
 };
 use std::mem::{offset_of, size_of};
 use std::sync::{Arc, Mutex};
@@ -138,6 +138,89 @@ fn the_system_is_what_its_information_says() {
         field(program, 26, offset_of!(SystemInfo, machine));
         program.claim(|user| user.x[26] == u64::from_le_bytes(*b"host\0\0\0\0"));
         program.refused(Call::SystemInfo, [SELF, RESULT, 0, 0], Error::BadHandle);
+    });
+}
+
+#[test]
+fn a_thread_is_what_its_information_says() {
+    run(|program| {
+        program.touch(RESULT & !(PAGE - 1), 2, 0);
+        program.granted(Call::Schedule, [SELF, 7, 0, 0]);
+        let look = program.label();
+        program.place(&look);
+        program.granted(Call::ThreadInfo, [SELF, RESULT, 0, 0]);
+        program.load(20, RESULT + offset_of!(ThreadInfo, own_time) as u64);
+        program.load(21, RESULT + offset_of!(ThreadInfo, clock) as u64);
+        program.jump_if(&look, |user| user.x[20] == 0);
+        program.load(22, RESULT + offset_of!(ThreadInfo, caller_time) as u64);
+        program.load(23, RESULT + offset_of!(ThreadInfo, priority) as u64);
+        program.load(24, RESULT + offset_of!(ThreadInfo, limit) as u64);
+        // The priority and its own, the limit, and cores that there are.
+        program.claim(|user| user.x[22] == 0 && user.x[23] == 7 << 32 | 7 && user.x[24] as u32 >= 7);
+        program.claim(|user| user.x[24] >> 32 != 0 && user.x[24] >> 32 < 1 << CORES);
+        // A process without other threads has used what this one has, and no time is used twice.
+        program.granted(Call::ProcessInfo, [SELF, RESULT, 0, 0]);
+        info(program, 24, offset_of!(ProcessInfo, processor_time));
+        info(program, 25, offset_of!(ProcessInfo, priority));
+        program.call(Call::Clock, [0; 4]);
+        program.claim(|user| user.x[24] >= user.x[20] && user.x[24] - user.x[20] <= user.x[0] - user.x[21]);
+        program.claim(|user| user.x[25] == 7);
+        program.refused(Call::ThreadInfo, [SELF, FREE - 8, 0, 0], Error::BadAddress);
+        program.refused(Call::ThreadInfo, [1, RESULT, 0, 0], Error::WrongObject);
+        program.refused(Call::ThreadInfo, [99, RESULT, 0, 0], Error::BadHandle);
+    });
+}
+
+#[test]
+fn what_a_core_has_done_is_told_to_a_program_that_runs_there() {
+    const EVENTS: u64 = DATA + 3 * PAGE;
+    run(|program| {
+        program.touch(DATA, 4, 0);
+        program.granted(Call::Schedule, [SELF, 7, 1, 0]);
+        let request = |program: &mut Program, core, next, capacity| {
+            for (place, word) in [core, next, EVENTS, capacity, 0].into_iter().enumerate() {
+                program.store(REQUEST + 8 * place as u64, word);
+            }
+        };
+        request(program, 0, u64::MAX, 1);
+        program.call(Call::Trace, [1, REQUEST, 0, 0]);
+        program.claim(|user| user.x[0] == 0);
+        program.load(20, REQUEST + offset_of!(TraceRequest, next) as u64);
+        program.call(Call::TraceSwitch, [1, 1, 0, 0]);
+        program.claim(|user| user.x[0] == 0);
+        program.granted(Call::Map, [FREE, PAGE, WRITE, 0]);
+        program.touch(FREE, 1, 1);
+        program.call(Call::TraceSwitch, [1, 0, 0, 0]);
+        program.claim(|user| user.x[0] == 1);
+        request(program, 0, 0, 64);
+        let next = REQUEST + offset_of!(TraceRequest, next) as u64;
+        program.act(move |user| user.store(next, user.x[20]));
+        program.call(Call::Trace, [1, REQUEST, 0, 0]);
+        program.claim(|user| (1..64).contains(&user.x[0]));
+        program.keep(21);
+        program.call(Call::Identify, [0; 4]);
+        program.act(|user| {
+            let found = (0..user.x[21]).map(|place| {
+                let word = |field| user.load(EVENTS + 32 * place + field);
+                Ok((word(8)?, word(16)?, word(24)?))
+            });
+            let expected = (TraceKind::DemandZero as u64, user.x[0], FREE);
+            user.x[22] = found.collect::<Result<Vec<_>, _>>()?.contains(&expected).into();
+            Ok(())
+        });
+        program.claim(|user| user.x[22] == 1);
+        for (core, capacity, error) in [
+            (1, 1, Error::NotReady),
+            (7, 1, Error::BadArgument),
+            (u64::MAX, 1, Error::BadArgument),
+            (0, 0, Error::BadLength),
+        ] {
+            request(program, core, 0, capacity);
+            program.refused(Call::Trace, [1, REQUEST, 0, 0], error);
+        }
+        program.refused(Call::Trace, [SELF, REQUEST, 0, 0], Error::BadHandle);
+        program.refused(Call::TraceSwitch, [1, 2, 0, 0], Error::BadArgument);
+        program.granted(Call::Schedule, [SELF, 7, 0, 0]);
     });
 }
 

@@ -2,8 +2,11 @@
 
 use crate::machine::{Machine, run};
 use crate::program::{DATA, Program};
-use graft_abi::{ARGUMENTS_MAX, Call, Error, ExitStatus, FORK_GUARANTEED, FaultKind, Handle, Rights, STACK_TOP};
+use graft_abi::{
+    ARGUMENTS_MAX, Call, Error, ExitStatus, FORK_GUARANTEED, FaultKind, Handle, ProcessInfo, Rights, STACK_TOP,
+};
 use graft_kernel::arch::floating_point;
+use std::mem::offset_of;
 
 const SELF: u64 = Handle::SELF.0 as u64;
 const PAGE: u64 = 4096;
@@ -166,7 +169,7 @@ fn guest(name: &'static str, arguments: &'static [u8]) -> Program {
     bytes[..shown].copy_from_slice(&name.as_bytes()[..shown]);
     for (index, word) in bytes.chunks(8).enumerate() {
         let word = u64::from_le_bytes(word.try_into().expect("eight bytes"));
-        guest.holds(DATA + 104 + 8 * index as u64, word);
+        guest.holds(DATA + (offset_of!(ProcessInfo, name) + 8 * index) as u64, word);
     }
     guest
 }

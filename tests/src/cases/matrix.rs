@@ -45,6 +45,19 @@ pub(super) fn cases(build: &Build) -> Result<Vec<Case>, String> {
         cases.push(line(&machine, written, piped, LIMIT));
         let warm = "spawn --warm --count 3 echo one two && spawn --warm --share l1 echo three | cat";
         cases.push(line(&machine, warm, Expected::success().saying("1 run, from a template"), LIMIT));
+        let busy = Expected::success().saying("FOR CALLERS %");
+        cases.push(line(&machine, "ps && top -n 2 0.2 && top -n 1 0.1 | wc", busy, LIMIT));
+        let traced = Expected::success().saying("\"name\":\"fork\",\"cat\":\"event\",\"ph\":\"i\"");
+        cases.push(line(
+            &machine,
+            "trace --json /tmp/t 9 't-wait' && grep fork /tmp/t && trace on && trace off",
+            traced,
+            LIMIT,
+        ));
+        let refused = Expected::status(Status::Is(2)).saying("usage: trace [--json NAME]");
+        cases.push(line(&machine, "trace 0 || trace x || trace 1 a b || trace on 1 || trace --json", refused, LIMIT));
+        let refused = Expected::status(Status::Is(2)).saying("usage: top [-n TIMES] [SECONDS]");
+        cases.push(line(&machine, "top 0.01 || top -n 0 || top 1 2 || top -n", refused, LIMIT));
         cases.push(line(&machine, "true", Expected::success(), LIMIT));
         cases.push(line(&machine, "false", Expected::status(Status::Is(1)), LIMIT));
         cases.push(line(&machine, "nosuch", Expected::status(Status::Is(127)).saying("nosuch"), LIMIT));
@@ -54,6 +67,7 @@ pub(super) fn cases(build: &Build) -> Result<Vec<Case>, String> {
     let counted = Machine { cores: 1, icount: true, ..virt(build) };
     cases.push(line(&counted, "t-bomb --exact", Expected::success(), PROGRAM_LIMIT));
     cases.push(line(&counted, "t-schedule --exact", Expected::success(), PROGRAM_LIMIT));
+    cases.push(line(&counted, "t-times --exact", Expected::success(), PROGRAM_LIMIT));
     if !programs.is_empty() {
         let drivers = DRIVERS.join(" && ");
         for (index, machine) in sample(build).into_iter().enumerate() {

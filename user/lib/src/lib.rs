@@ -9,6 +9,8 @@
 //!   kvd          kvd                      its store, its client, the snapshot's image, latencies
 //!   forkserver   forkserver               a target with a planted bug, and a fuzzer that finds it
 //!   table_view   vmmap, forkdemo, tests   translation tables as trees, pictures, listings; checks
+//!   timeline     trace                    what the cores have done: a picture in characters, JSON for a viewer
+//!   usage        ps, top                  who uses the machine's time and memory
 //! ```
 //!
 //! No module imports another, and none does input or output.
@@ -27,3 +29,5 @@ pub mod kvd;
 pub mod plan;
 pub mod shell;
 pub mod table_view;
+pub mod timeline;
+pub mod usage;

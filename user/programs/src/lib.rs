@@ -7,11 +7,13 @@ extern crate alloc;
 
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 
 use graft_lib::files::components;
+use graft_lib::usage::{Process, Sample};
 use graft_rt::files::{FileError, FileKind, Files};
-use graft_rt::{Arguments, Error, eprintln};
+use graft_rt::{Arguments, Error, eprintln, process, system};
 
 /// Why a tool gives up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,4 +97,20 @@ pub fn destination(files: &Files, from: &str, to: &str) -> Result<String, ToolEr
         return Err(ToolError::Same(from.into(), to));
     }
     Ok(to)
+}
+
+/// Looks at the machine and at every process.
+///
+/// # Errors
+/// If this program may not.
+pub fn sample() -> Result<Sample, Error> {
+    let mut processes = Vec::new();
+    for process in system::processes() {
+        let process = process?;
+        // It may have gone since it was listed.
+        let Ok(info) = process.info() else { continue };
+        let sizes = process::memory_sizes(process.handle()).unwrap_or_default();
+        processes.push(Process { info, sizes });
+    }
+    Ok(Sample { system: system::info()?, processes })
 }

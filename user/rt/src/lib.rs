@@ -34,6 +34,7 @@ extern crate alloc;
 
 pub mod archive;
 pub mod call;
+pub mod columns;
 pub mod console;
 pub mod device;
 pub mod files;

@@ -1,6 +1,6 @@
 //! The whole system: memory, and every process there is.
 
-use graft_abi::{Call, Error, Handle, SystemInfo};
+use graft_abi::{Call, Error, Handle, SystemInfo, TraceEvent, TraceRequest};
 
 use crate::call::call;
 use crate::process::Process;
@@ -11,6 +11,40 @@ pub fn info() -> Result<SystemInfo, Error> {
     // SAFETY: the kernel stores a SystemInfo into a variable that is borrowed mutably.
     unsafe { call(Call::SystemInfo, [Handle::SYSTEM.0.into(), (&raw mut info).addr() as u64]) }?;
     Ok(info)
+}
+
+/// Has every core record what it does, or not any more. Returns whether it did.
+///
+/// # Errors
+/// [`Error::NoRight`], [`Error::BadHandle`].
+pub fn switch_trace(on: bool) -> Result<bool, Error> {
+    // SAFETY: the call touches no memory.
+    unsafe { call(Call::TraceSwitch, [Handle::SYSTEM.0.into(), on.into()]) }.map(|answer| answer.x0 != 0)
+}
+
+/// What has been read of a core's events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traced {
+    /// How many.
+    pub count: usize,
+    /// The number with which to go on.
+    pub next: u64,
+    /// How many from the number on had been overwritten.
+    pub lost: u64,
+}
+
+/// Reads what a core has done, on which the calling thread runs, from the event with this number on. Reads some, unless
+/// there are none.
+///
+/// # Errors
+/// [`Error::NotReady`] on another core; [`Error::BadArgument`] for one that there is not; [`Error::BadLength`] without
+/// room.
+pub fn trace(core: u64, from: u64, events: &mut [TraceEvent]) -> Result<Traced, Error> {
+    let (address, capacity) = (events.as_mut_ptr().addr() as u64, events.len() as u64);
+    let mut request = TraceRequest { core, next: from, events: address, capacity, lost: 0 };
+    // SAFETY: the kernel stores events where they are borrowed mutably, no more than there is room for, and the request.
+    let answer = unsafe { call(Call::Trace, [Handle::SYSTEM.0.into(), (&raw mut request).addr() as u64]) }?;
+    Ok(Traced { count: answer.x0 as usize, next: request.next, lost: request.lost })
 }
 
 /// Frames that are free now.

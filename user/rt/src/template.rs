@@ -32,7 +32,8 @@ impl Template {
     /// it shares its tables at this depth: with [`Share::Copy`] its first writes cost least.
     ///
     /// # Errors
-    /// As [`Process::spawn_image`]; [`Error::Gone`] if the program ends or does something else instead.
+    /// As [`Process::spawn_image`](crate::Process::spawn_image); [`Error::Gone`] if the program ends or does something
+    /// else instead.
     pub fn load(image: &[u8], name: &str, share: Share) -> Result<Template, Error> {
         const CALLED: u64 = 1;
         const ENDED: u64 = 2;

@@ -17,7 +17,7 @@ use alloc::vec::Vec;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 
-use graft_abi::{Call, Error, Handle, PAGE_SIZE, Permissions, ThreadEnd};
+use graft_abi::{Call, Error, Handle, PAGE_SIZE, Permissions, ThreadEnd, ThreadInfo};
 use spin::mutex::SpinMutex;
 
 use crate::Region;
@@ -160,6 +160,14 @@ impl<T> JoinHandle<T> {
         schedule_thread(self.running.handle, priority, cores)
     }
 
+    /// How long it has run, also after its end; see [`info`](info()).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn info(&self) -> Result<ThreadInfo, Error> {
+        info(self.running.handle)
+    }
+
     /// The handle, for raw calls and for passing on.
     pub fn handle(&self) -> Handle {
         self.running.handle
@@ -193,6 +201,22 @@ fn schedule_thread(thread: Handle, priority: u8, cores: Cores) -> Result<(), Err
     };
     // SAFETY: the call touches no memory.
     unsafe { call(Call::Schedule, [thread.0.into(), priority.into(), cores]) }.map(drop)
+}
+
+/// How long the calling thread has run, for itself and for those that have called it, and how it is scheduled.
+pub fn own_info() -> ThreadInfo {
+    info(Handle::SELF).unwrap_or_default()
+}
+
+/// The same of the thread that a handle names.
+///
+/// # Errors
+/// [`Error::BadHandle`], [`Error::WrongObject`], [`Error::NoRight`] without the right to inspect.
+pub fn info(thread: Handle) -> Result<ThreadInfo, Error> {
+    let mut info = ThreadInfo::default();
+    // SAFETY: the kernel stores a ThreadInfo into a variable that is borrowed mutably.
+    unsafe { call(Call::ThreadInfo, [thread.0.into(), (&raw mut info).addr() as u64]) }?;
+    Ok(info)
 }
 
 impl Running {

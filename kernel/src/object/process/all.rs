@@ -10,13 +10,15 @@ use core::sync::atomic::{AtomicU64, Ordering};
 /// Every process that has started and is still referred to, in the order of identifiers. The list owns none of them:
 /// dropping the last reference takes the process out. A process in the making is not here, so nothing but the call that
 /// makes it can come to hold it.
-static ALL: Mutex<All> = Mutex::new(All { list: List::new(), last: 0 });
+static ALL: Mutex<All> = Mutex::new(All { list: List::new(), last: 0, gone: 0 });
 static ALIVE: AtomicU64 = AtomicU64::new(0);
 
 struct All {
     list: List<Remembered, Process>,
     /// The last identifier given.
     last: u64,
+    /// The processor time of those that have been taken out, in counts of the timer's.
+    gone: u64,
 }
 
 /// An uncounted reference in [`ALL`].
@@ -52,7 +54,9 @@ pub(super) fn add(process: &Process, told: impl FnOnce(u64)) -> u64 {
 
 /// Takes a process out that is referred to no longer.
 pub(super) fn remove(process: &Process) {
-    ALL.lock().list.remove(process);
+    let mut all = ALL.lock();
+    all.list.remove(process);
+    all.gone = all.gone.wrapping_add(process.ended.times().sum());
 }
 
 /// Notes that a process has ended.
@@ -68,6 +72,11 @@ impl Process {
             // SAFETY: it cannot leave the list, thus not lose its memory, while this holds the lock.
             unsafe { Ref::revive(process) }
         })
+    }
+
+    /// The processor time of those to which nothing refers any more, in counts of the timer's.
+    pub fn gone_time() -> u64 {
+        ALL.lock().gone
     }
 
     /// How many processes have not ended.

@@ -1,6 +1,6 @@
-//! How a thread is scheduled: priorities, and cores.
+//! How a thread is scheduled: priorities, and cores; and what time it has had.
 
-use super::Thread;
+use super::{Account, Thread, Times};
 use crate::arch;
 use core::sync::atomic::Ordering;
 use graft_abi::{PRIORITIES, PRIORITY_DEFAULT};
@@ -100,5 +100,38 @@ impl Thread {
     #[inline(always)]
     pub fn return_priority(&self) {
         self.priority.store(self.scheduling().priority(), Ordering::Relaxed);
+    }
+
+    /// Adds time in which it has run, in counts of the timer's. The calling core owns it.
+    #[inline(always)]
+    pub fn charge(&self, counts: u64) {
+        self.times.charge(self.account.load(Ordering::Relaxed), counts);
+    }
+
+    /// What it has been charged with so far.
+    #[inline(always)]
+    pub fn times(&self) -> Times {
+        self.times.times()
+    }
+
+    /// For which it works.
+    pub fn account(&self) -> Account {
+        let own = self.account.load(Ordering::Relaxed) == Account::Own as u8;
+        if own { Account::Own } else { Account::Callers }
+    }
+
+    /// Has it work for a caller of this priority, until it [works for itself](Self::work_for_itself). The calling core
+    /// owns it, and has charged it.
+    #[inline(always)]
+    pub fn work_for_caller(&self, priority: u8) -> u8 {
+        self.account.store(Account::Callers as u8, Ordering::Relaxed);
+        self.lend_priority(priority)
+    }
+
+    /// Has it work for itself again, likewise.
+    #[inline(always)]
+    pub fn work_for_itself(&self) {
+        self.return_priority();
+        self.account.store(Account::Own as u8, Ordering::Relaxed);
     }
 }

@@ -18,7 +18,7 @@ graft_rt::program!(main);
 const WIDTH: usize = 96;
 
 /// Programs that come with Graft; shown if the archive has them.
-const PROGRAMS: [(&str, &str, &str); 35] = [
+const PROGRAMS: [(&str, &str, &str); 37] = [
     ("forkdemo", "[--share copy|l3|l2|l1] [--plain]", "watch fork share tables and a write split them"),
     ("forkbench", "--mem SIZE --share copy|l3|l2|l1", "measure fork and the writes after it"),
     ("ipcbench", "", "measure messages between processes"),
@@ -28,6 +28,8 @@ const PROGRAMS: [(&str, &str, &str); 35] = [
     ("forkserver", "[--by spawn|fork|restore]...", "run a target per input until it crashes"),
     ("vmmap", "[--dump] [PID]", "the translation tables of a process"),
     ("ps", "", "the processes, their memory and their time"),
+    ("top", "[-n TIMES] [SECONDS]", "the busiest processes, again and again; q ends it"),
+    ("trace", "[--json NAME] [SECONDS [LINE]]", "what the cores do, as a picture and for viewers"),
     ("free", "", "how the machine's memory is used"),
     ("ls", "[NAME]...", "files, and what is in directories"),
     ("cat", "[NAME]...", "print files, or the input"),

@@ -1,5 +1,7 @@
-//! Lists the processes with their memory: `ps`.
+//! Lists the processes with their time and their memory: `ps`.
 //!
+//! PRI is the highest priority of its threads, a caller's included for which one works. CPU TIME is in seconds, or in
+//! minutes and hours; FOR CALLERS is the part of it that the process has worked for processes that have called it.
 //! RESIDENT counts shared pages as if they were the process's alone; PRIVATE counts only pages and tables that no other
 //! process reaches; PROPORT'L is the process's part of all that it reaches: over all processes, it adds up to what is
 //! in use.
@@ -8,51 +10,19 @@
 #![no_main]
 #![deny(unsafe_code)]
 
-extern crate alloc;
-
-use alloc::format;
-use alloc::string::String;
-
-use graft_rt::abi::{PAGE_SIZE, ProcessInfo, ProcessState};
-use graft_rt::size::Size;
-use graft_rt::{Arguments, Error, ExitStatus, println, process, system};
+use graft_lib::usage;
+use graft_programs::sample;
+use graft_rt::{Arguments, Error, eprintln, println};
 
 graft_rt::program!(main);
 
-fn main(_arguments: Arguments) -> Result<(), Error> {
-    println!(
-        "{:>5} {:>6}  {:9} {:>10} {:>10} {:>10} {:>9} {:>10}  NAME",
-        "PID", "PARENT", "STATE", "RESIDENT", "PRIVATE", "PROPORT'L", "TABLES", "CPU TIME"
-    );
-    for process in system::processes() {
-        let process = process?;
-        // It may have gone since it was listed.
-        let Ok(info) = process.info() else { continue };
-        let sizes = process::memory_sizes(process.handle()).unwrap_or_default();
-        println!(
-            "{:>5} {:>6}  {:9} {:>10} {:>10} {:>10} {:>9} {:>8}ms  {}",
-            info.identifier,
-            info.parent,
-            state(&info),
-            Size(info.resident_pages * PAGE_SIZE as u64),
-            Size((sizes.private_pages + sizes.private_tables) * PAGE_SIZE as u64),
-            Size(sizes.proportional_bytes()),
-            Size(info.tables * PAGE_SIZE as u64),
-            info.processor_time / 1_000_000,
-            system::name(&info.name),
-        );
+fn main(arguments: Arguments) -> Result<i32, Error> {
+    if arguments.get(1).is_some() {
+        eprintln!("usage: ps");
+        return Ok(2);
     }
-    Ok(())
-}
-
-fn state(info: &ProcessInfo) -> String {
-    match ProcessState::from_number(info.state) {
-        Some(ProcessState::Ready) => "ready".into(),
-        Some(ProcessState::Blocked) => "blocked".into(),
-        Some(ProcessState::Ended) => match ExitStatus::from_register(info.exit_status) {
-            Some(status) => format!("ended {}", status.shell_code()),
-            None => "ended".into(),
-        },
-        None => format!("state {}", info.state),
+    for line in usage::list(&sample()?) {
+        println!("{line}");
     }
+    Ok(0)
 }

@@ -218,7 +218,12 @@ impl Source<'_> {
                 Call::Close | Call::EndpointCreate | Call::NotificationCreate => &[object],
                 Call::Duplicate => &[object, Some(u64::from(u32::MAX))],
                 Call::ConnectionCreate | Call::ReplyCreate | Call::Notify => &[object, bits],
-                Call::ProcessInfo | Call::Tables | Call::MemorySizes | Call::SystemInfo => &[object, pointer],
+                Call::ProcessInfo
+                | Call::ThreadInfo
+                | Call::Trace
+                | Call::Tables
+                | Call::MemorySizes
+                | Call::SystemInfo => &[object, pointer],
                 Call::Call | Call::Receive | Call::Reply | Call::ReplyReceive | Call::Send => {
                     let handle = if share == 0 { other } else { Some(0) };
                     &[object, bits, bits, bits, bits, bits, bits, handle, soon]
@@ -227,6 +232,7 @@ impl Source<'_> {
                 Call::NotificationBind => &[object, bits, other],
                 Call::WaitOn => &[page, Some(0), soon],
                 Call::Wake => &[page],
+                Call::TraceSwitch => &[object, Some(flags)],
                 Call::Schedule => &[object, Some(share + flags), Some(share)],
                 Call::Supervise => &[object, other],
                 Call::FaultRegisters => &[object, pointer, Some(flags)],

@@ -142,6 +142,12 @@ pub(crate) fn arguments(report: &Report) -> Result<(), Error> {
         ("duplicate nothing", Call::Duplicate, &[NOTHING, 0], BadHandle),
         ("look at nothing", Call::ProcessInfo, &[NOTHING, info], BadHandle),
         ("look at the console", Call::ProcessInfo, &[CONSOLE, info], WrongObject),
+        ("the events of nothing", Call::Trace, &[NOTHING, info], BadHandle),
+        ("the events of the console", Call::Trace, &[CONSOLE, info], WrongObject),
+        ("record with the console", Call::TraceSwitch, &[CONSOLE, 1], WrongObject),
+        ("record half", Call::TraceSwitch, &[SYSTEM, 2], BadArgument),
+        ("look at no thread", Call::ThreadInfo, &[NOTHING, info], BadHandle),
+        ("look at a thread that is the console", Call::ThreadInfo, &[CONSOLE, info], WrongObject),
         ("look at a system that is the console", Call::SystemInfo, &[CONSOLE, info], WrongObject),
         ("look at a system that is oneself", Call::SystemInfo, &[SELF, info], BadHandle),
         ("the process after the last", Call::NextProcess, &[SYSTEM, u64::MAX], NotFound),
@@ -219,8 +225,12 @@ fn reads() -> [(&'static str, Call, u64); 2] {
 }
 
 /// Calls that write to a pointer in their second argument.
-fn writes() -> [(&'static str, Call, u64); 2] {
-    [("statistics of a process", Call::ProcessInfo, SELF), ("statistics of the system", Call::SystemInfo, SYSTEM)]
+fn writes() -> [(&'static str, Call, u64); 3] {
+    [
+        ("statistics of a process", Call::ProcessInfo, SELF),
+        ("statistics of a thread", Call::ThreadInfo, SELF),
+        ("statistics of the system", Call::SystemInfo, SYSTEM),
+    ]
 }
 
 /// Requests to spawn that are readable and point astray.
