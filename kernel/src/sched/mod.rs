@@ -55,7 +55,6 @@ use self::ready::level;
 use crate::arch::interrupts::{self, Source};
 use crate::arch::{self, Context, MAX_CORES, timer};
 use crate::memory::frames;
-use crate::object::terminal::Terminal;
 use crate::object::thread::{Scheduling, State, Thread};
 use crate::object::{Ref, interrupt};
 use crate::platform::platform;
@@ -216,12 +215,8 @@ fn handle_interrupts(core: &Core) {
                 core.own.timer.set(NEVER);
                 core.wake_sleepers();
             }
-            Source::Console => Terminal::receive(),
             // Mostly it has done its work by ending the wait, or by bringing a running thread here.
-            Source::Wakeup => {
-                frames::bring_if_asked();
-                Terminal::wake_more();
-            }
+            Source::Wakeup => frames::bring_if_asked(),
             Source::Line(line) => interrupt::fire(line),
         }
         interrupts::finish(taken);

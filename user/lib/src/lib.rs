@@ -1,6 +1,7 @@
 //! What programs know without a system, hence tested on the host.
 //!
 //! ```text
+//!   console      console                  lines as they are typed, and what the terminal answers
 //!   device_tree  drivers                  what the device tree says about a device
 //!   files        files                    names, directories and contents in memory
 //!   plan         init                     what is started, with which handles, and what follows its death
@@ -18,6 +19,7 @@
 
 extern crate alloc;
 
+pub mod console;
 pub mod device_tree;
 pub mod files;
 pub mod forkserver;

@@ -2,10 +2,16 @@
 //!
 //! ```text
 //! # a comment
-//! start files --pages 8192        a program of the archive, and its arguments
+//! start pl011                     a program of the archive, and its arguments
+//!   drives arm,pl011              it gets the first device of the tree with this name, and an end of rings of bytes
+//!   serves uart                   by this name others get the other end
+//!   handles console               what it gets: console, archive, system, devices, or the name of a server above
+//!   priority 31                   its priority; 16 without this line
+//!   death restart                 heal, restart, ignore or power-off
+//! start files --pages 8192
 //!   serves files                  it gets an endpoint; others get a connection to it by this name
-//!   handles archive               what it gets: console, archive, system, devices, or the name of a server above
-//!   death heal                    heal, restart, ignore or power-off
+//!   handles archive
+//!   death heal
 //! start sh
 //!   arguments boot                the command line that the machine was started with, if there is one
 //!   handles console archive system files
@@ -15,6 +21,8 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+
+use graft_abi::{PRIORITIES, PRIORITY_DEFAULT};
 
 /// What is done when a program dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +40,7 @@ pub enum Death {
 /// What a program is handed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Given {
-    /// The console.
+    /// The console: its server if one is above, the kernel's writer otherwise.
     Console,
     /// The archive.
     Archive,
@@ -40,7 +48,7 @@ pub enum Given {
     System,
     /// The whole system, with the right to hand out its devices.
     Devices,
-    /// A connection to the server of this name.
+    /// A connection to the server of this name, or the other end of the driver of this name.
     Server(String),
 }
 
@@ -49,12 +57,16 @@ pub enum Given {
 pub struct Start {
     /// Its name in the archive, and its arguments.
     pub words: Vec<String>,
+    /// The device that it drives, by a name that the device tree has for such.
+    pub drives: Option<String>,
     /// The name under which others may be given a connection to it.
     pub serves: Option<String>,
     /// What it is handed.
     pub handles: Vec<Given>,
     /// Whether it gets the machine's command line.
     pub boot: bool,
+    /// Its priority.
+    pub priority: u8,
     /// What is done when it dies.
     pub death: Death,
 }
@@ -87,6 +99,8 @@ pub enum Problem {
     UnknownHandle(String),
     /// Two servers have one name, or a server has the name of a handle.
     NameTaken(String),
+    /// No such priority.
+    UnknownPriority(String),
     /// Only what says that it is ready can heal: a server.
     HealsNothing,
     /// No program ends the machine.
@@ -101,7 +115,7 @@ impl fmt::Display for PlanError {
         match &self.problem {
             Problem::NotText => f.write_str("it is not text"),
             Problem::UnknownKey(word) => {
-                write!(f, "{word}: a line begins with start, serves, handles, arguments or death")
+                write!(f, "{word}: a line begins with start, drives, serves, handles, arguments, priority or death")
             }
             Problem::NothingStarted => f.write_str("it belongs to no program: there is no start above it"),
             Problem::NoValue(key) => write!(f, "{key}: something is missing behind it"),
@@ -111,6 +125,9 @@ impl fmt::Display for PlanError {
                 write!(f, "{word}: a handle is console, archive, system, devices or a server further up")
             }
             Problem::NameTaken(word) => write!(f, "{word}: this name is taken"),
+            Problem::UnknownPriority(word) => {
+                write!(f, "{word}: a priority is a number below {PRIORITIES}")
+            }
             Problem::HealsNothing => f.write_str("only a program that serves can heal"),
             Problem::NoEnd => f.write_str("no program has death power-off: the machine would never end"),
         }
@@ -142,16 +159,18 @@ pub fn parse(text: &[u8]) -> Result<Vec<Start>, PlanError> {
             check_last(&plan).map_err(|problem| at(number - 1, problem))?;
             plan.push(Start {
                 words: values.into_iter().map(String::from).collect(),
+                drives: None,
                 serves: None,
                 handles: Vec::new(),
                 boot: false,
+                priority: PRIORITY_DEFAULT,
                 death: Death::Ignore,
             });
             continue;
         }
         let (start, above) = match plan.split_last_mut() {
             Some(split) => split,
-            None if ["serves", "handles", "arguments", "death"].contains(&key) => {
+            None if ["drives", "serves", "handles", "arguments", "priority", "death"].contains(&key) => {
                 return Err(at(number, Problem::NothingStarted));
             }
             None => return Err(at(number, Problem::UnknownKey(key.into()))),
@@ -164,7 +183,9 @@ pub fn parse(text: &[u8]) -> Result<Vec<Start>, PlanError> {
 
 fn check_last(plan: &[Start]) -> Result<(), Problem> {
     match plan.last() {
-        Some(Start { death: Death::Heal, serves: None, .. }) => Err(Problem::HealsNothing),
+        Some(Start { death: Death::Heal, serves: None, .. } | Start { death: Death::Heal, drives: Some(_), .. }) => {
+            Err(Problem::HealsNothing)
+        }
         _ => Ok(()),
     }
 }
@@ -177,10 +198,16 @@ fn set(start: &mut Start, above: &[Start], key: &str, values: &[&str]) -> Result
     };
     let serves = |name: &str| above.iter().any(|start| start.serves.as_deref() == Some(name));
     match key {
+        "drives" => start.drives = Some(one("drives")?.into()),
+        "priority" => {
+            let word = one("priority")?;
+            let number = word.parse().ok().filter(|&number: &u8| usize::from(number) < PRIORITIES);
+            start.priority = number.ok_or_else(|| Problem::UnknownPriority(word.into()))?;
+        }
         "serves" => {
             let name = one("serves")?;
-            if serves(name) || ["console", "archive", "system", "devices", "serve", "heal", "in", "out"].contains(&name)
-            {
+            // The server of the console takes the place of the kernel's.
+            if serves(name) || ["archive", "system", "devices", "serve", "heal", "in", "out"].contains(&name) {
                 return Err(Problem::NameTaken(name.into()));
             }
             start.serves = Some(name.into());
@@ -225,10 +252,15 @@ mod tests {
     #[test]
     fn the_plan_of_the_project_is_one() {
         let plan = parse(include_bytes!("../../servers/plan")).unwrap();
-        assert_eq!(plan.iter().map(|start| start.words[0].as_str()).collect::<Vec<_>>(), ["files", "sh"]);
-        assert_eq!((plan[0].death, plan[1].death), (Death::Heal, Death::PowerOff));
-        assert_eq!(plan[1].handles.last(), Some(&Given::Server("files".into())));
-        assert!(plan[1].boot && !plan[0].boot);
+        let [uart, console, files, shell] = &plan[..] else { panic!("{plan:?}") };
+        let names = [uart, console, files, shell].map(|start| start.words[0].as_str());
+        assert_eq!(names, ["pl011", "console", "files", "sh"]);
+        assert_eq!((uart.drives.as_deref(), uart.serves.as_deref()), (Some("arm,pl011"), Some("uart")));
+        assert_eq!(console.handles.last(), Some(&Given::Server("uart".into())));
+        assert!(uart.priority > console.priority && console.priority > files.priority);
+        assert_eq!((files.death, shell.death), (Death::Heal, Death::PowerOff));
+        assert_eq!(shell.handles.last(), Some(&Given::Server("files".into())));
+        assert!(shell.boot && !files.boot);
     }
 
     #[test]
@@ -244,7 +276,12 @@ mod tests {
             ("start a\nhandles b", 2, Problem::UnknownHandle("b".into())),
             ("start a\nserves a\nhandles a", 3, Problem::UnknownHandle("a".into())),
             ("start a\nserves b c", 2, Problem::TooMuch("serves")),
-            ("start a\nserves console", 2, Problem::NameTaken("console".into())),
+            ("start a\nserves archive", 2, Problem::NameTaken("archive".into())),
+            ("start a\nserves console\nstart b\nserves console", 4, Problem::NameTaken("console".into())),
+            ("start a\ndrives", 2, Problem::NoValue("drives")),
+            ("start a\npriority 32", 2, Problem::UnknownPriority("32".into())),
+            ("start a\npriority high", 2, Problem::UnknownPriority("high".into())),
+            ("start a\nserves a\ndrives d\ndeath heal", 4, Problem::HealsNothing),
             ("start a\nserves x\nstart b\nserves x", 4, Problem::NameTaken("x".into())),
             ("start a\ndeath never", 2, Problem::UnknownDeath("never".into())),
             ("start a\ndeath heal # what\nstart b", 2, Problem::HealsNothing),

@@ -176,7 +176,7 @@ impl PipeReader {
     }
 }
 
-/// Reads from the program's input: at least a byte, or 0 at its end. From the console, what was typed.
+/// Reads from the program's input: at least a byte, or 0 at its end. From the console, lines that were typed.
 ///
 /// # Errors
 /// [`Error`], as the console, the file server or the pipe answers.
@@ -189,7 +189,7 @@ pub fn read(buffer: &mut [u8]) -> Result<usize, Error> {
         *input = Some(Input::granted()?);
     }
     match &mut *input {
-        None | Some(Input::Console) => console::read(buffer),
+        None | Some(Input::Console) => console::read(console::Mode::Lines, buffer),
         Some(Input::File { files, offset }) => {
             let count = files.read(0, *offset, buffer).map_err(call_error)?;
             *offset += count as u64;

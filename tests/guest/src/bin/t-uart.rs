@@ -75,9 +75,9 @@ fn through(running: &mut Running, bytes: &[u8]) -> Result<Vec<u8>, Error> {
     let mut piece = [0; 512];
     while back.len() < bytes.len() {
         let end = bytes.len().min(back.len() + ON_THEIR_WAY);
-        sent += running.outgoing.put(&bytes[sent..end]);
-        running.ask()?;
-        let count = running.incoming.take(&mut piece);
+        sent += running.client.outgoing.put(&bytes[sent..end]);
+        running.client.ask()?;
+        let count = running.client.incoming.take(&mut piece);
         back.extend(&piece[..count]);
         if count == 0 && running.wait_until(soon())? & ENDED != 0 {
             return Err(Error::Gone);
@@ -102,15 +102,15 @@ fn echoes(report: &Report, uart: &Device) -> Result<(), FileError> {
     let more = &text(2 * CAPACITY)[..2 * CAPACITY];
     let mut put = 0;
     let all_put = wait_until(|| {
-        put += running.outgoing.put(&more[put..]);
-        running.ask().is_ok() && put == more.len()
+        put += running.client.outgoing.put(&more[put..]);
+        running.client.ask().is_ok() && put == more.len()
     });
     claim!(report, all_put, "both rings are filled: {put}");
     let (mut back, mut piece) = (Vec::<u8>::new(), [0; 700]);
     while back.len() < put {
-        let count = running.incoming.take(&mut piece);
+        let count = running.client.incoming.take(&mut piece);
         back.extend(&piece[..count]);
-        running.ask()?;
+        running.client.ask()?;
         if count == 0 {
             running.wait_until(soon())?;
         }
@@ -145,8 +145,8 @@ fn killed(report: &Report, uart: &Device) -> Result<(), FileError> {
         let back = through(&mut running, &sent)?;
         claim!(report, back == sent, "round {round}: what comes back");
         // In the middle of something.
-        running.outgoing.put(&sent);
-        running.ask()?;
+        running.client.outgoing.put(&sent);
+        running.client.ask()?;
         running.process.kill(9)?;
         while running.wait_until(soon())? & ENDED == 0 {}
         claim_eq!(report, running.process.wait(), Ok(ExitStatus::Killed(9)), "round {round}: the driver's end");

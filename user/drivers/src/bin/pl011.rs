@@ -31,6 +31,11 @@ mod driver {
         let mut incoming = Producer::new(&Shared::from_handle(handle::INCOMING))?;
         let mut uart = Uart::new(registers, rate, wiring);
         told.bind_interrupt(INTERRUPTED, &interrupt)?;
+        // One that the driver before has not acknowledged: what it was for is seen to below.
+        match interrupt.acknowledge() {
+            Ok(()) | Err(Error::NotFound) => {}
+            Err(error) => return Err(error),
+        }
         // What the client has asked for before there was a driver.
         told.notify(ASKED)?;
         loop {

@@ -161,11 +161,6 @@ fn is_made(call: Option<Call>, arguments: &mut [u64; 9], numbers: &mut Numbers) 
     let rarely = numbers.below(500) == 0;
     match call {
         Some(Call::Exit | Call::ThreadExit) => rarely,
-        // They would clutter the screen, or wait for the keyboard.
-        Some(Call::ConsoleWrite | Call::ConsoleRead) => {
-            arguments[2] = 0;
-            true
-        }
         Some(Call::Kill) => arguments[0] != u64::from(Handle::SELF.0) || rarely,
         Some(Call::Sleep) => {
             arguments[0] %= 100_000;

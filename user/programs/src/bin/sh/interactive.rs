@@ -5,7 +5,8 @@ use alloc::format;
 use alloc::string::String;
 
 use graft_lib::shell::edit::{Editor, Outcome};
-use graft_rt::{console, eprintln, print};
+use graft_rt::console::{self, Mode};
+use graft_rt::{eprintln, print};
 
 use crate::run::Shell;
 
@@ -43,7 +44,7 @@ fn read_line(shell: &Shell, editor: &mut Editor, typed: &mut VecDeque<u8>) -> Ou
         print!("{screen}");
         screen.clear();
         let mut buffer = [0; BATCH];
-        match console::read(&mut buffer) {
+        match console::read(Mode::Raw, &mut buffer) {
             Ok(count) => typed.extend(&buffer[..count]),
             Err(error) => {
                 eprintln!("sh: cannot read from the console: {error}");

@@ -6,6 +6,7 @@
 
 extern crate alloc;
 
+mod foreground;
 mod interactive;
 mod run;
 

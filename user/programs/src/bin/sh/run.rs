@@ -12,9 +12,10 @@ use graft_rt::grants::{self, Grants};
 use graft_rt::message::Endpoint;
 use graft_rt::notification::Notification;
 use graft_rt::stream::Pipe;
-use graft_rt::{Error, ExitStatus, Process, eprintln, println};
+use graft_rt::{Error, ExitStatus, Handle, Process, eprintln, println};
 
 use crate::USAGE;
+use crate::foreground::{Foreground, INTERRUPTED};
 
 /// Statuses as other shells use them.
 const CANNOT_RUN: i32 = 126;
@@ -83,6 +84,7 @@ impl Shell {
 
     /// Runs programs at the same time, each with its input and output. The status is the last one's.
     fn pipeline(&self, line: &[Command]) -> i32 {
+        let job = Foreground::new();
         let mut running = Vec::new();
         let mut input: Option<(Endpoint, Notification)> = None;
         let mut status = 0;
@@ -92,7 +94,7 @@ impl Shell {
             let pipe = if index + 1 < line.len() { Pipe::new().map(Some) } else { Ok(None) };
             let started = pipe.map_err(|error| error.to_string()).and_then(|pipe| {
                 let before = input.take();
-                let started = self.start(&words, &command.redirections, before.as_ref(), pipe.as_ref());
+                let started = self.start(&job, &words, &command.redirections, before.as_ref(), pipe.as_ref());
                 // Its writer is the program's alone from here on: its end is the pipe's.
                 input = pipe.map(|pipe| {
                     let (_writer, endpoint, notification) = pipe.into_ends();
@@ -108,10 +110,10 @@ impl Shell {
                 }
             }
         }
-        for (name, process) in running {
-            let ended = process.wait();
+        for (name, process) in &running {
+            let ended = job.wait(process, running.iter().map(|(_, process)| process));
             if status != CANNOT_RUN {
-                status = finished(&name, ended);
+                status = finished(name, ended);
             }
         }
         status
@@ -120,12 +122,13 @@ impl Shell {
     /// Starts a program with what takes the place of its input and output.
     fn start(
         &self,
+        job: &Foreground,
         words: &[String],
         redirections: &[(Redirection, Word)],
         input: Option<&(Endpoint, Notification)>,
         output: Option<&Pipe>,
     ) -> Result<Process, String> {
-        let mut grants = self.grants();
+        let mut grants = self.grants(job);
         if let Some((endpoint, notification)) = input {
             grants.add("in", "pipe", &[endpoint.handle(), notification.handle()]);
         }
@@ -152,8 +155,8 @@ impl Shell {
     }
 
     /// What every program gets.
-    fn grants(&self) -> Grants {
-        let mut grants = Grants::standard();
+    fn grants(&self, job: &Foreground) -> Grants {
+        let mut grants = Grants::of(&[job.console(), Handle::ARCHIVE, Handle::SYSTEM]);
         if let Some(files) = grants::handle("files") {
             grants.add("files", "", &[files]);
         }
@@ -199,8 +202,9 @@ impl Shell {
                 return NOT_FOUND;
             }
         };
-        match self.grants().spawn(image, words) {
-            Ok(process) => finished(name, process.wait()),
+        let job = Foreground::new();
+        match self.grants(&job).spawn(image, words) {
+            Ok(process) => finished(name, job.wait(&process, [&process].into_iter())),
             Err(error) => finished(name, Err(error)),
         }
     }
@@ -210,8 +214,11 @@ impl Shell {
 fn finished(name: &str, ended: Result<ExitStatus, Error>) -> i32 {
     match ended {
         Ok(status) => {
-            // A fault has been reported by the kernel, an exit code is the program's own business.
-            if let ExitStatus::Killed(_) = status {
+            // A fault has been reported by the kernel, an exit code is the program's own business, and control-C is on
+            // the screen.
+            if let ExitStatus::Killed(code) = status
+                && code != INTERRUPTED
+            {
                 eprintln!("sh: {name}: {}", status);
             }
             status.shell_code()
