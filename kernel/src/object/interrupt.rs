@@ -52,7 +52,8 @@ impl Interrupt {
     /// The object of a line.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if the machine has no such line; [`Error::NotAllowed`] if it has an object; [`Error::OutOfMemory`].
+    /// [`Error::NotFound`] if the machine has no such line; [`Error::NotAllowed`] if it has an object;
+    /// [`Error::OutOfMemory`].
     pub fn new(line: u32, trigger: Trigger) -> Result<Ref<Interrupt>, Error> {
         if line >= interrupts::lines() {
             return Err(Error::NotFound);

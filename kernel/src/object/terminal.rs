@@ -6,7 +6,8 @@ use crate::object::{Kind, Object};
 use crate::platform::console;
 use graft_abi::{CONSOLE_MAX, Error};
 
-/// The object behind the first program's [`Handle::CONSOLE`](graft_abi::Handle::CONSOLE). There is nothing to read from it.
+/// The object behind the first program's [`Handle::CONSOLE`](graft_abi::Handle::CONSOLE). There is nothing to read from
+/// it.
 pub struct Terminal;
 
 static KIND: Kind<Terminal> = Kind::new("console");
@@ -21,8 +22,8 @@ impl Terminal {
     /// Writes a program's bytes, the first [`CONSOLE_MAX`] of them, and says how many. They are not mixed with another
     /// call's.
     ///
-    /// Nothing is copied from a program while the lock on the console is held: the copy waits for the program's space, and
-    /// how long that is busy the program decides.
+    /// Nothing is copied from a program while the lock on the console is held: the copy waits for the program's space,
+    /// and how long that is busy the program decides.
     ///
     /// # Errors
     /// [`Error::BadAddress`] if one of them cannot be read, [`Error::OutOfMemory`]; nothing is written then.

@@ -5,10 +5,10 @@
 //! ```
 //!
 //! When a driver has the registers the kernel still writes what it has to say, beside the driver. It writes a byte only
-//! when it finds the transmit FIFO empty (PL011 TRM, revision r1p5, 3.3.3: `TXFE`), so that neither overruns the other: a
-//! driver that has seen room (`TXFF` clear) finds it even if the kernel has put a byte in since, because the FIFO was
-//! empty then. It touches no other register of the driver's before a panic, and does not wait for ever for a device that
-//! a driver has switched off.
+//! when it finds the transmit FIFO empty (PL011 TRM, revision r1p5, 3.3.3: `TXFE`), so that neither overruns the other:
+//! a driver that has seen room (`TXFF` clear) finds it even if the kernel has put a byte in since, because the FIFO was
+//! empty then. It touches no other register of the driver's before a panic, and does not wait for ever for a device
+//! that a driver has switched off.
 //!
 //! Before a device tree has named the UART everything written is lost, except what a failing start
 //! says through `panic::last_words`.
@@ -45,8 +45,8 @@ enum Holder {
     Driver,
 }
 
-/// How often the flags are read while nothing moves, for a UART that has no clock or has been switched off. At the usual
-/// rate a byte takes 87 µs, in which they can be read a thousand times at most; a FIFO has 32.
+/// How often the flags are read while nothing moves, for a UART that has no clock or has been switched off. At the
+/// usual rate a byte takes 87 µs, in which they can be read a thousand times at most; a FIFO has 32.
 const PATIENCE: u32 = 1 << 16;
 
 /// Where a PL011 is, and what it needs to know of its board.

@@ -274,7 +274,8 @@ impl Ends {
         let page = PAGE_SIZE as u64;
         let offset = registers.address % page;
         let trigger = if line.edge { Trigger::Edge } else { Trigger::Level };
-        // First: this is what another driver would have, and the kernel gives the registers of its console away but once.
+        // First: this is what another driver would have, and the kernel gives the registers of its console away but
+        // once.
         let interrupt = Interrupt::new(line.number, trigger)?;
         let pages = device(registers.address - offset, (offset + registers.bytes).next_multiple_of(page))?;
         let (integer, fraction) = rate.unwrap_or((0, 0));

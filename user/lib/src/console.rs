@@ -1,5 +1,5 @@
-//! What the console's server makes of what is typed: bytes for a program that wants them as they come, lines that can be
-//! corrected for one that wants lines, and signs for the job in the foreground.
+//! What the console's server makes of what is typed: bytes for a program that wants them as they come, lines that can
+//! be corrected for one that wants lines, and signs for the job in the foreground.
 //!
 //! ```text
 //!   typed ──▶ control-C, control-Z, an answer of the terminal's: at once      Input::typed
@@ -212,9 +212,9 @@ impl Input {
         (count > 0).then_some(count)
     }
 
-    /// Gives a line that is finished, or as much of it as fits, no character cut in two if it can be helped; 0 at the end
-    /// of input. Otherwise goes on with the line, appends to `screen` what that shows, [`SHOWN_MAX`] at most, and says
-    /// `None`: the line is not finished, or [more](Self::has_more) is to be done.
+    /// Gives a line that is finished, or as much of it as fits, no character cut in two if it can be helped; 0 at the
+    /// end of input. Otherwise goes on with the line, appends to `screen` what that shows, [`SHOWN_MAX`] at most, and
+    /// says `None`: the line is not finished, or [more](Self::has_more) is to be done.
     pub fn read_line(&mut self, buffer: &mut [u8], screen: &mut Vec<u8>) -> Option<usize> {
         let before = screen.len();
         while self.ready.is_empty() && !self.ended && screen.len() - before < SHOWN_AT_ONCE {
@@ -348,8 +348,8 @@ fn show_character(character: char, screen: &mut Vec<u8>) -> u8 {
     columns(character)
 }
 
-/// Columns that terminals use for a character: none for marks that are drawn over others, two for what is as wide as high
-/// (Unicode Standard Annex 11, by blocks).
+/// Columns that terminals use for a character: none for marks that are drawn over others, two for what is as wide as
+/// high (Unicode Standard Annex 11, by blocks).
 fn columns(character: char) -> u8 {
     match character {
         '\u{80}'..='\u{9F}' => 0,

@@ -105,13 +105,14 @@ pub mod protocol {
     pub enum Operation {
         /// So many bytes are lent to be written out. The answer: how many were, [`WRITE_MAX`] at most.
         Write = 1,
-        /// Bytes are wanted, this [`Mode`], so many at most, where memory is lent for them. The answer: how many; none at
-        /// the end of input.
+        /// Bytes are wanted, this [`Mode`], so many at most, where memory is lent for them. The answer: how many; none
+        /// at the end of input.
         Read = 2,
         /// A session is wanted, with a notification to which the server says what is typed to end or stop a job. The
         /// answer: its number, and a connection.
         Open = 3,
-        /// What is typed is for the session with this number from now on, one of the caller's, or for the caller's own: 0.
+        /// What is typed is for the session with this number from now on, one of the caller's, or for the caller's own:
+        /// 0.
         Foreground = 4,
         /// One of the caller's sessions, with this number, is over.
         Close = 5,
@@ -147,8 +148,8 @@ use protocol::Operation;
 /// How a program wants to have what is typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Lines, which can be corrected while they are typed: backspace, control-U and -W. Control-D ends the input, or the
-    /// line where it stands; control-C and -Z go to the job.
+    /// Lines, which can be corrected while they are typed: backspace, control-U and -W. Control-D ends the input, or
+    /// the line where it stands; control-C and -Z go to the job.
     Lines,
     /// Bytes as they come, control-C too.
     Raw,
@@ -177,7 +178,8 @@ pub fn handle() -> Handle {
     Handle(PLACE.load(Ordering::Relaxed))
 }
 
-/// Makes a call of the server's, which a server that ends may leave to the next one. Returns the words behind the first.
+/// Makes a call of the server's, which a server that ends may leave to the next one. Returns the words behind the
+/// first.
 fn ask(words: [u64; 6], read: &[u8], write: &mut [u8]) -> Result<[u64; 5], Error> {
     // Not this value's to close.
     let server = ManuallyDrop::new(Connection::from_handle(handle()));
@@ -231,12 +233,12 @@ pub fn complain_by_kernel(arguments: fmt::Arguments<'_>) {
     });
 }
 
-/// Waits for what is typed, and stores it: of lines one at a time, or a part of one. Returns how many bytes, 0 at the end
-/// of input or for a buffer that is empty.
+/// Waits for what is typed, and stores it: of lines one at a time, or a part of one. Returns how many bytes, 0 at the
+/// end of input or for a buffer that is empty.
 ///
 /// # Errors
-/// [`Error::WrongObject`] without a server; [`Error::NotAllowed`] for a session that is over; [`Error::NotReady`] if other
-/// threads of the session read already, as many as may.
+/// [`Error::WrongObject`] without a server; [`Error::NotAllowed`] for a session that is over; [`Error::NotReady`] if
+/// other threads of the session read already, as many as may.
 pub fn read(mode: Mode, buffer: &mut [u8]) -> Result<usize, Error> {
     let length = buffer.len();
     if length == 0 {

@@ -38,7 +38,8 @@ pub struct Sessions<T> {
 }
 
 impl<T> Sessions<T> {
-    /// The first one, in the foreground. Numbers of others begin above this one: those of an earlier server mean nothing.
+    /// The first one, in the foreground. Numbers of others begin above this one: those of an earlier server mean
+    /// nothing.
     pub fn new(above: u64) -> Sessions<T> {
         let mut all = [const { None }; SESSIONS];
         all[0] = Some(Session { number: FIRST, parent: FIRST, told: None, mode: Mode::Lines });

@@ -216,9 +216,10 @@ fn finished(name: &str, ended: Result<ExitStatus, Error>) -> i32 {
         Ok(status) => {
             // A fault has been reported by the kernel, an exit code is the program's own business, and control-C is on
             // the screen.
-            if let ExitStatus::Killed(code) = status
-                && code != INTERRUPTED
-            {
+            if status == ExitStatus::Killed(INTERRUPTED) {
+                return INTERRUPTED;
+            }
+            if let ExitStatus::Killed(_) = status {
                 eprintln!("sh: {name}: {}", status);
             }
             status.shell_code()

@@ -5,9 +5,10 @@
 //!            ◀── answers ─        ◀── ring ──        ◀──            uart (the client's side of a driver)
 //! ```
 //!
-//! One thread waits for all of it. A call that writes is answered when the driver has taken its last byte, so that what a
-//! program has printed is out before it does anything else, and the next call is received then: one call's bytes are not
-//! mixed with another's, and nothing piles up here. A call that reads is kept aside until there is something for it.
+//! One thread waits for all of it. A call that writes is answered when the driver has taken its last byte, so that what
+//! a program has printed is out before it does anything else, and the next call is received then: one call's bytes are
+//! not mixed with another's, and nothing piles up here. A call that reads is kept aside until there is something for
+//! it.
 
 #![no_std]
 #![no_main]
