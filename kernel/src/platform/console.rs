@@ -1,7 +1,7 @@
 //! The kernel's writer: a PL011, written by polling, and a lock that keeps lines whole.
 //!
 //! ```text
-//!   first lines ─▶ the kernel's own ──[hand_over: a program takes the registers]──▶ shared ──[a panic: retake]──▶ the kernel's
+//!   the kernel's alone ──[a program takes the registers: hand_over]──▶ shared ──[a panic: seize]──▶ the kernel's alone
 //! ```
 //!
 //! When a driver has the registers the kernel still writes what it has to say, beside the driver. It writes a byte only

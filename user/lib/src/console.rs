@@ -152,19 +152,23 @@ impl Input {
 
     /// Takes a byte that was typed. What is to be shown at once is appended to `screen`: at most 4 bytes.
     pub fn typed(&mut self, byte: u8, signs: Signs, screen: &mut Vec<u8>) -> Option<Signal> {
-        let (signal, shown) = match byte {
-            INTERRUPT => (Signal::Interrupt, b"^C\r\n"),
-            SUSPEND => (Signal::Suspend, b"^Z\r\n"),
-            _ => {
-                self.keep(byte, screen);
-                return None;
-            }
-        };
-        if signs == Signs::Kept {
+        let Some((signal, shown)) = sign(byte).filter(|_| signs == Signs::Told) else {
             self.keep(byte, screen);
             return None;
-        }
+        };
         self.clear();
+        screen.extend_from_slice(shown);
+        Some(signal)
+    }
+
+    /// Finds control-C or control-Z among what was typed for a job before it was in the foreground: the last of them,
+    /// with which all before it is gone. What it shows is appended to `screen`: at most 4 bytes.
+    pub fn signal_before(&mut self, screen: &mut Vec<u8>) -> Option<Signal> {
+        let last = self.typed.iter().rposition(|&byte| sign(byte).is_some())?;
+        let (signal, shown) = self.typed.drain(..=last).next_back().and_then(sign)?;
+        self.ready.clear();
+        self.ended = false;
+        self.clear_line();
         screen.extend_from_slice(shown);
         Some(signal)
     }
@@ -196,7 +200,8 @@ impl Input {
         self.partial.clear();
     }
 
-    /// Gives bytes as they came, as many as there are and fit; `None` if there are none.
+    /// Gives bytes as they came, as many as there are and fit, up to the end of a line: what follows may be for a program
+    /// that the reader is about to start. `None` if there are none.
     pub fn read_raw(&mut self, buffer: &mut [u8]) -> Option<usize> {
         // What a reader of lines has left: the line as far as it is typed, too.
         if !self.line.is_empty() || !self.partial.bytes().is_empty() {
@@ -204,10 +209,15 @@ impl Input {
             self.clear_line();
         }
         self.ended = false;
-        let waits = self.ready.len() + self.typed.len();
-        let count = buffer.len().min(waits);
-        for place in &mut buffer[..count] {
-            *place = self.ready.pop_front().or_else(|| self.typed.pop_front()).unwrap_or_default();
+        let mut count = 0;
+        while count < buffer.len()
+            && let Some(byte) = self.ready.pop_front().or_else(|| self.typed.pop_front())
+        {
+            buffer[count] = byte;
+            count += 1;
+            if matches!(byte, b'\r' | b'\n') {
+                break;
+            }
         }
         (count > 0).then_some(count)
     }
@@ -320,6 +330,15 @@ impl Input {
             screen.extend_from_slice(b"\x08 \x08");
         }
         Some(())
+    }
+}
+
+/// The sign that a byte is, and what it shows.
+fn sign(byte: u8) -> Option<(Signal, &'static [u8])> {
+    match byte {
+        INTERRUPT => Some((Signal::Interrupt, b"^C\r\n")),
+        SUSPEND => Some((Signal::Suspend, b"^Z\r\n")),
+        _ => None,
     }
 }
 

@@ -151,7 +151,7 @@ pub enum Mode {
     /// Lines, which can be corrected while they are typed: backspace, control-U and -W. Control-D ends the input, or
     /// the line where it stands; control-C and -Z go to the job.
     Lines,
-    /// Bytes as they come, control-C too.
+    /// Bytes as they come, control-C too; what follows the end of a line is left for the next call.
     Raw,
 }
 

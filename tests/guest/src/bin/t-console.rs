@@ -17,6 +17,7 @@ use graft_rt::archive::Archive;
 use graft_rt::console::protocol::{self, Operation, WRITE_MAX};
 use graft_rt::console::{self, INTERRUPT, Job, Mode, SUSPEND, Size};
 use graft_rt::grants::Grants;
+use graft_rt::memory::Shared;
 use graft_rt::message::{Connection, Endpoint, Message};
 use graft_rt::notification::Notification;
 use graft_rt::process::close;
@@ -38,7 +39,7 @@ fn main(_arguments: Arguments) -> Result<i32, Error> {
     let image = archive.file("console").map_err(|_| Error::NotFound)?;
     touch_stack_and_heap();
     let frames = FreeFrames::now();
-    for test in [writes, bad_input, stuck, reads, keys, sessions, size, deaths] {
+    for test in [writes, bad_input, stuck, reads, keys, sessions, size, deaths, anew] {
         let desk = Desk::new(image)?;
         test(&report, &desk)?;
         desk.end(&report)?;
@@ -74,16 +75,20 @@ impl Terminal {
 }
 
 /// A server, and all around it.
-struct Desk {
-    server: Process,
+struct Desk<'a> {
+    image: &'a [u8],
+    grants: Grants,
+    /// What the grants name, and this program does not use.
+    _handed: (Endpoint, Shared, Shared),
+    server: Mutex<Process>,
     /// What root would hand on: the first shell's.
     root: Connection,
     terminal: Arc<Terminal>,
     thread: thread::JoinHandle<()>,
 }
 
-impl Desk {
-    fn new(image: &[u8]) -> Result<Desk, Error> {
+impl<'a> Desk<'a> {
+    fn new(image: &'a [u8]) -> Result<Desk<'a>, Error> {
         let (endpoint, told, tells) = (Endpoint::new()?, Notification::new()?, Notification::new()?);
         let (outgoing, incoming) = (memory()?, memory()?);
         let mut grants = Grants::standard();
@@ -102,15 +107,26 @@ impl Desk {
         });
         let driver = terminal.clone();
         let thread = thread::spawn(move || driver.serve())?;
-        Ok(Desk { server, root, terminal, thread })
+        let server = Mutex::new(server);
+        Ok(Desk { image, grants, _handed: (endpoint, outgoing, incoming), server, root, terminal, thread })
+    }
+
+    /// What root does when the server has ended.
+    fn start_anew(&self) -> Result<(), Error> {
+        let mut server = self.server.lock();
+        server.kill(8)?;
+        server.wait()?;
+        *server = self.grants.spawn(self.image, &["console"])?;
+        Ok(())
     }
 
     fn end(self, report: &Report) -> Result<(), Error> {
         self.terminal.is_over.store(true, Ordering::SeqCst);
         self.terminal.told.notify(1)?;
         let _ = self.thread.join();
-        claim_eq!(report, self.server.kill(9), Ok(()), "the server runs to the end");
-        claim_end(report, &self.server, ExitStatus::Killed(9), format_args!("the server"));
+        let server = self.server.lock();
+        claim_eq!(report, server.kill(9), Ok(()), "the server runs to the end");
+        claim_end(report, &server, ExitStatus::Killed(9), format_args!("the server"));
         Ok(())
     }
 
@@ -259,7 +275,7 @@ fn bad_input(report: &Report, desk: &Desk) -> Result<(), Error> {
     let refused = ask(&desk.root, [Operation::Read as u64, Mode::Lines as u64, 90, 0], &[], &mut [0]).err();
     claim_eq!(report, refused, Some(Error::BadArgument), "room for 90 bytes in 1");
     claim_eq!(report, read(&desk.root, Mode::Lines, 90), Ok(b"kept\n".to_vec()), "what was read before");
-    desk.shown();
+    claim!(report, desk.comes_to_show(b"kept\r\n"), "it is shown once");
     claim_eq!(report, write(&desk.root, b"well"), Ok(4), "after all of it");
     claim!(report, desk.comes_to_show(b"well"), "after all of it");
     report.done(format_args!("messages that mean nothing are refused, and cost nothing"));
@@ -493,5 +509,32 @@ fn deaths(report: &Report, desk: &Desk) -> Result<(), Error> {
     desk.types(b"after\r");
     claim_eq!(report, read(&desk.root, Mode::Lines, 9), Ok(b"after\n".to_vec()), "after all of it");
     report.done(format_args!("programs that end in the middle of anything leave nothing behind"));
+    Ok(())
+}
+
+/// The server ends in the middle of anything, and another one takes its place.
+fn anew(report: &Report, desk: &Desk) -> Result<(), Error> {
+    let line = b"a line that is written whole, once or twice\n";
+    let (_, job) = open(&desk.root)?;
+    for round in 0..10 {
+        let write = || (0..30).try_for_each(|_| console::write_all(line)).map(|()| true);
+        let writer = program(&job, write)?;
+        let reader = program(&desk.root, || {
+            let mut buffer = [0; 40];
+            let count = console::read(Mode::Lines, &mut buffer)?;
+            Ok(buffer[..count] == *b"for the reader\n")
+        })?;
+        claim!(report, wait_until(|| reader.info().is_ok_and(|info| info.state == 1)), "round {round}: it waits");
+        desk.start_anew()?;
+        claim_success(report, &writer, format_args!("round {round}: a program that writes meanwhile"));
+        desk.types(b"for the reader\r");
+        claim_success(report, &reader, format_args!("round {round}: one that reads"));
+        let (number, fresh) = open(&desk.root)?;
+        claim_eq!(report, set_foreground(&desk.root, number), Ok(()), "round {round}: a job in the foreground");
+        desk.types(b"for the job\r");
+        claim_eq!(report, read(&fresh, Mode::Lines, 40), Ok(b"for the job\n".to_vec()), "round {round}: which reads");
+    }
+    claim_eq!(report, read(&job, Mode::Lines, 1).err(), Some(Error::NotAllowed), "a session of an earlier server's");
+    report.done(format_args!("another server takes over where one has ended"));
     Ok(())
 }

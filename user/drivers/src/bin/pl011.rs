@@ -32,10 +32,7 @@ mod driver {
         let mut uart = Uart::new(registers, rate, wiring);
         told.bind_interrupt(INTERRUPTED, &interrupt)?;
         // One that the driver before has not acknowledged: what it was for is seen to below.
-        match interrupt.acknowledge() {
-            Ok(()) | Err(Error::NotFound) => {}
-            Err(error) => return Err(error),
-        }
+        acknowledge(&interrupt)?;
         // What the client has asked for before there was a driver.
         told.notify(ASKED)?;
         loop {
@@ -44,8 +41,16 @@ mod driver {
                 tells.notify(SERVED)?;
             }
             if bits & INTERRUPTED != 0 {
-                interrupt.acknowledge()?;
+                acknowledge(&interrupt)?;
             }
+        }
+    }
+
+    /// The bit may be one that the driver before was told, and the interrupt acknowledged since.
+    fn acknowledge(interrupt: &Interrupt) -> Result<(), Error> {
+        match interrupt.acknowledge() {
+            Ok(()) | Err(Error::NotFound) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 }

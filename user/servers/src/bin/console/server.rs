@@ -91,6 +91,22 @@ fn answer(words: [u64; 2]) -> Message {
     Message::words([0, words[0], words[1], 0, 0, 0])
 }
 
+/// What is told of control-C and control-Z, if these are no bytes for the session in the foreground.
+fn told(sessions: &Sessions<Notification>) -> Option<&Notification> {
+    let session = sessions.in_foreground().filter(|session| session.mode == Mode::Lines);
+    session.and_then(|session| session.told.as_ref())
+}
+
+fn tell(told: Option<&Notification>, signal: Option<Signal>) {
+    if let (Some(told), Some(signal)) = (told, signal) {
+        // A shell that is gone needs no word.
+        let _ = told.notify(match signal {
+            Signal::Interrupt => INTERRUPT,
+            Signal::Suspend => SUSPEND,
+        });
+    }
+}
+
 impl Server {
     /// A server with all the memory and all the objects that it will need.
     ///
@@ -220,16 +236,15 @@ impl Server {
     }
 
     fn enter(&mut self, byte: u8) {
-        let session = self.sessions.in_foreground().filter(|session| session.mode == Mode::Lines);
-        let told = session.and_then(|session| session.told.as_ref());
+        let told = told(&self.sessions);
         let signs = if told.is_some() { Signs::Told } else { Signs::Kept };
-        let signal = self.input.typed(byte, signs, &mut self.screen);
-        if let (Some(signal), Some(told)) = (signal, told) {
-            // A shell that is gone needs no word.
-            let _ = told.notify(match signal {
-                Signal::Interrupt => INTERRUPT,
-                Signal::Suspend => SUSPEND,
-            });
+        tell(told, self.input.typed(byte, signs, &mut self.screen));
+    }
+
+    /// Has the job that is in the foreground now be told what has been typed for it already.
+    fn catch_up(&mut self) {
+        if let told @ Some(_) = told(&self.sessions) {
+            tell(told, self.input.signal_before(&mut self.screen));
         }
     }
 
@@ -326,7 +341,10 @@ impl Server {
                 Ok(Some(Size { columns, rows })) => Ok([columns.into(), rows.into()]),
                 Err(error) => Err(error),
             },
-            Some(Operation::Foreground) if self.sessions.set_foreground(badge, a) => Ok([0, 0]),
+            Some(Operation::Foreground) if self.sessions.set_foreground(badge, a) => {
+                self.catch_up();
+                Ok([0, 0])
+            }
             Some(Operation::Close) if self.sessions.close(badge, a) => {
                 self.refuse_lost();
                 Ok([0, 0])
