@@ -29,6 +29,7 @@ const END: u8 = 0x04;
 const BELL: u8 = 0x07;
 const BACKSPACE: u8 = 0x08;
 const KILL: u8 = 0x15;
+const LAST: u8 = 0x1C;
 const WORD: u8 = 0x17;
 const SUSPEND: u8 = 0x1A;
 const ESCAPE: u8 = 0x1B;
@@ -37,19 +38,21 @@ const RUBOUT: u8 = 0x7F;
 /// What the job in the foreground is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// Control-C.
+    /// Control-C, or control-backslash.
     Interrupt,
     /// Control-Z.
     Suspend,
 }
 
-/// Whether control-C and control-Z are signs, or bytes like others.
+/// What of that which is typed is a sign for a job, and no byte like others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signs {
-    /// There is a job to be told.
-    Told,
-    /// There is none, or it wants all bytes itself.
-    Kept,
+    /// Control-C, control-Z and control-backslash.
+    All,
+    /// Control-backslash: the job wants all other bytes itself, and may not know what to do with them.
+    Last,
+    /// Nothing: there is no job.
+    None,
 }
 
 /// Something that belongs together: how many bytes, and how many columns it takes on the screen.
@@ -152,7 +155,12 @@ impl Input {
 
     /// Takes a byte that was typed. What is to be shown at once is appended to `screen`: at most 4 bytes.
     pub fn typed(&mut self, byte: u8, signs: Signs, screen: &mut Vec<u8>) -> Option<Signal> {
-        let Some((signal, shown)) = sign(byte).filter(|_| signs == Signs::Told) else {
+        let is_sign = match signs {
+            Signs::All => true,
+            Signs::Last => byte == LAST,
+            Signs::None => false,
+        };
+        let Some((signal, shown)) = sign(byte).filter(|_| is_sign) else {
             self.keep(byte, screen);
             return None;
         };
@@ -338,6 +346,7 @@ fn sign(byte: u8) -> Option<(Signal, &'static [u8])> {
     match byte {
         INTERRUPT => Some((Signal::Interrupt, b"^C\r\n")),
         SUSPEND => Some((Signal::Suspend, b"^Z\r\n")),
+        LAST => Some((Signal::Interrupt, b"^\\\r\n")),
         _ => None,
     }
 }

@@ -236,14 +236,13 @@ pub fn complain_by_kernel(arguments: fmt::Arguments<'_>) {
 /// Waits for what is typed, and stores it: of lines one at a time, or a part of one. Returns how many bytes, 0 at the
 /// end of input or for a buffer that is empty.
 ///
+/// With a buffer that is empty it does not wait, and says how the session wants to have what is typed from now on.
+///
 /// # Errors
 /// [`Error::WrongObject`] without a server; [`Error::NotAllowed`] for a session that is over; [`Error::NotReady`] if
 /// other threads of the session read already, as many as may.
 pub fn read(mode: Mode, buffer: &mut [u8]) -> Result<usize, Error> {
     let length = buffer.len();
-    if length == 0 {
-        return Ok(0);
-    }
     let [count, ..] = ask([Operation::Read as u64, mode as u64, length as u64, 0, 0, 0], &[], buffer)?;
     Ok((count as usize).min(length))
 }

@@ -435,6 +435,9 @@ fn sessions(report: &Report, desk: &Desk) -> Result<(), Error> {
         ask(&desk.root, [Operation::Close as u64, *number, 0, 0], &[], &mut [])?;
     }
     claim!(report, open(&desk.root).is_ok(), "room again");
+    // Sessions whose programs are gone, with nothing said.
+    let forgotten = (0..4 * MANY).filter(|_| open(&desk.root).is_ok()).count();
+    claim_eq!(report, forgotten, 4 * MANY, "sessions whose connections are closed");
     report.done(format_args!("sessions are few, and the first shell always has some"));
     Ok(())
 }

@@ -98,9 +98,14 @@ impl<T> Sessions<T> {
     /// Ends one that a session has made, and all that it has made. Returns whether there is one.
     pub fn close(&mut self, parent: u64, number: u64) -> bool {
         let is_its = number != FIRST && self.find(number).is_some_and(|session| session.parent == parent);
-        if !is_its {
+        is_its && self.end(number)
+    }
+
+    /// Ends one, but the first, and all that it has made. Returns whether there is one.
+    pub fn end(&mut self, number: u64) -> bool {
+        let Some(parent) = self.find(number).filter(|_| number != FIRST).map(|session| session.parent) else {
             return false;
-        }
+        };
         if self.is_within(self.foreground, number) {
             self.foreground = parent;
         }
@@ -170,6 +175,7 @@ mod tests {
         assert_eq!((sessions.foreground(), sessions.exists(other)), (FIRST, true));
         assert!([job, inner, innermost].iter().all(|&ended| !sessions.exists(ended)));
         assert!(sessions.open(job, 5).is_none() && !sessions.close(FIRST, job));
+        assert!(!sessions.end(FIRST) && !sessions.end(job) && sessions.end(other) && !sessions.exists(other));
     }
 
     #[test]

@@ -9,7 +9,7 @@ struct Session {
 
 impl Session {
     fn new() -> Session {
-        Session { input: Input::new(), signs: Signs::Told, shown: Vec::new() }
+        Session { input: Input::new(), signs: Signs::All, shown: Vec::new() }
     }
 
     fn type_bytes(&mut self, bytes: &[u8]) -> Vec<Signal> {
@@ -148,7 +148,7 @@ fn control_c_and_z_are_told_at_once_and_what_was_typed_is_gone() {
 #[test]
 fn a_program_that_wants_bytes_gets_them_as_they_come() {
     let mut session = Session::new();
-    session.signs = Signs::Kept;
+    session.signs = Signs::None;
     assert_eq!(session.type_bytes(b"\x03\x1b[A\x7f\x1a\x04"), []);
     let mut buffer = [0; 5];
     assert_eq!((session.input.read_raw(&mut buffer), &buffer), (Some(5), b"\x03\x1b[A\x7f"));
@@ -157,9 +157,21 @@ fn a_program_that_wants_bytes_gets_them_as_they_come() {
 }
 
 #[test]
+fn control_backslash_is_a_sign_for_a_job_that_wants_all_bytes() {
+    let mut session = Session::new();
+    session.signs = Signs::Last;
+    assert_eq!(session.type_bytes(b"\x03\x1a"), []);
+    assert_eq!(session.type_bytes(b"\x1c"), [Signal::Interrupt]);
+    assert_eq!((session.input.has_more(), &session.shown[..]), (false, &b"^\\\r\n"[..]));
+    session.signs = Signs::None;
+    assert_eq!(session.type_bytes(b"\x1c"), []);
+    assert!(session.input.has_more());
+}
+
+#[test]
 fn a_sign_that_came_before_its_job_is_found_and_what_follows_is_kept() {
     let mut session = Session::new();
-    session.signs = Signs::Kept;
+    session.signs = Signs::None;
     session.type_bytes(b"sleep\rab\x1acd\x03ef");
     let mut buffer = [0; 99];
     // The end of the line is where the shell starts the job.
@@ -174,7 +186,7 @@ fn a_sign_that_came_before_its_job_is_found_and_what_follows_is_kept() {
 fn a_reader_of_bytes_gets_what_one_of_lines_has_left() {
     let mut session = Session::new();
     session.type_bytes("first\rsecon\u{fc}".as_bytes());
-    session.input.typed(0xC3, Signs::Told, &mut Vec::new());
+    session.input.typed(0xC3, Signs::All, &mut Vec::new());
     assert_eq!(session.read_line_of(2).unwrap(), b"fi");
     session.type_bytes(b"d\r");
     let mut buffer = [0; 99];

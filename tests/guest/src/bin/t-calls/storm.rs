@@ -101,6 +101,8 @@ pub(crate) fn run(report: &Report, calls: u64, seed: u64) -> Result<(), Error> {
 }
 
 fn storm(common: &Common, at: usize, seed: u64) -> i32 {
+    // What they bind to it would stay for as long as this program's own handle. `t-console` has calls for its server.
+    let _ = process::close(Handle::CONSOLE);
     let own = process::identify();
     let Ok(region) = Region::new(16 * PAGE_SIZE) else { return 1 };
     let region = &region;

@@ -15,6 +15,8 @@ const BATCH: usize = 64;
 
 /// Runs what is typed. Returns the code that `exit` was given, 0 if input just ended.
 pub(crate) fn session(shell: &mut Shell) -> i32 {
+    // Before there is a prompt: control-C is the editor's from here on. Without a server the first read says so.
+    let _ = console::read(Mode::Raw, &mut []);
     let mut editor = Editor::default();
     let mut typed = VecDeque::new();
     loop {

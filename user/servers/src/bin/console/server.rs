@@ -8,13 +8,15 @@ use graft_lib::console::sessions::{FIRST, Sessions};
 use graft_lib::console::{Answered, Input, SHOWN_MAX, Signal, Signs, SizeAnswer};
 use graft_rt::console::protocol::{Operation, WRITE_MAX};
 use graft_rt::console::{INTERRUPT, Mode, SUSPEND, Size};
-use graft_rt::message::{Endpoint, Message, Received, Receiver};
+use graft_rt::message::{Connection, Endpoint, Message, Received, Receiver};
 use graft_rt::notification::Notification;
 use graft_rt::ring::CAPACITY;
 use graft_rt::{Error, Handle, time};
 
 /// Of the notification that the driver sets [`SERVED`] in: a call is in line.
 const ARRIVED: u64 = SERVED << 1;
+/// The bits above are for connections to sessions whose last handle is gone.
+const GONE: u32 = 8;
 /// Calls kept aside at a time.
 const KEPT: usize = 24;
 /// Of one session. The first one always has as many.
@@ -79,6 +81,9 @@ pub(crate) struct Server {
     screen: Vec<u8>,
     writing: Writing,
     sessions: Sessions<Notification>,
+    /// The number of the session for each bit from [`GONE`] on; 0 for a bit that is free. One that is over keeps its bit
+    /// for as long as its connection lives, so that no other is taken for it.
+    watched: [u64; (u64::BITS - GONE) as usize],
     terminal: Terminal,
     buffer: [u8; WRITE_MAX],
 }
@@ -91,10 +96,13 @@ fn answer(words: [u64; 2]) -> Message {
     Message::words([0, words[0], words[1], 0, 0, 0])
 }
 
-/// What is told of control-C and control-Z, if these are no bytes for the session in the foreground.
-fn told(sessions: &Sessions<Notification>) -> Option<&Notification> {
-    let session = sessions.in_foreground().filter(|session| session.mode == Mode::Lines);
-    session.and_then(|session| session.told.as_ref())
+/// Whom the signs for the session in the foreground are told, and what is a sign.
+fn told(sessions: &Sessions<Notification>) -> (Option<&Notification>, Signs) {
+    match sessions.in_foreground().map(|session| (session.told.as_ref(), session.mode)) {
+        Some((told @ Some(_), Mode::Lines)) => (told, Signs::All),
+        Some((told @ Some(_), Mode::Raw)) => (told, Signs::Last),
+        _ => (None, Signs::None),
+    }
 }
 
 fn tell(told: Option<&Notification>, signal: Option<Signal>) {
@@ -131,6 +139,7 @@ impl Server {
             screen,
             writing,
             sessions: Sessions::new(time::clock().as_nanos() as u64),
+            watched: [0; _],
             terminal: Terminal { size: Size::DEFAULT, answer: SizeAnswer::new(), deadline: None, is_silent: false },
             buffer: [0; WRITE_MAX],
             endpoint,
@@ -175,7 +184,10 @@ impl Server {
             None => self.driver.tells.wait(),
         };
         match waited {
-            Ok(_) => Ok(()),
+            Ok(bits) => {
+                self.end_sessions(bits);
+                Ok(())
+            }
             Err(Error::TimedOut) => {
                 self.terminal.is_silent = true;
                 self.answer_size();
@@ -236,14 +248,13 @@ impl Server {
     }
 
     fn enter(&mut self, byte: u8) {
-        let told = told(&self.sessions);
-        let signs = if told.is_some() { Signs::Told } else { Signs::Kept };
+        let (told, signs) = told(&self.sessions);
         tell(told, self.input.typed(byte, signs, &mut self.screen));
     }
 
     /// Has the job that is in the foreground now be told what has been typed for it already.
     fn catch_up(&mut self) {
-        if let told @ Some(_) = told(&self.sessions) {
+        if let (told, Signs::All) = told(&self.sessions) {
             tell(told, self.input.signal_before(&mut self.screen));
         }
     }
@@ -381,6 +392,10 @@ impl Server {
         if let Want::Input(mode) = want {
             state.mode = mode;
         }
+        if room == 0 && want != Want::Size {
+            let _ = self.receiver.reply(answer([0, 0]));
+            return Ok(());
+        }
         if self.count_kept(session) >= KEPT_OF_ONE {
             self.sweep();
         }
@@ -406,6 +421,25 @@ impl Server {
         }
     }
 
+    /// Ends the sessions whose connections nothing holds any more.
+    fn end_sessions(&mut self, bits: u64) {
+        for (index, number) in self.watched.iter_mut().enumerate() {
+            if bits >> GONE >> index & 1 != 0 {
+                self.sessions.end(core::mem::take(number));
+            }
+        }
+        self.refuse_lost();
+    }
+
+    /// Has the end of a session be told when its connection's last handle is gone. Without a bit that is free it is over
+    /// when the session that has made it says so.
+    fn watch(&mut self, number: u64, connection: &Connection) -> Result<(), Error> {
+        let Some(index) = self.watched.iter().position(|&watched| watched == 0) else { return Ok(()) };
+        self.driver.tells.bind_connection(1 << GONE << index, connection)?;
+        self.watched[index] = number;
+        Ok(())
+    }
+
     /// Answers the calls of sessions that are over.
     fn refuse_lost(&mut self) {
         while let Some(index) = self.kept.iter().position(|kept| !self.sessions.exists(kept.session)) {
@@ -428,13 +462,17 @@ impl Server {
 
     /// Makes a session.
     fn open(&mut self, parent: u64, told: Notification) {
+        // What has ended makes room.
+        let ended = self.driver.tells.take();
+        self.end_sessions(ended.unwrap_or(0));
         let made = self.sessions.open(parent, told).ok_or(Error::HandlesExhausted);
-        let made = made.and_then(|number| match self.endpoint.connect(number) {
-            Ok(connection) => Ok((number, connection)),
-            Err(error) => {
+        let made = made.and_then(|number| {
+            let connection = self.endpoint.connect(number);
+            let watched = connection.and_then(|connection| self.watch(number, &connection).map(|()| connection));
+            if watched.is_err() {
                 self.sessions.close(parent, number);
-                Err(error)
             }
+            watched.map(|connection| (number, connection))
         });
         match made {
             Ok((number, connection)) => {
