@@ -200,12 +200,12 @@ fn drive(archive: &Arc<Archive>, device: &str, start: &Start) -> Result<Arc<Ends
         Arc::new(Ends::new(devices.first().ok_or(Error::NotFound)?, None, Wiring::Pins)?)
     };
     let (archive, driven, start) = (archive.clone(), ends.clone(), start.clone());
+    let name = start.words[0].clone();
     let begin = move || -> Result<Process, Error> {
         let image = archive.file(&start.words[0]).map_err(|_| Error::NotFound)?;
         with_priority(start.priority, || driven.start(image, Handle::CONSOLE))
     };
     let mut process = begin()?;
-    let name = String::from("pl011");
     let waiter = thread::spawn(move || {
         for _ in 0..RESTARTS {
             let Ok(status) = process.wait() else { return };
