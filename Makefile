@@ -219,7 +219,7 @@ clean: ## remove what was built; what was downloaded stays
 
 # --- the proof of kernel/paging, beyond `make test` ---------------------------------------------------------------
 
-.PHONY: loom prove trace-tables miri fuzz mutants soak
+.PHONY: loom prove model trace-tables miri fuzz mutants soak
 
 OPERATIONS ?= 10000000
 CALLS ?= 1000000
@@ -262,6 +262,11 @@ prove: ## the laws of the descriptors and of the commit charge, for all 64-bit v
 	@CARGO_TARGET_DIR=$(TARGET_DIR)/prove $(CARGO) rustc $(QUIET) --release --target $(TARGET) -p graft-paging --lib -- \
 		--cfg prove --emit=llvm-ir=$(PROVED) -C debuginfo=0
 	@$(TOOL) prove $(PROVED)
+
+model: ## calls, answers, deadlines and ends, as a model in which SPIN looks for what never ends
+	@tests/setup.sh build model
+	@$(CARGO) build $(QUIET) -p graft-tests
+	@$(TOOL) model
 
 trace-tables: ## traces of stores into tables, barriers and invalidations, on the host and of real runs: judged, and in build/traces/
 	@tests/setup.sh run

@@ -347,6 +347,7 @@ doctor() {
     row mcopy "4.0" "$(first_line mcopy --version | sed 's/[^0-9]*//; s/,.*//')" "make test"
     row fsck.fat "4.2" "$(have fsck.fat && fsck.fat -V /dev/null 2>/dev/null | sed -n '1s/fsck.fat \([0-9.]*\).*/\1/p')" "make test"
     row z3 "4.8.12" "$(first_line z3 --version | sed 's/[^0-9]*//; s/ .*//')" "make prove, test"
+    row spin "6.5.2" "$(first_line spin -V | sed 's/[^0-9]*//; s/ .*//')" "make model, test"
     row gdb "gdb-multiarch 13.1" "$(first_line gdb-multiarch --version | sed 's/.* //')" "make gdb"
     row 'Pi 4 tree' "Debian's, Linux 6.1" "$([ -s "$device_tree" ] && echo "$device_tree")" "BOARD=raspi4b, make test"
     row Linux "Debian 13's, 6.12" "$([ -s "$linux" ] && echo "$linux")" "make bench-linux"
@@ -374,8 +375,10 @@ check() {
             need_command mtools mcopy mtools "to read the SD-card image back"
             need_command dosfstools fsck.fat dosfstools "to check the SD-card image"
             need_command z3 z3 z3 "to prove the laws of the descriptors"
+            need_command spin spin spin "to search the model of messages"
             ;;
         prove) need_command z3 z3 z3 "to prove the laws of the descriptors" ;;
+        model) need_command spin spin spin "to search the model of messages" ;;
         *) say "no such need: $need" && exit 2 ;;
         esac
     done

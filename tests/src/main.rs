@@ -10,7 +10,7 @@ use graft_tests::harness::host;
 use graft_tests::harness::machine::{Board, Console, DEVICES, Machine};
 use graft_tests::harness::runner::{self, Options};
 use graft_tests::harness::session::shell_words;
-use graft_tests::judges::{prove, runs, tables};
+use graft_tests::judges::{protocol, prove, runs, tables};
 use graft_tests::plots::picture;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -111,6 +111,8 @@ enum Action {
         /// What rustc made of kernel/paging/src/proof.rs: LLVM IR.
         program: PathBuf,
     },
+    /// Looks for calls that never end, in a model of their protocol, with SPIN.
+    Model,
     /// Writes traces of what the tree and the running kernel do to translation tables, and judges them.
     TraceTables,
     /// Runs every test; the last line is the count.
@@ -260,6 +262,7 @@ fn perform(build: &Build, action: Action) -> Result<ExitCode, String> {
             println!("{}", runs::run(build, &folder)?);
         }
         Action::Prove { program } => println!("{}", prove::run(&program, &build.0)?),
+        Action::Model => println!("{}", protocol::run(&build.0.join("model"))?),
         Action::Test { jobs, only } => {
             let jobs = at_a_time(jobs);
             let mut all = host::cases();

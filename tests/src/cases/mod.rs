@@ -13,6 +13,7 @@ mod placed;
 mod play;
 mod programs;
 mod refusal;
+mod shell;
 mod traces;
 mod waits;
 
@@ -32,6 +33,7 @@ pub fn all(build: &Build) -> Result<Vec<Case>, String> {
     cases.extend(traces::cases(build));
     cases.extend(memory::cases(build));
     cases.extend(programs::cases(build));
+    cases.extend(shell::cases(build));
     cases.extend(bad_boot::cases(build));
     Ok(cases)
 }

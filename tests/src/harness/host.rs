@@ -19,6 +19,7 @@ pub fn cases() -> Vec<Case> {
         step("host: tests of the crates", cargo(), &["test", "--no-fail-fast"], count),
         step("host: protocols between cores, under loom", make(), &["--no-print-directory", "loom"], count),
         step("host: laws of the descriptors, proved for all values", make(), &["--no-print-directory", "prove"], laws),
+        step("host: what must come at last, in a model by SPIN", make(), &["--no-print-directory", "model"], searches),
         step("host: formatting and lints", make(), &["--no-print-directory", "check"], one),
         step("host: documentation", make(), &["--no-print-directory", "doc"], one),
     ]
@@ -48,6 +49,13 @@ fn one(_: &str, succeeded: bool) -> Report {
 fn laws(output: &str, succeeded: bool) -> Report {
     let passed = output.lines().filter(|line| line.starts_with("  proved: ")).count() as u32;
     Report { passed, failed: (!succeeded).into(), note: format!("{passed} laws") }
+}
+
+/// A test for each claim of the model, and for each planted error.
+fn searches(output: &str, succeeded: bool) -> Report {
+    let is_answer = |line: &&str| line.starts_with("  holds: ") || line.starts_with("  found: ");
+    let passed = output.lines().filter(is_answer).count() as u32;
+    Report { passed, failed: (!succeeded).into(), note: format!("{passed} searches") }
 }
 
 /// Adds up the summary lines of `cargo test`. A failure without one, such as an error of the compiler, counts as one.

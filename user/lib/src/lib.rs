@@ -1,11 +1,12 @@
 //! What programs know without a system, hence tested on the host.
 //!
 //! ```text
+//!   calendar     date                     seconds as dates
 //!   console      console                  lines as they are typed, and what the terminal answers
-//!   device_tree  drivers                  what the device tree says about a device
+//!   device_tree  drivers, clock           what the device tree says about a device
 //!   files        files                    names, directories and contents in memory
 //!   plan         init                     what is started, with which handles, and what follows its death
-//!   shell        sh                       editing a line, reading a command line
+//!   shell        sh                       editing a line, reading a script, what its words become
 //!   kvd          kvd                      its store, its client, the snapshot's image, latencies
 //!   forkserver   forkserver               a target with a planted bug, and a fuzzer that finds it
 //!   table_view   vmmap, forkdemo, tests   translation tables as trees, pictures, listings; checks
@@ -19,6 +20,7 @@
 
 extern crate alloc;
 
+pub mod calendar;
 pub mod console;
 pub mod device_tree;
 pub mod files;

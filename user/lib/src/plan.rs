@@ -5,7 +5,7 @@
 //! start pl011                     a program of the archive, and its arguments
 //!   drives arm,pl011              it gets the first device of the tree with this name, and an end of rings of bytes
 //!   serves uart                   by this name others get the other end
-//!   handles console               what it gets: console, archive, system, devices, or the name of a server above
+//!   handles console               what it gets: console, archive, system, devices, power, or a server above
 //!   priority 31                   its priority; 16 without this line
 //!   death restart                 heal, restart, ignore or power-off
 //! start files --pages 8192
@@ -14,7 +14,7 @@
 //!   death heal
 //! start sh
 //!   arguments boot                the command line that the machine was started with, if there is one
-//!   handles console archive system files
+//!   handles console archive system power files
 //!   death power-off
 //! ```
 
@@ -48,6 +48,8 @@ pub enum Given {
     System,
     /// The whole system, with the right to hand out its devices.
     Devices,
+    /// A connection by which the machine can be ended.
+    Power,
     /// A connection to the server of this name, or the other end of the driver of this name.
     Server(String),
 }
@@ -122,7 +124,7 @@ impl fmt::Display for PlanError {
             Problem::TooMuch(key) => write!(f, "{key}: there is too much behind it"),
             Problem::UnknownDeath(word) => write!(f, "{word}: death is heal, restart, ignore or power-off"),
             Problem::UnknownHandle(word) => {
-                write!(f, "{word}: a handle is console, archive, system, devices or a server further up")
+                write!(f, "{word}: a handle is console, archive, system, devices, power or a server further up")
             }
             Problem::NameTaken(word) => write!(f, "{word}: this name is taken"),
             Problem::UnknownPriority(word) => {
@@ -207,7 +209,8 @@ fn set(start: &mut Start, above: &[Start], key: &str, values: &[&str]) -> Result
         "serves" => {
             let name = one("serves")?;
             // The server of the console takes the place of the kernel's.
-            if serves(name) || ["archive", "system", "devices", "serve", "heal", "in", "out"].contains(&name) {
+            let taken = ["archive", "system", "devices", "power", "serve", "heal", "in", "out"];
+            if serves(name) || taken.contains(&name) {
                 return Err(Problem::NameTaken(name.into()));
             }
             start.serves = Some(name.into());
@@ -222,6 +225,7 @@ fn set(start: &mut Start, above: &[Start], key: &str, values: &[&str]) -> Result
                     "archive" => Given::Archive,
                     "system" => Given::System,
                     "devices" => Given::Devices,
+                    "power" => Given::Power,
                     name if serves(name) => Given::Server(name.into()),
                     name => return Err(Problem::UnknownHandle(name.into())),
                 });
@@ -252,15 +256,17 @@ mod tests {
     #[test]
     fn the_plan_of_the_project_is_one() {
         let plan = parse(include_bytes!("../../servers/plan")).unwrap();
-        let [uart, console, files, shell] = &plan[..] else { panic!("{plan:?}") };
-        let names = [uart, console, files, shell].map(|start| start.words[0].as_str());
-        assert_eq!(names, ["pl011", "console", "files", "sh"]);
+        let [uart, console, files, clock, shell] = &plan[..] else { panic!("{plan:?}") };
+        let names = [uart, console, files, clock, shell].map(|start| start.words[0].as_str());
+        assert_eq!(names, ["pl011", "console", "files", "clock", "sh"]);
         assert_eq!((uart.drives.as_deref(), uart.serves.as_deref()), (Some("arm,pl011"), Some("uart")));
-        assert_eq!(console.handles.last(), Some(&Given::Server("uart".into())));
+        let server = |name: &str| Given::Server(name.into());
+        assert_eq!(console.handles.last(), Some(&server("uart")));
         assert!(uart.priority > console.priority && console.priority > files.priority);
-        assert_eq!((files.death, shell.death), (Death::Heal, Death::PowerOff));
-        assert_eq!(shell.handles.last(), Some(&Given::Server("files".into())));
-        assert!(shell.boot && !files.boot);
+        assert_eq!((files.death, clock.death, shell.death), (Death::Heal, Death::Restart, Death::PowerOff));
+        let handles = [Given::Console, Given::Archive, Given::System, Given::Power, server("files"), server("clock")];
+        assert_eq!(shell.handles, handles);
+        assert!(shell.boot && !files.boot && !clock.boot);
     }
 
     #[test]

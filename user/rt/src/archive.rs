@@ -76,6 +76,11 @@ impl Archive {
         }
     }
 
+    /// One past its last address in this program.
+    pub fn end(&self) -> usize {
+        self.address + self.bytes
+    }
+
     fn content(&self) -> graft_archive::Archive<'_> {
         self.content
     }

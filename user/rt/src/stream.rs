@@ -18,35 +18,51 @@ use spin::mutex::SpinMutex;
 
 use crate::console;
 use crate::files::{FileError, Files};
-use crate::grants;
+use crate::grants::{self, Grants};
 use crate::message::{Connection, Endpoint, Message, Receiver};
 use crate::notification::Notification;
-use crate::process::identify;
+use crate::process::{exit, identify};
 
 /// The bit of a pipe's notification for data that waits.
 const DATA: u64 = 1;
 /// The bit for the end of the last writer.
 const END: u64 = 2;
 
-/// What stands behind output.
+/// What stands behind output. A program has one by itself, [`write_all`]'s; the shell has several.
 #[derive(Debug)]
-enum Output {
+pub enum Output {
+    /// The console, handle 1.
     Console,
+    /// The end of this file of a session.
     File(Files, u64),
+    /// A pipe's reader.
     Pipe(Connection),
 }
 
-/// What stands behind input.
+/// What stands behind input. A program has one by itself, [`read`]'s; the shell has several.
 #[derive(Debug)]
-enum Input {
+pub enum Input {
+    /// The console, handle 1.
     Console,
-    File { files: Files, offset: u64 },
+    /// A file of a session.
+    File {
+        /// The session.
+        files: Files,
+        /// The file's number there.
+        number: u64,
+        /// The byte that is read next.
+        offset: u64,
+    },
+    /// A pipe.
     Pipe(PipeReader),
 }
 
+/// A pipe's end that is read from.
 #[derive(Debug)]
-struct PipeReader {
-    receiver: Receiver,
+pub struct PipeReader {
+    endpoint: Endpoint,
+    /// Made when something is read for the first time.
+    receiver: Option<Receiver>,
     notification: Notification,
     has_ended: bool,
 }
@@ -78,7 +94,11 @@ fn call_error(error: FileError) -> Error {
 }
 
 impl Output {
-    fn granted() -> Result<Output, Error> {
+    /// What this program was granted. A file can be had once: by [`write_all`] and its kin, or by this function's caller.
+    ///
+    /// # Errors
+    /// As the file server answers; [`Error::BadArgument`] for a grant that is none of the three.
+    pub fn granted() -> Result<Output, Error> {
         let Some(grant) = grants::find("out") else { return Ok(Output::Console) };
         let connection = Connection::from_handle(grant.handle(0));
         match grant.kind {
@@ -88,7 +108,41 @@ impl Output {
         }
     }
 
-    fn write_all(&self, bytes: &[u8]) -> Result<(), Error> {
+    /// Grants it to another program. What is answered has to live until that has been started.
+    ///
+    /// # Errors
+    /// As the file server answers.
+    pub fn grant(&self, to: &mut Grants) -> Result<Option<Connection>, Error> {
+        let connection = match self {
+            Output::Console => None,
+            Output::File(files, number) => Some(files.share(*number).map_err(call_error)?),
+            Output::Pipe(connection) => {
+                to.add("out", "pipe", &[connection.handle()]);
+                None
+            }
+        };
+        connection.iter().for_each(|connection| to.add("out", "file", &[connection.handle()]));
+        Ok(connection)
+    }
+
+    /// Makes it a forked child's own: two processes cannot use one session's window.
+    ///
+    /// # Errors
+    /// As the file server answers.
+    pub fn make_own(&mut self) -> Result<(), Error> {
+        if let Output::File(files, number) = self {
+            let own = files.share(*number).and_then(Files::attach).map_err(call_error)?;
+            // Dropping the parent's takes its window's addresses away, which this process has, too: well so.
+            *self = Output::File(own, 0);
+        }
+        Ok(())
+    }
+
+    /// Writes all of the bytes.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] if the reader of the pipe has ended; [`Error::OutOfMemory`] if the file system is full.
+    pub fn write_all(&self, bytes: &[u8]) -> Result<(), Error> {
         match self {
             Output::Console => console::write_all(bytes),
             Output::File(files, number) => files.append(*number, bytes).map_err(call_error),
@@ -105,10 +159,14 @@ impl Output {
     }
 }
 
-/// Writes all of the bytes to the program's output.
+/// The status of a program whose output is not read any more; as other systems have it.
+pub const READER_GONE: i32 = 141;
+
+/// Writes all of the bytes to the program's output. If that is a pipe whose reader has gone, the program ends with
+/// [`READER_GONE`] and without a word: what it would go on to do is of no use to anyone.
 ///
 /// # Errors
-/// [`Error::Gone`] if the reader of the pipe has ended; [`Error::OutOfMemory`] if the file system is full.
+/// [`Error::OutOfMemory`] if the file system is full.
 pub fn write_all(bytes: &[u8]) -> Result<(), Error> {
     let mut output = OUTPUT.lock();
     let here = match *output {
@@ -116,60 +174,127 @@ pub fn write_all(bytes: &[u8]) -> Result<(), Error> {
         Some((_, Output::Console)) => return console::write_all(bytes),
         _ => identify(),
     };
-    match &*output {
-        Some((process, _)) if *process == here => {}
-        None => *output = Some((here, Output::granted()?)),
-        Some((_, Output::File(files, number))) => {
-            let own = files.share(*number).and_then(Files::attach).map_err(call_error)?;
-            // Dropping the parent's would take its window's addresses away, which this process has, too: well so.
-            *output = Some((here, Output::File(own, 0)));
-        }
-        Some((_, Output::Pipe(_) | Output::Console)) => {}
+    let (process, output) = match &mut *output {
+        Some(output) => output,
+        None => output.insert((here, Output::granted()?)),
+    };
+    if *process != here {
+        output.make_own()?;
+        *process = here;
     }
-    match &*output {
-        Some((_, output)) => output.write_all(bytes),
-        None => Err(Error::NotReady),
+    match (output.write_all(bytes), output) {
+        (Err(Error::Gone), Output::Pipe(_)) => exit(READER_GONE),
+        (result, _) => result,
     }
 }
 
 impl Input {
-    fn granted() -> Result<Input, Error> {
+    /// What this program was granted. A file can be had once: by [`read`] and its kin, or by this function's caller.
+    ///
+    /// # Errors
+    /// As the file server answers; [`Error::BadArgument`] for a grant that is none of the three.
+    pub fn granted() -> Result<Input, Error> {
         let Some(grant) = grants::find("in") else { return Ok(Input::Console) };
         match grant.kind {
             "file" => {
                 let files = Files::attach(Connection::from_handle(grant.handle(0))).map_err(call_error)?;
-                Ok(Input::File { files, offset: 0 })
+                Ok(Input::File { files, number: 0, offset: 0 })
             }
             "pipe" => {
                 let endpoint = Endpoint::from_handle(grant.handle(0));
-                let receiver = endpoint.receiver()?;
-                // It stays open until this process ends, which is how the writers are told.
-                let _ = endpoint.into_handle();
-                let notification = Notification::from_handle(grant.handle(1));
-                Ok(Input::Pipe(PipeReader { receiver, notification, has_ended: false }))
+                Ok(Input::Pipe(PipeReader::new(endpoint, Notification::from_handle(grant.handle(1)))))
             }
             _ => Err(Error::BadArgument),
+        }
+    }
+
+    /// Grants it to another program, which reads a file from its beginning. What is answered has to live until that has
+    /// been started.
+    ///
+    /// # Errors
+    /// As the file server answers.
+    pub fn grant(&self, to: &mut Grants) -> Result<Option<Connection>, Error> {
+        let connection = match self {
+            Input::Console => None,
+            Input::File { files, number, .. } => Some(files.share(*number).map_err(call_error)?),
+            Input::Pipe(PipeReader { endpoint, notification, .. }) => {
+                to.add("in", "pipe", &[endpoint.handle(), notification.handle()]);
+                None
+            }
+        };
+        connection.iter().for_each(|connection| to.add("in", "file", &[connection.handle()]));
+        Ok(connection)
+    }
+
+    /// Makes it a forked child's own: two processes cannot use one session's window, and the child has no receiver.
+    ///
+    /// # Errors
+    /// As the file server answers.
+    pub fn make_own(&mut self) -> Result<(), Error> {
+        match self {
+            Input::Console => {}
+            Input::File { files, number, .. } => {
+                *files = files.share(*number).and_then(Files::attach).map_err(call_error)?;
+                *number = 0;
+            }
+            Input::Pipe(reader) => reader.receiver = None,
+        }
+        Ok(())
+    }
+
+    /// Reads at least a byte, or 0 at the end.
+    ///
+    /// # Errors
+    /// As the [function](read) of this name.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        match self {
+            Input::Console => console::read(console::Mode::Lines, buffer),
+            Input::File { files, number, offset } => {
+                let count = files.read(*number, *offset, buffer).map_err(call_error)?;
+                *offset += count as u64;
+                Ok(count)
+            }
+            Input::Pipe(reader) => reader.read(buffer),
         }
     }
 }
 
 impl PipeReader {
+    /// A reader of a [pipe](Pipe). When the last of its processes drops the endpoint, the writers are told.
+    pub const fn new(endpoint: Endpoint, notification: Notification) -> PipeReader {
+        PipeReader { endpoint, receiver: None, notification, has_ended: false }
+    }
+
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        let receiver = match self.receiver.take() {
+            Some(receiver) => receiver,
+            None => self.endpoint.receiver()?,
+        };
+        let receiver = self.receiver.insert(receiver);
         loop {
-            match self.receiver.receive_until(Duration::from_nanos(1)) {
+            match receiver.receive_until(Duration::from_nanos(1)) {
                 Ok(received) => {
                     // As many as there is room for; the writer comes again with the rest. One that lends less than it
                     // says has nothing taken.
                     let count =
                         usize::try_from(received.message.into_words()[0]).unwrap_or(usize::MAX).min(buffer.len());
-                    let taken = self.receiver.read(0, &mut buffer[..count]).map_or(0, |()| count);
-                    let _ = self.receiver.reply(Message::words([taken as u64, 0, 0, 0, 0, 0]));
+                    let taken = receiver.read(0, &mut buffer[..count]).map_or(0, |()| count);
+                    let _ = receiver.reply(Message::words([taken as u64, 0, 0, 0, 0, 0]));
                     if taken > 0 {
                         return Ok(taken);
                     }
                 }
                 Err(Error::TimedOut) if self.has_ended => return Ok(0),
-                Err(Error::TimedOut) => self.has_ended = self.notification.wait()? & END != 0,
+                Err(Error::TimedOut) => {
+                    self.has_ended = self.notification.wait()? & END != 0;
+                    if self.has_ended {
+                        // A program that reads from the same pipe after this one has to be told, too.
+                        self.notification.notify(END)?;
+                    }
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -189,13 +314,8 @@ pub fn read(buffer: &mut [u8]) -> Result<usize, Error> {
         *input = Some(Input::granted()?);
     }
     match &mut *input {
-        None | Some(Input::Console) => console::read(console::Mode::Lines, buffer),
-        Some(Input::File { files, offset }) => {
-            let count = files.read(0, *offset, buffer).map_err(call_error)?;
-            *offset += count as u64;
-            Ok(count)
-        }
-        Some(Input::Pipe(reader)) => reader.read(buffer),
+        None => console::read(console::Mode::Lines, buffer),
+        Some(input) => input.read(buffer),
     }
 }
 

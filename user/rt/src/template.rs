@@ -64,25 +64,28 @@ impl Template {
 }
 
 /// What a program does before its `main` that was granted to be a template: it does not come back from there.
+///
+/// Every program has this, and each page of a program is filled when it is started: so nothing is used here that a small
+/// program would not have anyway.
 #[cfg(target_os = "none")]
 pub(crate) fn offer(entry: u64) {
-    use crate::grants;
     use crate::message::Connection;
     use graft_abi::Call;
 
-    if !grants::has(GRANT) {
-        return;
-    }
-    let Some(grant) = grants::find(GRANT) else { return };
-    let share = Share::from_name(grant.kind).unwrap_or_default();
+    let begins = |grant: &[u8]| grant.first() == Some(&crate::start::GRANT) && grant[1..].starts_with(GRANT.as_bytes());
+    let Some(grant) = crate::start::raw_grants().split(|&byte| byte == 0).find(|grant| begins(grant)) else { return };
+    let kind = grant.split(|&byte| byte == b'=' || byte == b':').nth(1).unwrap_or_default();
+    let share = Share::ALL.into_iter().find(|share| share.name().as_bytes() == kind).unwrap_or_default();
     // Not `snapshot::take`: what is started of this begins elsewhere, and finds no lock held.
     // SAFETY: the call keeps memory. A process that is made of it without a new entry point ends below.
     let taken = unsafe { crate::call::call(Call::Snapshot, [Handle::SELF.0.into(), share as u64, 0]) };
     if let Ok(answer) = taken
         && answer.handle() != Handle::NONE
     {
-        let maker = Connection::from_handle(grant.handle(0));
+        // The only handle that a template is given.
+        let maker = Connection::from_handle(Handle(1));
         let _ = maker.call(Message { words: [entry, 0, 0, 0, 0, 0], handle: answer.handle() });
+        core::mem::forget(maker);
     }
     crate::process::exit(1)
 }

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 pub struct Names {
     /// What a command can begin with: programs and builtins.
     pub commands: Vec<String>,
-    /// What an argument can be: files.
+    /// What an argument can be: files, and directories with a slash at their end.
     pub files: Vec<String>,
 }
 
@@ -37,21 +37,49 @@ impl Completion {
     }
 }
 
+/// Words behind which a command begins.
+const BEFORE_COMMANDS: [&str; 10] = ["if", "then", "elif", "else", "while", "until", "do", "{", "!", "time"];
+
 impl Names {
     /// Completes the word at the end of `before`, the line up to the cursor.
     pub fn complete(&self, before: &str) -> Completion {
-        let start = before.rfind([' ', '\t', ';', '&', '|']).map_or(0, |index| index + 1);
+        let start = before.rfind([' ', '\t', ';', '&', '|', '<', '>', '(', '=']).map_or(0, |index| index + 1);
         let word = &before[start..];
-        // A word begins a command if nothing but an operator stands before it.
         let preceding = before[..start].trim_end();
-        let names = match preceding.chars().last() {
-            None | Some(';' | '&' | '|') => &self.commands,
-            Some(_) => &self.files,
-        };
-        let mut candidates: Vec<String> = names.iter().filter(|name| name.starts_with(word)).cloned().collect();
+        let last = preceding.rsplit([' ', '\t', ';', '&', '|', '(']).next().unwrap_or_default();
+        // A word begins a command if nothing but an operator or a reserved word stands before it.
+        let begins =
+            preceding.is_empty() || preceding.ends_with([';', '&', '|', '(']) || BEFORE_COMMANDS.contains(&last);
+        let mut candidates = if begins { beginning(&self.commands, word) } else { next_parts(&self.files, word) };
         candidates.sort();
         candidates.dedup();
         Completion { typed: word.chars().count(), candidates }
+    }
+}
+
+fn beginning(names: &[String], word: &str) -> Vec<String> {
+    names.iter().filter(|name| name.starts_with(word)).cloned().collect()
+}
+
+/// The names that begin with a word, up to the slash behind it. If that leaves one directory, what is in it too: the
+/// word is not at its end there.
+fn next_parts(names: &[String], word: &str) -> Vec<String> {
+    let names = beginning(names, word);
+    let up_to = |from: usize, name: &String| {
+        // The slash that a path begins with ends nothing.
+        let from = if from == 0 && name.starts_with('/') { 1 } else { from };
+        let end = name[from..].find('/').map_or(name.len(), |slash| from + slash + 1);
+        String::from(&name[..end])
+    };
+    let mut parts: Vec<String> = names.iter().map(|name| up_to(word.len(), name)).collect();
+    parts.sort();
+    parts.dedup();
+    match &parts[..] {
+        [only] if only.ends_with('/') => {
+            let from = only.len();
+            names.iter().map(|name| up_to(from, name)).chain([only.clone()]).collect()
+        }
+        _ => parts,
     }
 }
 
@@ -71,6 +99,26 @@ mod tests {
         assert_eq!(names().complete("echo a&&fr").candidates, ["free"]);
         assert_eq!(names().complete("cat m").candidates, ["motd"]);
         assert_eq!(names().complete("cat fr").candidates, [""; 0]);
+        for before in ["if fr", "while ! fr", "do fr", "(fr", "echo $(fr", "true | time fr", "{ fr"] {
+            assert_eq!(names().complete(before).candidates, ["free"], "{before}");
+        }
+        for before in ["echo a >m", "cat <m", "x=m", "[ -e m", "for x in m"] {
+            assert_eq!(names().complete(before).candidates, ["motd"], "{before}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_completed_name_by_name() {
+        let files = ["motd", "/tmp/", "/tmp/a", "/tmp/ab/", "/tmp/ab/c", "/tmp/ab/d/", "/tmp/ab/d/e", "/tmp/empty/"];
+        let names = Names { commands: Vec::new(), files: files.map(String::from).into() };
+        let candidates = |before: &str| names.complete(before).candidates.join(" ");
+        assert_eq!(candidates("cat "), "/tmp/ motd");
+        assert_eq!(candidates("cat /tmp/a"), "/tmp/a /tmp/ab/");
+        assert_eq!(candidates("cat /tmp/ab/"), "/tmp/ab/ /tmp/ab/c /tmp/ab/d/");
+        assert_eq!(candidates("cat /tmp/ab/d/"), "/tmp/ab/d/ /tmp/ab/d/e");
+        assert_eq!(names.complete("cat /t").common_rest(), "mp/");
+        assert_eq!(names.complete("cat /tmp/e").common_rest(), "mpty/");
+        assert_eq!(candidates("cat /tmp/x"), "");
     }
 
     #[test]

@@ -4,7 +4,8 @@
 #![no_main]
 #![deny(unsafe_code)]
 
-use graft_rt::files::{FileError, Files, Open};
+use graft_programs::{ToolError, about};
+use graft_rt::files::{Files, Open};
 use graft_rt::{Arguments, eprintln, stream};
 
 graft_rt::program!(main);
@@ -12,7 +13,7 @@ graft_rt::program!(main);
 /// Lines that are printed unless another number is given.
 const LINES: usize = 10;
 
-fn main(arguments: Arguments) -> Result<i32, FileError> {
+fn main(arguments: Arguments) -> Result<i32, ToolError> {
     let (lines, name, more) = match arguments.get(1) {
         Some("-n") => (arguments.get(2).and_then(|text| text.parse().ok()), arguments.get(3), arguments.get(4)),
         name => (Some(LINES), name, arguments.get(2)),
@@ -25,7 +26,7 @@ fn main(arguments: Arguments) -> Result<i32, FileError> {
     let file = match name {
         Some(name) => {
             let files = Files::open()?;
-            let number = files.open_file(name, Open::Read)?.number;
+            let number = about(name, files.open_file(name, Open::Read))?.number;
             Some((files, number))
         }
         None => None,
@@ -33,7 +34,7 @@ fn main(arguments: Arguments) -> Result<i32, FileError> {
     let mut place = 0;
     while left != 0 {
         let count = match &file {
-            Some((files, number)) => files.read(*number, place, &mut buffer)?,
+            Some((files, number)) => about(name.unwrap_or_default(), files.read(*number, place, &mut buffer))?,
             None => stream::read(&mut buffer)?,
         };
         if count == 0 {

@@ -18,7 +18,7 @@ graft_rt::program!(main);
 const WIDTH: usize = 96;
 
 /// Programs that come with Graft; shown if the archive has them.
-const PROGRAMS: [(&str, &str, &str); 31] = [
+const PROGRAMS: [(&str, &str, &str); 35] = [
     ("forkdemo", "[--share copy|l3|l2|l1] [--plain]", "watch fork share tables and a write split them"),
     ("forkbench", "--mem SIZE --share copy|l3|l2|l1", "measure fork and the writes after it"),
     ("ipcbench", "", "measure messages between processes"),
@@ -29,10 +29,10 @@ const PROGRAMS: [(&str, &str, &str); 31] = [
     ("vmmap", "[--dump] [PID]", "the translation tables of a process"),
     ("ps", "", "the processes, their memory and their time"),
     ("free", "", "how the machine's memory is used"),
-    ("ls", "[NAME]...", "the files of the archive"),
+    ("ls", "[NAME]...", "files, and what is in directories"),
     ("cat", "[NAME]...", "print files, or the input"),
-    ("cp", "FROM TO", "copy a file; files can be made in /tmp"),
-    ("mv", "FROM TO", "give a file another name"),
+    ("cp", "FROM TO", "copy a file, maybe into a directory; files can be made in /tmp"),
+    ("mv", "FROM TO", "give a file another name, or move it into a directory"),
     ("rm", "NAME...", "take files and empty directories away"),
     ("mkdir", "NAME...", "make directories"),
     ("touch", "NAME...", "make files that are not there"),
@@ -44,17 +44,48 @@ const PROGRAMS: [(&str, &str, &str); 31] = [
     ("hexdump", "[NAME]", "show bytes as numbers and characters"),
     ("tee", "NAME", "copy the input to the output and into a file"),
     ("spawn", "[--warm] [--count N] PROGRAM...", "start a program N times, loaded each time or once"),
+    ("seq", "[FIRST] LAST", "print numbers"),
     ("sleep", "SECONDS", "wait"),
-    ("echo", "[-n] [TEXT]...", "print text; $? is the last status"),
+    ("date", "", "the date and the time"),
+    ("uptime", "", "how long the machine has been running"),
+    ("poweroff", "[STATUS]", "end the machine"),
+    ("echo", "[-n] [TEXT]...", "print text"),
     ("true", "", "succeed"),
     ("false", "", "fail"),
-    ("sh", "[-c LINE]", "another shell, or one line in it"),
+    ("sh", "[-c LINE | FILE] [ARGUMENT]...", "another shell, a line or a script in it"),
     ("help", "", "this"),
 ];
 
 /// What the shell does itself.
-const BUILTINS: [(&str, &str, &str); 2] =
-    [("history", "", "the lines typed so far"), ("exit", "[CODE]", "leave the shell; the first one powers off")];
+const BUILTINS: [(&str, &str, &str); 13] = [
+    (
+        "test",
+        "CONDITION, or [ CONDITION ]",
+        "compare texts (= !=) and numbers (-eq -lt ...), look at files (-e -f -d -s)",
+    ),
+    ("read", "NAME...", "a line of the input, into variables"),
+    ("shift", "[COUNT]", "drop the first arguments of a script"),
+    ("unset", "NAME...", "drop variables"),
+    ("break", "[LOOPS]", "leave a loop"),
+    ("continue", "[LOOPS]", "go on with a loop's next turn"),
+    ("jobs", "", "what runs in the background"),
+    ("fg", "[%JOB | PID]", "wait for a job; without a name, for the last"),
+    ("wait", "[%JOB | PID]", "wait for a job; without a name, for all"),
+    ("kill", "[-STATUS] %JOB | PID...", "end jobs"),
+    ("history", "", "the lines typed so far"),
+    (":", "", "succeed"),
+    ("exit", "[CODE]", "leave the shell; the first one powers off"),
+];
+
+/// What the shell understands; docs/shell.md says it in full.
+const LANGUAGE: [&str; 6] = [
+    "if LIST; then LIST; else LIST; fi    for NAME in WORD...; do LIST; done    while LIST; do LIST; done",
+    "{ LIST; }   ( LIST )   LIST & in the background   time COMMAND   ! COMMAND   A && B   A || B   A | B",
+    "< FILE  > FILE  >> FILE take the place of input and output; * and ? stand for names of files.",
+    "NAME=VALUE sets a variable; $NAME ${NAME} $1 $@ $# $? $! are put in, and $(LIST) and $((NUMBER + NUMBER)).",
+    "Quote with ' \" \\. A line that is no whole command goes on in the next.",
+    "Tab completes, arrows edit and recall.",
+];
 
 fn main(_arguments: Arguments) -> Result<(), FileError> {
     let archive = Archive::open()?;
@@ -69,9 +100,9 @@ fn main(_arguments: Arguments) -> Result<(), FileError> {
         line(name, arguments, purpose);
     }
     println!();
-    println!(
-        "Join commands with ;  &&  ||  |  redirect with <  >  >>  and quote with ' \" \\. Tab completes, arrows edit and recall."
-    );
+    for text in LANGUAGE {
+        println!("{text}");
+    }
     others.retain(|name| name != "init");
     others.sort();
     let (tests, others): (Vec<String>, Vec<String>) = others.into_iter().partition(|name| name.starts_with("t-"));

@@ -9,7 +9,8 @@ extern crate alloc;
 use alloc::format;
 use alloc::string::String;
 
-use graft_rt::files::{FileError, Files};
+use graft_programs::{ToolError, about};
+use graft_rt::files::Files;
 use graft_rt::{Arguments, eprintln, println, stream};
 
 graft_rt::program!(main);
@@ -17,9 +18,9 @@ graft_rt::program!(main);
 /// Bytes in a line.
 const LINE: usize = 16;
 
-fn main(arguments: Arguments) -> Result<i32, FileError> {
+fn main(arguments: Arguments) -> Result<i32, ToolError> {
     let data = match (arguments.get(1), arguments.get(2)) {
-        (Some(name), None) => Files::open()?.read_all(name)?,
+        (Some(name), None) => about(name, Files::open()?.read_all(name))?,
         (None, _) => stream::read_all()?,
         _ => {
             eprintln!("usage: hexdump [NAME]");

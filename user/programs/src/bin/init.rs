@@ -25,11 +25,11 @@ use graft_rt::console;
 use graft_rt::device::Tree;
 use graft_rt::grants::Grants;
 use graft_rt::heal::{Event, Guarded};
-use graft_rt::message::{Connection, Message};
+use graft_rt::message::{Connection, Endpoint, Message};
 use graft_rt::notification::Notification;
 use graft_rt::process::{STANDARD_HANDLES, duplicate};
 use graft_rt::thread::{self, Cores};
-use graft_rt::{Arguments, Error, ExitStatus, Handle, Process, Rights, eprintln, println, time};
+use graft_rt::{Arguments, Error, ExitStatus, Handle, Process, Rights, eprintln, println, process, time};
 
 graft_rt::program!(main);
 
@@ -137,6 +137,10 @@ impl Server {
 fn follow(archive: &Arc<Archive>, starts: Vec<Start>, line: Option<&str>) -> Result<ExitStatus, (String, String)> {
     let mut servers: Vec<Server> = Vec::new();
     let mut last = None;
+    let mut power: Option<Arc<Endpoint>> = None;
+    if starts.iter().any(|start| start.handles.contains(&Given::Power)) {
+        power = Some(serve_power().map(Arc::new).map_err(|error| ("power".into(), error.to_string()))?);
+    }
     for start in starts {
         let name = start.words[0].clone();
         let failed = |error: String| (name.clone(), error);
@@ -158,7 +162,7 @@ fn follow(archive: &Arc<Archive>, starts: Vec<Start>, line: Option<&str>) -> Res
             eprintln!("init: {name} is not started: there is no {missing}");
             continue;
         }
-        let grants = handed(&start, &servers).map_err(kernel)?;
+        let grants = handed(&start, &servers, power.as_deref()).map_err(kernel)?;
         let mut words: Vec<&str> = start.words.iter().map(String::as_str).collect();
         if let Some(line) = line.filter(|_| start.boot) {
             words.extend(["-c", line]);
@@ -168,7 +172,7 @@ fn follow(archive: &Arc<Archive>, starts: Vec<Start>, line: Option<&str>) -> Res
             let guarded = Arc::new(started.map_err(kernel)?);
             let is_console = served == CONSOLE;
             servers.push(Server::Serves(served.clone(), guarded.clone()));
-            look_after(archive.clone(), guarded.clone(), start, servers.clone()).map_err(kernel)?;
+            look_after(archive.clone(), guarded.clone(), start, servers.clone(), power.clone()).map_err(kernel)?;
             await_service(&guarded).map_err(kernel)?;
             if is_console {
                 console::use_server(guarded.connect().map_err(kernel)?);
@@ -224,6 +228,20 @@ fn drive(archive: &Arc<Archive>, device: &str, start: &Start) -> Result<Arc<Ends
     Ok(ends)
 }
 
+/// Ends the machine, with the status in the first word, when a program that was handed a connection to this says so.
+fn serve_power() -> Result<Endpoint, Error> {
+    let endpoint = Endpoint::new()?;
+    let receiver = endpoint.receiver()?;
+    let server = thread::spawn(move || {
+        if let Ok(received) = receiver.receive() {
+            process::exit(received.message.into_words()[0] as i32);
+        }
+    })?;
+    // It goes on for as long as this process does.
+    core::mem::forget(server);
+    Ok(endpoint)
+}
+
 /// Waits until a server serves, so that what is started after it finds its memory at rest. It answers what means
 /// nothing to it, too. One that does not answer at all holds nothing up for long.
 fn await_service(guarded: &Guarded) -> Result<(), Error> {
@@ -239,7 +257,7 @@ struct Handed {
 }
 
 /// What a program is handed. Those of the standard handles that it does not get lead nowhere.
-fn handed(start: &Start, servers: &[Server]) -> Result<Handed, Error> {
+fn handed(start: &Start, servers: &[Server], power: Option<&Endpoint>) -> Result<Handed, Error> {
     let nothing = Notification::new()?;
     let has = |given| start.handles.contains(&given);
     let mut handles = Vec::new();
@@ -262,16 +280,23 @@ fn handed(start: &Start, servers: &[Server]) -> Result<Handed, Error> {
     let mut grants = Grants::of(&handles);
     let mut connections = Vec::new();
     for given in &start.handles {
-        let Given::Server(name) = given else { continue };
-        match servers.iter().find(|server| server.name() == *name) {
-            Some(Server::Serves(_, guarded)) => {
-                let connection = guarded.connect()?;
-                grants.add(name, "", &[connection.handle()]);
-                connections.push(connection);
-            }
-            Some(Server::Drives(_, ends)) => grants.add(name, "", &ends.client()),
-            None => {}
-        }
+        let (name, connection) = match given {
+            Given::Server(name) => match servers.iter().find(|server| server.name() == *name) {
+                Some(Server::Serves(_, guarded)) => (name.as_str(), guarded.connect()?),
+                Some(Server::Drives(_, ends)) => {
+                    grants.add(name, "", &ends.client());
+                    continue;
+                }
+                None => continue,
+            },
+            Given::Power => match power {
+                Some(power) => ("power", power.connect(0)?),
+                None => continue,
+            },
+            _ => continue,
+        };
+        grants.add(name, "", &[connection.handle()]);
+        connections.push(connection);
     }
     for handle in handles {
         if !STANDARD_HANDLES.contains(&handle) {
@@ -282,7 +307,13 @@ fn handed(start: &Start, servers: &[Server]) -> Result<Handed, Error> {
 }
 
 /// Answers what a server says and does, and starts it anew when it ends, as its plan says.
-fn look_after(archive: Arc<Archive>, guarded: Arc<Guarded>, start: Start, above: Vec<Server>) -> Result<(), Error> {
+fn look_after(
+    archive: Arc<Archive>,
+    guarded: Arc<Guarded>,
+    start: Start,
+    above: Vec<Server>,
+    power: Option<Arc<Endpoint>>,
+) -> Result<(), Error> {
     let tended = guarded.clone();
     let (name, tended_start) = (start.words[0].clone(), start.clone());
     let tender = thread::spawn(move || {
@@ -309,7 +340,7 @@ fn look_after(archive: Arc<Archive>, guarded: Arc<Guarded>, start: Start, above:
             say!(&start, "init: {name} {status}, and is started anew");
             let words: Vec<&str> = start.words.iter().map(String::as_str).collect();
             let Ok(image) = archive.file(name) else { return };
-            let Ok(handed) = handed(&start, &above) else { return };
+            let Ok(handed) = handed(&start, &above, power.as_deref()) else { return };
             let begin = || guarded.restart(image, &words, handed.grants.clone());
             if let Err(error) = with_priority(start.priority, begin) {
                 say!(&start, "init: cannot start {name} anew: {error}");

@@ -8,19 +8,20 @@ extern crate alloc;
 
 use alloc::vec::Vec;
 
-use graft_rt::files::{FileError, Files};
+use graft_programs::{ToolError, about};
+use graft_rt::files::Files;
 use graft_rt::{Arguments, stream};
 
 graft_rt::program!(main);
 
-fn main(arguments: Arguments) -> Result<i32, FileError> {
+fn main(arguments: Arguments) -> Result<i32, ToolError> {
     let mut data = Vec::new();
     if arguments.get(1).is_none() {
         data = stream::read_all()?;
     } else {
         let files = Files::open()?;
         for name in arguments.skip(1) {
-            data.extend(files.read_all(name)?);
+            data.extend(about(name, files.read_all(name))?);
             if data.last().is_some_and(|&last| last != b'\n') {
                 data.push(b'\n');
             }

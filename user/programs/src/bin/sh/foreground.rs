@@ -1,55 +1,50 @@
-//! The job in the foreground: programs that get what is typed, and that control-C ends.
+//! The foreground: the program that is waited for gets what is typed, and control-C ends it.
 
 use graft_rt::console::{self, INTERRUPT, Job};
 use graft_rt::notification::Notification;
 use graft_rt::{Error, ExitStatus, Handle, Process};
 
-/// The code that control-C ends a program with.
-pub(crate) const INTERRUPTED: i32 = 130;
+use crate::shell::INTERRUPTED;
 
 /// Of the shell's notification, beside what the console sets: the program that is waited for has ended.
 const ENDED: u64 = 1 << 8;
 
-/// A job. With it ends its turn to get what is typed.
+/// The console's session of the programs that the shell starts. A copy of the shell has one of its own.
 pub(crate) struct Foreground {
-    told: Result<Notification, Error>,
-    /// None where the console has no server, or no room for one more: then what is typed is the shell's and the
-    /// programs' alike.
-    job: Option<Job>,
+    told: Notification,
+    job: Job,
 }
 
 impl Foreground {
-    /// A job without a program.
-    pub(crate) fn new() -> Foreground {
-        let told = Notification::new();
-        let job = told.as_ref().ok().and_then(|told| Job::new(told).ok());
-        let job = job.filter(|job| job.to_foreground().is_ok());
-        Foreground { told, job }
+    /// A session. There is none where the console has no server, or no room for one more: then what is typed is the
+    /// shell's and the programs' alike, and control-C is a byte.
+    pub(crate) fn new() -> Option<Foreground> {
+        let told = Notification::new().ok()?;
+        let job = Job::new(&told).ok()?;
+        Some(Foreground { told, job })
     }
 
-    /// What its programs get as their console.
+    /// What programs get as their console.
     pub(crate) fn console(&self) -> Handle {
-        self.job.as_ref().map_or_else(console::handle, Job::handle)
+        self.job.handle()
     }
 
-    /// Waits for a program of the job. Control-C ends all that are given here.
-    pub(crate) fn wait<'a>(
-        &self,
-        process: &Process,
-        all: impl Iterator<Item = &'a Process> + Clone,
-    ) -> Result<ExitStatus, Error> {
-        // Without a notification there is nothing to be told.
-        if let (Ok(told), Some(_)) = (&self.told, &self.job) {
-            told.bind_end(ENDED, process.handle())?;
+    /// Waits for a program, which is in the foreground meanwhile. Control-C ends it.
+    pub(crate) fn wait(&self, process: &Process) -> Result<ExitStatus, Error> {
+        // What was typed for another program is none of this one's.
+        self.told.take()?;
+        if self.told.bind_end(ENDED, process.handle()).is_ok() && self.job.to_foreground().is_ok() {
             loop {
-                let bits = told.wait()?;
+                let bits = self.told.wait()?;
                 if bits & INTERRUPT != 0 {
-                    all.clone().for_each(|process| _ = process.kill(INTERRUPTED));
+                    // One that has ended meanwhile cannot be ended.
+                    let _ = process.kill(INTERRUPTED);
                 }
                 if bits & ENDED != 0 {
                     break;
                 }
             }
+            console::take_foreground()?;
         }
         process.wait()
     }

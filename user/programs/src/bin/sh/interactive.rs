@@ -5,13 +5,17 @@ use alloc::format;
 use alloc::string::String;
 
 use graft_lib::shell::edit::{Editor, Outcome};
+use graft_lib::shell::parse;
 use graft_rt::console::{self, Mode};
 use graft_rt::{eprintln, print};
 
-use crate::run::Shell;
+use crate::shell::{INTERRUPTED, Shell};
 
 /// Bytes taken from the console at once.
 const BATCH: usize = 64;
+
+/// The prompt for another line of a command.
+const CONTINUED: &str = "> ";
 
 /// Runs what is typed. Returns the code that `exit` was given, 0 if input just ended.
 pub(crate) fn session(shell: &mut Shell) -> i32 {
@@ -19,12 +23,32 @@ pub(crate) fn session(shell: &mut Shell) -> i32 {
     let _ = console::read(Mode::Raw, &mut []);
     let mut editor = Editor::default();
     let mut typed = VecDeque::new();
+    // Lines that are no whole command yet.
+    let mut begun = String::new();
     loop {
-        shell.exit = None;
-        match read_line(shell, &mut editor, &mut typed) {
-            Outcome::Line(line) => shell.run(&line, editor.history()),
-            Outcome::EndOfInput => return 0,
-            Outcome::Interrupted | Outcome::Editing => shell.status = 130,
+        if begun.is_empty() {
+            shell.exit = None;
+            shell.report_jobs();
+            shell.refresh_names();
+        }
+        let prompt = if begun.is_empty() { prompt(shell.status) } else { CONTINUED.into() };
+        match read_line(shell, &mut editor, &mut typed, &prompt) {
+            Outcome::Line(line) => {
+                shell.remember(&line);
+                begun.push_str(&line);
+                if parse::parse(&begun).is_err_and(|error| error.is_incomplete()) {
+                    begun.push('\n');
+                    continue;
+                }
+                shell.run(&core::mem::take(&mut begun));
+            }
+            Outcome::EndOfInput if begun.is_empty() => return 0,
+            // What was begun can be given up; the parser then says what is missing.
+            Outcome::EndOfInput => shell.run(&core::mem::take(&mut begun)),
+            Outcome::Interrupted | Outcome::Editing => {
+                begun.clear();
+                shell.status = INTERRUPTED;
+            }
         }
         if let Some(code) = shell.exit {
             return code.unwrap_or(0);
@@ -32,9 +56,9 @@ pub(crate) fn session(shell: &mut Shell) -> i32 {
     }
 }
 
-fn read_line(shell: &Shell, editor: &mut Editor, typed: &mut VecDeque<u8>) -> Outcome {
+fn read_line(shell: &Shell, editor: &mut Editor, typed: &mut VecDeque<u8>, prompt: &str) -> Outcome {
     let mut screen = String::new();
-    editor.begin(&prompt(shell.status), &mut screen);
+    editor.begin(prompt, &mut screen);
     loop {
         while let Some(byte) = typed.pop_front() {
             let outcome = editor.feed(byte, &shell.names, &mut screen);

@@ -1,4 +1,12 @@
-//! The shell: `sh` reads lines from the console, `sh -c LINE` runs one.
+//! The shell: `sh` reads lines from the console, `sh -c LINE [ARGUMENT]...` runs one, `sh FILE [ARGUMENT]...` a script.
+//! `docs/shell.md` says what they may be.
+//!
+//! ```text
+//!   interactive ─┐                                      ┌─ builtin     exit, test, read, …
+//!                ├─▶ shell: state ─▶ evaluate: the tree ┼─ start       programs, and copies of the shell
+//!   main ────────┘                        │             └─ jobs        what runs in the background
+//!                                         └─▶ variables: what words are expanded with
+//! ```
 
 #![no_std]
 #![no_main]
@@ -6,32 +14,58 @@
 
 extern crate alloc;
 
+mod builtin;
+mod evaluate;
 mod foreground;
 mod interactive;
-mod run;
+mod jobs;
+mod shell;
+mod start;
+mod variables;
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
-use graft_rt::archive::FileError;
-use graft_rt::{Arguments, eprintln};
+use graft_rt::{Arguments, eprintln, grants};
+
+use shell::{CANNOT_RUN, NOT_FOUND, Shell, USAGE};
 
 graft_rt::program!(main);
 
-/// The status of a shell for a line with a syntax error, or for unknown arguments.
-const USAGE: i32 = 2;
-
-fn main(arguments: Arguments) -> Result<i32, FileError> {
+fn main(arguments: Arguments) -> Result<i32, String> {
     let words: Vec<&str> = arguments.skip(1).collect();
-    let mut shell = run::Shell::new()?;
+    let mut shell = Shell::new()?;
+    let mut set_arguments = |words: &[&str]| shell.arguments = words.iter().copied().map(String::from).collect();
     match words[..] {
-        [] => Ok(interactive::session(&mut shell)),
-        ["-c", line] => {
-            shell.run(line, &[]);
-            Ok(shell.status)
+        [] if !grants::has("in") => return Ok(interactive::session(&mut shell)),
+        [] => {
+            let script = shell.read_input()?;
+            shell.run(&script);
+        }
+        ["-c", line, ref arguments @ ..] => {
+            set_arguments(arguments);
+            shell.run(line);
+        }
+        [name, ref arguments @ ..] if !name.starts_with('-') => {
+            set_arguments(arguments);
+            let script = match shell.file(name).map(String::from_utf8) {
+                Ok(Ok(script)) if !script.contains('\0') => script,
+                Ok(_) => {
+                    eprintln!("sh: {name}: it is no script");
+                    return Ok(CANNOT_RUN);
+                }
+                Err(error) => {
+                    eprintln!("sh: {name}: {error}");
+                    return Ok(NOT_FOUND);
+                }
+            };
+            shell.script = Some(name.into());
+            shell.run(&script);
         }
         _ => {
-            eprintln!("usage: sh [-c LINE]");
-            Ok(USAGE)
+            eprintln!("usage: sh [-c LINE | FILE] [ARGUMENT]...");
+            return Ok(USAGE);
         }
     }
+    Ok(shell.status)
 }

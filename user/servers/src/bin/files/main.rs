@@ -19,11 +19,12 @@ extern crate alloc;
 mod server;
 mod tree;
 
+use graft_rt::abi::PAGE_SIZE;
 use graft_rt::archive::Archive;
 use graft_rt::files::FileError;
 use graft_rt::heal::{Checkpoint, Keeper, note_call};
 use graft_rt::message::{Endpoint, Message};
-use graft_rt::{Arguments, Error, Handle, eprintln, grants};
+use graft_rt::{Arguments, Error, Handle, Permissions, eprintln, grants, memory};
 
 use server::{Answer, Server};
 
@@ -31,6 +32,9 @@ graft_rt::program!(main);
 
 /// Pages of files in memory: 32 MiB.
 const PAGES: usize = 8192;
+
+/// Bytes that a level-3 table leads to.
+const TABLE: usize = 2 << 20;
 
 fn main(arguments: Arguments) -> i32 {
     let (mut pages, mut faults) = (PAGES, false);
@@ -56,12 +60,26 @@ fn main(arguments: Arguments) -> i32 {
             return 1;
         }
     };
+    if let Err(error) = fill_table(archive.end()) {
+        eprintln!("files: {error}");
+        return 1;
+    }
     match serve_from(Endpoint::from_handle(serve), &archive, pages, faults) {
         Ok(never) => never,
         Err(error) => {
             eprintln!("files: {error}");
             1
         }
+    }
+}
+
+/// Reserves the rest of the archive's last table. A table with a session's window cannot be shared with a checkpoint,
+/// which copies it entry by entry: the windows get one of their own, however large the archive is.
+fn fill_table(archive_end: usize) -> Result<(), Error> {
+    let begin = archive_end.next_multiple_of(PAGE_SIZE);
+    match begin.next_multiple_of(TABLE) - begin {
+        0 => Ok(()),
+        bytes => memory::map(begin, bytes, Permissions::Read).map(drop),
     }
 }
 
