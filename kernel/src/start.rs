@@ -19,7 +19,7 @@ use graft_paging::Frame;
 const FIRST_PROGRAM: &str = "init";
 
 /// The rights of the first program's handle to the console.
-const CONSOLE_RIGHTS: Rights = Rights::READ.or(Rights::WRITE).or(Rights::DUPLICATE);
+const CONSOLE_RIGHTS: Rights = Rights::WRITE.or(Rights::DUPLICATE);
 const ARCHIVE_RIGHTS: Rights = Rights::READ.or(Rights::DUPLICATE);
 const SYSTEM_RIGHTS: Rights = Rights::INSPECT.or(Rights::DEVICES).or(Rights::DUPLICATE);
 
@@ -56,7 +56,7 @@ fn first_program(mut image: &[u8], archive: PhysRange) -> Result<Ref<Thread>, Er
     let loaded = program::load(&mut image, &mut FirstArguments)?;
     let process = Process::new(0, loaded.name)?;
     let mut handles = process.handles.lock();
-    let console = handles.insert(Terminal::initialise()?.erase(), CONSOLE_RIGHTS)?;
+    let console = handles.insert(Ref::new(|_| Terminal)?.erase(), CONSOLE_RIGHTS)?;
     let archive = handles.insert(archive.erase(), ARCHIVE_RIGHTS)?;
     let system = handles.insert(Ref::new(|_| System)?.erase(), SYSTEM_RIGHTS)?;
     drop(handles);

@@ -129,10 +129,9 @@ calls! {
     /// read, write and duplicate.
     MemoryCreate = 22,
 
-    /// `console_write(console, buffer, bytes)`: returns the number of bytes written.
+    /// `console_write(console, buffer, bytes)`: returns the number of bytes written. For the kernel's own writer, which
+    /// the first program has; others have a connection to the server of the console in its place.
     ConsoleWrite = 32,
-    /// `console_read(console, buffer, bytes)`: blocks until there is at least one byte.
-    ConsoleRead = 33,
 
     /// `close(handle)`: gives the handle up.
     Close = 40,
@@ -279,7 +278,7 @@ calls! {
     /// rights to read, which is to be told and to acknowledge, and to duplicate.
     ///
     /// [`Error::NotFound`](crate::Error::NotFound) for a line that the machine has not,
-    /// [`Error::NotAllowed`](crate::Error::NotAllowed) for one that the kernel uses or that has an object.
+    /// [`Error::NotAllowed`](crate::Error::NotAllowed) for one that has an object.
     ///
     /// Nothing comes before the object has been [bound](Call::NotificationBind). Then an interrupt masks its line and
     /// sets the bits; the next one comes when it has been [acknowledged](Call::InterruptAcknowledge). With the last
@@ -295,7 +294,9 @@ calls! {
     /// or writes there on a program's behalf ([`Error::BadAddress`](crate::Error::BadAddress)).
     ///
     /// [`Error::NotAllowed`](crate::Error::NotAllowed) unless all of it is in the pages of one `reg` range of an
-    /// enabled node of the device tree, and none of it is memory, or of a device that the kernel uses.
+    /// enabled node of the device tree, and none of it is memory, or of the interrupt controller. The registers of
+    /// the UART that the kernel writes to are handed out once: then the kernel leaves all to its driver but what it has
+    /// to report itself.
     DeviceCreate = 98,
     /// `dma_create(system, bytes)`: a memory object of zeroes in consecutive frames, for devices that access memory by
     /// themselves; the right to [devices](crate::Rights::DEVICES) is needed. `bytes` is a multiple of the page size up

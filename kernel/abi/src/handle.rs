@@ -10,7 +10,8 @@ impl Handle {
     pub const NONE: Handle = Handle(0);
     /// The calling process itself; not an entry of the table, always valid, all rights.
     pub const SELF: Handle = Handle(u32::MAX);
-    /// The console, in every program that the shell or `init` starts.
+    /// The console, in every program that the shell or `init` starts: a connection to its server; the kernel's own writer
+    /// in the first program.
     pub const CONSOLE: Handle = Handle(1);
     /// The archive of programs, a read-only memory object.
     pub const ARCHIVE: Handle = Handle(2);
@@ -34,10 +35,10 @@ impl Rights {
     pub const INSPECT: Rights = Rights(1 << 2);
     /// Process: fork it.
     pub const FORK: Rights = Rights(1 << 3);
-    /// Console: read from it. Memory object: map it to read. Endpoint and reply: receive from it. Interrupt: be told of
+    /// Memory object: map it to read. Endpoint and reply: receive from it. Interrupt: be told of
     /// it, and acknowledge it.
     pub const READ: Rights = Rights(1 << 4);
-    /// Console: write to it. Memory object: map it to write, together with the right to read. Connection: call through
+    /// The kernel's console: write to it. Memory object: map it to write, together with the right to read. Connection: call through
     /// it. Reply: answer with it.
     pub const WRITE: Rights = Rights(1 << 5);
     /// Any object: make another handle to it, or pass it to a spawned process.

@@ -29,7 +29,7 @@
 //! | `tlb::publish` | new descriptors are visible to walks |
 //! | `tlb::invalidate`, `tlb::invalidate_all` | no core uses what the descriptors were, nor is in the middle of an access that used it |
 //! | `interrupts` | `acknowledge` and `finish` one after the other on one core; `wake` makes another core take one, and it sees what was stored before |
-//! | `interrupts::lines`, `is_kernels`, `set_trigger`, `mask`, `unmask` | the lines of devices, from 0. What comes on a line while it is masked is not lost: it comes when the line is unmasked, an edge once, a level if it is still high |
+//! | `interrupts::lines`, `set_trigger`, `mask`, `unmask` | the lines of devices, from 0. What comes on a line while it is masked is not lost: it comes when the line is unmasked, an edge once, a level if it is still high |
 //! | `timer` | `now` in nanoseconds never runs back; `counts` are cheaper, for differences, which `to_nanoseconds` turns into those; `set_deadline` interrupts at the moment or after, never before; `clear` takes it back |
 //! | `floating_point` | off until `enable`; `save`, `restore` and `scrub` whole states |
 //! | `power::exit` | ends the machine with a code |

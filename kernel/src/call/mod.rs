@@ -75,7 +75,6 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
         Call::Move => outcome(thread, registers, memory::relocate(thread, x0, x1, x2)),
         Call::MemoryCreate => create_memory(thread, registers, x0),
         Call::ConsoleWrite => answer(registers, console::write(process, handle(x0), x1, x2)),
-        Call::ConsoleRead => console::read(process, registers, handle(x0), x1, x2),
         Call::Close => {
             let closed = handle::close(process, handle(x0));
             tidy(thread, answer(registers, closed))

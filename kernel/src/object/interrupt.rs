@@ -52,14 +52,11 @@ impl Interrupt {
     /// The object of a line.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if the machine has no such line; [`Error::NotAllowed`] if the kernel uses it, or if it has
-    /// an object; [`Error::OutOfMemory`].
+    /// [`Error::NotFound`] if the machine has no such line; [`Error::NotAllowed`] if it has an object;
+    /// [`Error::OutOfMemory`].
     pub fn new(line: u32, trigger: Trigger) -> Result<Ref<Interrupt>, Error> {
         if line >= interrupts::lines() {
             return Err(Error::NotFound);
-        }
-        if interrupts::is_kernels(line) {
-            return Err(Error::NotAllowed);
         }
         let interrupt =
             Ref::new(|_| Interrupt { line, state: Mutex::new(State { binding: None, phase: Phase::Unbound }) })?;

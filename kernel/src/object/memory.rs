@@ -19,7 +19,7 @@ use crate::memory::frames;
 use crate::object::block::Block;
 use crate::object::process::Handles;
 use crate::object::{Kind, Object, Ref};
-use crate::platform::{PhysRange, platform};
+use crate::platform::{PhysRange, console, platform};
 use graft_abi::{Error, PAGE_SIZE, Permissions, Rights};
 use graft_paging::{Access, Change, Foreign, Frame, Inherit, Level, Progress, Reservation, VirtAddr, VirtRange};
 
@@ -95,14 +95,16 @@ impl MemoryObject {
     /// An object of the device registers in a range of whole pages.
     ///
     /// # Errors
-    /// [`Error::NotAllowed`] unless the platform has registers of one device there, which the kernel does not use;
-    /// [`Error::OutOfMemory`].
+    /// [`Error::NotAllowed`] unless the platform has registers of one device there, which the kernel does not use
+    /// and, for those of its console, has not [handed over](console::hand_over) already; [`Error::OutOfMemory`].
     pub fn device(range: PhysRange) -> Result<Ref<MemoryObject>, Error> {
         if !platform().devices.iter().any(|device| device.contains(range)) {
             return Err(Error::NotAllowed);
         }
         let content = Content::Device(Frame::containing(range.start));
-        Ref::new(|_| MemoryObject { content, length: range.size() })
+        let object = Ref::new(|_| MemoryObject { content, length: range.size() })?;
+        console::hand_over(range)?;
+        Ok(object)
     }
 
     /// The device tree.

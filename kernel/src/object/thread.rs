@@ -28,7 +28,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 use graft_abi::{Error, PAGE_SIZE};
 
-/// The lists of threads that run next or wait: run queues, waiters for an end, readers of the console.
+/// The lists of threads that run next or wait: run queues, waiters for an end, callers and receivers.
 pub struct Queued;
 /// The list of a process's threads.
 pub struct OfProcess;

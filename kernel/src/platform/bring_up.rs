@@ -127,9 +127,6 @@ pub fn bring_up(device_tree: u64) -> Result<(), Refusal> {
     let archive = archive.map(|range| archive::settle(range, &mut memory)).transpose().map_err(Refusal::Archive)?;
     let controller = tree.interrupt_controller().ok_or(Refusal::NoInterruptController)?;
     interrupts::prepare(controller).map_err(Refusal::InterruptController)?;
-    if let Some(number) = console.interrupt {
-        interrupts::enable_console(number);
-    }
     if let Some(conduit) = tree.conduit() {
         power::set_conduit(conduit);
     }

@@ -1,4 +1,14 @@
-//! The console: a PL011, written by polling, and a lock that keeps lines whole.
+//! The kernel's writer: a PL011, written by polling, and a lock that keeps lines whole.
+//!
+//! ```text
+//!   the kernel's alone ──[a program takes the registers: hand_over]──▶ shared ──[a panic: seize]──▶ the kernel's alone
+//! ```
+//!
+//! When a driver has the registers the kernel still writes what it has to say, beside the driver. It writes a byte only
+//! when it finds the transmit FIFO empty (PL011 TRM, revision r1p5, 3.3.3: `TXFE`), so that neither overruns the other:
+//! a driver that has seen room (`TXFF` clear) finds it even if the kernel has put a byte in since, because the FIFO was
+//! empty then. It touches no other register of the driver's before a panic, and does not wait for ever for a device
+//! that a driver has switched off.
 //!
 //! Before a device tree has named the UART everything written is lost, except what a failing start
 //! says through `panic::last_words`.
@@ -8,25 +18,38 @@ use crate::arch::{
     kernel_map::MAP,
     memory::{self, PAGE},
 };
+use crate::platform::PhysRange;
+use arm_pl011_uart::{DataBits, Interrupts, LineConfig, Parity, StopBits, Uart};
 #[cfg(target_os = "none")]
-use arm_pl011_uart::{DataBits, LineConfig, PL011Registers, Parity, StopBits, UniqueMmioPointer};
-use arm_pl011_uart::{Interrupts, Uart};
+use arm_pl011_uart::{PL011Registers, UniqueMmioPointer};
 use core::fmt;
 #[cfg(target_os = "none")]
 use core::ptr::NonNull;
+use graft_abi::Error;
 use spin::Mutex;
 
 static CONSOLE: Mutex<Option<Console>> = Mutex::new(None);
 
 struct Console {
     uart: Uart<'static>,
+    description: Description,
+    holder: Holder,
 }
 
-/// Most bytes that the UART has received and not yet handed out (PL011 TRM, "Receive FIFO", revision r1p5).
-pub const FIFO: usize = 32;
+/// Who has the registers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holder {
+    /// The kernel alone.
+    Kernel,
+    /// A program, and the kernel to write reports.
+    Driver,
+}
+
+/// How often the flags are read while nothing moves, for a UART that has no clock or has been switched off. At the
+/// usual rate a byte takes 87 µs, in which they can be read a thousand times at most; a FIFO has 32.
+const PATIENCE: u32 = 1 << 16;
 
 /// Where a PL011 is, and what it needs to know of its board.
-#[cfg(target_os = "none")]
 #[derive(Clone, Copy, Debug)]
 pub struct Description {
     /// Physical address of its registers.
@@ -35,7 +58,6 @@ pub struct Description {
     pub clock: u32,
 }
 
-#[cfg(target_os = "none")]
 /// Bits a second, 8 data bits, no parity, one stop bit.
 const BAUD_RATE: u32 = 115_200;
 
@@ -49,14 +71,28 @@ pub fn prepare(description: Description) {
     let Ok(registers) = MAP.lock().map_device(description.address, size_of::<PL011Registers>() as u64) else { return };
     let pointer = NonNull::new(registers as *mut PL011Registers).expect("a device window is not null");
     // SAFETY: a device mapping that stays, of a PL011 that nothing else uses.
-    let mut uart = Uart::new(unsafe { UniqueMmioPointer::new(pointer) });
-    let line = LineConfig { data_bits: DataBits::Bits8, parity: Parity::None, stop_bits: StopBits::One };
+    let uart = Uart::new(unsafe { UniqueMmioPointer::new(pointer) });
+    let mut new = Console { uart, description, holder: Holder::Kernel };
     // A character on its way out would be cut short. A UART without a clock never finishes.
-    const PATIENCE: u32 = 1 << 16;
-    (0..PATIENCE).take_while(|_| uart.is_busy()).for_each(drop);
-    // Fails only for a clock too slow for the rate; then firmware's setting stays.
-    let _ = uart.enable(line, BAUD_RATE, description.clock);
-    *console = Some(Console { uart });
+    (0..PATIENCE).take_while(|_| new.uart.is_busy()).for_each(drop);
+    new.enable();
+    *console = Some(new);
+}
+
+/// Notes that a program gets the registers in a range, if the console's are there.
+///
+/// # Errors
+/// [`Error::NotAllowed`] if a program has got them already.
+pub fn hand_over(range: PhysRange) -> Result<(), Error> {
+    let mut console = CONSOLE.lock();
+    let Some(console) = console.as_mut() else { return Ok(()) };
+    if !(range.start..range.end).contains(&console.description.address) {
+        return Ok(());
+    }
+    match core::mem::replace(&mut console.holder, Holder::Driver) {
+        Holder::Kernel => Ok(()),
+        Holder::Driver => Err(Error::NotAllowed),
+    }
 }
 
 /// Whether the registers at this physical address identify themselves as a PL011's (PL011 TRM,
@@ -112,25 +148,14 @@ fn flush_console() {
 /// Waits until everything has left the UART.
 pub fn flush() {
     if let Some(console) = CONSOLE.lock().as_mut() {
-        while console.uart.is_busy() {}
+        let has_left = |console: &Console| console.await_flags(|uart| !uart.is_busy());
+        // As many times as there may be bytes in the FIFO.
+        (0..32).take_while(|_| !has_left(console)).for_each(drop);
     }
 }
 
-/// The next received byte, if there is one. Bytes received with an error are dropped.
-pub fn read_byte() -> Option<u8> {
-    let mut console = CONSOLE.lock();
-    let uart = &mut console.as_mut()?.uart;
-    (0..FIFO).find_map(|_| uart.read_word().ok()).flatten()
-}
-
-/// Interrupts whenever something has been received, until [`read_byte`] has answered `None`.
-pub fn enable_receive_interrupt() {
-    if let Some(console) = CONSOLE.lock().as_mut() {
-        console.uart.set_interrupt_masks(Interrupts::RXI | Interrupts::RTI);
-    }
-}
-
-/// Releases the lock in place of its holder. For a panic: the holder has stopped or is this core.
+/// Releases the lock in place of its holder, and takes the UART back from a driver. For a panic: the holder has stopped
+/// or is this core.
 ///
 /// # Safety
 ///
@@ -138,22 +163,50 @@ pub fn enable_receive_interrupt() {
 pub unsafe fn seize() {
     // SAFETY: the caller guarantees that no core goes on using what the lock protects.
     unsafe { CONSOLE.force_unlock() };
+    if let Some(console) = CONSOLE.lock().as_mut()
+        && core::mem::replace(&mut console.holder, Holder::Kernel) == Holder::Driver
+    {
+        // Whatever the driver was in the middle of.
+        console.uart.set_interrupt_masks(Interrupts::empty());
+        console.enable();
+    }
 }
 
 impl Console {
+    /// 8 bits at the usual rate.
+    fn enable(&mut self) {
+        let line = LineConfig { data_bits: DataBits::Bits8, parity: Parity::None, stop_bits: StopBits::One };
+        // Fails only for a clock too slow for the rate; then firmware's setting stays.
+        let _ = self.uart.enable(line, BAUD_RATE, self.description.clock);
+    }
+
+    /// Waits until the flags are as they should be; `false` if they do not become so.
+    fn await_flags(&self, are_so: impl Fn(&Uart<'static>) -> bool) -> bool {
+        (0..PATIENCE).any(|_| are_so(&self.uart))
+    }
+
     /// Text ends its lines with a line feed; a terminal wants a carriage return before it.
     fn write(&mut self, bytes: &[u8]) {
         for &byte in bytes {
-            if byte == b'\n' {
-                self.write_byte(b'\r');
+            // One that a driver has switched off takes nothing more.
+            if (byte == b'\n' && !self.write_byte(b'\r')) || !self.write_byte(byte) {
+                return;
             }
-            self.write_byte(byte);
         }
     }
 
-    fn write_byte(&mut self, byte: u8) {
-        while self.uart.is_tx_fifo_full() {}
+    /// Returns whether the UART has taken the byte.
+    fn write_byte(&mut self, byte: u8) -> bool {
+        match self.holder {
+            Holder::Kernel => while self.uart.is_tx_fifo_full() {},
+            Holder::Driver => {
+                if !self.await_flags(Uart::is_tx_fifo_empty) {
+                    return false;
+                }
+            }
+        }
         self.uart.write_word(byte);
+        true
     }
 }
 

@@ -57,12 +57,10 @@ impl fmt::Display for Error {
     }
 }
 
-/// A device: its register blocks and first interrupt.
+/// A device: its register blocks.
 pub struct Device {
     /// Physical address and length of up to two register blocks.
     pub registers: [(u64, u64); 2],
-    /// INTID of its first interrupt, if that is a shared one.
-    pub interrupt: Option<u32>,
 }
 
 /// Who uses a device.
@@ -223,10 +221,8 @@ impl DeviceTree {
 
     /// Calls `each` with every range of registers of every enabled device, and who uses it.
     pub fn for_each_register_block(&self, mut each: impl FnMut(PhysRange, Keeper)) {
-        let console = self.console().map(|console| console.registers[0].0);
         visit(self.tree.root(), Bus::Root, DEEPEST, &mut |node, range| {
-            let is_controller = CONTROLLERS.iter().any(|name| node.is_compatible(name));
-            let is_kernels = is_controller || console.is_some_and(|at| (range.start..range.end).contains(&at));
+            let is_kernels = CONTROLLERS.iter().any(|name| node.is_compatible(name));
             each(range, if is_kernels { Keeper::Kernel } else { Keeper::None });
         });
     }
@@ -328,17 +324,7 @@ fn describe(node: FdtNode<'static>, bus: Bus) -> Option<Device> {
         }
         *slot = (address, bytes);
     }
-    let interrupt = node.property("interrupts").and_then(|property| interrupt_number(property.value()));
-    (registers[0].1 > 0).then_some(Device { registers, interrupt })
-}
-
-/// The first of a GIC's interrupt specifiers, if it is for a shared interrupt: kind 0, number, flags.
-fn interrupt_number(cells: &[u8]) -> Option<u32> {
-    const SHARED: u64 = 0;
-    const FIRST: u64 = 32;
-    const LAST: u64 = 1019;
-    let number = (number(cells.get(0..4)?)? == SHARED).then_some(FIRST + number(cells.get(4..8)?)?)?;
-    (number <= LAST).then_some(number as u32)
+    (registers[0].1 > 0).then_some(Device { registers })
 }
 
 fn ranges_of(node: FdtNode<'static>) -> impl Iterator<Item = PhysRange> {

@@ -60,7 +60,6 @@ pub use self::ready::level_of;
 use crate::arch::interrupts::{self, Source};
 use crate::arch::{self, Context, MAX_CORES, timer};
 use crate::memory::frames;
-use crate::object::terminal::Terminal;
 use crate::object::thread::{Scheduling, State, Thread};
 use crate::object::{Ref, interrupt};
 use crate::platform::platform;
@@ -233,7 +232,6 @@ fn handle_interrupts(core: &Core) {
             let source = match taken.source {
                 Source::Timer => 0,
                 Source::Wakeup => 1,
-                Source::Console => 2,
                 Source::Line(line) => 16 + u64::from(line),
             };
             (TraceKind::Interrupt, core.own.current.process(), source)
@@ -244,12 +242,8 @@ fn handle_interrupts(core: &Core) {
                 core.own.timer.set(NEVER);
                 core.wake_sleepers();
             }
-            Source::Console => Terminal::receive(),
             // Mostly it has done its work by ending the wait, or by bringing a running thread here.
-            Source::Wakeup => {
-                frames::bring_if_asked();
-                Terminal::wake_more();
-            }
+            Source::Wakeup => frames::bring_if_asked(),
             Source::Line(line) => interrupt::fire(line),
         }
         interrupts::finish(taken);

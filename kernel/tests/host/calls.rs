@@ -380,7 +380,7 @@ fn what_a_program_has_written_can_be_fetched_as_soon_as_it_may_be_executed() {
 }
 
 #[test]
-fn a_console_takes_so_many_bytes_and_a_reader_waits_for_more_than_none() {
+fn a_console_takes_so_many_bytes() {
     const CONSOLE: u64 = 2;
     let machine = Machine::take();
     let mut program = Program::new();
@@ -389,17 +389,6 @@ fn a_console_takes_so_many_bytes_and_a_reader_waits_for_more_than_none() {
         program.claim(move |user| user.x[0] == written);
     }
     program.refused(Call::ConsoleWrite, [CONSOLE, 8, 5, 0], Error::BadAddress);
-    program.call(Call::ConsoleRead, [CONSOLE, DATA, 0, 0]);
-    program.claim(|user| user.x[0] == 0);
-    program.fork(3, |child| {
-        child.call(Call::ConsoleRead, [CONSOLE, DATA, 5, 0]);
-        child.exit(0);
-    });
-    program.keep(19);
-    program.call(Call::Sleep, [2_000_000, 0, 0, 0]);
-    program.granted_with(Call::Kill, |user| [user.x[19], 4, 0, 0]);
-    program.call_with(Call::Wait, |user| [user.x[19], 0, 0, 0]);
-    program.claim(|user| user.x[1] == ExitStatus::Killed(4).to_register());
     program.exit(0);
     let process = machine.spawn_at_console(program);
     assert_eq!(machine.wait(&process), ExitStatus::Exited(0));

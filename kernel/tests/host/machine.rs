@@ -164,7 +164,7 @@ fn start_machine() {
     });
     frames::initialise(&FREE).expect("there is memory");
     space::initialise(None);
-    CONSOLE.set(Terminal::initialise().expect("there is memory")).expect("a machine starts once");
+    CONSOLE.set(Ref::new(|_| Terminal).expect("there is memory")).expect("a machine starts once");
     processor::set_entries(trap::ENTRIES);
     for core in 0..CORES {
         thread::spawn(move || {

@@ -16,13 +16,12 @@ const ROOMS: [&str; 16] = [
 ];
 
 /// What imports upward nevertheless, and why.
-const UPWARD: [(&str, &str, &str); 6] = [
+const UPWARD: [(&str, &str, &str); 5] = [
     ("object/endpoint.rs", "sched", "the end of an endpoint or a reply wakes the threads that wait for it"),
     ("object/end.rs", "sched", "an end wakes the threads that wait for it"),
     ("object/notification.rs", "sched", "bits that are set wake a thread that waits for them"),
     ("object/process.rs", "sched", "a process begins and ends by its threads, which are scheduled"),
     ("object/thread.rs", "sched", "a thread keeps what it has to do in the kernel, and the scheduler does it"),
-    ("object/terminal.rs", "sched", "input wakes readers, and a reader without input blocks"),
 ];
 
 /// What no file outside `arch/` may contain, and what that is. `*` at the end of a word stands for the rest of it.

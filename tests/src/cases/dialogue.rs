@@ -26,7 +26,11 @@ pub(super) fn cases(build: &Build) -> Vec<Case> {
             })
             .alone(),
         );
-        cases.push(Case::new(format!("typing at the shell · {machine}"), move |log| typing(&machine, log)));
+        cases.push(Case::new(format!("typing at the shell · {machine}"), {
+            let machine = machine.clone();
+            move |log| typing(&machine, log)
+        }));
+        cases.push(Case::new(format!("control-C and lines for programs · {machine}"), move |log| keys(&machine, log)));
     }
     cases.push(harness("a wrong exit status", virt(build).with_line("false"), Expected::success(), LIMIT));
     let silence = Expected::success().saying("a word that is never printed");
@@ -70,6 +74,40 @@ fn typing(machine: &Machine, log: &Path) -> Outcome {
     say("nosuch\r", "nosuch")?;
     say("", PROMPT)?;
     say("exit 7\r", "")?;
+    Expected::status(Status::Is(7)).judge(&session.finish()?)?;
+    Ok(Report::pass())
+}
+
+/// What is typed reaches the program in the foreground: control-C, lines, and the end of input.
+fn keys(machine: &Machine, log: &Path) -> Outcome {
+    let mut session = Session::start(machine.command(Console::Pipe), log, LIMIT)?;
+    let mut say = |text: &str, answers: &[&str]| -> Outcome<()> {
+        session.send(text)?;
+        for answer in answers {
+            session.expect(answer)?;
+        }
+        Ok(())
+    };
+    say("", &[PROMPT])?;
+    // At once, behind the line, and while the program runs.
+    say("sleep 1000\r\x03", &["^C", "[130]", PROMPT])?;
+    say("sleep 1000 | sleep 1000\r", &["| sleep 1000"])?;
+    say("\x03", &["^C", "[130]", PROMPT])?;
+    // The program's line is shown as it is typed, and then written by the program.
+    say("cat\r", &["cat\r"])?;
+    say("grüx\x7fn\r", &["n\r\ngrün\r\n"])?;
+    say("away\x15new\r", &["new\r\nnew\r\n"])?;
+    say("half", &["half"])?;
+    say("\x03", &["^C", "[130]", PROMPT])?;
+    say("cat | cat\r", &["| cat\r"])?;
+    say("through\r\x04", &["through\r\nthrough\r\n", PROMPT])?;
+    // What is typed ahead is the next program's, or the shell's again.
+    say("cat\rahead\r\x04echo and on\r", &["ahead\r\nahead\r\n", PROMPT, "echo and on\r", "\nand on\r\n", PROMPT])?;
+    // A shell in the shell.
+    say("sh\r", &[PROMPT])?;
+    say("\x03sleep 1000\r\x03", &["^C", PROMPT, "^C", "[130]", PROMPT])?;
+    say("exit 3\r", &["[3]", PROMPT])?;
+    say("exit 7\r", &[])?;
     Expected::status(Status::Is(7)).judge(&session.finish()?)?;
     Ok(Report::pass())
 }

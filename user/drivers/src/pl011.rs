@@ -10,12 +10,14 @@
 //! one whose incoming ring is full does not have it interrupt for what is received until the client has made room.
 
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use graft_lib::device_tree::Device;
 use graft_rt::abi::PAGE_SIZE;
 use graft_rt::archive::{Archive, FileError};
 use graft_rt::device::{Interrupt, Registers, Trigger, device};
+use graft_rt::memory::Shared;
 use graft_rt::notification::Notification;
 use graft_rt::ring::{Consumer, Producer, memory};
 use graft_rt::{Error, Handle, Process};
@@ -114,8 +116,10 @@ impl<P: Port> Uart<P> {
         port.write(CONTROL, 0);
         port.write(INTERRUPT_MASK, 0);
         port.write(INTERRUPT_CLEAR, 0x7FF);
-        // What an earlier owner has not taken is none of this one's.
-        (0..FIFO).take_while(|_| port.read(FLAGS) & RECEIVE_EMPTY == 0).for_each(|_| _ = port.read(DATA));
+        if wiring == Wiring::Loopback {
+            // What an earlier owner has sent itself is none of this one's. What has come from outside is.
+            (0..FIFO).take_while(|_| port.read(FLAGS) & RECEIVE_EMPTY == 0).for_each(|_| _ = port.read(DATA));
+        }
         if let Some((integer, fraction)) = rate {
             port.write(INTEGER_DIVISOR, integer);
             port.write(FRACTIONAL_DIVISOR, fraction);
@@ -246,58 +250,96 @@ pub const ASKED: u64 = 2;
 /// Of the client's: the driver has.
 pub const SERVED: u64 = 1;
 
-/// A driver that runs, from the side of the one that has started it.
+/// What a driver and its client are given. It is made once for a device; each driver that is started gets the same, and
+/// goes on where the one before has stopped.
 #[derive(Debug)]
-pub struct Running {
-    /// Its process.
-    pub process: Process,
+pub struct Ends {
+    pages: Shared,
+    interrupt: Interrupt,
+    told: Notification,
+    tells: Notification,
+    outgoing: Shared,
+    incoming: Shared,
+    arguments: Vec<String>,
+}
+
+impl Ends {
+    /// Those for a device of the tree. The rate stays what it is, or is the divisors' given.
+    ///
+    /// # Errors
+    /// As [`device`] and [`Interrupt::new`]: [`Error::NotAllowed`] for a UART that has a driver.
+    pub fn new(device_node: &Device<'_>, rate: Option<(u32, u32)>, wiring: Wiring) -> Result<Ends, Error> {
+        let registers = device_node.registers.first().ok_or(Error::NotFound)?;
+        let line = device_node.interrupts.first().ok_or(Error::NotFound)?;
+        let page = PAGE_SIZE as u64;
+        let offset = registers.address % page;
+        let trigger = if line.edge { Trigger::Edge } else { Trigger::Level };
+        // First: this is what another driver would have, and the kernel gives the registers of its console away but
+        // once.
+        let interrupt = Interrupt::new(line.number, trigger)?;
+        let pages = device(registers.address - offset, (offset + registers.bytes).next_multiple_of(page))?;
+        let (integer, fraction) = rate.unwrap_or((0, 0));
+        let numbers = [offset, registers.bytes, integer.into(), fraction.into()].map(|number| format!("{number}"));
+        let mut arguments = Vec::from([String::from("pl011")]);
+        arguments.extend(numbers);
+        if wiring == Wiring::Loopback {
+            arguments.push("loopback".into());
+        }
+        let (told, tells) = (Notification::new()?, Notification::new()?);
+        let (outgoing, incoming) = (memory()?, memory()?);
+        Ok(Ends { pages, interrupt, told, tells, outgoing, incoming, arguments })
+    }
+
+    /// Starts a driver, with the device's handles alone and somewhere to complain to.
+    ///
+    /// # Errors
+    /// As [`Process::spawn_image`].
+    pub fn start(&self, image: &[u8], console: Handle) -> Result<Process, Error> {
+        let handles = [
+            console,
+            self.pages.handle(),
+            self.interrupt.handle(),
+            self.told.handle(),
+            self.tells.handle(),
+            self.outgoing.handle(),
+            self.incoming.handle(),
+        ];
+        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
+        Process::spawn_image(image, &arguments, &handles)
+    }
+
+    /// The handles that the client needs, in the order in which [`Client::of`] expects them.
+    pub fn client(&self) -> [Handle; 4] {
+        [self.told.handle(), self.tells.handle(), self.outgoing.handle(), self.incoming.handle()]
+    }
+}
+
+/// A driver from the side of its client.
+#[derive(Debug)]
+pub struct Client {
     /// What goes out.
     pub outgoing: Producer,
     /// What has come in.
     pub incoming: Consumer,
-    /// Tells the driver.
     told: Notification,
-    /// Tells this side.
-    tells: Notification,
+    /// Tells this side that the driver has [`SERVED`] it. The client may have other bits set.
+    pub tells: Notification,
 }
 
-/// Starts the driver for a device of the tree, with that device's handles alone. The rate stays what it is, or is the
-/// divisors' given.
-///
-/// # Errors
-/// As [`device`] and [`Interrupt::new`]: [`Error::NotAllowed`] for the UART that is the kernel's console.
-pub fn start(device_node: &Device<'_>, rate: Option<(u32, u32)>, wiring: Wiring) -> Result<Running, FileError> {
-    let registers = device_node.registers.first().ok_or(Error::NotFound)?;
-    let line = device_node.interrupts.first().ok_or(Error::NotFound)?;
-    let page = PAGE_SIZE as u64;
-    let offset = registers.address % page;
-    let pages = device(registers.address - offset, (offset + registers.bytes).next_multiple_of(page))?;
-    let interrupt = Interrupt::new(line.number, if line.edge { Trigger::Edge } else { Trigger::Level })?;
-    let (told, tells) = (Notification::new()?, Notification::new()?);
-    let (outgoing, incoming) = (memory()?, memory()?);
-    let (integer, fraction) = rate.unwrap_or((0, 0));
-    let numbers = [offset, registers.bytes, integer.into(), fraction.into()].map(|number| format!("{number}"));
-    let mut arguments = Vec::from(["pl011"]);
-    arguments.extend(numbers.iter().map(|number| number.as_str()));
-    if wiring == Wiring::Loopback {
-        arguments.push("loopback");
+impl Client {
+    /// The client's side, of the handles that [`Ends::client`] has named.
+    ///
+    /// # Errors
+    /// As [`Producer::new`].
+    pub fn of([told, tells, outgoing, incoming]: [Handle; 4]) -> Result<Client, Error> {
+        Ok(Client {
+            outgoing: Producer::new(&Shared::from_handle(outgoing))?,
+            incoming: Consumer::new(&Shared::from_handle(incoming))?,
+            told: Notification::from_handle(told),
+            tells: Notification::from_handle(tells),
+        })
     }
-    let handles = [
-        Handle::CONSOLE,
-        pages.handle(),
-        interrupt.handle(),
-        told.handle(),
-        tells.handle(),
-        outgoing.handle(),
-        incoming.handle(),
-    ];
-    let archive = Archive::open()?;
-    let process = Process::spawn_image(archive.file("pl011")?, &arguments, &handles)?;
-    let (outgoing, incoming) = (Producer::new(&outgoing)?, Consumer::new(&incoming)?);
-    Ok(Running { process, outgoing, incoming, told, tells })
-}
 
-impl Running {
     /// Has the driver see to what has been put in or taken out.
     ///
     /// # Errors
@@ -305,13 +347,36 @@ impl Running {
     pub fn ask(&self) -> Result<(), Error> {
         self.told.notify(ASKED)
     }
+}
 
+/// A driver that runs, from the side of the one that has started it.
+#[derive(Debug)]
+pub struct Running {
+    /// Its process.
+    pub process: Process,
+    /// The other side.
+    pub client: Client,
+}
+
+/// Starts the driver for a device of the tree.
+///
+/// # Errors
+/// As [`Ends::new`] and [`Ends::start`].
+pub fn start(device_node: &Device<'_>, rate: Option<(u32, u32)>, wiring: Wiring) -> Result<Running, FileError> {
+    let ends = Ends::new(device_node, rate, wiring)?;
+    let process = ends.start(Archive::open()?.file("pl011")?, graft_rt::console::handle())?;
+    let Ends { told, tells, outgoing, incoming, .. } = ends;
+    let handles = [told.into_handle(), tells.into_handle(), outgoing.into_handle(), incoming.into_handle()];
+    Ok(Running { process, client: Client::of(handles)? })
+}
+
+impl Running {
     /// Waits until the driver has put bytes in or taken some out, or has ended, if that has been bound to other bits.
     ///
     /// # Errors
     /// As [`Notification::wait_until`].
     pub fn wait_until(&self, deadline: core::time::Duration) -> Result<u64, Error> {
-        self.tells.wait_until(deadline)
+        self.client.tells.wait_until(deadline)
     }
 
     /// Has these bits come from [`wait_until`](Self::wait_until) when the driver ends.
@@ -319,7 +384,7 @@ impl Running {
     /// # Errors
     /// As [`Notification::bind_end`].
     pub fn bind_end(&self, bits: u64) -> Result<(), Error> {
-        self.tells.bind_end(bits, self.process.handle())
+        self.client.tells.bind_end(bits, self.process.handle())
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   calendar     date                     seconds as dates
+//!   console      console                  lines as they are typed, and what the terminal answers
 //!   device_tree  drivers, clock           what the device tree says about a device
 //!   files        files                    names, directories and contents in memory
 //!   plan         init                     what is started, with which handles, and what follows its death
@@ -22,6 +23,7 @@
 extern crate alloc;
 
 pub mod calendar;
+pub mod console;
 pub mod device_tree;
 pub mod files;
 pub mod forkserver;

@@ -2,10 +2,16 @@
 //!
 //! ```text
 //! # a comment
-//! start files --pages 8192        a program of the archive, and its arguments
+//! start pl011                     a program of the archive, and its arguments
+//!   drives arm,pl011              it gets the first device of the tree with this name, and an end of rings of bytes
+//!   serves uart                   by this name others get the other end
+//!   handles console               what it gets: console, archive, system, devices, power, or a server above
+//!   priority 31                   its priority; 16 without this line
+//!   death restart                 heal, restart, ignore or power-off
+//! start files --pages 8192
 //!   serves files                  it gets an endpoint; others get a connection to it by this name
-//!   handles archive               what it gets: console, archive, system, devices, power, or a server above
-//!   death heal                    heal, restart, ignore or power-off
+//!   handles archive
+//!   death heal
 //! start sh
 //!   arguments boot                the command line that the machine was started with, if there is one
 //!   handles console archive system power files
@@ -15,6 +21,8 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+
+use graft_abi::{PRIORITIES, PRIORITY_DEFAULT};
 
 /// What is done when a program dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +40,7 @@ pub enum Death {
 /// What a program is handed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Given {
-    /// The console.
+    /// The console: its server if one is above, the kernel's writer otherwise.
     Console,
     /// The archive.
     Archive,
@@ -42,7 +50,7 @@ pub enum Given {
     Devices,
     /// A connection by which the machine can be ended.
     Power,
-    /// A connection to the server of this name.
+    /// A connection to the server of this name, or the other end of the driver of this name.
     Server(String),
 }
 
@@ -51,12 +59,16 @@ pub enum Given {
 pub struct Start {
     /// Its name in the archive, and its arguments.
     pub words: Vec<String>,
+    /// The device that it drives, by a name that the device tree has for such.
+    pub drives: Option<String>,
     /// The name under which others may be given a connection to it.
     pub serves: Option<String>,
     /// What it is handed.
     pub handles: Vec<Given>,
     /// Whether it gets the machine's command line.
     pub boot: bool,
+    /// Its priority.
+    pub priority: u8,
     /// What is done when it dies.
     pub death: Death,
 }
@@ -89,6 +101,8 @@ pub enum Problem {
     UnknownHandle(String),
     /// Two servers have one name, or a server has the name of a handle.
     NameTaken(String),
+    /// No such priority.
+    UnknownPriority(String),
     /// Only what says that it is ready can heal: a server.
     HealsNothing,
     /// No program ends the machine.
@@ -103,7 +117,7 @@ impl fmt::Display for PlanError {
         match &self.problem {
             Problem::NotText => f.write_str("it is not text"),
             Problem::UnknownKey(word) => {
-                write!(f, "{word}: a line begins with start, serves, handles, arguments or death")
+                write!(f, "{word}: a line begins with start, drives, serves, handles, arguments, priority or death")
             }
             Problem::NothingStarted => f.write_str("it belongs to no program: there is no start above it"),
             Problem::NoValue(key) => write!(f, "{key}: something is missing behind it"),
@@ -113,6 +127,9 @@ impl fmt::Display for PlanError {
                 write!(f, "{word}: a handle is console, archive, system, devices, power or a server further up")
             }
             Problem::NameTaken(word) => write!(f, "{word}: this name is taken"),
+            Problem::UnknownPriority(word) => {
+                write!(f, "{word}: a priority is a number below {PRIORITIES}")
+            }
             Problem::HealsNothing => f.write_str("only a program that serves can heal"),
             Problem::NoEnd => f.write_str("no program has death power-off: the machine would never end"),
         }
@@ -144,16 +161,18 @@ pub fn parse(text: &[u8]) -> Result<Vec<Start>, PlanError> {
             check_last(&plan).map_err(|problem| at(number - 1, problem))?;
             plan.push(Start {
                 words: values.into_iter().map(String::from).collect(),
+                drives: None,
                 serves: None,
                 handles: Vec::new(),
                 boot: false,
+                priority: PRIORITY_DEFAULT,
                 death: Death::Ignore,
             });
             continue;
         }
         let (start, above) = match plan.split_last_mut() {
             Some(split) => split,
-            None if ["serves", "handles", "arguments", "death"].contains(&key) => {
+            None if ["drives", "serves", "handles", "arguments", "priority", "death"].contains(&key) => {
                 return Err(at(number, Problem::NothingStarted));
             }
             None => return Err(at(number, Problem::UnknownKey(key.into()))),
@@ -166,7 +185,9 @@ pub fn parse(text: &[u8]) -> Result<Vec<Start>, PlanError> {
 
 fn check_last(plan: &[Start]) -> Result<(), Problem> {
     match plan.last() {
-        Some(Start { death: Death::Heal, serves: None, .. }) => Err(Problem::HealsNothing),
+        Some(Start { death: Death::Heal, serves: None, .. } | Start { death: Death::Heal, drives: Some(_), .. }) => {
+            Err(Problem::HealsNothing)
+        }
         _ => Ok(()),
     }
 }
@@ -179,9 +200,16 @@ fn set(start: &mut Start, above: &[Start], key: &str, values: &[&str]) -> Result
     };
     let serves = |name: &str| above.iter().any(|start| start.serves.as_deref() == Some(name));
     match key {
+        "drives" => start.drives = Some(one("drives")?.into()),
+        "priority" => {
+            let word = one("priority")?;
+            let number = word.parse().ok().filter(|&number: &u8| usize::from(number) < PRIORITIES);
+            start.priority = number.ok_or_else(|| Problem::UnknownPriority(word.into()))?;
+        }
         "serves" => {
             let name = one("serves")?;
-            let taken = ["console", "archive", "system", "devices", "power", "serve", "heal", "in", "out"];
+            // The server of the console takes the place of the kernel's.
+            let taken = ["archive", "system", "devices", "power", "serve", "heal", "in", "out"];
             if serves(name) || taken.contains(&name) {
                 return Err(Problem::NameTaken(name.into()));
             }
@@ -228,15 +256,17 @@ mod tests {
     #[test]
     fn the_plan_of_the_project_is_one() {
         let plan = parse(include_bytes!("../../servers/plan")).unwrap();
-        assert_eq!(plan.iter().map(|start| start.words[0].as_str()).collect::<Vec<_>>(), ["files", "clock", "sh"]);
-        assert_eq!(
-            plan.iter().map(|start| start.death).collect::<Vec<_>>(),
-            [Death::Heal, Death::Restart, Death::PowerOff]
-        );
+        let [uart, console, files, clock, shell] = &plan[..] else { panic!("{plan:?}") };
+        let names = [uart, console, files, clock, shell].map(|start| start.words[0].as_str());
+        assert_eq!(names, ["pl011", "console", "files", "clock", "sh"]);
+        assert_eq!((uart.drives.as_deref(), uart.serves.as_deref()), (Some("arm,pl011"), Some("uart")));
         let server = |name: &str| Given::Server(name.into());
+        assert_eq!(console.handles.last(), Some(&server("uart")));
+        assert!(uart.priority > console.priority && console.priority > files.priority);
+        assert_eq!((files.death, clock.death, shell.death), (Death::Heal, Death::Restart, Death::PowerOff));
         let handles = [Given::Console, Given::Archive, Given::System, Given::Power, server("files"), server("clock")];
-        assert_eq!(plan[2].handles, handles);
-        assert_eq!(plan.iter().map(|start| start.boot).collect::<Vec<_>>(), [false, false, true]);
+        assert_eq!(shell.handles, handles);
+        assert!(shell.boot && !files.boot && !clock.boot);
     }
 
     #[test]
@@ -252,7 +282,12 @@ mod tests {
             ("start a\nhandles b", 2, Problem::UnknownHandle("b".into())),
             ("start a\nserves a\nhandles a", 3, Problem::UnknownHandle("a".into())),
             ("start a\nserves b c", 2, Problem::TooMuch("serves")),
-            ("start a\nserves console", 2, Problem::NameTaken("console".into())),
+            ("start a\nserves archive", 2, Problem::NameTaken("archive".into())),
+            ("start a\nserves console\nstart b\nserves console", 4, Problem::NameTaken("console".into())),
+            ("start a\ndrives", 2, Problem::NoValue("drives")),
+            ("start a\npriority 32", 2, Problem::UnknownPriority("32".into())),
+            ("start a\npriority high", 2, Problem::UnknownPriority("high".into())),
+            ("start a\nserves a\ndrives d\ndeath heal", 4, Problem::HealsNothing),
             ("start a\nserves x\nstart b\nserves x", 4, Problem::NameTaken("x".into())),
             ("start a\ndeath never", 2, Problem::UnknownDeath("never".into())),
             ("start a\ndeath heal # what\nstart b", 2, Problem::HealsNothing),

@@ -1,10 +1,23 @@
-//! Text to and from the console, handle 1.
+//! Text to and from the console, handle 1: a connection to its server. The first program, and what it starts before
+//! there is a server, has the kernel's own writer there, from which there is nothing to read.
+//!
+//! What is written has reached the device when the call returns, and one call's bytes are not mixed with another's.
+//!
+//! ```text
+//!   a program     write_all, read, size                      on behalf of the session that its connection is of
+//!   a shell       Job::new, start programs with its handle, Job::to_foreground, wait for its notification, drop
+//! ```
 
 use core::fmt::{self, Write};
+use core::mem::ManuallyDrop;
+use core::sync::atomic::{AtomicU32, Ordering};
 
-use graft_abi::{CONSOLE_MAX, Call, Error, Handle};
+use graft_abi::{CONSOLE_MAX, Call, Error, Handle, Rights};
 
 use crate::call::call;
+use crate::message::{Connection, Message};
+use crate::notification::Notification;
+use crate::process::duplicate;
 
 /// Prints to the console. One call is one write, so that the lines of several processes do not mix.
 #[macro_export]
@@ -81,26 +94,240 @@ fn format(arguments: fmt::Arguments<'_>, to: fn(&[u8]) -> Result<(), Error>) {
     buffer.flush();
 }
 
+/// What a call of the server's begins with, in the first word; then numbers. The answer's first word is 0, or a refusal
+/// as the kernel's calls have it.
+pub mod protocol {
+    use graft_abi::Error;
+
+    /// The operations.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[repr(u64)]
+    pub enum Operation {
+        /// So many bytes are lent to be written out. The answer: how many were, [`WRITE_MAX`] at most.
+        Write = 1,
+        /// Bytes are wanted, this [`Mode`], so many at most, where memory is lent for them. The answer: how many; none
+        /// at the end of input.
+        Read = 2,
+        /// A session is wanted, with a notification to which the server says what is typed to end or stop a job. The
+        /// answer: its number, and a connection.
+        Open = 3,
+        /// What is typed is for the session with this number from now on, one of the caller's, or for the caller's own:
+        /// 0.
+        Foreground = 4,
+        /// One of the caller's sessions, with this number, is over.
+        Close = 5,
+        /// The answer: columns and rows of the terminal.
+        Size = 6,
+    }
+
+    impl Operation {
+        /// The operation with this number.
+        pub fn from_number(number: u64) -> Option<Operation> {
+            use Operation::{Close, Foreground, Open, Read, Size, Write};
+            [Write, Read, Open, Foreground, Close, Size].into_iter().find(|operation| *operation as u64 == number)
+        }
+    }
+
+    /// Most bytes that one call writes.
+    pub const WRITE_MAX: usize = 2048;
+
+    /// Splits the first word of an answer.
+    ///
+    /// # Errors
+    /// What the server has refused, or [`Error::BadArgument`] for an answer that means nothing.
+    pub fn result(word: u64) -> Result<(), Error> {
+        match Error::from_register(word)? {
+            0 => Ok(()),
+            _ => Err(Error::BadArgument),
+        }
+    }
+}
+
+use protocol::Operation;
+
+/// How a program wants to have what is typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Lines, which can be corrected while they are typed: backspace, control-U and -W. Control-D ends the input, or
+    /// the line where it stands; control-C and -Z go to the job.
+    Lines,
+    /// Bytes as they come, control-C too; what follows the end of a line is left for the next call.
+    Raw,
+}
+
+impl Mode {
+    /// The mode with this number.
+    pub fn from_number(number: u64) -> Option<Mode> {
+        [Mode::Lines, Mode::Raw].into_iter().find(|mode| *mode as u64 == number)
+    }
+}
+
+/// The handle that is written to.
+static PLACE: AtomicU32 = AtomicU32::new(Handle::CONSOLE.0);
+/// Whether that has turned out to be the kernel's writer.
+static IS_KERNELS: AtomicU32 = AtomicU32::new(0);
+
+/// Has this program print through another connection to the server from now on, for good.
+pub fn use_server(server: Connection) {
+    PLACE.store(server.into_handle().0, Ordering::Relaxed);
+    IS_KERNELS.store(0, Ordering::Relaxed);
+}
+
+/// The connection that is written to.
+pub fn handle() -> Handle {
+    Handle(PLACE.load(Ordering::Relaxed))
+}
+
+/// Makes a call of the server's, which a server that ends may leave to the next one. Returns the words behind the
+/// first.
+fn ask(words: [u64; 6], read: &[u8], write: &mut [u8]) -> Result<[u64; 5], Error> {
+    // Not this value's to close.
+    let server = ManuallyDrop::new(Connection::from_handle(handle()));
+    let answer = match server.call_lending(Message::words(words), read, write) {
+        Err(Error::Gone) => server.call_lending(Message::words(words), read, write),
+        answer => answer,
+    };
+    let [result, rest @ ..] = answer?.into_words();
+    protocol::result(result).map(|()| rest)
+}
+
 /// Writes all of the bytes to the console.
+///
+/// # Errors
+/// As the server answers; [`Error::Gone`] without one.
 pub fn write_all(mut bytes: &[u8]) -> Result<(), Error> {
     while !bytes.is_empty() {
-        let chunk = &bytes[..bytes.len().min(CONSOLE_MAX)];
-        // SAFETY: the kernel only reads the buffer.
-        let answer = unsafe {
-            call(Call::ConsoleWrite, [Handle::CONSOLE.0.into(), chunk.as_ptr().addr() as u64, chunk.len() as u64])
-        }?;
-        bytes = &bytes[(answer.x0 as usize).min(bytes.len())..];
+        let written = if IS_KERNELS.load(Ordering::Relaxed) == 0 {
+            match ask([Operation::Write as u64, bytes.len() as u64, 0, 0, 0, 0], bytes, &mut []) {
+                Ok([count, ..]) => count as usize,
+                Err(Error::WrongObject) => {
+                    IS_KERNELS.store(1, Ordering::Relaxed);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+        } else {
+            write_by_kernel(handle(), bytes)?
+        };
+        // A server that makes no progress would be asked for ever.
+        bytes = bytes.get(written..).filter(|_| written > 0).ok_or(Error::BadArgument)?;
     }
     Ok(())
 }
 
-/// Waits until something was typed and stores it. Returns how many bytes; never 0 for a buffer
-/// that is not empty.
-pub fn read(buffer: &mut [u8]) -> Result<usize, Error> {
-    let bytes = buffer.len().min(CONSOLE_MAX);
-    // SAFETY: the kernel stores at most `bytes` bytes into a buffer that is borrowed mutably.
-    let answer = unsafe {
-        call(Call::ConsoleRead, [Handle::CONSOLE.0.into(), buffer.as_mut_ptr().addr() as u64, bytes as u64])
-    }?;
-    Ok((answer.x0 as usize).min(bytes))
+fn write_by_kernel(handle: Handle, bytes: &[u8]) -> Result<usize, Error> {
+    let length = bytes.len().min(CONSOLE_MAX);
+    // SAFETY: the kernel only reads the buffer.
+    let answer = unsafe { call(Call::ConsoleWrite, [handle.0.into(), bytes.as_ptr().addr() as u64, length as u64]) }?;
+    Ok(answer.x0 as usize)
+}
+
+/// Prints a line by the kernel's own writer, for the program that has it and looks after the server.
+pub fn complain_by_kernel(arguments: fmt::Arguments<'_>) {
+    format(format_args!("{arguments}\n"), |mut bytes| {
+        while !bytes.is_empty() {
+            let written = write_by_kernel(Handle::CONSOLE, bytes)?;
+            bytes = bytes.get(written..).unwrap_or_default();
+        }
+        Ok(())
+    });
+}
+
+/// Waits for what is typed, and stores it: of lines one at a time, or a part of one. Returns how many bytes, 0 at the
+/// end of input or for a buffer that is empty.
+///
+/// With a buffer that is empty it does not wait, and says how the session wants to have what is typed from now on.
+///
+/// # Errors
+/// [`Error::WrongObject`] without a server; [`Error::NotAllowed`] for a session that is over; [`Error::NotReady`] if
+/// other threads of the session read already, as many as may.
+pub fn read(mode: Mode, buffer: &mut [u8]) -> Result<usize, Error> {
+    let length = buffer.len();
+    let [count, ..] = ask([Operation::Read as u64, mode as u64, length as u64, 0, 0, 0], &[], buffer)?;
+    Ok((count as usize).min(length))
+}
+
+/// Columns and rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Characters in a line.
+    pub columns: u16,
+    /// Lines.
+    pub rows: u16,
+}
+
+impl Size {
+    /// What every terminal has.
+    pub const DEFAULT: Size = Size { columns: 80, rows: 24 };
+}
+
+/// How large the terminal is, as far as it says so: [`Size::DEFAULT`] otherwise.
+pub fn size() -> Size {
+    match ask([Operation::Size as u64, 0, 0, 0, 0, 0], &[], &mut []) {
+        Ok([columns @ 1..=0xffff, rows @ 1..=0xffff, ..]) => Size { columns: columns as u16, rows: rows as u16 },
+        _ => Size::DEFAULT,
+    }
+}
+
+/// Of a job's notification: control-C was typed.
+pub const INTERRUPT: u64 = 1 << 0;
+/// Of a job's notification: control-Z was typed.
+pub const SUSPEND: u64 = 1 << 1;
+
+/// Programs that a shell starts together: a session of their own with the console's server. It is over when this is
+/// dropped; what is left of the programs can still write.
+#[derive(Debug)]
+pub struct Job {
+    connection: Connection,
+    number: u64,
+}
+
+impl Job {
+    /// A new one, not in the foreground. What is typed to end or stop it sets [`INTERRUPT`] or [`SUSPEND`] there.
+    ///
+    /// # Errors
+    /// [`Error::WrongObject`] without a server; [`Error::HandlesExhausted`] if there are too many.
+    pub fn new(told: &Notification) -> Result<Job, Error> {
+        let server = ManuallyDrop::new(Connection::from_handle(handle()));
+        let told = duplicate(told.handle(), Rights::WRITE.or(Rights::DUPLICATE))?;
+        let open = Message { words: [Operation::Open as u64, 0, 0, 0, 0, 0], handle: told };
+        let answer = match server.call(open) {
+            Ok(answer) => answer,
+            Err(error) => {
+                let _ = crate::process::close(told);
+                return Err(error);
+            }
+        };
+        let connection = (answer.handle != Handle::NONE).then(|| Connection::from_handle(answer.handle));
+        let [result, number, ..] = answer.words;
+        protocol::result(result)?;
+        Ok(Job { connection: connection.ok_or(Error::HandlesExhausted)?, number })
+    }
+
+    /// What its programs are to be given as their console.
+    pub fn handle(&self) -> Handle {
+        self.connection.handle()
+    }
+
+    /// Has it get what is typed.
+    ///
+    /// # Errors
+    /// [`Error::NotAllowed`] if the caller's session is in the background itself.
+    pub fn to_foreground(&self) -> Result<(), Error> {
+        ask([Operation::Foreground as u64, self.number, 0, 0, 0, 0], &[], &mut []).map(drop)
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        let _ = ask([Operation::Close as u64, self.number, 0, 0, 0, 0], &[], &mut []);
+    }
+}
+
+/// Has the caller's own session get what is typed, and no job.
+///
+/// # Errors
+/// As [`Job::to_foreground`].
+pub fn take_foreground() -> Result<(), Error> {
+    ask([Operation::Foreground as u64, 0, 0, 0, 0, 0], &[], &mut []).map(drop)
 }

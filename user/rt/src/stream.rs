@@ -251,7 +251,7 @@ impl Input {
             return Ok(0);
         }
         match self {
-            Input::Console => console::read(buffer),
+            Input::Console => console::read(console::Mode::Lines, buffer),
             Input::File { files, number, offset } => {
                 let count = files.read(*number, *offset, buffer).map_err(call_error)?;
                 *offset += count as u64;
@@ -301,7 +301,7 @@ impl PipeReader {
     }
 }
 
-/// Reads from the program's input: at least a byte, or 0 at its end. From the console, what was typed.
+/// Reads from the program's input: at least a byte, or 0 at its end. From the console, lines that were typed.
 ///
 /// # Errors
 /// [`Error`], as the console, the file server or the pipe answers.
@@ -314,7 +314,7 @@ pub fn read(buffer: &mut [u8]) -> Result<usize, Error> {
         *input = Some(Input::granted()?);
     }
     match &mut *input {
-        None => console::read(buffer),
+        None => console::read(console::Mode::Lines, buffer),
         Some(input) => input.read(buffer),
     }
 }

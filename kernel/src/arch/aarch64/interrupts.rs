@@ -5,7 +5,6 @@
 
 use super::{MAX_CORES, core_index, cores, gicv2::GicV2, gicv3::GicV3, kernel_map::KernelMapError};
 use crate::arch::Trigger;
-use core::sync::atomic::{AtomicU32, Ordering};
 use spin::Once;
 
 /// The virtual timer's interrupt: PPI 11, the same on every machine that follows the Base System
@@ -19,8 +18,6 @@ const SHARED: u32 = 32;
 const SPECIAL: u32 = 1020;
 
 static CONTROLLER: Once<Controller> = Once::new();
-/// The console's interrupt; 0 until it is known, which is no console's number.
-static CONSOLE: AtomicU32 = AtomicU32::new(0);
 
 enum Controller {
     V2(GicV2),
@@ -51,8 +48,6 @@ pub enum Description {
 pub enum Source {
     /// This core's timer.
     Timer,
-    /// The console has received something.
-    Console,
     /// Another core has interrupted this one.
     Wakeup,
     /// A device, by its line.
@@ -98,15 +93,6 @@ pub fn prepare_core() {
     }
 }
 
-/// Delivers the console's interrupt, by its INTID, to the first core.
-pub fn enable_console(number: u32) {
-    CONSOLE.store(number, Ordering::Relaxed);
-    match controller() {
-        Controller::V2(gic) => gic.enable_shared(number),
-        Controller::V3(gic) => gic.enable_shared(number),
-    }
-}
-
 /// How many lines there are.
 pub fn lines() -> u32 {
     let end = match controller() {
@@ -114,11 +100,6 @@ pub fn lines() -> u32 {
         Controller::V3(gic) => gic.end(),
     };
     end as u32 - SHARED
-}
-
-/// Whether the kernel itself uses a line.
-pub fn is_kernels(line: u32) -> bool {
-    CONSOLE.load(Ordering::Relaxed) == SHARED + line
 }
 
 /// Says what of a line, which is masked, is an interrupt.
@@ -165,7 +146,6 @@ pub fn acknowledge() -> Option<Interrupt> {
             cores::stop_if_asked();
             Source::Wakeup
         }
-        number if number == CONSOLE.load(Ordering::Relaxed) => Source::Console,
         number => Source::Line(number - SHARED),
     };
     Some(Interrupt { source, token })

@@ -20,8 +20,6 @@ static LINES: [Line; MAX_CORES] =
 pub enum Source {
     /// This core's timer.
     Timer,
-    /// The console has received something.
-    Console,
     /// Another core has interrupted this one.
     Wakeup,
     /// A device, by its line.
@@ -82,11 +80,6 @@ pub fn lower(line: u32) {
 /// How many lines there are.
 pub fn lines() -> u32 {
     LINES_MAX as u32
-}
-
-/// Whether the kernel itself uses a line.
-pub fn is_kernels(line: u32) -> bool {
-    line + 1 == LINES_MAX as u32
 }
 
 /// Says what of a line, which is masked, is an interrupt.

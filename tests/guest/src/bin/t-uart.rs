@@ -13,14 +13,15 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use graft_drivers::pl011::{Running, Wiring, start};
+use graft_drivers::pl011::{Client, Ends, Running, Wiring, start};
 use graft_lib::device_tree::{Device, find};
-use graft_rt::archive::FileError;
+use graft_rt::archive::{Archive, FileError};
+use graft_rt::console;
 use graft_rt::device::Tree;
-use graft_rt::process::sleep;
+use graft_rt::process::{duplicate, sleep};
 use graft_rt::ring::CAPACITY;
 use graft_rt::test::{FreeFrames, Numbers, Report, touch_stack_and_heap, wait_until};
-use graft_rt::{Arguments, Error, ExitStatus, claim, claim_eq, time};
+use graft_rt::{Arguments, Error, ExitStatus, Rights, claim, claim_eq, time};
 
 graft_rt::program!(main);
 
@@ -52,7 +53,8 @@ fn run(report: &Report) -> Result<(), FileError> {
     };
     echoes(report, uart)?;
     idle(report, uart)?;
-    killed(report, uart)
+    killed(report, uart)?;
+    anew(report, uart)
 }
 
 /// Text in which characters take one to four bytes.
@@ -75,9 +77,9 @@ fn through(running: &mut Running, bytes: &[u8]) -> Result<Vec<u8>, Error> {
     let mut piece = [0; 512];
     while back.len() < bytes.len() {
         let end = bytes.len().min(back.len() + ON_THEIR_WAY);
-        sent += running.outgoing.put(&bytes[sent..end]);
-        running.ask()?;
-        let count = running.incoming.take(&mut piece);
+        sent += running.client.outgoing.put(&bytes[sent..end]);
+        running.client.ask()?;
+        let count = running.client.incoming.take(&mut piece);
         back.extend(&piece[..count]);
         if count == 0 && running.wait_until(soon())? & ENDED != 0 {
             return Err(Error::Gone);
@@ -102,15 +104,15 @@ fn echoes(report: &Report, uart: &Device) -> Result<(), FileError> {
     let more = &text(2 * CAPACITY)[..2 * CAPACITY];
     let mut put = 0;
     let all_put = wait_until(|| {
-        put += running.outgoing.put(&more[put..]);
-        running.ask().is_ok() && put == more.len()
+        put += running.client.outgoing.put(&more[put..]);
+        running.client.ask().is_ok() && put == more.len()
     });
     claim!(report, all_put, "both rings are filled: {put}");
     let (mut back, mut piece) = (Vec::<u8>::new(), [0; 700]);
     while back.len() < put {
-        let count = running.incoming.take(&mut piece);
+        let count = running.client.incoming.take(&mut piece);
         back.extend(&piece[..count]);
-        running.ask()?;
+        running.client.ask()?;
         if count == 0 {
             running.wait_until(soon())?;
         }
@@ -145,12 +147,50 @@ fn killed(report: &Report, uart: &Device) -> Result<(), FileError> {
         let back = through(&mut running, &sent)?;
         claim!(report, back == sent, "round {round}: what comes back");
         // In the middle of something.
-        running.outgoing.put(&sent);
-        running.ask()?;
+        running.client.outgoing.put(&sent);
+        running.client.ask()?;
         running.process.kill(9)?;
         while running.wait_until(soon())? & ENDED == 0 {}
         claim_eq!(report, running.process.wait(), Ok(ExitStatus::Killed(9)), "round {round}: the driver's end");
     }
     report.done(format_args!("a driver that is killed is told, and another one takes over"));
+    Ok(())
+}
+
+/// Drivers with the same objects, one after the other, as root starts them.
+fn anew(report: &Report, uart: &Device) -> Result<(), FileError> {
+    let archive = Archive::open()?;
+    let image = archive.file("pl011")?;
+    let ends = Ends::new(uart, None, Wiring::Loopback)?;
+    let mut client = {
+        let [a, b, c, d] = ends.client().map(|handle| duplicate(handle, Rights::ALL));
+        Client::of([a?, b?, c?, d?])?
+    };
+    let sent = text(3_000);
+    let mut driver = ends.start(image, console::handle())?;
+    for round in 0..20_u64 {
+        client.outgoing.put(&sent);
+        client.ask()?;
+        // At another moment each time, with an interrupt that is not acknowledged among them.
+        sleep(Duration::from_micros(50 * round));
+        driver.kill(9)?;
+        claim_eq!(report, driver.wait(), Ok(ExitStatus::Killed(9)), "round {round}: the driver's end");
+        driver = ends.start(image, console::handle())?;
+        let mut back = Vec::<u8>::new();
+        let mark = [0xF0 | round as u8 & 7, 0xFF, round as u8, 0xFE];
+        let mut put = 0;
+        let arrives = wait_until(|| {
+            let mut piece = [0; 512];
+            put += client.outgoing.put(&mark[put..]);
+            let count = client.incoming.take(&mut piece);
+            back.extend(&piece[..count]);
+            let _ = client.ask();
+            back.ends_with(&mark)
+        });
+        claim!(report, arrives, "round {round}: what is sent after all of it comes back: {}", back.len());
+    }
+    driver.kill(9)?;
+    driver.wait()?;
+    report.done(format_args!("drivers that get the same objects go on one after the other"));
     Ok(())
 }

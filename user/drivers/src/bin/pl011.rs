@@ -31,6 +31,8 @@ mod driver {
         let mut incoming = Producer::new(&Shared::from_handle(handle::INCOMING))?;
         let mut uart = Uart::new(registers, rate, wiring);
         told.bind_interrupt(INTERRUPTED, &interrupt)?;
+        // One that the driver before has not acknowledged: what it was for is seen to below.
+        acknowledge(&interrupt)?;
         // What the client has asked for before there was a driver.
         told.notify(ASKED)?;
         loop {
@@ -39,8 +41,16 @@ mod driver {
                 tells.notify(SERVED)?;
             }
             if bits & INTERRUPTED != 0 {
-                interrupt.acknowledge()?;
+                acknowledge(&interrupt)?;
             }
+        }
+    }
+
+    /// The bit may be one that the driver before was told, and the interrupt acknowledged since.
+    fn acknowledge(interrupt: &Interrupt) -> Result<(), Error> {
+        match interrupt.acknowledge() {
+            Ok(()) | Err(Error::NotFound) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 }

@@ -117,12 +117,15 @@ fn what_there_is_no_room_for_stays_in_the_device_and_does_not_interrupt() {
 }
 
 #[test]
-fn what_an_earlier_owner_has_left_is_not_received() {
-    let model = Model::default();
-    model.receive.borrow_mut().extend([1, 2, 3]);
-    let mut uart = Uart::new(&model, None, Wiring::Pins);
-    let mut incoming = Place(Vec::new(), 8);
-    assert!(!uart.serve(&mut VecDeque::new(), &mut incoming) && incoming.0.is_empty());
+fn what_an_earlier_owner_has_left_is_received_if_it_has_come_from_outside() {
+    for (wiring, expected) in [(Wiring::Loopback, &[][..]), (Wiring::Pins, &[1, 2, 3])] {
+        let model = Model::default();
+        model.receive.borrow_mut().extend([1, 2, 3]);
+        let mut uart = Uart::new(&model, None, wiring);
+        let mut incoming = Place(Vec::new(), 8);
+        assert_eq!(uart.serve(&mut VecDeque::new(), &mut incoming), wiring == Wiring::Pins);
+        assert_eq!(incoming.0, expected);
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //!
 //! The kernel passes the boot arguments as the second argument. What follows `graft.cmd=` in them, to the end, is a
 //! line for the shell to run; without it the shell is interactive. With `graft.devices` before it, the shell may hand
-//! out devices. An archive without a plan has a shell, and nothing else.
+//! out devices. An archive without a plan has the console and a shell, and nothing else.
 
 #![no_std]
 #![no_main]
@@ -16,14 +16,20 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use graft_drivers::pl011::{Ends, Wiring};
+use graft_lib::device_tree::find;
 use graft_lib::plan::{self, Death, Given, Start};
+use graft_rt::abi::PRIORITY_DEFAULT;
 use graft_rt::archive::Archive;
+use graft_rt::console;
+use graft_rt::device::Tree;
 use graft_rt::grants::Grants;
 use graft_rt::heal::{Event, Guarded};
 use graft_rt::message::{Connection, Endpoint, Message};
 use graft_rt::notification::Notification;
 use graft_rt::process::{STANDARD_HANDLES, duplicate};
-use graft_rt::{Arguments, Error, ExitStatus, Rights, eprintln, println, process, thread, time};
+use graft_rt::thread::{self, Cores};
+use graft_rt::{Arguments, Error, ExitStatus, Handle, Process, Rights, eprintln, println, process, time};
 
 graft_rt::program!(main);
 
@@ -33,6 +39,26 @@ const DEVICES: &str = "graft.devices";
 const NOT_FOUND: i32 = 127;
 /// How long a server may take to serve before the next program is started all the same.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// What is started without a plan, as far as there are such programs.
+const NO_PLAN: &[u8] = b"\
+start pl011
+  drives arm,pl011
+  serves uart
+  handles console
+  priority 31
+  death restart
+start console
+  serves console
+  handles console uart
+  priority 30
+  death restart
+start sh
+  arguments boot
+  handles console archive system
+  death power-off
+";
+/// The server that programs print by.
+const CONSOLE: &str = "console";
 /// How often a server that ends is started anew at most.
 const RESTARTS: usize = 100;
 
@@ -51,9 +77,9 @@ fn main(arguments: Arguments) -> i32 {
         Ok(Ok(starts)) => starts,
         Ok(Err(error)) => {
             eprintln!("init: plan: {error}");
-            only_a_shell()
+            without_a_plan(&archive)
         }
-        Err(_) => only_a_shell(),
+        Err(_) => without_a_plan(&archive),
     };
     let mut options = boot_arguments.split("graft.cmd=").next().unwrap_or_default().split_whitespace();
     if options.any(|option| option == DEVICES) {
@@ -70,16 +96,41 @@ fn complain(name: &str, error: &str) -> i32 {
     NOT_FOUND
 }
 
-fn only_a_shell() -> Vec<Start> {
-    let handles = [Given::Console, Given::Archive, Given::System].into();
-    [Start { words: ["sh".into()].into(), serves: None, handles, boot: true, death: Death::PowerOff }].into()
+fn without_a_plan(archive: &Archive) -> Vec<Start> {
+    let mut starts = plan::parse(NO_PLAN).unwrap_or_default();
+    starts.retain(|start| start.death == Death::PowerOff || archive.file(&start.words[0]).is_ok());
+    starts
 }
 
-/// A server that has been started.
+/// Says something about a program: by the kernel if it is one by which everything else is said.
+macro_rules! say {
+    ($start:expr, $($what:tt)+) => {
+        if is_for_printing($start) {
+            console::complain_by_kernel(format_args!($($what)+))
+        } else {
+            eprintln!($($what)+)
+        }
+    };
+}
+
+fn is_for_printing(start: &Start) -> bool {
+    start.drives.is_some() || start.serves.as_deref() == Some(CONSOLE)
+}
+
+/// What has been started and can be handed to others.
 #[derive(Clone)]
-struct Server {
-    name: String,
-    guarded: Arc<Guarded>,
+enum Server {
+    /// A server, by a connection.
+    Serves(String, Arc<Guarded>),
+    /// A driver, by the other end of its rings.
+    Drives(String, Arc<Ends>),
+}
+
+impl Server {
+    fn name(&self) -> &str {
+        let (Server::Serves(name, _) | Server::Drives(name, _)) = self;
+        name
+    }
 }
 
 /// Starts everything, and waits for the program whose end is the machine's.
@@ -95,18 +146,39 @@ fn follow(archive: &Arc<Archive>, starts: Vec<Start>, line: Option<&str>) -> Res
         let failed = |error: String| (name.clone(), error);
         let image = archive.file(&name).map_err(|error| failed(error.to_string()))?;
         let kernel = |error: Error| failed(error.to_string());
+        if let Some(device) = &start.drives {
+            match drive(archive, device, &start) {
+                Ok(ends) => servers.push(Server::Drives(start.serves.unwrap_or_default(), ends)),
+                Err(error) => eprintln!("init: cannot start {name}: {error}"),
+            }
+            continue;
+        }
+        let is_there = |name: &str| servers.iter().any(|server| server.name() == name);
+        let missing = start.handles.iter().find_map(|given| match given {
+            Given::Server(name) if !is_there(name) => Some(name.as_str()),
+            _ => None,
+        });
+        if let Some(missing) = missing.filter(|_| start.serves.is_some()) {
+            eprintln!("init: {name} is not started: there is no {missing}");
+            continue;
+        }
         let grants = handed(&start, &servers, power.as_deref()).map_err(kernel)?;
         let mut words: Vec<&str> = start.words.iter().map(String::as_str).collect();
         if let Some(line) = line.filter(|_| start.boot) {
             words.extend(["-c", line]);
         }
         if let Some(served) = &start.serves {
-            let guarded = Arc::new(Guarded::start(image, &words, grants.grants).map_err(kernel)?);
-            servers.push(Server { name: served.clone(), guarded: guarded.clone() });
+            let started = with_priority(start.priority, || Guarded::start(image, &words, grants.grants));
+            let guarded = Arc::new(started.map_err(kernel)?);
+            let is_console = served == CONSOLE;
+            servers.push(Server::Serves(served.clone(), guarded.clone()));
             look_after(archive.clone(), guarded.clone(), start, servers.clone(), power.clone()).map_err(kernel)?;
             await_service(&guarded).map_err(kernel)?;
+            if is_console {
+                console::use_server(guarded.connect().map_err(kernel)?);
+            }
         } else {
-            let process = grants.grants.spawn(image, &words).map_err(kernel)?;
+            let process = with_priority(start.priority, || grants.grants.spawn(image, &words)).map_err(kernel)?;
             if start.death == Death::PowerOff {
                 last = Some((name, process));
             }
@@ -114,6 +186,46 @@ fn follow(archive: &Arc<Archive>, starts: Vec<Start>, line: Option<&str>) -> Res
     }
     let (name, process) = last.ok_or(("a shell".into(), "the plan has none".into()))?;
     process.wait().map_err(|error| (name, error.to_string()))
+}
+
+/// Does something with another priority: what is started has that.
+fn with_priority<R>(priority: u8, act: impl FnOnce() -> Result<R, Error>) -> Result<R, Error> {
+    thread::schedule(priority, Cores::All)?;
+    let result = act();
+    thread::schedule(PRIORITY_DEFAULT, Cores::All)?;
+    result
+}
+
+/// Starts the driver of a device, and starts it anew when it ends.
+fn drive(archive: &Arc<Archive>, device: &str, start: &Start) -> Result<Arc<Ends>, Error> {
+    let ends = {
+        let tree = Tree::new()?;
+        let devices = find(tree.blob(), device);
+        Arc::new(Ends::new(devices.first().ok_or(Error::NotFound)?, None, Wiring::Pins)?)
+    };
+    let (archive, driven, start) = (archive.clone(), ends.clone(), start.clone());
+    let name = start.words[0].clone();
+    let begin = move || -> Result<Process, Error> {
+        let image = archive.file(&start.words[0]).map_err(|_| Error::NotFound)?;
+        with_priority(start.priority, || driven.start(image, Handle::CONSOLE))
+    };
+    let mut process = begin()?;
+    let waiter = thread::spawn(move || {
+        for _ in 0..RESTARTS {
+            let Ok(status) = process.wait() else { return };
+            console::complain_by_kernel(format_args!("init: {name} {status}, and is started anew"));
+            match begin() {
+                Ok(again) => process = again,
+                Err(error) => {
+                    console::complain_by_kernel(format_args!("init: cannot start {name} anew: {error}"));
+                    return;
+                }
+            }
+        }
+    })?;
+    // It goes on for as long as this process does.
+    core::mem::forget(waiter);
+    Ok(ends)
 }
 
 /// Ends the machine, with the status in the first word, when a program that was handed a connection to this says so.
@@ -149,8 +261,16 @@ fn handed(start: &Start, servers: &[Server], power: Option<&Endpoint>) -> Result
     let nothing = Notification::new()?;
     let has = |given| start.handles.contains(&given);
     let mut handles = Vec::new();
+    let console = servers.iter().find_map(|server| match server {
+        Server::Serves(name, guarded) if name == CONSOLE && start.serves.as_deref() != Some(CONSOLE) => Some(guarded),
+        _ => None,
+    });
     for (given, handle) in [Given::Console, Given::Archive, Given::Devices].into_iter().zip(STANDARD_HANDLES) {
         handles.push(match given {
+            Given::Console if has(Given::Console) => match console {
+                Some(server) => server.connect()?.into_handle(),
+                None => handle,
+            },
             given if has(given.clone()) => handle,
             // All but the devices.
             Given::Devices if has(Given::System) => duplicate(handle, Rights::INSPECT.or(Rights::DUPLICATE))?,
@@ -161,8 +281,12 @@ fn handed(start: &Start, servers: &[Server], power: Option<&Endpoint>) -> Result
     let mut connections = Vec::new();
     for given in &start.handles {
         let (name, connection) = match given {
-            Given::Server(name) => match servers.iter().find(|server| server.name == *name) {
-                Some(server) => (name.as_str(), server.guarded.connect()?),
+            Given::Server(name) => match servers.iter().find(|server| server.name() == *name) {
+                Some(Server::Serves(_, guarded)) => (name.as_str(), guarded.connect()?),
+                Some(Server::Drives(_, ends)) => {
+                    grants.add(name, "", &ends.client());
+                    continue;
+                }
                 None => continue,
             },
             Given::Power => match power {
@@ -191,14 +315,14 @@ fn look_after(
     power: Option<Arc<Endpoint>>,
 ) -> Result<(), Error> {
     let tended = guarded.clone();
-    let name = start.words[0].clone();
+    let (name, tended_start) = (start.words[0].clone(), start.clone());
     let tender = thread::spawn(move || {
         loop {
             match tended.tend() {
                 Ok(Event::Healed(fault)) => {
-                    eprintln!("init: {name} {}, and went back to its checkpoint", fault.kind.message());
+                    say!(&tended_start, "init: {name} {}, and went back to its checkpoint", fault.kind.message());
                 }
-                Ok(Event::Ended(fault)) => eprintln!("init: {name} {}", fault.kind.message()),
+                Ok(Event::Ended(fault)) => say!(&tended_start, "init: {name} {}", fault.kind.message()),
                 Ok(_) => {}
                 Err(_) => return,
             }
@@ -213,12 +337,13 @@ fn look_after(
         for _ in 0..RESTARTS {
             let Ok(status) = guarded.process().and_then(|process| process.wait()) else { return };
             let name = start.words[0].as_str();
-            eprintln!("init: {name} {status}, and is started anew");
+            say!(&start, "init: {name} {status}, and is started anew");
             let words: Vec<&str> = start.words.iter().map(String::as_str).collect();
             let Ok(image) = archive.file(name) else { return };
             let Ok(handed) = handed(&start, &above, power.as_deref()) else { return };
-            if let Err(error) = guarded.restart(image, &words, handed.grants.clone()) {
-                eprintln!("init: cannot start {name} anew: {error}");
+            let begin = || guarded.restart(image, &words, handed.grants.clone());
+            if let Err(error) = with_priority(start.priority, begin) {
+                say!(&start, "init: cannot start {name} anew: {error}");
                 return;
             }
         }

@@ -123,7 +123,7 @@ fn draw(lines: &[String]) {
 
 fn read_keys() {
     let mut typed = [0; 16];
-    while let Ok(count) = console::read(&mut typed) {
+    while let Ok(count @ 1..) = console::read(console::Mode::Raw, &mut typed) {
         if typed[..count].iter().any(|key| matches!(key, b'q' | b'Q' | &CTRL_C)) {
             break;
         }

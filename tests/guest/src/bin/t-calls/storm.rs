@@ -101,6 +101,8 @@ pub(crate) fn run(report: &Report, calls: u64, seed: u64) -> Result<(), Error> {
 }
 
 fn storm(common: &Common, at: usize, seed: u64) -> i32 {
+    // What they bind to it would stay for as long as this program's own handle. `t-console` has calls for its server.
+    let _ = process::close(Handle::CONSOLE);
     let own = process::identify();
     let Ok(region) = Region::new(16 * PAGE_SIZE) else { return 1 };
     let region = &region;
@@ -161,11 +163,6 @@ fn is_made(call: Option<Call>, arguments: &mut [u64; 9], numbers: &mut Numbers) 
     let rarely = numbers.below(500) == 0;
     match call {
         Some(Call::Exit | Call::ThreadExit) => rarely,
-        // They would clutter the screen, or wait for the keyboard.
-        Some(Call::ConsoleWrite | Call::ConsoleRead) => {
-            arguments[2] = 0;
-            true
-        }
         Some(Call::Kill) => arguments[0] != u64::from(Handle::SELF.0) || rarely,
         Some(Call::Sleep) => {
             arguments[0] %= 100_000;

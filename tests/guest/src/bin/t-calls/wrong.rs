@@ -135,7 +135,7 @@ pub(crate) fn arguments(report: &Report) -> Result<(), Error> {
         ("map the archive with unknown permissions", Call::MapObject, &[ARCHIVE, 0, 4], BadArgument),
         ("write to nothing", Call::ConsoleWrite, &[NOTHING, info, 1], BadHandle),
         ("write to the archive", Call::ConsoleWrite, &[ARCHIVE, info, 1], WrongObject),
-        ("read from the system", Call::ConsoleRead, &[SYSTEM, info, 1], WrongObject),
+        ("write to the server of the console", Call::ConsoleWrite, &[CONSOLE, info, 1], WrongObject),
         ("close nothing", Call::Close, &[NOTHING], BadHandle),
         ("close handle 0", Call::Close, &[0], BadHandle),
         ("close oneself", Call::Close, &[SELF], BadHandle),
@@ -220,8 +220,8 @@ pub(crate) fn pointers(report: &Report) -> Result<(), Error> {
 }
 
 /// Calls that read from a pointer in their second argument.
-fn reads() -> [(&'static str, Call, u64); 2] {
-    [("text to print", Call::ConsoleWrite, CONSOLE), ("a request for tables", Call::Tables, SELF)]
+fn reads() -> [(&'static str, Call, u64); 1] {
+    [("a request for tables", Call::Tables, SELF)]
 }
 
 /// Calls that write to a pointer in their second argument.

@@ -68,7 +68,6 @@ fn permissions(report: &Report, alarm: &Alarm, memory: &Shared, region: &Region)
 fn kernel(report: &Report, region: &Region) {
     let at = region.address() as u64;
     let bad = Err(Error::BadAddress);
-    claim_eq!(report, raw(Call::ConsoleWrite, [1, at, 16]), bad, "written to the console");
     claim_eq!(report, raw(Call::ProcessInfo, [u32::MAX.into(), at, 0]), bad, "the result of a call");
     claim_eq!(report, raw(Call::WaitOn, [at, 0, 1]), bad, "a word that is waited on");
     claim_eq!(report, raw(Call::Spawn, [at, 0, 0]), bad, "a request to spawn");

@@ -6,7 +6,8 @@ use alloc::string::String;
 
 use graft_lib::shell::edit::{Editor, Outcome};
 use graft_lib::shell::parse;
-use graft_rt::{console, eprintln, print};
+use graft_rt::console::{self, Mode};
+use graft_rt::{eprintln, print};
 
 use crate::shell::{INTERRUPTED, Shell};
 
@@ -18,6 +19,8 @@ const CONTINUED: &str = "> ";
 
 /// Runs what is typed. Returns the code that `exit` was given, 0 if input just ended.
 pub(crate) fn session(shell: &mut Shell) -> i32 {
+    // Before there is a prompt: control-C is the editor's from here on. Without a server the first read says so.
+    let _ = console::read(Mode::Raw, &mut []);
     let mut editor = Editor::default();
     let mut typed = VecDeque::new();
     // Lines that are no whole command yet.
@@ -67,7 +70,7 @@ fn read_line(shell: &Shell, editor: &mut Editor, typed: &mut VecDeque<u8>, promp
         print!("{screen}");
         screen.clear();
         let mut buffer = [0; BATCH];
-        match console::read(&mut buffer) {
+        match console::read(Mode::Raw, &mut buffer) {
             Ok(count) => typed.extend(&buffer[..count]),
             Err(error) => {
                 eprintln!("sh: cannot read from the console: {error}");

@@ -139,7 +139,10 @@ impl Jobs {
 impl Shell {
     /// Waits for a process's end and answers its status. Every process that the user has to wait for is waited for here.
     pub(crate) fn wait_for(&mut self, name: &str, process: &Process) -> i32 {
-        let status = process.wait();
+        let status = match &self.foreground {
+            Some(foreground) => foreground.wait(process),
+            None => process.wait(),
+        };
         if let Ok(info) = process.info() {
             self.processor_time += Duration::from_nanos(info.processor_time);
         }
@@ -155,7 +158,13 @@ impl Shell {
         let mut status = CANNOT_RUN;
         for Started { name, process } in started {
             status = match process {
-                Ok(process) => self.wait_for(name, process),
+                Ok(process) => {
+                    if self.is_interrupted {
+                        // Control-C is for all of them.
+                        let _ = process.kill(INTERRUPTED);
+                    }
+                    self.wait_for(name, process)
+                }
                 Err(status) => *status,
             };
         }

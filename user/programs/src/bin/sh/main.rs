@@ -16,6 +16,7 @@ extern crate alloc;
 
 mod builtin;
 mod evaluate;
+mod foreground;
 mod interactive;
 mod jobs;
 mod shell;

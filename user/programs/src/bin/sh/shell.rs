@@ -16,6 +16,7 @@ use graft_rt::files::{FileKind, Files};
 use graft_rt::stream::{Input, Output};
 
 use crate::builtin;
+use crate::foreground::Foreground;
 use crate::jobs::Jobs;
 
 /// The status for bad usage, and for a text with a syntax error.
@@ -51,6 +52,8 @@ pub(crate) struct Shell {
     pub(crate) input: Input,
     pub(crate) output: Output,
     pub(crate) jobs: Jobs,
+    /// Where the programs get what is typed.
+    pub(crate) foreground: Option<Foreground>,
     /// Loops around what runs.
     pub(crate) loops: usize,
     /// How the last `$(…)` of the words at hand has ended.
@@ -78,6 +81,7 @@ impl Shell {
             input,
             output,
             jobs: Jobs::default(),
+            foreground: Foreground::new(),
             loops: 0,
             substituted: None,
             processor_time: Duration::ZERO,

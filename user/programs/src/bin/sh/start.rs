@@ -7,14 +7,16 @@ use core::fmt;
 use graft_lib::shell::expand::{self, ExpandError};
 use graft_lib::shell::syntax::{Command, Direction, Redirection, Simple};
 use graft_rt::abi::ARGUMENTS_MAX;
+use graft_rt::console;
 use graft_rt::files::{Files, Open};
 use graft_rt::grants::{self, Grants};
 use graft_rt::process::{self, Fork};
 use graft_rt::stream::{Input, Output, Pipe, PipeReader};
-use graft_rt::{Error, Process, Share};
+use graft_rt::{Error, Handle, Process, Share};
 
 use crate::builtin;
 use crate::evaluate::Run;
+use crate::foreground::Foreground;
 use crate::shell::{CANNOT_RUN, NOT_FOUND, Shell};
 
 /// Connections that the shell hands on if it has them, and the programs that get them; with none named, all do.
@@ -89,7 +91,8 @@ impl Shell {
             return Err(StartError::TooLong);
         }
         let image = self.archive.file(&words[0]).map_err(|_| StartError::NotFound)?;
-        let mut grants = Grants::standard();
+        let console = self.foreground.as_ref().map_or_else(console::handle, Foreground::console);
+        let mut grants = Grants::of(&[console, Handle::ARCHIVE, Handle::SYSTEM]);
         for (server, programs) in SERVERS {
             if let Some(handle) = grants::handle(server)
                 && (programs.is_empty() || programs.contains(&words[0].as_str()))
@@ -115,6 +118,9 @@ impl Shell {
             Fork::Child => {
                 *parents = None;
                 self.jobs.forget();
+                // The other one is the parent's to end.
+                core::mem::forget(self.foreground.take());
+                self.foreground = Foreground::new();
                 self.loops = 0;
                 let own = self.input.make_own().and_then(|()| self.output.make_own());
                 match own {
