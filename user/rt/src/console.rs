@@ -105,8 +105,8 @@ pub mod protocol {
     pub enum Operation {
         /// So many bytes are lent to be written out. The answer: how many were, [`WRITE_MAX`] at most.
         Write = 1,
-        /// Bytes are wanted, this [`Mode`], so many at most, where memory is lent for them. The answer: how many; none
-        /// at the end of input.
+        /// Bytes are wanted, this [`Mode`](super::Mode), so many at most, where memory is lent for them. The answer: how
+        /// many; none at the end of input.
         Read = 2,
         /// A session is wanted, with a notification to which the server says what is typed to end or stop a job. The
         /// answer: its number, and a connection.
