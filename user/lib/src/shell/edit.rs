@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use crate::shell::complete::Names;
 use crate::shell::keys::{Decoder, Key};
 
-/// Columns that prompt and line may use: what every terminal has.
+/// Columns that prompt and line may use if the terminal is not known to have more.
 const COLUMNS: usize = 80;
 
 /// Lines that the history keeps.
@@ -36,6 +36,8 @@ pub struct Editor {
     keys: Decoder,
     prompt: String,
     prompt_width: usize,
+    /// Of the terminal, if that is known.
+    columns: Option<usize>,
     line: Vec<char>,
     /// Characters before the cursor.
     cursor: usize,
@@ -57,6 +59,16 @@ impl Editor {
         self.cursor = 0;
         self.browsing = None;
         screen.push_str(prompt);
+    }
+
+    /// Whether another character needs more columns than are known to be there.
+    pub fn is_full(&self) -> bool {
+        self.line.len() + 1 >= self.room()
+    }
+
+    /// How many columns the terminal has, from now on.
+    pub fn set_columns(&mut self, columns: usize) {
+        self.columns = Some(columns);
     }
 
     /// The lines entered so far, oldest first.
@@ -205,7 +217,7 @@ impl Editor {
 
     /// Characters of the line that fit beside the prompt, the cursor's place at the end included.
     fn room(&self) -> usize {
-        COLUMNS.saturating_sub(self.prompt_width).max(8)
+        self.columns.unwrap_or(COLUMNS).saturating_sub(self.prompt_width).max(8)
     }
 
     fn redraw(&self, screen: &mut String) {
@@ -385,6 +397,20 @@ mod tests {
         session.type_bytes(b"first\rabc\x1b[D\x0c");
         assert_eq!(session.screen.line_with_cursor(), "$ ab|c");
         assert_eq!(session.screen.cursor_row(), 0);
+    }
+
+    #[test]
+    fn a_line_uses_the_columns_that_the_terminal_is_known_to_have() {
+        let mut session = Session::new();
+        session.type_bytes(&[b'a'; COLUMNS - 4]);
+        assert!(!session.editor.is_full());
+        session.type_bytes(b"b");
+        assert!(session.editor.is_full(), "one more would scroll");
+        session.editor.set_columns(COLUMNS + 20);
+        assert!(!session.editor.is_full());
+        session.expect(b"ccccc", &format!("{}bccccc|", "a".repeat(COLUMNS - 4)));
+        session.type_bytes(&[b'd'; 40]);
+        assert_eq!(session.screen.widest(), COLUMNS + 20 - 1);
     }
 
     #[test]

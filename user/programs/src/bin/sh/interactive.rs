@@ -6,7 +6,7 @@ use alloc::string::String;
 
 use graft_lib::shell::edit::{Editor, Outcome};
 use graft_lib::shell::parse;
-use graft_rt::console::{self, Mode};
+use graft_rt::console::{self, Mode, Size};
 use graft_rt::{eprintln, print};
 
 use crate::shell::{INTERRUPTED, Shell};
@@ -59,8 +59,17 @@ pub(crate) fn session(shell: &mut Shell) -> i32 {
 fn read_line(shell: &Shell, editor: &mut Editor, typed: &mut VecDeque<u8>, prompt: &str) -> Outcome {
     let mut screen = String::new();
     editor.begin(prompt, &mut screen);
+    let mut is_asked = false;
     loop {
         while let Some(byte) = typed.pop_front() {
+            // Only now: a terminal that does not answer keeps the line waiting for a moment.
+            if editor.is_full() && !is_asked {
+                is_asked = true;
+                print!("{screen}");
+                screen.clear();
+                // No fewer than without an answer: tmux 3.3 names rows and columns the wrong way round.
+                editor.set_columns(console::size().columns.max(Size::DEFAULT.columns).into());
+            }
             let outcome = editor.feed(byte, &shell.names, &mut screen);
             if outcome != Outcome::Editing {
                 print!("{screen}");
