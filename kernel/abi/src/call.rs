@@ -68,7 +68,8 @@ calls! {
     /// `thread_create(entry, stack_top, argument, thread_pointer)`: a new thread of the calling
     /// process, which begins at `entry` with `sp = stack_top`, `x0 = argument`, `TPIDR_EL0 =
     /// thread_pointer` and zeroes in every other register, those for floating point included. Returns
-    /// its handle, with the rights to wait, to inspect, to schedule and to duplicate. Closing the handle lets the thread go on.
+    /// its handle, with the rights to wait, to inspect, to schedule and to duplicate. Closing the handle lets the thread
+    /// go on.
     ///
     /// [`Error::Unaligned`](crate::Error::Unaligned) unless `entry` is a multiple of 4 and `stack_top`
     /// one of 16; [`Error::BadAddress`](crate::Error::BadAddress) unless `entry` and the 16 bytes below

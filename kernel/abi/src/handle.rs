@@ -10,8 +10,8 @@ impl Handle {
     pub const NONE: Handle = Handle(0);
     /// The calling process itself; not an entry of the table, always valid, all rights.
     pub const SELF: Handle = Handle(u32::MAX);
-    /// The console, in every program that the shell or `init` starts: a connection to its server; the kernel's own writer
-    /// in the first program.
+    /// The console, in every program that the shell or `init` starts: a connection to its server; the kernel's own
+    /// writer in the first program.
     pub const CONSOLE: Handle = Handle(1);
     /// The archive of programs, a read-only memory object.
     pub const ARCHIVE: Handle = Handle(2);
@@ -38,8 +38,8 @@ impl Rights {
     /// Memory object: map it to read. Endpoint and reply: receive from it. Interrupt: be told of
     /// it, and acknowledge it.
     pub const READ: Rights = Rights(1 << 4);
-    /// The kernel's console: write to it. Memory object: map it to write, together with the right to read. Connection: call through
-    /// it. Reply: answer with it.
+    /// The kernel's console: write to it. Memory object: map it to write, together with the right to read. Connection:
+    /// call through it. Reply: answer with it.
     pub const WRITE: Rights = Rights(1 << 5);
     /// Any object: make another handle to it, or pass it to a spawned process.
     pub const DUPLICATE: Rights = Rights(1 << 6);

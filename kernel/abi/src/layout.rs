@@ -300,7 +300,8 @@ pub struct SystemInfo {
     pub lock_turns: u64,
     /// Processes that have not ended.
     pub processes: u64,
-    /// The moment of all this, as [`Clock`](crate::Call::Clock) counts: nanoseconds since the machine's counter started.
+    /// The moment of all this, as [`Clock`](crate::Call::Clock) counts: nanoseconds since the machine's counter
+    /// started.
     pub clock: u64,
     /// For each core how long it has run by then, in nanoseconds; 0 for one that there is not.
     pub core_times: [u64; CORES_MAX],
