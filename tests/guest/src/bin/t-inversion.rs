@@ -23,6 +23,9 @@ graft_rt::program!(main);
 const BYTES: usize = 24 << 20;
 /// How often the less urgent thread does what takes long.
 const ROUNDS: u32 = 4;
+/// How often the more urgent thread does something meanwhile, at most: on a slow host what it does takes longer than its
+/// naps, in which the other has its turns, and the other would never be through.
+const TIMES: u32 = 100;
 /// The less urgent thread, the more urgent one, and the one that waits for both, on one core.
 const LOW: u8 = 5;
 const HIGH: u8 = 9;
@@ -108,7 +111,7 @@ fn pair(long: Part, short: Part) -> i32 {
         });
         let high = scope.spawn(|| {
             let _ = thread::schedule(HIGH, CORE);
-            while !over.load(Ordering::SeqCst) {
+            for _ in (0..TIMES).take_while(|_| !over.load(Ordering::SeqCst)) {
                 short(&region);
                 sleep(Duration::from_micros(300));
             }
