@@ -10,6 +10,7 @@
 #![no_main]
 
 mod cases;
+mod prepared;
 mod waiters;
 
 use core::time::Duration;
