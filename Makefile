@@ -183,7 +183,7 @@ check: ## formatting, lints with warnings denied, and the kernel's rooms
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --all-targets -- --deny warnings
 	$(CARGO) clippy --target $(TARGET) $(PACKAGES) -- --deny warnings
-	$(CARGO) test --quiet -p graft-kernel --test rooms
+	$(CARGO) test --quiet --test rooms
 	for features in '' commit snapshot; do \
 		$(CARGO) clippy -p graft-paging --all-targets --no-default-features --features "$$features" -- --deny warnings && \
 		$(CARGO) test --quiet -p graft-paging --no-default-features --features "$$features" || exit 1; done
@@ -298,12 +298,12 @@ mutants: ## change the kernel bit by bit: does a test notice? (hours; a part wit
 	$(call subcommand,cargo-mutants)
 	@mkdir -p $(BUILD)
 	GRAFT_HISTORIES=$(or $(GRAFT_HISTORIES),20) \
-		$(CARGO) mutants --jobs 1 --output $(BUILD) $(if $(CRATE),--package $(CRATE)) $(if $(SHARD),--shard $(SHARD)) || [ $$? -le 3 ]
+		$(CARGO) mutants --jobs 1 --output $(BUILD) $(if $(CRATE),--package $(CRATE)) $(if $(SHARD),--shard $(SHARD) --sharding round-robin) || [ $$? -le 3 ]
 	@cd $(BUILD)/mutants.out && missed=$$(wc -l <missed.txt) && caught=$$(cat caught.txt timeout.txt | wc -l) && \
 		echo "mutants: $$caught caught, $$missed survived; see docs/mutants.md" && \
 		[ $$((missed * 100)) -le $$(((missed + caught) * 5)) ]
 
-soak: ## OPERATIONS random operations on the model, half of them in each format, and CALLS random system calls in QEMU
+soak: ## OPERATIONS random operations on the model, half of them in each format, CALLS random system calls and ten minutes of t-stress in QEMU
 	@tests/setup.sh run
 	$(compile)
 	@mkdir -p $(BUILD)
@@ -316,4 +316,4 @@ soak: ## OPERATIONS random operations on the model, half of them in each format,
 		step=$$((step + 1)); \
 		printf '\rsoak: %d of %d operations' $$((step * 2 * $(HISTORY) * $(STEP))) $(OPERATIONS); \
 	done; echo; echo 'soak: every history matched the oracle, and no frame was lost'
-	@$(TOOL) run --timeout 0 --cmd 't-calls $(CALLS) $(SEED) && t-ipc-fuzz 1000 $(SEED)'
+	@$(TOOL) run --timeout 0 --cmd 't-calls $(CALLS) $(SEED) && t-ipc-fuzz 1000 $(SEED) && t-stress 600'

@@ -18,16 +18,31 @@ pub fn cases() -> Vec<Case> {
     vec![
         step("host: tests of the crates", cargo(), &["test", "--no-fail-fast"], count),
         step("host: protocols between cores, under loom", make(), &["--no-print-directory", "loom"], count),
-        step("host: laws of the descriptors, proved for all values", make(), &["--no-print-directory", "prove"], laws),
-        step("host: what must come at last, in a model by SPIN", make(), &["--no-print-directory", "model"], searches),
         step("host: formatting and lints", make(), &["--no-print-directory", "check"], one),
         step("host: documentation", make(), &["--no-print-directory", "doc"], one),
+        // They search on one core: others have something to do meanwhile.
+        search(
+            "host: what must come at last, in a model by SPIN",
+            make(),
+            &["--no-print-directory", "model"],
+            searches,
+        ),
+        search(
+            "host: laws of the descriptors, proved for all values",
+            make(),
+            &["--no-print-directory", "prove"],
+            laws,
+        ),
     ]
 }
 
+/// One that keeps every core busy by itself.
 fn step(name: &str, program: String, arguments: &'static [&str], report: fn(&str, bool) -> Report) -> Case {
-    // Each of them keeps every core busy by itself.
-    Case::new(name, move |log| run(&program, arguments, log, report)).alone()
+    search(name, program, arguments, report).alone()
+}
+
+fn search(name: &str, program: String, arguments: &'static [&str], report: fn(&str, bool) -> Report) -> Case {
+    Case::new(name, move |log| run(&program, arguments, log, report))
 }
 
 fn run(program: &str, arguments: &[&str], log: &Path, report: fn(&str, bool) -> Report) -> Outcome {

@@ -2,6 +2,7 @@
 
 use crate::harness::session::as_read;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt;
@@ -106,12 +107,15 @@ pub struct Options {
 
 /// Lines of a failed case's log that are shown.
 const TAIL: usize = 25;
+/// The rows that took longest, which a run of more rows than that ends with.
+const SLOWEST: usize = 10;
 
 struct Board<'a, W> {
     options: &'a Options,
     out: W,
     tally: Tally,
     failures: Vec<String>,
+    times: Vec<(Duration, String)>,
     running: BTreeSet<String>,
     bar: ProgressBar,
 }
@@ -129,7 +133,15 @@ pub fn run(cases: &[Case], options: &Options, out: impl Write + Send) -> Tally {
     bar.set_style(ProgressStyle::with_template("{bar:24} {pos}/{len}  {elapsed}  {wide_msg}").expect("a template"));
     bar.enable_steady_tick(Duration::from_secs(1));
     let tally = Tally::default();
-    let board = Mutex::new(Board { options, out, tally, failures: Vec::new(), running: BTreeSet::new(), bar });
+    let board = Mutex::new(Board {
+        options,
+        out,
+        tally,
+        failures: Vec::new(),
+        times: Vec::new(),
+        running: BTreeSet::new(),
+        bar,
+    });
 
     for case in alone {
         attempt(case, &board);
@@ -178,6 +190,7 @@ impl<W: Write> Board<'_, W> {
         };
         self.tally.passed += report.passed;
         self.tally.failed += report.failed;
+        self.times.push((elapsed, case.name.clone()));
 
         let verdict = if reason.is_some() { "FAIL" } else { "ok" };
         let note = if report.note.is_empty() { String::new() } else { format!("  ({})", report.note) };
@@ -204,6 +217,13 @@ impl<W: Write> Board<'_, W> {
 
     fn close(mut self) -> Tally {
         self.bar.finish_and_clear();
+        if self.times.len() > SLOWEST {
+            self.times.sort_by_key(|(time, _)| Reverse(*time));
+            let _ = writeln!(self.out, "\nslowest:");
+            for (time, name) in &self.times[..SLOWEST] {
+                let _ = writeln!(self.out, "  {:>6.1} s  {name}", time.as_secs_f32());
+            }
+        }
         if !self.failures.is_empty() {
             let _ = writeln!(self.out, "\nfailed:");
             for failure in &self.failures {
@@ -294,6 +314,20 @@ mod tests {
             .alone()
         };
         assert_eq!(run_all(vec![case("first"), case("second"), case("third")], None).0.failed, 0);
+    }
+
+    #[test]
+    fn a_long_run_ends_with_its_slowest_rows() {
+        let case = |number: usize| {
+            Case::new(format!("row {number}"), move |_| {
+                thread::sleep(Duration::from_millis(if number == 7 { 50 } else { 0 }));
+                Ok(Report::pass())
+            })
+        };
+        let (_, out) = run_all((0..=SLOWEST).map(case).collect(), None);
+        let (_, slowest) = out.split_once("\nslowest:\n").unwrap();
+        assert!(slowest.lines().next().unwrap().ends_with("row 7") && slowest.lines().count() == SLOWEST, "{slowest}");
+        assert!(!run_all((0..SLOWEST).map(case).collect(), None).1.contains("slowest"));
     }
 
     #[test]
