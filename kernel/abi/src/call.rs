@@ -186,7 +186,9 @@ calls! {
     /// receiver's table is full, it gets the message without, and the handle stays.
     ///
     /// `x9` is the moment, as [`Clock`](Call::Clock) counts, after which the call ends with
-    /// [`Error::TimedOut`](crate::Error::TimedOut), answered or not; 0 is never.
+    /// [`Error::TimedOut`](crate::Error::TimedOut), answered or not; 0 is never. One without that moment is refused with
+    /// [`Error::WouldDeadlock`](crate::Error::WouldDeadlock) if all that could receive it wait for the caller, and that
+    /// is found.
     Call = 67,
     /// `receive(reply; deadline)`: blocks until there is a message. Returns its words and its handle as `call` does,
     /// and the connection's badge in `x9`.

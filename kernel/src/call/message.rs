@@ -36,7 +36,7 @@ fn create_notification(process: &Process) -> Result<u64, Error> {
 
 /// `reply_create`.
 fn create_reply(process: &Process, endpoint: Handle) -> Result<u64, Error> {
-    let reply = process.object::<Endpoint>(endpoint, Rights::READ)?.reply()?;
+    let reply = process.object::<Endpoint>(endpoint, Rights::READ)?.reply(process.identifier())?;
     let rights = Rights::READ.or(Rights::WRITE).or(Rights::DUPLICATE).or(Rights::NO_INHERIT);
     let handle = process.handles.lock().insert(reply.erase(), rights)?;
     Ok(handle.0.into())

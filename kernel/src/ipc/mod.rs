@@ -13,14 +13,16 @@
 
 #![forbid(unsafe_code)]
 
+pub mod circle;
 pub mod fault;
 pub mod lent;
 pub mod notify;
 pub mod straight;
 
 use crate::arch::{Context, timer};
+use crate::lock::MutexGuard;
 use crate::object::Ref;
-use crate::object::endpoint::{Connection, Reply, take_first};
+use crate::object::endpoint::{Connection, Reply, Sides, take_first};
 use crate::object::process::Process;
 use crate::object::thread::{Account, Thread};
 use crate::object::wait::Wait;
@@ -129,12 +131,12 @@ fn call_through(
         Some(Ok(taken)) => taken,
         Some(Err(_)) => return Ok(Called::NotYet),
         None if is_over(deadline) => return Err(Error::TimedOut),
-        None => {
-            let wait = Wait::in_object(connection.clone());
-            let ended = sched::block_until(&mut sides.callers, wait, deadline);
-            sides.announce();
+        None if deadline == 0 && circle::may_close(thread, &connection) => {
             drop(sides);
-            end_if_some(ended);
+            return circle::wait(thread, connection);
+        }
+        None => {
+            end_if_some(wait_in_line(sides, connection.clone(), deadline));
             return Ok(Called::Blocked);
         }
     };
@@ -148,6 +150,13 @@ fn call_through(
     let kept = reply.keep(&mut reply.lock(), caller);
     end_if_some(kept.settle());
     Ok(Called::SwitchTo(server))
+}
+
+/// Has the current thread, with its call, wait in line. One that is returned is to be ended.
+fn wait_in_line(mut sides: MutexGuard<'_, Sides>, connection: Ref<Connection>, deadline: u64) -> Option<Ref<Thread>> {
+    let ended = sched::block_until(&mut sides.callers, Wait::in_object(connection), deadline);
+    sides.announce();
+    ended
 }
 
 /// `send`.

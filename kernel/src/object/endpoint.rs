@@ -17,17 +17,25 @@ use crate::arch::MAX_CORES;
 use crate::lock::{Mutex, MutexGuard};
 use crate::object::list::List;
 use crate::object::notification::Binding;
-use crate::object::thread::{Queued, Thread, WaitNumber};
+use crate::object::thread::{Queued, State, Thread, WaitNumber};
 use crate::object::wait::{Queue, Wait};
 use crate::object::{Kind, Object, Ref};
 use crate::sched;
 use crate::sched::crowd::{self, Crowd};
 use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use graft_abi::Error;
+
+/// Callers in line that [`Reply::waiting`] looks at.
+const IN_LINE: usize = 4;
 
 /// Where the two sides meet. No handle leads here.
 pub struct Rendezvous {
     sides: Mutex<Sides>,
+    /// How many replies there are, for [`crate::ipc::circle`].
+    replies: AtomicU32,
+    /// The process that has made the last one.
+    server: AtomicU64,
 }
 
 /// Threads that have come first.
@@ -94,7 +102,8 @@ impl Endpoint {
     /// [`Error::OutOfMemory`].
     pub fn new() -> Result<Ref<Endpoint>, Error> {
         let sides = || Sides { callers: List::new(), receivers: List::new(), bound: None, closed: false };
-        let rendezvous = Ref::new(|_| Rendezvous { sides: Mutex::new(sides()) })?;
+        let new = || Rendezvous { sides: Mutex::new(sides()), replies: AtomicU32::new(0), server: AtomicU64::new(0) };
+        let rendezvous = Ref::new(|_| new())?;
         Ref::new(|_| Endpoint { rendezvous })
     }
 
@@ -117,13 +126,16 @@ impl Endpoint {
         drop(older);
     }
 
-    /// A place to receive at.
+    /// A place to receive at, made by the process with this identifier.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
-    pub fn reply(&self) -> Result<Ref<Reply>, Error> {
+    pub fn reply(&self, server: u64) -> Result<Ref<Reply>, Error> {
         let place = || Place { open: None, is_lent: false };
-        Ref::new(|_| Reply { rendezvous: self.rendezvous.clone(), place: UnsafeCell::new(place()) })
+        let reply = Ref::new(|_| Reply { rendezvous: self.rendezvous.clone(), place: UnsafeCell::new(place()) })?;
+        self.rendezvous.replies.fetch_add(1, Ordering::Relaxed);
+        self.rendezvous.server.store(server, Ordering::Relaxed);
+        Ok(reply)
     }
 }
 
@@ -196,6 +208,18 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// How many replies there are where it leads.
+    pub fn replies(&self) -> u32 {
+        self.rendezvous.replies.load(Ordering::Relaxed)
+    }
+
+    /// Whether the process with this identifier has made the last of them.
+    pub fn is_served_by(&self, process: u64) -> bool {
+        self.rendezvous.server.load(Ordering::Relaxed) == process
+    }
+}
+
 impl Drop for Connection {
     fn drop(&mut self) {
         if let Some(binding) = self.unused.get_mut().take() {
@@ -218,6 +242,27 @@ impl Reply {
     #[inline(always)]
     pub fn sides(&self) -> Result<MutexGuard<'_, Sides>, Error> {
         self.rendezvous.open()
+    }
+
+    /// Whether it receives what is sent through this connection.
+    pub fn receives_from(&self, connection: &Connection) -> bool {
+        self.rendezvous.is(&connection.rendezvous)
+    }
+
+    /// The threads that nothing but this reply can answer, unless their waits end at a deadline or with a process: that
+    /// of the call that is kept here, and, if there is no other reply of the endpoint, those in line, a few of them.
+    pub fn waiting(&self, mut with: impl FnMut(&Thread)) {
+        let mut sides = self.lock();
+        if let Some(Taken { caller, wait }) = self.open(&mut sides)
+            && caller.is_in(*wait)
+            && caller.deadline_core().is_none()
+        {
+            with(caller);
+        }
+        if self.rendezvous.replies.load(Ordering::Relaxed) == 1 {
+            let blocked = |caller: &&Thread| caller.state() == State::Blocked && caller.deadline_core().is_none();
+            sides.callers.iter().take(IN_LINE).filter(blocked).for_each(with);
+        }
     }
 
     /// Takes a thread that waits for a message out of the receivers.
@@ -368,6 +413,7 @@ impl Kept {
 
 impl Drop for Reply {
     fn drop(&mut self) {
+        self.rendezvous.replies.fetch_sub(1, Ordering::Relaxed);
         if let Some(taken) = self.place.get_mut().open.take() {
             taken.give_up(Error::Gone);
             // Mostly the thread that closes it has received with it.

@@ -177,6 +177,12 @@ impl<T: Object> Ref<T> {
         }
     }
 
+    /// Whether this is the only reference at the moment.
+    pub fn is_only(&self) -> bool {
+        // SAFETY: a reference keeps its object.
+        unsafe { self.0.as_ref() }.header.references.load(Ordering::Relaxed) == 1
+    }
+
     /// Whether both lead to the same object.
     pub fn is(&self, other: &T) -> bool {
         core::ptr::eq(&**self, other)

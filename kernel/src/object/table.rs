@@ -108,6 +108,11 @@ impl<'memory, T> Table<'memory, T> {
         if index < self.used { Ok(index) } else { Err(Error::BadHandle) }
     }
 
+    /// What its handles name.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        (0..self.used).filter_map(|index| self.slot(index).object.as_ref())
+    }
+
     /// Gives the handle up and returns what it named.
     ///
     /// # Errors

@@ -138,6 +138,98 @@ fn every_call_is_answered_with_its_own_answer() {
 }
 
 #[test]
+fn a_call_that_only_its_own_caller_could_receive_is_refused() {
+    let machine = Machine::take();
+    let mut program = with_endpoint();
+    let refused = |user: &User| user.x[0] == Error::WouldDeadlock.to_register();
+    let call = |program: &mut Program, to, deadline| send(program, Call::Call, to, [3; 6], |_| 0, deadline);
+    // One that calls itself.
+    call(&mut program, CONNECTION, 0);
+    program.expect(10, refused);
+    call(&mut program, CONNECTION, 1);
+    program.expect_error(11, Error::TimedOut);
+    // Two that call each other, the second one while it has the first one's call; three likewise.
+    const SECOND: u64 = 5;
+    const THIRD: u64 = 7;
+    for endpoint in [SECOND, THIRD] {
+        program.call(Call::EndpointCreate, [0; 4]);
+        program.call(Call::ConnectionCreate, [endpoint, BADGE, 0, 0]);
+        program.expect(12, move |user| user.x[0] == endpoint + 1);
+    }
+    let serve_one = |child: &mut Program, endpoint: u64, then: &dyn Fn(&mut Program)| {
+        child.call(Call::ReplyCreate, [endpoint, 0, 0, 0]);
+        child.expect(20, |user| user.x[0] == REPLY);
+        receive(child, 0);
+        child.expect(21, |user| user.x[0] == 0 && user.x[1] == 3);
+        then(child);
+        send(child, Call::Reply, REPLY, [4; 6], |_| 0, 0);
+        child.expect(22, |user| user.x[0] == 0);
+        child.exit(0);
+    };
+    program.fork(3, |child| {
+        serve_one(child, SECOND, &|child| {
+            call(child, CONNECTION, 0);
+            child.expect(23, refused);
+            call(child, SECOND + 1, 0);
+            child.expect(24, refused);
+        });
+    });
+    program.keep(19);
+    call(&mut program, SECOND + 1, 0);
+    program.expect(13, |user| user.x[0] == 0 && user.x[1] == 4);
+    expect_end(&mut program, 14, ExitStatus::Exited(0));
+    program.fork(3, |child| {
+        serve_one(child, SECOND, &|child| {
+            call(child, THIRD + 1, 0);
+            child.expect(25, |user| user.x[0] == 0 && user.x[1] == 4);
+        });
+    });
+    program.keep(19);
+    program.fork(3, |child| {
+        serve_one(child, THIRD, &|child| {
+            for (code, to) in [(26, CONNECTION), (27, SECOND + 1)] {
+                call(child, to, 0);
+                child.expect(code, refused);
+            }
+        });
+    });
+    program.keep(20);
+    call(&mut program, SECOND + 1, 0);
+    program.expect(15, |user| user.x[0] == 0 && user.x[1] == 4);
+    expect_end(&mut program, 16, ExitStatus::Exited(0));
+    program.exit(0);
+    assert_eq!(machine.run(program), ExitStatus::Exited(0));
+}
+
+#[test]
+fn a_call_that_another_process_can_receive_is_no_circle() {
+    const READY: u64 = 5;
+    let machine = Machine::take();
+    let mut program = with_endpoint();
+    program.call(Call::NotificationCreate, [0; 4]);
+    program.expect(9, |user| user.x[0] == READY);
+    program.fork(3, |child| {
+        child.call(Call::ReplyCreate, [ENDPOINT, 0, 0, 0]);
+        child.expect(20, |user| user.x[0] == REPLY);
+        child.call(Call::Notify, [READY, 1, 0, 0]);
+        // So that the call stands in line first.
+        child.call(Call::Sleep, [20_000_000, 0, 0, 0]);
+        receive(child, 0);
+        child.expect(21, |user| user.x[0] == 0);
+        send(child, Call::Reply, REPLY, [4; 6], |_| 0, 0);
+        child.exit(0);
+    });
+    program.keep(19);
+    // Until the child has its reply, the caller alone could receive.
+    program.call(Call::NotificationWait, [READY, 0, 0, 0]);
+    send(&mut program, Call::Call, CONNECTION, [3; 6], |_| 0, 0);
+    program.expect(10, |user| user.x[0] == 0 && user.x[1] == 4);
+    expect_end(&mut program, 11, ExitStatus::Exited(0));
+    program.exit(0);
+    assert_eq!(machine.run(program), ExitStatus::Exited(0));
+}
+
+#[test]
 fn a_handle_moves_with_a_message_and_is_in_one_table_only() {
     let machine = Machine::take();
     let mut program = with_endpoint();

@@ -5,6 +5,7 @@
 //!   console      console                  lines as they are typed, and what the terminal answers
 //!   device_tree  drivers, clock           what the device tree says about a device
 //!   files        files                    names, directories and contents in memory
+//!   names        names                    who may ask for which name, and what it gets
 //!   plan         init                     what is started, with which handles, and what follows its death
 //!   shell        sh                       editing a line, reading a script, what its words become
 //!   kvd          kvd                      its store, its client, the snapshot's image, latencies
@@ -28,6 +29,7 @@ pub mod device_tree;
 pub mod files;
 pub mod forkserver;
 pub mod kvd;
+pub mod names;
 pub mod plan;
 pub mod shell;
 pub mod table_view;

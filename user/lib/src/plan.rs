@@ -5,16 +5,19 @@
 //! start pl011                     a program of the archive, and its arguments
 //!   drives arm,pl011              it gets the first device of the tree with this name, and an end of rings of bytes
 //!   serves uart                   by this name others get the other end
-//!   handles console               what it gets: console, archive, system, devices, power, or a server above
+//!   handles console               what it gets: console, archive, system, devices, or a server above
 //!   priority 31                   its priority; 16 without this line
 //!   death restart                 heal, restart, ignore or power-off
 //! start files --pages 8192
 //!   serves files                  it gets an endpoint; others get a connection to it by this name
+//!   absent wait                   who asks for the name while it is not there waits (so without this line), or: fail
 //!   handles archive
 //!   death heal
 //! start sh
 //!   arguments boot                the command line that the machine was started with, if there is one
-//!   handles console archive system power files
+//!   handles console archive system
+//!   uses files power              what it may ask the server of names for: servers, wherever they stand, and power
+//!   provides store                names for which it may give names a connection of its own
 //!   death power-off
 //! ```
 
@@ -48,8 +51,6 @@ pub enum Given {
     System,
     /// The whole system, with the right to hand out its devices.
     Devices,
-    /// A connection by which the machine can be ended.
-    Power,
     /// A connection to the server of this name, or the other end of the driver of this name.
     Server(String),
 }
@@ -63,8 +64,14 @@ pub struct Start {
     pub drives: Option<String>,
     /// The name under which others may be given a connection to it.
     pub serves: Option<String>,
+    /// Whether an ask for these names waits while it is not there.
+    pub absent_waits: bool,
     /// What it is handed.
     pub handles: Vec<Given>,
+    /// The names that it may ask for.
+    pub uses: Vec<String>,
+    /// The names that it may provide by itself.
+    pub provides: Vec<String>,
     /// Whether it gets the machine's command line.
     pub boot: bool,
     /// Its priority.
@@ -101,6 +108,10 @@ pub enum Problem {
     UnknownHandle(String),
     /// Two servers have one name, or a server has the name of a handle.
     NameTaken(String),
+    /// No server is called so, and no program provides it.
+    UnknownName(String),
+    /// A program is to use names, and no server of names is above it.
+    NoNames,
     /// No such priority.
     UnknownPriority(String),
     /// Only what says that it is ready can heal: a server.
@@ -117,15 +128,17 @@ impl fmt::Display for PlanError {
         match &self.problem {
             Problem::NotText => f.write_str("it is not text"),
             Problem::UnknownKey(word) => {
-                write!(f, "{word}: a line begins with start, drives, serves, handles, arguments, priority or death")
+                write!(f, "{word}: a line begins with start or {}", KEYS.join(", "))
             }
             Problem::NothingStarted => f.write_str("it belongs to no program: there is no start above it"),
             Problem::NoValue(key) => write!(f, "{key}: something is missing behind it"),
             Problem::TooMuch(key) => write!(f, "{key}: there is too much behind it"),
             Problem::UnknownDeath(word) => write!(f, "{word}: death is heal, restart, ignore or power-off"),
             Problem::UnknownHandle(word) => {
-                write!(f, "{word}: a handle is console, archive, system, devices, power or a server further up")
+                write!(f, "{word}: a handle is console, archive, system, devices or a server further up")
             }
+            Problem::UnknownName(word) => write!(f, "{word}: nothing serves or provides this name"),
+            Problem::NoNames => f.write_str("no server of names is above it"),
             Problem::NameTaken(word) => write!(f, "{word}: this name is taken"),
             Problem::UnknownPriority(word) => {
                 write!(f, "{word}: a priority is a number below {PRIORITIES}")
@@ -137,6 +150,24 @@ impl fmt::Display for PlanError {
 }
 
 impl core::error::Error for PlanError {}
+
+/// What belongs to a program.
+const KEYS: [&str; 9] = ["drives", "serves", "absent", "handles", "uses", "provides", "arguments", "priority", "death"];
+
+/// The name of the server of names.
+pub const NAMES: &str = "names";
+/// The name by which the machine can be ended: the first process provides it.
+pub const POWER: &str = "power";
+
+/// What the server of names is started with: all names that a plan has, and whether an ask for them waits.
+pub fn names(plan: &[Start]) -> Vec<String> {
+    let word = |name: &String, waits| alloc::format!("{name}:{}", if waits { "wait" } else { "fail" });
+    let all = plan.iter().flat_map(|start| {
+        let served = start.serves.iter().filter(|name| start.drives.is_none() && *name != NAMES);
+        served.chain(&start.provides).map(move |name| word(name, start.absent_waits))
+    });
+    all.chain([word(&POWER.into(), false)]).collect()
+}
 
 /// Reads a plan.
 ///
@@ -163,7 +194,10 @@ pub fn parse(text: &[u8]) -> Result<Vec<Start>, PlanError> {
                 words: values.into_iter().map(String::from).collect(),
                 drives: None,
                 serves: None,
+                absent_waits: true,
                 handles: Vec::new(),
+                uses: Vec::new(),
+                provides: Vec::new(),
                 boot: false,
                 priority: PRIORITY_DEFAULT,
                 death: Death::Ignore,
@@ -172,14 +206,13 @@ pub fn parse(text: &[u8]) -> Result<Vec<Start>, PlanError> {
         }
         let (start, above) = match plan.split_last_mut() {
             Some(split) => split,
-            None if ["drives", "serves", "handles", "arguments", "priority", "death"].contains(&key) => {
-                return Err(at(number, Problem::NothingStarted));
-            }
+            None if KEYS.contains(&key) => return Err(at(number, Problem::NothingStarted)),
             None => return Err(at(number, Problem::UnknownKey(key.into()))),
         };
         set(start, above, key, &values).map_err(|problem| at(number, problem))?;
     }
     check_last(&plan).map_err(|problem| at(last, problem))?;
+    check_names(&plan).map_err(|problem| at(0, problem))?;
     if plan.iter().any(|start| start.death == Death::PowerOff) { Ok(plan) } else { Err(at(0, Problem::NoEnd)) }
 }
 
@@ -190,6 +223,25 @@ fn check_last(plan: &[Start]) -> Result<(), Problem> {
         }
         _ => Ok(()),
     }
+}
+
+/// Every name that is used is some program's, and those that use names have the server of them above.
+fn check_names(plan: &[Start]) -> Result<(), Problem> {
+    let served = |name: &str| plan.iter().any(|start| start.drives.is_none() && start.serves.as_deref() == Some(name));
+    let provided = |name: &str| plan.iter().any(|start| start.provides.iter().any(|provided| provided == name));
+    for (index, start) in plan.iter().enumerate() {
+        let is_client = !start.uses.is_empty() || !start.provides.is_empty();
+        if is_client && !plan[..index].iter().any(|above| above.serves.as_deref() == Some(NAMES)) {
+            return Err(Problem::NoNames);
+        }
+        if let Some(name) = start.uses.iter().find(|name| !served(name) && !provided(name) && *name != POWER) {
+            return Err(Problem::UnknownName(name.clone()));
+        }
+        if let Some(name) = start.provides.iter().find(|name| served(name) || *name == POWER) {
+            return Err(Problem::NameTaken(name.clone()));
+        }
+    }
+    Ok(())
 }
 
 fn set(start: &mut Start, above: &[Start], key: &str, values: &[&str]) -> Result<(), Problem> {
@@ -225,12 +277,23 @@ fn set(start: &mut Start, above: &[Start], key: &str, values: &[&str]) -> Result
                     "archive" => Given::Archive,
                     "system" => Given::System,
                     "devices" => Given::Devices,
-                    "power" => Given::Power,
                     name if serves(name) => Given::Server(name.into()),
                     name => return Err(Problem::UnknownHandle(name.into())),
                 });
             }
         }
+        "uses" | "provides" => {
+            if values.is_empty() {
+                return Err(Problem::NoValue(if key == "uses" { "uses" } else { "provides" }));
+            }
+            let names = if key == "uses" { &mut start.uses } else { &mut start.provides };
+            names.extend(values.iter().map(|&name| String::from(name)));
+        }
+        "absent" => match one("absent")? {
+            "wait" => start.absent_waits = true,
+            "fail" => start.absent_waits = false,
+            _ => return Err(Problem::NoValue("absent wait|fail")),
+        },
         "arguments" => match one("arguments")? {
             "boot" => start.boot = true,
             _ => return Err(Problem::NoValue("arguments boot")),
@@ -256,16 +319,17 @@ mod tests {
     #[test]
     fn the_plan_of_the_project_is_one() {
         let plan = parse(include_bytes!("../../servers/plan")).unwrap();
-        let [uart, console, files, clock, shell] = &plan[..] else { panic!("{plan:?}") };
-        let names = [uart, console, files, clock, shell].map(|start| start.words[0].as_str());
-        assert_eq!(names, ["pl011", "console", "files", "clock", "sh"]);
+        let [uart, console, names, files, clock, shell] = &plan[..] else { panic!("{plan:?}") };
+        let words = [uart, console, names, files, clock, shell].map(|start| start.words[0].as_str());
+        assert_eq!(words, ["pl011", "console", "names", "files", "clock", "sh"]);
         assert_eq!((uart.drives.as_deref(), uart.serves.as_deref()), (Some("arm,pl011"), Some("uart")));
         let server = |name: &str| Given::Server(name.into());
         assert_eq!(console.handles.last(), Some(&server("uart")));
         assert!(uart.priority > console.priority && console.priority > files.priority);
         assert_eq!((files.death, clock.death, shell.death), (Death::Heal, Death::Restart, Death::PowerOff));
-        let handles = [Given::Console, Given::Archive, Given::System, Given::Power, server("files"), server("clock")];
-        assert_eq!(shell.handles, handles);
+        assert_eq!(shell.handles, [Given::Console, Given::Archive, Given::System]);
+        assert_eq!(shell.uses, ["files", "clock", "power"]);
+        assert_eq!(super::names(&plan), ["console:wait", "files:wait", "clock:wait", "power:fail"]);
         assert!(shell.boot && !files.boot && !clock.boot);
     }
 
@@ -288,6 +352,12 @@ mod tests {
             ("start a\npriority 32", 2, Problem::UnknownPriority("32".into())),
             ("start a\npriority high", 2, Problem::UnknownPriority("high".into())),
             ("start a\nserves a\ndrives d\ndeath heal", 4, Problem::HealsNothing),
+            ("start a\nuses x\ndeath power-off", 0, Problem::NoNames),
+            ("start n\nserves names\nstart a\nuses x\ndeath power-off", 0, Problem::UnknownName("x".into())),
+            ("start n\nserves names\nstart a\nserves x\nprovides x", 0, Problem::NameTaken("x".into())),
+            ("start n\nserves names\nstart a\nprovides power", 0, Problem::NameTaken("power".into())),
+            ("start a\nuses", 2, Problem::NoValue("uses")),
+            ("start a\nabsent never", 2, Problem::NoValue("absent wait|fail")),
             ("start a\nserves x\nstart b\nserves x", 4, Problem::NameTaken("x".into())),
             ("start a\ndeath never", 2, Problem::UnknownDeath("never".into())),
             ("start a\ndeath heal # what\nstart b", 2, Problem::HealsNothing),

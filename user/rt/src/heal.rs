@@ -246,7 +246,15 @@ impl Guarded {
     /// # Errors
     /// [`Error::OutOfMemory`], [`Error::HandlesExhausted`].
     pub fn connect(&self) -> Result<Connection, Error> {
-        self.serve.connect(0)
+        self.connect_as(0)
+    }
+
+    /// The same with a badge.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub fn connect_as(&self, badge: u64) -> Result<Connection, Error> {
+        self.serve.connect(badge)
     }
 
     /// A handle to the process, to look at it, wait for it or end it.

@@ -6,7 +6,7 @@
 //!   process  thread  snapshot  template  memory  archive  gate   objects with typed results
 //!   message  notification  supervise  heal             calls to other processes
 //!   device   ring                                      what drivers need
-//!   grants   files   stream                            what a program was given, and what it does with that
+//!   grants   names   files   stream                    what a program was given, and what it does with that
 //!   system   tables  time      console                 what can be looked at
 //!   heap     start   panic                             what a program needs to be Rust
 //!   ─────────────────────────────────────────────────────────────────────────────
@@ -45,6 +45,7 @@ pub mod heal;
 mod heap;
 pub mod memory;
 pub mod message;
+pub mod names;
 pub mod notification;
 #[cfg(target_os = "none")]
 mod panic;

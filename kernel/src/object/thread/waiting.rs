@@ -96,6 +96,11 @@ impl Thread {
         self.exchange(BLOCKED, RUNNING + core as u64).then(|| Won(NonNull::from(self)))
     }
 
+    /// Whether this is the wait that it is in.
+    pub fn is_in(&self, WaitNumber(state): WaitNumber) -> bool {
+        self.state.load(Ordering::Acquire) == state
+    }
+
     /// As [`unblock`](Self::unblock), if this is the wait that it is in.
     #[inline(always)]
     pub fn unblock_from(&self, WaitNumber(state): WaitNumber) -> bool {

@@ -54,7 +54,7 @@ pub fn notification() -> Ref<Notification> {
 /// A reply that keeps no call.
 pub fn reply() -> Ref<Reply> {
     let endpoint = Endpoint::new().expect("there is memory");
-    let reply = endpoint.reply().expect("there is memory");
+    let reply = endpoint.reply(1).expect("there is memory");
     // No core but this one knows of it yet.
     assert!(reply.take(&mut reply.lock()).is_none());
     reply.clone()

@@ -32,6 +32,7 @@ fn main(_arguments: Arguments) -> Result<i32, Error> {
     bad_handles(&report)?;
     deadlines(&report)?;
     ends(&report)?;
+    circles(&report)?;
     storm(&report)?;
     frames.claim_same(&report, format_args!("after all of it"));
     Ok(report.finish())
@@ -323,6 +324,59 @@ fn client_of(connection: &Connection) -> Result<(), Error> {
 }
 
 /// Clients and servers that are killed at any moment. Who is left is well.
+/// Servers that call each other while they serve.
+fn circles(report: &Report) -> Result<(), Error> {
+    const ROUNDS: u64 = 100;
+    let (a, b) = (Endpoint::new()?, Endpoint::new()?);
+    let (to_a, to_b) = (a.connect(1)?, b.connect(2)?);
+    let own = a.receiver()?;
+    claim_eq!(report, to_a.call(Message::default()), Err(Error::WouldDeadlock), "a server that calls itself");
+    // It has one thread, and its caller waits for it: who is called back can never receive.
+    let server = |back: &Connection| {
+        let Ok(receiver) = b.receiver() else { return 1 };
+        let Ok(mut received) = receiver.receive() else { return 2 };
+        loop {
+            let [round, ..] = received.message.words;
+            let refused = back.call(Message::default()) == Err(Error::WouldDeadlock);
+            let answer = Message::words([round + 1, refused.into(), 0, 0, 0, 0]);
+            if round == ROUNDS {
+                return i32::from(receiver.reply(answer).is_err()) * 3;
+            }
+            let Ok(next) = receiver.reply_receive(answer) else { return 4 };
+            received = next;
+        }
+    };
+    let other = Process::fork_into(Share::default(), || server(&to_a))?;
+    for round in 0..=ROUNDS {
+        let words = to_b.call(Message::words([round, 0, 0, 0, 0, 0]))?.into_words();
+        claim_eq!(report, words, [round + 1, 1, 0, 0, 0, 0], "a call back in round {round}");
+    }
+    claim_success(report, &other, format_args!("the server that calls back"));
+    // With a deadline a call back is one like others, and so is one to a server that has another thread.
+    let timed = Process::fork_into(Share::default(), || {
+        let Ok(receiver) = b.receiver() else { return 1 };
+        if receiver.receive().is_err() {
+            return 2;
+        }
+        let late = to_a.call_until(Message::default(), time::clock() + Duration::from_millis(1));
+        let served = to_a.call(Message::words([7; 6])).map(Message::into_words);
+        let right = late == Err(Error::TimedOut) && served == Ok([8; 6]);
+        i32::from(!right || receiver.reply(Message::default()).is_err()) * 3
+    })?;
+    let called = thread::scope(|scope| {
+        let caller = scope.spawn(|| to_b.call(Message::default()))?;
+        sleep(Duration::from_millis(10));
+        let received = own.receive()?;
+        claim_eq!(report, received.message.words, [7; 6], "a call to the other thread");
+        own.reply(Message::words([8; 6]))?;
+        caller.join().map_err(|_| Error::Gone)?
+    });
+    claim!(report, called.is_ok(), "a call whose server calls back to another thread: {called:?}");
+    claim_success(report, &timed, format_args!("a server that calls back in time"));
+    report.done(format_args!("a circle of calls is refused, and what is none is not"));
+    Ok(())
+}
+
 fn storm(report: &Report) -> Result<(), Error> {
     let mut numbers = Numbers::new(77);
     for round in 0..12 {

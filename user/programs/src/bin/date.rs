@@ -5,15 +5,18 @@
 #![deny(unsafe_code)]
 
 use graft_lib::calendar::Date;
-use graft_rt::message::{Connection, Message};
-use graft_rt::{Arguments, Error, eprintln, grants, println};
+use graft_rt::message::Message;
+use graft_rt::{Arguments, Error, eprintln, names, println};
 
 graft_rt::program!(main);
 
 fn main(_arguments: Arguments) -> Result<i32, Error> {
-    let Some(clock) = grants::handle("clock").map(Connection::from_handle) else {
-        eprintln!("date: no clock was handed to this program");
-        return Ok(1);
+    let clock = match names::find("clock") {
+        Ok(clock) => clock,
+        Err(error) => {
+            eprintln!("date: clock: {error}");
+            return Ok(1);
+        }
     };
     match clock.call(Message::default())?.into_words() {
         [1, seconds, ..] => println!("{}", Date::from_seconds(seconds)),

@@ -18,6 +18,7 @@ use core::time::Duration;
 
 use graft_drivers::pl011::{Ends, Wiring};
 use graft_lib::device_tree::find;
+use graft_lib::names::View;
 use graft_lib::plan::{self, Death, Given, Start};
 use graft_rt::abi::PRIORITY_DEFAULT;
 use graft_rt::archive::Archive;
@@ -26,6 +27,7 @@ use graft_rt::device::Tree;
 use graft_rt::grants::Grants;
 use graft_rt::heal::{Event, Guarded};
 use graft_rt::message::{Connection, Endpoint, Message};
+use graft_rt::names::{Names, Registrar};
 use graft_rt::notification::Notification;
 use graft_rt::process::{STANDARD_HANDLES, duplicate};
 use graft_rt::thread::{self, Cores};
@@ -137,10 +139,8 @@ impl Server {
 fn follow(archive: &Arc<Archive>, starts: Vec<Start>, line: Option<&str>) -> Result<ExitStatus, (String, String)> {
     let mut servers: Vec<Server> = Vec::new();
     let mut last = None;
-    let mut power: Option<Arc<Endpoint>> = None;
-    if starts.iter().any(|start| start.handles.contains(&Given::Power)) {
-        power = Some(serve_power().map(Arc::new).map_err(|error| ("power".into(), error.to_string()))?);
-    }
+    let mut registrar: Option<Arc<Registrar>> = None;
+    let all_names = plan::names(&starts);
     for start in starts {
         let name = start.words[0].clone();
         let failed = |error: String| (name.clone(), error);
@@ -162,7 +162,12 @@ fn follow(archive: &Arc<Archive>, starts: Vec<Start>, line: Option<&str>) -> Res
             eprintln!("init: {name} is not started: there is no {missing}");
             continue;
         }
-        let grants = handed(&start, &servers, power.as_deref()).map_err(kernel)?;
+        let grants = handed(&start, &servers, registrar.as_deref()).map_err(kernel)?;
+        let is_names = start.serves.as_deref() == Some(plan::NAMES);
+        let mut start = start;
+        if is_names {
+            start.words.extend_from_slice(&all_names);
+        }
         let mut words: Vec<&str> = start.words.iter().map(String::as_str).collect();
         if let Some(line) = line.filter(|_| start.boot) {
             words.extend(["-c", line]);
@@ -172,8 +177,12 @@ fn follow(archive: &Arc<Archive>, starts: Vec<Start>, line: Option<&str>) -> Res
             let guarded = Arc::new(started.map_err(kernel)?);
             let is_console = served == CONSOLE;
             servers.push(Server::Serves(served.clone(), guarded.clone()));
-            look_after(archive.clone(), guarded.clone(), start, servers.clone(), power.clone()).map_err(kernel)?;
+            if is_names {
+                registrar = Some(Arc::new(registrar_of(&guarded).map_err(kernel)?));
+            }
+            look_after(archive.clone(), guarded.clone(), start, servers.clone(), registrar.clone()).map_err(kernel)?;
             await_service(&guarded).map_err(kernel)?;
+            register(registrar.as_deref(), &servers, is_names);
             if is_console {
                 console::use_server(guarded.connect().map_err(kernel)?);
             }
@@ -228,10 +237,12 @@ fn drive(archive: &Arc<Archive>, device: &str, start: &Start) -> Result<Arc<Ends
     Ok(ends)
 }
 
-/// Ends the machine, with the status in the first word, when a program that was handed a connection to this says so.
-fn serve_power() -> Result<Endpoint, Error> {
+/// Ends the machine, with the status in the first word, when a program that may use this name says so.
+fn serve_power() -> Result<Connection, Error> {
     let endpoint = Endpoint::new()?;
-    let receiver = endpoint.receiver()?;
+    let (receiver, connection) = (endpoint.receiver()?, endpoint.connect(0)?);
+    // The last handle to it would close it.
+    let _ = endpoint.into_handle();
     let server = thread::spawn(move || {
         if let Ok(received) = receiver.receive() {
             process::exit(received.message.into_words()[0] as i32);
@@ -239,7 +250,35 @@ fn serve_power() -> Result<Endpoint, Error> {
     })?;
     // It goes on for as long as this process does.
     core::mem::forget(server);
-    Ok(endpoint)
+    Ok(connection)
+}
+
+/// What says to the server of names what is there.
+fn registrar_of(names: &Guarded) -> Result<Registrar, Error> {
+    Ok(Registrar::new(Names::of(names.connect_as(View::ALL.0)?)))
+}
+
+/// Has the name of the last server that serves lead to it; those of all of them, and of what root does itself, once
+/// names are there.
+fn register(registrar: Option<&Registrar>, servers: &[Server], is_names: bool) {
+    let Some(registrar) = registrar else { return };
+    let skipped = if is_names { 0 } else { servers.len().saturating_sub(1) };
+    for server in &servers[skipped..] {
+        if let Server::Serves(name, guarded) = server
+            && name != plan::NAMES
+        {
+            provide(registrar, name, guarded.connect());
+        }
+    }
+    if is_names {
+        provide(registrar, plan::POWER, serve_power());
+    }
+}
+
+fn provide(registrar: &Registrar, name: &str, connection: Result<Connection, Error>) {
+    if let Err(error) = connection.and_then(|connection| registrar.provide(name, connection)) {
+        eprintln!("init: the name {name} leads nowhere: {error}");
+    }
 }
 
 /// Waits until a server serves, so that what is started after it finds its memory at rest. It answers what means
@@ -254,10 +293,11 @@ fn await_service(guarded: &Guarded) -> Result<(), Error> {
 struct Handed {
     grants: Grants,
     _connections: Vec<Connection>,
+    _names: Option<Names>,
 }
 
 /// What a program is handed. Those of the standard handles that it does not get lead nowhere.
-fn handed(start: &Start, servers: &[Server], power: Option<&Endpoint>) -> Result<Handed, Error> {
+fn handed(start: &Start, servers: &[Server], registrar: Option<&Registrar>) -> Result<Handed, Error> {
     let nothing = Notification::new()?;
     let has = |given| start.handles.contains(&given);
     let mut handles = Vec::new();
@@ -289,21 +329,26 @@ fn handed(start: &Start, servers: &[Server], power: Option<&Endpoint>) -> Result
                 }
                 None => continue,
             },
-            Given::Power => match power {
-                Some(power) => ("power", power.connect(0)?),
-                None => continue,
-            },
             _ => continue,
         };
         grants.add(name, "", &[connection.handle()]);
         connections.push(connection);
+    }
+    let mut names = None;
+    if let Some(registrar) = registrar
+        && !(start.uses.is_empty() && start.provides.is_empty())
+    {
+        let allowed = start.uses.join(" ") + " +" + &start.provides.join(" +");
+        let narrowed = registrar.names().narrow(&allowed)?;
+        grants.add(plan::NAMES, "", &[narrowed.handle()]);
+        names = Some(narrowed);
     }
     for handle in handles {
         if !STANDARD_HANDLES.contains(&handle) {
             connections.push(Connection::from_handle(handle));
         }
     }
-    Ok(Handed { grants, _connections: connections })
+    Ok(Handed { grants, _connections: connections, _names: names })
 }
 
 /// Answers what a server says and does, and starts it anew when it ends, as its plan says.
@@ -312,7 +357,7 @@ fn look_after(
     guarded: Arc<Guarded>,
     start: Start,
     above: Vec<Server>,
-    power: Option<Arc<Endpoint>>,
+    registrar: Option<Arc<Registrar>>,
 ) -> Result<(), Error> {
     let tended = guarded.clone();
     let (name, tended_start) = (start.words[0].clone(), start.clone());
@@ -330,22 +375,33 @@ fn look_after(
     })?;
     // It goes on for as long as this process does.
     core::mem::forget(tender);
-    if start.death == Death::Ignore {
-        return Ok(());
-    }
     let waiter = thread::spawn(move || {
-        for _ in 0..RESTARTS {
-            let Ok(status) = guarded.process().and_then(|process| process.wait()) else { return };
+        let served = start.serves.as_deref().unwrap_or_default();
+        let restarts = if start.death == Death::Ignore { 0 } else { RESTARTS };
+        for _ in 0..restarts {
+            let Ok(status) = guarded.process().and_then(|process| process.wait()) else { break };
+            if let Some(registrar) = &registrar {
+                registrar.withdraw(served);
+            }
             let name = start.words[0].as_str();
             say!(&start, "init: {name} {status}, and is started anew");
             let words: Vec<&str> = start.words.iter().map(String::as_str).collect();
-            let Ok(image) = archive.file(name) else { return };
-            let Ok(handed) = handed(&start, &above, power.as_deref()) else { return };
+            let Ok(image) = archive.file(name) else { break };
+            let Ok(handed) = handed(&start, &above, registrar.as_deref()) else { break };
             let begin = || guarded.restart(image, &words, handed.grants.clone());
             if let Err(error) = with_priority(start.priority, begin) {
                 say!(&start, "init: cannot start {name} anew: {error}");
-                return;
+                break;
             }
+            match &registrar {
+                Some(registrar) if served == plan::NAMES => registrar.repeat(),
+                Some(registrar) => provide(registrar, served, guarded.connect()),
+                None => {}
+            }
+        }
+        let _ = guarded.process().and_then(|process| process.wait());
+        if let Some(registrar) = &registrar {
+            registrar.give_up(served);
         }
     })?;
     core::mem::forget(waiter);

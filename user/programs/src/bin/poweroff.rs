@@ -4,8 +4,8 @@
 #![no_main]
 #![deny(unsafe_code)]
 
-use graft_rt::message::{Connection, Message};
-use graft_rt::{Arguments, Error, eprintln, grants};
+use graft_rt::message::Message;
+use graft_rt::{Arguments, Error, eprintln, names};
 
 graft_rt::program!(main);
 
@@ -15,8 +15,8 @@ fn main(arguments: Arguments) -> Result<i32, Error> {
         eprintln!("usage: poweroff [STATUS]");
         return Ok(2);
     };
-    let Some(power) = grants::handle("power").map(Connection::from_handle) else {
-        eprintln!("poweroff: no right to that was handed to this program");
+    let Ok(power) = names::find("power") else {
+        eprintln!("poweroff: this program has no right to that");
         return Ok(1);
     };
     // No answer comes: root ends, and everything with it.

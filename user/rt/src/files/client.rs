@@ -6,9 +6,9 @@ use alloc::vec::Vec;
 use graft_abi::{Error, Handle, Permissions};
 
 use super::{FileError, FileKind, Flags, Operation, Result, WINDOW};
-use crate::grants;
 use crate::memory::{Region, Shared};
 use crate::message::{Connection, Message};
+use crate::names;
 
 /// How often a request is made again at most: a server that does not come back is not waited for.
 const TRIES: usize = 1000;
@@ -148,16 +148,16 @@ fn call_with(connection: &Connection, operation: Operation, retry: Retry) -> Res
 }
 
 impl Files {
-    /// A session of the program's own, by the connection that it was given as `files`.
+    /// A session of the program's own, with the server that it [finds](names::find) as `files`.
     ///
     /// # Errors
-    /// [`FileError::NoServer`] if it was given none, [`FileError::TooManyClients`].
+    /// [`FileError::NoServer`] if it may use none, [`FileError::TooManyClients`].
     pub fn open() -> Result<Files> {
-        let base = Connection::from_handle(grants::handle("files").ok_or(FileError::NoServer)?);
-        let files = Files::connect(&base);
-        // It stays what it is: others of this program may want a session, too.
-        let _ = base.into_handle();
-        files
+        let base = names::find("files").map_err(|error| match error {
+            Error::NotFound => FileError::NoServer,
+            error => FileError::Call(error),
+        })?;
+        Files::connect(&base)
     }
 
     /// A session with the server that this connection leads to.

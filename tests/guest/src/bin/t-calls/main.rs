@@ -25,9 +25,9 @@ fn main(mut arguments: Arguments) -> Result<i32, Error> {
     let mut number = |default| arguments.next().and_then(|text| text.parse().ok()).unwrap_or(default);
     let (calls, seed) = (number(CALLS), number(1));
     let report = Report::new();
-    // Calls with any numbers would reach the file server, whose memory is counted here, too.
-    if let Some(files) = grants::handle("files") {
-        process::close(files)?;
+    // Calls with any numbers would reach servers, whose memory is counted here, too.
+    if let Some(names) = grants::handle("names") {
+        process::close(names)?;
     }
     let frames = FreeFrames::now();
     registers::hold_nothing_of_the_kernels(&report)?;

@@ -13,6 +13,7 @@ use graft_lib::shell::syntax::{Line, List};
 use graft_rt::archive::Archive;
 use graft_rt::eprintln;
 use graft_rt::files::{FileKind, Files};
+use graft_rt::names;
 use graft_rt::stream::{Input, Output};
 
 use crate::builtin;
@@ -27,6 +28,8 @@ pub(crate) const NOT_FOUND: i32 = 127;
 /// What a program is killed with, and the status after that, when the user has interrupted it.
 pub(crate) const INTERRUPTED: i32 = 130;
 
+/// What programs may ask names for.
+const ALLOWED: &str = "files";
 /// Names of files that can be completed, at most.
 const NAMES_MAX: usize = 1000;
 /// Lines of the history that `history` shows, at most.
@@ -37,6 +40,8 @@ pub(crate) struct Shell {
     pub(crate) archive: Archive,
     /// What can be completed.
     pub(crate) names: Names,
+    /// What programs may ask names for, but for those that are to have more.
+    pub(crate) allowed: Option<names::Names>,
     /// How the last command ended: `$?`.
     pub(crate) status: i32,
     /// `exit` was run, with a code or without.
@@ -72,6 +77,7 @@ impl Shell {
         Ok(Shell {
             archive: Archive::open().map_err(|error| error.to_string())?,
             names: Names::default(),
+            allowed: names::Names::granted_narrowed(ALLOWED).ok(),
             status: 0,
             exit: None,
             history: Vec::new(),

@@ -9,7 +9,8 @@ use graft_lib::shell::syntax::{Command, Direction, Redirection, Simple};
 use graft_rt::abi::ARGUMENTS_MAX;
 use graft_rt::console;
 use graft_rt::files::{Files, Open};
-use graft_rt::grants::{self, Grants};
+use graft_rt::grants::Grants;
+use graft_rt::names::Names;
 use graft_rt::process::{self, Fork};
 use graft_rt::stream::{Input, Output, Pipe, PipeReader};
 use graft_rt::{Error, Handle, Process, Share};
@@ -19,8 +20,8 @@ use crate::evaluate::Run;
 use crate::foreground::Foreground;
 use crate::shell::{CANNOT_RUN, NOT_FOUND, Shell};
 
-/// Connections that the shell hands on if it has them, and the programs that get them; with none named, all do.
-const SERVERS: [(&str, &[&str]); 3] = [("files", &[]), ("power", &["poweroff", "sh"]), ("clock", &["date", "sh"])];
+/// Programs that may ask names for more than others, as far as the shell may itself.
+const ALLOWED_MORE: [(&str, &str); 3] = [("poweroff", "power"), ("date", "clock"), ("sh", "files power clock")];
 
 /// Bytes beside the arguments for the names of grants.
 const GRANTS: usize = 256;
@@ -93,12 +94,10 @@ impl Shell {
         let image = self.archive.file(&words[0]).map_err(|_| StartError::NotFound)?;
         let console = self.foreground.as_ref().map_or_else(console::handle, Foreground::console);
         let mut grants = Grants::of(&[console, Handle::ARCHIVE, Handle::SYSTEM]);
-        for (server, programs) in SERVERS {
-            if let Some(handle) = grants::handle(server)
-                && (programs.is_empty() || programs.contains(&words[0].as_str()))
-            {
-                grants.add(server, "", &[handle]);
-            }
+        let more = ALLOWED_MORE.iter().find(|(program, _)| *program == words[0]);
+        let more = more.and_then(|(_, allowed)| Names::granted_narrowed(allowed).ok());
+        if let Some(names) = more.as_ref().or(self.allowed.as_ref()) {
+            grants.add("names", "", &[names.handle()]);
         }
         let _input = self.input.grant(&mut grants)?;
         let _output = self.output.grant(&mut grants)?;
