@@ -310,6 +310,9 @@ calls! {
     /// be read; the right to [devices](crate::Rights::DEVICES) is needed. [`Error::NotFound`](crate::Error::NotFound)
     /// if there is none.
     DeviceTree = 101,
+    /// `reset(system)`: starts the machine anew, by its firmware; the right to [devices](crate::Rights::DEVICES) is
+    /// needed. Returns only on failure: [`Error::NotFound`](crate::Error::NotFound) if there is no firmware that can.
+    Reset = 102,
 
     /// `job_create()`: a job, in which no process is yet, within the jobs that the caller is in. Returns a handle with
     /// the rights to write, which is to [enter](Call::JobEnter), to end, which is to [control](Call::JobControl), and to

@@ -111,7 +111,8 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
         | Call::DeviceCreate
         | Call::DmaCreate
         | Call::MemoryAddress
-        | Call::DeviceTree => device::carry_out(thread, registers),
+        | Call::DeviceTree
+        | Call::Reset => device::carry_out(thread, registers),
         Call::Schedule => give_way(answer(registers, thread::schedule(thread, handle(x0), x1, x2))),
         Call::JobCreate | Call::JobEnter | Call::JobControl => job::carry_out(thread, registers),
         Call::Trace => answer(registers, statistics::trace(process, handle(x0), x1)),

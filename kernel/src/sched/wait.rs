@@ -188,7 +188,7 @@ pub fn pause() -> *mut Context {
 
 /// Has a thread, which this core owns and does not run, wait until its process is suspended no longer.
 #[cold]
-pub(super) fn park(thread: Ref<Thread>) {
+pub fn park(thread: Ref<Thread>) {
     let process = thread.process.clone();
     let mut parked = process.parked.lock();
     // Under the lock: the core that resumes the process has taken the mark away before it looks for threads here.

@@ -101,6 +101,9 @@ fn raw(call: Call, arguments: [u64; 3]) -> Result<Answer, Error> {
     unsafe { graft_rt::call::raw(call as u64, [a, b, c, 0, 0, 0]) }.result()
 }
 
+/// Has the server of a test end.
+const LAST: u64 = 999;
+
 /// Makes a call that is none of the kernel's.
 #[allow(unsafe_code)]
 fn foreign_call() {
@@ -213,7 +216,6 @@ fn bomb(report: &Report) -> Result<(), Error> {
             }
         })?;
         claim!(report, steps.wait(0), "it goes off");
-        sleep(Duration::from_millis(2));
         if suspended {
             job.suspend()?;
         }
@@ -278,7 +280,7 @@ fn calls(report: &Report) -> Result<(), Error> {
         let Ok(receiver) = endpoint.receiver() else { return };
         while let Ok(received) = receiver.receive() {
             let words = received.message.into_words();
-            if words[0] == 9 {
+            if words[0] == LAST {
                 return;
             }
             let _ = receiver.reply(Message::words(words));
@@ -292,10 +294,9 @@ fn calls(report: &Report) -> Result<(), Error> {
         claim_eq!(report, late.err(), Some(Error::TimedOut), "one that is suspended");
         job.resume()?;
     }
-    let _ = connection.send(Message::words([9; 6]));
-    claim_eq!(report, connection.call_until(Message::words([9; 6]), time::clock()).is_err(), true, "it ends");
-    job.kill(0)?;
-    drop(server);
+    let last = connection.call_until(Message::words([LAST; 6]), soon());
+    claim_eq!(report, last.err(), Some(Error::Gone), "one that ends");
+    claim_end(report, &server[0], ExitStatus::Exited(0), format_args!("the server"));
 
     // The callers are: in line, or with a call that has been received.
     let receiver = endpoint.receiver()?;

@@ -21,7 +21,8 @@ use crate::foreground::{Control, Group};
 use crate::shell::{CANNOT_RUN, NOT_FOUND, Shell};
 
 /// Connections that the shell hands on if it has them, and the programs that get them; with none named, all do.
-const SERVERS: [(&str, &[&str]); 3] = [("files", &[]), ("power", &["poweroff", "sh"]), ("clock", &["date", "sh"])];
+const SERVERS: [(&str, &[&str]); 3] =
+    [("files", &[]), ("power", &["poweroff", "reboot", "sh"]), ("clock", &["date", "sh"])];
 
 /// Bytes beside the arguments for the names of grants.
 const GRANTS: usize = 256;
