@@ -251,7 +251,7 @@ fn serve_power() -> Result<Endpoint, Error> {
 /// Starts the machine anew: by its firmware, or, on a Raspberry Pi, by the watchdog, which resets it when its time is
 /// over. Returns if there is neither.
 fn start_anew() -> Result<(), Error> {
-    /// Registers of the power manager, and what each store has to begin with (BCM2835, and `bcm2835-pm` of the tree).
+    /// Registers of the power manager, and what each store has to begin with (BCM2835).
     const RESET: usize = 0x1C;
     const WATCHDOG: usize = 0x24;
     const PASSWORD: u32 = 0x5A << 24;
@@ -265,7 +265,7 @@ fn start_anew() -> Result<(), Error> {
         result => return result,
     }
     let tree = Tree::new()?;
-    let managers = find(tree.blob(), "brcm,bcm2835-pm");
+    let managers = find(tree.blob(), "brcm,bcm2835-pm-wdt");
     let place = managers.first().and_then(|manager| manager.registers.first()).ok_or(Error::NotFound)?;
     let registers = Registers::new(place.address, place.bytes)?;
     registers.write(WATCHDOG, PASSWORD | TICKS);

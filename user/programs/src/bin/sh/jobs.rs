@@ -143,10 +143,13 @@ impl Jobs {
     }
 
     /// Ends a job's processes, or the one with this identifier.
-    pub(crate) fn kill(&self, text: &str, code: i32) -> Result<(), JobError> {
-        let job = &self.jobs[self.find(Some(text))?];
+    pub(crate) fn kill(&mut self, text: &str, code: i32) -> Result<(), JobError> {
+        let place = self.find(Some(text))?;
+        let job = &mut self.jobs[place];
         let identifier = text.parse::<u64>().ok();
         if identifier.is_none() && job.group.kill(code) {
+            // It ends by itself from here on.
+            job.is_stopped = false;
             return Ok(());
         }
         for process in job.processes() {
