@@ -38,7 +38,7 @@ pub fn start() -> ! {
         .map(|image| first_program(image, range))
         .unwrap_or_else(|error| give_up(format_args!("{error}")));
     match loaded {
-        Ok(thread) => _ = Process::start(thread, TraceKind::Spawn, |_, _| {}),
+        Ok(thread) => _ = Process::start(thread, None, TraceKind::Spawn, |_, _| {}),
         Err(error) => give_up(format_args!("`{FIRST_PROGRAM}` cannot start: {error}")),
     }
     sched::enter()
@@ -54,7 +54,7 @@ fn first_program(mut image: &[u8], archive: PhysRange) -> Result<Ref<Thread>, Er
     // SAFETY: nothing else gets the archive's pages, and `settle` has zeroed the rest of the last one.
     let archive = unsafe { MemoryObject::permanent(Frame::containing(archive.start), archive.size()) }?;
     let loaded = program::load(&mut image, &mut FirstArguments)?;
-    let process = Process::new(0, loaded.name)?;
+    let process = Process::new(None, loaded.name)?;
     let mut handles = process.handles.lock();
     let console = handles.insert(Ref::new(|_| Terminal)?.erase(), CONSOLE_RIGHTS)?;
     let archive = handles.insert(archive.erase(), ARCHIVE_RIGHTS)?;

@@ -15,7 +15,7 @@ const LINKS: usize = 6_000;
 const STACK: usize = 96 << 10;
 
 fn process() -> Ref<Process> {
-    Process::new(0, Name([0; NAME_SIZE])).expect("there is a frame")
+    Process::new(None, Name([0; NAME_SIZE])).expect("there is a frame")
 }
 
 /// A chain whose links are made by `link`, each around the one before.

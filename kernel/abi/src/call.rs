@@ -313,4 +313,22 @@ calls! {
     /// be read; the right to [devices](crate::Rights::DEVICES) is needed. [`Error::NotFound`](crate::Error::NotFound)
     /// if there is none.
     DeviceTree = 101,
+    /// `reset(system)`: starts the machine anew, by its firmware; the right to [devices](crate::Rights::DEVICES) is
+    /// needed. Returns only on failure: [`Error::NotFound`](crate::Error::NotFound) if there is no firmware that can.
+    Reset = 102,
+
+    /// `job_create()`: a job, in which no process is yet, within the jobs that the caller is in. Returns a handle with
+    /// the rights to write, which is to [enter](Call::JobEnter), to end, which is to [control](Call::JobControl), and to
+    /// duplicate; and, in `x1`, in how many others it is. [`Error::NotAllowed`](crate::Error::NotAllowed) if the caller
+    /// is in [`JOB_LEVELS`](crate::JOB_LEVELS) jobs already.
+    JobCreate = 112,
+    /// `job_enter(job)`: has the processes that the caller makes from now on, by whatever call, be born into a job, for
+    /// which the right to write is needed, or, with 0, into those that the caller is in. A process is in the job that it
+    /// was born into for good, and so is what it makes. [`Error::NotAllowed`](crate::Error::NotAllowed) for a job that
+    /// is not directly within the caller's.
+    JobEnter = 113,
+    /// `job_control(job, operation, code)`: does something to all processes in a job, for which the right to end is
+    /// needed: a [`JobOperation`](crate::JobOperation). When it returns, none of those that it has suspended runs in its
+    /// program any more. What is made by processes of the job meanwhile is suspended or ended, too.
+    JobControl = 114,
 }

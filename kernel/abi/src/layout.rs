@@ -114,6 +114,8 @@ pub enum ProcessState {
     Blocked = 1,
     /// It has ended; its status is kept while a process holds a handle to it.
     Ended = 2,
+    /// It runs no more until a job that it is in is resumed.
+    Suspended = 3,
 }
 
 impl ProcessState {
@@ -123,6 +125,35 @@ impl ProcessState {
             0 => Some(ProcessState::Ready),
             1 => Some(ProcessState::Blocked),
             2 => Some(ProcessState::Ended),
+            3 => Some(ProcessState::Suspended),
+            _ => None,
+        }
+    }
+}
+
+/// Most jobs that a process is in: each within the one before.
+pub const JOB_LEVELS: usize = 4;
+
+/// What [`JobControl`](crate::Call::JobControl) does to all processes in a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum JobOperation {
+    /// Ends them, as [`Kill`](crate::Call::Kill) does, with the code that is given.
+    Kill = 0,
+    /// Lets none of their threads run in its program. One that waits goes on waiting, and gets what it waits for; what
+    /// it does in the kernel is done. They can be ended meanwhile.
+    Suspend = 1,
+    /// Lets them go on, but for those that another job has suspended.
+    Resume = 2,
+}
+
+impl JobOperation {
+    /// The operation with this number.
+    pub const fn from_number(number: u64) -> Option<JobOperation> {
+        match number {
+            0 => Some(JobOperation::Kill),
+            1 => Some(JobOperation::Suspend),
+            2 => Some(JobOperation::Resume),
             _ => None,
         }
     }

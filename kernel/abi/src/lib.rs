@@ -35,8 +35,9 @@ pub use call::{Call, SVC_IMMEDIATE, SVC_MESSAGE};
 pub use error::Error;
 pub use handle::{Handle, Rights};
 pub use layout::{
-    ENTRY_ANY_LEVEL, EntryKind, EntryRecord, FORK_GUARANTEED, MemorySizes, Permissions, ProcessInfo, ProcessState,
-    Share, SpawnRequest, SystemInfo, TablesRequest, Text, ThreadInfo, TraceEvent, TraceKind, TraceRequest,
+    ENTRY_ANY_LEVEL, EntryKind, EntryRecord, FORK_GUARANTEED, JOB_LEVELS, JobOperation, MemorySizes, Permissions,
+    ProcessInfo, ProcessState, Share, SpawnRequest, SystemInfo, TablesRequest, Text, ThreadInfo, TraceEvent, TraceKind,
+    TraceRequest,
 };
 pub use status::{ExitStatus, FaultAnswer, FaultKind, REGISTERS, ThreadEnd};
 

@@ -32,7 +32,7 @@
 //! | `interrupts::lines`, `set_trigger`, `mask`, `unmask` | the lines of devices, from 0. What comes on a line while it is masked is not lost: it comes when the line is unmasked, an edge once, a level if it is still high |
 //! | `timer` | `now` in nanoseconds never runs back; `counts` are cheaper, for differences, which `to_nanoseconds` turns into those; `set_deadline` interrupts at the moment or after, never before; `clear` takes it back |
 //! | `floating_point` | off until `enable`; `save`, `restore` and `scrub` whole states |
-//! | `power::exit` | ends the machine with a code |
+//! | `power::exit`, `power::reset` | ends the machine with a code, or starts it anew |
 //!
 //! For boards alone: `prepare_first_core`, `run_on_own_stack`, `start_core` and its neighbours bring the cores here;
 //! `kernel_map` maps RAM and devices for the kernel (its tables are `graft_paging::KernelMap`'s), `memory::probe` reads

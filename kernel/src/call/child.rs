@@ -53,7 +53,7 @@ pub(super) fn make_child(
         Fork::Long => None,
         Fork::Busy => return Ok(Outcome::Busy),
     };
-    let child = Process::new(parent.identifier(), name)?;
+    let child = Process::new(Some(parent), name)?;
     child.handles.lock().copy_from(&handles)?;
     let child_thread = Thread::new(child.clone(), thread.scheduling(), registers, |_| {})?;
     floating_point(&child_thread);
@@ -70,8 +70,9 @@ pub(super) fn make_child(
         }
     }
     // Complete: it can be seen from here on, and nothing can fail any more.
-    let identifier =
-        Process::start(child_thread, TraceKind::Fork, |registers, identifier| registers.set_results([0, identifier]));
+    let identifier = Process::start(child_thread, Some(parent), TraceKind::Fork, |registers, identifier| {
+        registers.set_results([0, identifier]);
+    });
     let handle = handles.insert(child.erase(), PROCESS_RIGHTS)?;
     Ok(Outcome::Done((handle.0.into(), identifier)))
 }

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::outcome::{Next, Outcome, answer, handle, outcome};
-use crate::arch::{Context, PhysRange, Trigger};
+use crate::arch::{Context, PhysRange, Trigger, power};
 use crate::object::interrupt::Interrupt;
 use crate::object::memory::MemoryObject;
 use crate::object::process::Process;
@@ -97,6 +97,10 @@ pub(super) fn carry_out(thread: &Thread, registers: &mut Context) -> Next {
             process.object::<MemoryObject>(object, Rights::READ).and_then(|memory| memory.address())
         }
         Some(Call::DeviceTree) => device_tree(process, object),
+        Some(Call::Reset) => check_right(process, object).and_then(|()| {
+            power::reset();
+            Err(Error::NotFound)
+        }),
         _ => Err(Error::BadCall),
     };
     answer(registers, result)

@@ -8,6 +8,7 @@ mod child;
 mod console;
 mod device;
 mod handle;
+mod job;
 mod memory;
 mod message;
 mod outcome;
@@ -110,8 +111,10 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
         | Call::DeviceCreate
         | Call::DmaCreate
         | Call::MemoryAddress
-        | Call::DeviceTree => device::carry_out(thread, registers),
+        | Call::DeviceTree
+        | Call::Reset => device::carry_out(thread, registers),
         Call::Schedule => give_way(answer(registers, thread::schedule(thread, handle(x0), x1, x2))),
+        Call::JobCreate | Call::JobEnter | Call::JobControl => job::carry_out(thread, registers),
         Call::Trace => answer(registers, statistics::trace(process, handle(x0), x1)),
         Call::TraceSwitch => answer(registers, statistics::trace_switch(process, handle(x0), x1)),
         Call::NextProcess => answer_two(registers, statistics::next_process(process, handle(x0), x1)),

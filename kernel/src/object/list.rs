@@ -200,7 +200,16 @@ where
 
     /// The members, first to last.
     pub fn iter(&self) -> impl Iterator<Item = &P::Target> {
-        let mut next = self.first;
+        self.iter_behind(None)
+    }
+
+    /// The members behind this one, if it stands here, or from the first on.
+    pub fn iter_behind(&self, behind: Option<&P::Target>) -> impl Iterator<Item = &P::Target> {
+        let mut next = match behind {
+            Some(member) if member.link().list.load(Ordering::Relaxed) == self.identity() => member.link().next.get(),
+            Some(_) => None,
+            None => self.first,
+        };
         core::iter::from_fn(move || {
             let member = next?;
             next = Self::link(&member).next.get();

@@ -12,6 +12,7 @@ pub mod end;
 pub mod endpoint;
 pub mod heap;
 pub mod interrupt;
+pub mod job;
 pub mod list;
 pub mod memory;
 pub mod notification;

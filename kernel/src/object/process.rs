@@ -6,9 +6,12 @@
 
 mod all;
 mod handles;
+mod mark;
 mod name;
 
+pub use all::{Found, Turn, next_of, take_turn};
 pub use handles::Handles;
+pub use mark::{Mark, Order};
 pub use name::{NAME_SIZE, Name};
 
 use crate::arch::{self, Context, timer};
@@ -19,6 +22,7 @@ use crate::memory::statistics::Statistics;
 use crate::memory::user_copy::Owner;
 use crate::object::end::{self, End, Ends};
 use crate::object::endpoint::Connection;
+use crate::object::job::{Births, Lineage};
 use crate::object::list::{Link, Linked, List};
 use crate::object::table::{Slot, Table};
 use crate::object::thread::{Noted, OfProcess, Queued, State, Thread, Times};
@@ -30,7 +34,7 @@ use crate::sched::work::{self, Task};
 use crate::trace;
 use core::mem::{MaybeUninit, offset_of, size_of};
 use core::sync::atomic::{AtomicU64, Ordering};
-use graft_abi::{Error, ExitStatus, Handle, ProcessInfo, ProcessState, Rights, THREADS_MAX, TraceKind};
+use graft_abi::{Error, Handle, ProcessInfo, ProcessState, Rights, THREADS_MAX, TraceKind};
 use graft_paging::Progress;
 
 /// Threads of a process that wait on a word of its memory: which word is in their registers.
@@ -40,6 +44,22 @@ impl Words {
     /// All of them.
     pub fn lock(&self) -> MutexGuard<'_, List<Ref<Thread>, Queued>> {
         self.0.lock()
+    }
+}
+
+/// Threads of a process that is suspended.
+pub struct Parked(Mutex<List<Ref<Thread>, Queued>>);
+
+impl Parked {
+    /// All of them.
+    pub fn lock(&self) -> MutexGuard<'_, List<Ref<Thread>, Queued>> {
+        self.0.lock()
+    }
+}
+
+impl Queue for Parked {
+    fn cancel(&self, thread: &Thread) -> Option<Ref<Thread>> {
+        self.lock().remove(thread)
     }
 }
 
@@ -63,8 +83,8 @@ pub struct Process {
     /// Its memory.
     pub space: Space,
     // The third.
-    /// 0, or [`ENDING`] and the packed status with which it ends: what its threads look at before they run.
-    ending: AtomicU64,
+    /// What keeps its threads from running, if anything does.
+    mark: Mark,
     /// What it can name.
     pub handles: Mutex<Handles>,
     /// Given when it starts, never used twice. 0 before.
@@ -83,24 +103,24 @@ pub struct Process {
     name: Mutex<Name>,
     /// Its threads that wait on a word of its memory.
     pub words: Words,
+    /// The jobs that it is in.
+    pub lineage: Lineage,
+    /// The job that its children are born into.
+    pub births: Births,
+    /// Its threads that would run if it were not suspended.
+    pub parked: Parked,
 }
 
 const _: () = {
     const fn line(offset: usize) -> usize {
         (Ref::<Process>::OFFSET + offset) / 64
     }
-    assert!(line(offset_of!(Process, space)) == 1 && line(offset_of!(Process, ending)) == 2);
+    assert!(line(offset_of!(Process, space)) == 1 && line(offset_of!(Process, mark)) == 2);
     assert!(line(offset_of!(Process, statistics)) == 2 && line(offset_of!(Process, end)) == 4);
 };
 
 /// Handles that a process that ends gives up before interrupts are answered.
 const HANDLES_AT_ONCE: usize = 32;
-
-const ENDING: u64 = 1 << 63;
-
-/// Blocked threads of a process that ends which are on the way to their end at the same time. The others are woken one
-/// by one, so that neither ending a process is long work nor a run queue is full of its threads.
-const ENDED_AT_ONCE: usize = 16;
 
 /// The process whose end is the machine's.
 const FIRST: u64 = 1;
@@ -167,14 +187,18 @@ impl Drop for Process {
 }
 
 impl Process {
-    /// A process without memory, threads and handles, made by the process `parent`.
+    /// A process without memory, threads and handles, made by this one, if it is not the first, and in its jobs.
     ///
     /// No other thread can find it before it is [started](Self::start). Dropped before that, it leaves no trace.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
     #[inline(always)]
-    pub fn new(parent: u64, name: Name) -> Result<Ref<Process>, Error> {
+    pub fn new(maker: Option<&Process>, name: Name) -> Result<Ref<Process>, Error> {
+        let (parent, lineage) = match maker {
+            Some(maker) => (maker.identifier(), maker.births.lineage(maker.lineage)),
+            None => (0, Lineage::NONE),
+        };
         let make = |place: *mut Process, rest: &'static mut [MaybeUninit<u64>]| {
             // SAFETY: `place` is the new object's.
             unsafe {
@@ -192,8 +216,11 @@ impl Process {
                         threads: Mutex::new((List::new(), 1)),
                         words: Words(Mutex::new(List::new())),
                         end: End::new(),
-                        ending: AtomicU64::new(0),
+                        mark: Mark::none(),
                         all: Link::new(),
+                        lineage: lineage,
+                        births: Births::into_own(),
+                        parked: Parked(Mutex::new(List::new())),
                     }
                 );
             }
@@ -203,13 +230,19 @@ impl Process {
     }
 
     /// Gives a process, complete but for its first thread, that thread and an identifier, lists it, and lets it run
-    /// from now on. `change` may tell the thread the identifier. Returns the identifier. What has made it is recorded.
-    pub fn start(thread: Ref<Thread>, kind: TraceKind, change: impl FnOnce(&mut Context, u64)) -> u64 {
+    /// from now on, unless its maker is being ended or suspended with its job: then so is it. `change` may tell the
+    /// thread the identifier. Returns the identifier. What has made it is recorded.
+    pub fn start(
+        thread: Ref<Thread>,
+        maker: Option<&Process>,
+        kind: TraceKind,
+        change: impl FnOnce(&mut Context, u64),
+    ) -> u64 {
         let process = &thread.process;
         // Nothing else leads to the process yet: every core that finds it in the list sees what is stored here and
         // before.
         process.threads.lock().0.push_back(thread.clone());
-        let identifier = all::add(process, |identifier| {
+        let identifier = all::add(process, maker, |identifier| {
             process.identifier.store(identifier, Ordering::Relaxed);
             // SAFETY: the thread is this core's until it is ready, below, and runs nowhere.
             change(unsafe { &mut *thread.context() }, identifier);
@@ -292,39 +325,6 @@ impl Process {
         *self.name.lock() = name;
     }
 
-    /// Whether its threads may not run any more. Who asks for a thread whose state it has just changed does so behind
-    /// a full barrier, see [`sched`].
-    #[inline(always)]
-    pub fn is_ending(&self) -> bool {
-        self.ending.load(Ordering::Relaxed) != 0
-    }
-
-    /// Marks the process as ending: each of its threads ends when it meets the mark. The first status stands; returns
-    /// whether that is this one. `caller` is the calling core's own thread, which the caller ends itself.
-    ///
-    /// Not inlined: every call would have to save the registers that it needs.
-    #[inline(never)]
-    pub fn terminate(&self, status: ExitStatus, caller: &Thread) -> bool {
-        let status = ENDING | status.to_register();
-        if self.ending.compare_exchange(0, status, Ordering::SeqCst, Ordering::Relaxed).is_err() {
-            return false;
-        }
-        // Holding the list keeps every thread in it alive. No core wants this lock while it holds one that `interrupt`
-        // takes.
-        let mut woken = 0;
-        for thread in self.threads.lock().0.iter() {
-            let blocked = thread.state() == State::Blocked;
-            // Its turn comes when one of the others has ended (`end_thread`). One that blocks from now on meets the
-            // mark by itself.
-            let later = blocked && woken == ENDED_AT_ONCE;
-            if !later && !core::ptr::eq(thread, caller) {
-                woken += usize::from(blocked);
-                sched::interrupt(thread);
-            }
-        }
-        true
-    }
-
     /// Whether there are threads that have not ended besides the calling one.
     pub fn has_other_threads(&self) -> bool {
         self.threads.lock().1 > 1
@@ -362,12 +362,6 @@ impl Process {
             thread.work.give(Some(Task::Finish(value, times)));
             sched::make_ready(thread);
         }
-    }
-
-    /// The status with which it ends. Without a mark its threads have ended one by one: success.
-    pub fn last_status(&self) -> ExitStatus {
-        let status = ExitStatus::from_register(self.ending.load(Ordering::Relaxed) & !ENDING);
-        status.unwrap_or(ExitStatus::Killed(0))
     }
 
     /// Gives back a piece of what a process without threads has: everything but the status.
@@ -423,6 +417,7 @@ impl Process {
         let status = self.end.answer();
         let state = match status {
             Some(_) => ProcessState::Ended,
+            None if self.is_suspended() => ProcessState::Suspended,
             None if threads != 0 && blocked == threads => ProcessState::Blocked,
             None => ProcessState::Ready,
         };

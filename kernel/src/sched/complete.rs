@@ -28,8 +28,9 @@ pub fn fork(parent: &Process, tree: Tree, child_thread: Ref<Thread>) -> Result<(
         child.space.destroy();
         return Err(Error::HandlesExhausted);
     }
-    let identifier =
-        Process::start(child_thread, TraceKind::Fork, |registers, identifier| registers.set_results([0, identifier]));
+    let identifier = Process::start(child_thread, Some(parent), TraceKind::Fork, |registers, identifier| {
+        registers.set_results([0, identifier]);
+    });
     let handle = handles.insert(child.erase(), PROCESS_RIGHTS)?;
     Ok((handle.0.into(), identifier))
 }

@@ -121,7 +121,7 @@ impl Launch {
             Stage::Loaded(loaded, child, done) => {
                 let child = match child {
                     Some(child) => child,
-                    None => child.insert(Process::new(process.identifier(), loaded.name)?),
+                    None => child.insert(Process::new(Some(process), loaded.name)?),
                 };
                 let mut bytes = [0; HANDLES_AT_ONCE * size_of::<Handle>()];
                 let some = (request.handle_count - *done).min(HANDLES_AT_ONCE as u64);
@@ -168,7 +168,7 @@ fn start(maker: &Thread, loaded: &mut Loaded, child: Ref<Process>) -> Result<(u6
     }
     child.space.install(loaded.tree.transfer().take());
     // Complete: it can be seen from here on, and nothing can fail any more.
-    let identifier = Process::start(child_thread, TraceKind::Spawn, |_, _| {});
+    let identifier = Process::start(child_thread, Some(parent), TraceKind::Spawn, |_, _| {});
     let handle = handles.insert(child.erase(), PROCESS_RIGHTS)?;
     Ok((handle.0.into(), identifier))
 }

@@ -11,6 +11,7 @@ use crate::object::stop;
 use crate::object::thread::{State, Thread};
 use crate::sched::ready::{Compared, Ready, level};
 use crate::sched::times::CoreTimes;
+use crate::sched::wait::park;
 use crate::sched::work::{self, Step};
 use crate::trace;
 use core::cell::Cell;
@@ -66,9 +67,9 @@ impl Current {
         self.is(|current| ptr::eq(current, thread))
     }
 
-    /// Whether its process is ending.
-    pub(super) fn is_ending(&self) -> bool {
-        self.is(|thread| thread.process.is_ending())
+    /// Whether something keeps its process from running.
+    pub(super) fn is_marked(&self) -> bool {
+        self.is(|thread| thread.process.is_marked())
     }
 
     /// Whether this core may run it.
@@ -229,7 +230,7 @@ impl Core {
         trace::note(|| (why, self.own.current.process(), left.process.identifier()));
     }
 
-    /// Makes a thread the current one, unless its process is ending: then it ends here.
+    /// Makes a thread the current one, unless its process is ending or suspended: then it ends here, or stands aside.
     /// It runs until the moment that `slice_end` makes of the present one.
     #[inline(always)]
     pub(super) fn run(
@@ -240,7 +241,7 @@ impl Core {
     ) -> Option<*mut Context> {
         thread.set_state(State::Running(index));
         fence(Ordering::SeqCst);
-        if thread.process.is_ending() || thread.work.is_pending() {
+        if thread.process.is_marked() || thread.work.is_pending() {
             return self.run_otherwise(index, thread);
         }
         thread.process.space.activate(index);
@@ -253,12 +254,11 @@ impl Core {
         Some(context)
     }
 
-    /// A thread that has something to do in the kernel first, or to end.
+    /// A thread that has something to do in the kernel first, or to end, or to stand aside.
     #[cold]
     fn run_otherwise(&'static self, index: usize, thread: Ref<Thread>) -> Option<*mut Context> {
         if !thread.work.is_pending() {
-            Process::end_thread(thread, None);
-            self.times.charge_idle();
+            self.put_aside(thread);
             return None;
         }
         self.own.slice_end.set(timer::now() + SLICE);
@@ -267,6 +267,17 @@ impl Core {
         self.own.current.put(thread);
         self.set_timer();
         self.work(index)
+    }
+
+    /// Ends a thread whose process is ending, and has one of a process that is suspended stand aside. This core owns it,
+    /// and does not run it.
+    pub(super) fn put_aside(&self, thread: Ref<Thread>) {
+        if thread.process.is_ending() {
+            Process::end_thread(thread, None);
+        } else {
+            park(thread);
+        }
+        self.times.charge_idle();
     }
 
     /// Does the current thread's work, with interrupts answered between the pieces, until it is done or others have
@@ -324,10 +335,9 @@ impl Core {
 
     /// Lets the current thread, whose work is done, go on in its slice.
     fn go_on(&self, index: usize, thread: Ref<Thread>) -> Option<*mut Context> {
-        if thread.process.is_ending() {
+        if thread.process.is_marked() {
             drop(thread);
-            Process::end_thread(self.leave()?, None);
-            self.times.charge_idle();
+            self.put_aside(self.leave()?);
             return None;
         }
         thread.process.space.activate(index);

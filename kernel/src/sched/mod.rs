@@ -16,7 +16,7 @@
 //! thread goes into a queue, its floating-point registers are saved and its address space is out of
 //! `TTBR0_EL1`. Then another core may run it, end it and free its tables at once.
 //!
-//! A process ends by a mark that its threads meet when they are about to run. The core that sets the mark
+//! A process ends, or is suspended, by a mark that its threads meet when they are about to run. The core that sets the mark
 //! also looks where each thread is: it makes blocked ones ready, and interrupts a core that runs
 //! one. Both sides first write and then read, with a full barrier in between, so that one of them sees
 //! the other (`run`, `block` and `interrupt`).
@@ -46,11 +46,11 @@ pub use registers::{
 };
 pub use switch::{
     Running, TakenOver, end_current, give_way, give_way_to, go_on, go_on_after_fault, is_more_urgent, leave,
-    level_next, return_priority_of_current, set_priority, switch_to, take_over, work,
+    level_next, meet_mark, return_priority_of_current, set_priority, switch_to, take_over, work,
 };
 
 pub use wait::{
-    answer_with, block, block_in, block_until, end_wait, interrupt, meets_end, pause, refuse, set_deadline,
+    answer_with, block, block_in, block_until, end_wait, interrupt, look_again, meets_end, pause, refuse, set_deadline,
     sleep_until, take_wait, unblock, unblock_from, unblock_from_to_run,
 };
 
@@ -215,8 +215,8 @@ fn steal(index: usize) -> Option<Ref<Thread>> {
 pub fn interrupted(context: *mut Context) -> *mut Context {
     let (index, core) = this();
     handle_interrupts(core);
-    if core.own.current.is_ending() {
-        return end_current(None);
+    if core.own.current.is_marked() {
+        return meet_mark();
     }
     if !core.may_go_on(index) {
         return give_way(context);

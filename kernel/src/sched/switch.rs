@@ -56,6 +56,16 @@ pub fn end_current(value: Option<u64>) -> *mut Context {
     next()
 }
 
+/// Has the current thread, whose process is marked, end or stand aside.
+#[cold]
+pub fn meet_mark() -> *mut Context {
+    let (_, core) = this();
+    if let Some(thread) = core.leave() {
+        core.put_aside(thread);
+    }
+    next()
+}
+
 /// Takes the current thread off this core, for a caller that puts it where others see it.
 pub fn leave() -> Option<Ref<Thread>> {
     this().1.leave()
@@ -130,7 +140,7 @@ fn run_before(index: usize, core: &Core, thread: Ref<Thread>) -> *mut Context {
     // The barrier stands between the state and the mark, as in `run`.
     fence(Ordering::SeqCst);
     // SAFETY: the core's current thread, which is there until this core does otherwise.
-    if unsafe { Thread::of(context) }.process.is_ending() { end_current(None) } else { context }
+    if unsafe { Thread::of(context) }.process.is_marked() { meet_mark() } else { context }
 }
 
 /// Has the current thread work for a caller of this priority; [`None`]: for itself again, with its own.
@@ -216,7 +226,7 @@ impl TakenOver {
 #[inline(always)]
 pub fn go_on(resumed: TakenOver, ended: Option<Ref<Thread>>) -> *mut Context {
     // A core that marks a process as ending after that barrier finds its thread running here, and interrupts it.
-    if ended.is_some() || resumed.thread().process.is_ending() {
+    if ended.is_some() || resumed.thread().process.is_marked() {
         return end_some(resumed, ended);
     }
     resumed.thread().context()
@@ -232,11 +242,11 @@ pub fn go_on_after_fault(resumed: TakenOver, ended: Option<Ref<Thread>>) -> *mut
     go_on(resumed, ended)
 }
 
-/// Ends a thread that could not be blocked, and the current one if its process is ending.
+/// Ends a thread that could not be blocked, and has the current one meet its process's mark.
 #[cold]
 fn end_some(resumed: TakenOver, ended: Option<Ref<Thread>>) -> *mut Context {
     if let Some(thread) = ended {
         Process::end_thread(thread, None);
     }
-    if resumed.thread().process.is_ending() { end_current(None) } else { resumed.thread().context() }
+    if resumed.thread().process.is_marked() { meet_mark() } else { resumed.thread().context() }
 }

@@ -32,10 +32,13 @@ pub fn block_in(list: &mut List<Ref<Thread>, Queued>, wait: Wait, thread: Ref<Th
     let thread = list.push_back(thread);
     fence(Ordering::SeqCst);
     // If the mark was set before the thread could be seen as blocked, no other core may come to wake it.
-    if !thread.process.is_ending() {
+    if !thread.process.is_marked() {
         return None;
     }
     cold_path();
+    if !thread.process.is_ending() {
+        return None;
+    }
     // SAFETY: the caller has the only way to the list.
     let taken = unsafe { arch::aside(take_back, ptr::from_mut(list), 0) };
     // SAFETY: it comes from `into_raw`.
@@ -74,11 +77,11 @@ pub fn block_until(list: &mut List<Ref<Thread>, Queued>, wait: Wait, deadline: u
 pub fn meets_end(thread: &Thread, wait: WaitNumber) -> bool {
     // As in `block`.
     fence(Ordering::SeqCst);
-    if !thread.process.is_ending() {
+    if !thread.process.is_marked() {
         return false;
     }
     cold_path();
-    unblock_from(thread, wait)
+    thread.process.is_ending() && unblock_from(thread, wait)
 }
 
 /// Ends a thread's wait, if it is blocked, for the one core that succeeds: it learns what the thread waited for.
@@ -181,6 +184,28 @@ pub fn sleep_until(deadline: u64) -> *mut Context {
 /// own priority would wait for ever for one of a lower priority on the same core.
 pub fn pause() -> *mut Context {
     sleep_until(Core::end_of_pause())
+}
+
+/// Has a thread, which this core owns and does not run, wait until its process is suspended no longer.
+#[cold]
+pub fn park(thread: Ref<Thread>) {
+    let process = thread.process.clone();
+    let mut parked = process.parked.lock();
+    // Under the lock: the core that resumes the process has taken the mark away before it looks for threads here.
+    if !process.is_suspended() {
+        drop(parked);
+        return make_ready(thread);
+    }
+    let ended = block_in(&mut parked, Wait::in_part(process.clone(), |process| &process.parked), thread);
+    drop(parked);
+    if let Some(thread) = ended {
+        Process::end_thread(thread, None);
+    }
+}
+
+/// Has a core look at the mark of the process that it runs.
+pub fn look_again(core: usize) {
+    interrupts::wake(core);
 }
 
 /// Notes why a thread that has been taken out of its list need not wait any longer.

@@ -26,6 +26,7 @@ use crate::memory::kernel_memory::{Debris, Operation};
 use crate::memory::left;
 use crate::memory::space::{self, Obstacle};
 use crate::object::Ref;
+use crate::object::job::{Stepped, Walk};
 use crate::object::memory::{Making, MemoryObject};
 use crate::object::pieces::{Forked, Moved};
 use crate::object::process::Process;
@@ -82,6 +83,8 @@ pub enum Task {
     Restore(Option<Forked>, Ref<Snapshot>, [u64; 2]),
     /// A program, for this process or a new one.
     Launch(Launch),
+    /// Something that is done to all processes in a job.
+    Control(Walk),
     /// The threads that have waited where this one has.
     Wake(Rest),
     /// Nothing more: the call is refused.
@@ -198,7 +201,8 @@ impl Work {
             let is_stopped = self.notes.load(Ordering::Relaxed) & STOPPED != 0;
             return if is_stopped { Step::FaultAnswered } else { Step::Done };
         };
-        let step = if thread.process.is_ending() && !matches!(task, Task::Finish(..) | Task::Wake(_)) {
+        let step = if thread.process.is_ending() && !matches!(task, Task::Finish(..) | Task::Wake(_) | Task::Control(_))
+        {
             state.task = None;
             Step::More
         } else {
@@ -285,6 +289,11 @@ impl Task {
                     };
                 }
                 Err(error) => return Step::Answer(Err(error)),
+            },
+            Task::Control(walk) => match walk.step(thread) {
+                Stepped::More => return Step::More,
+                Stepped::Later => return Step::Later,
+                Stepped::Done => (Ok(Progress::Done), Ok((0, 0))),
             },
             Task::Wake(rest) => {
                 return match rest.wake_some() {

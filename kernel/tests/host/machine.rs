@@ -130,7 +130,7 @@ impl Drop for Machine {
 fn load(program: Program, scheduling: Scheduling) -> Result<Ref<Thread>, Error> {
     let loaded = program::load(&mut &program.image()[..], &mut &b"test\0"[..])?;
     program.put();
-    let process = Process::new(0, loaded.name)?;
+    let process = Process::new(None, loaded.name)?;
     let system = process.handles.lock().insert(Ref::new(|_| System)?.erase(), SYSTEM_RIGHTS)?;
     assert_eq!(system, crate::program::SYSTEM);
     let thread = Thread::new(process.clone(), scheduling, &loaded.context, |_| {})?;
@@ -144,7 +144,7 @@ fn start_process(program: Program) -> Ref<Process> {
 
 fn start(thread: Ref<Thread>) -> Ref<Process> {
     let process = thread.process.clone();
-    Process::start(thread, TraceKind::Spawn, |_, _| {});
+    Process::start(thread, None, TraceKind::Spawn, |_, _| {});
     // It stands in the queue of the test's own core, which runs nothing: let the others look.
     (0..CORES).for_each(interrupts::wake);
     process

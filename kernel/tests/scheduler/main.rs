@@ -60,7 +60,7 @@ impl Drop for Turn {
 }
 
 fn new_thread(scheduling: Scheduling) -> Ref<Thread> {
-    let process = Process::new(0, Name([0; NAME_SIZE])).expect("there is memory");
+    let process = Process::new(None, Name([0; NAME_SIZE])).expect("there is memory");
     Thread::new(process, scheduling, &Context::new_user(0, 0, [0; 2]), |_| {}).expect("there is memory")
 }
 

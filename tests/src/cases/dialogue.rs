@@ -80,6 +80,7 @@ fn typing(machine: &Machine, log: &Path) -> Outcome {
 
 /// What is typed reaches the program in the foreground: control-C, lines, and the end of input.
 fn keys(machine: &Machine, log: &Path) -> Outcome {
+    let machine = Machine { may_reset: true, ..machine.clone() };
     let mut session = Session::start(machine.command(Console::Pipe), log, LIMIT)?;
     let mut say = |text: &str, answers: &[&str]| -> Outcome<()> {
         session.send(text)?;
@@ -103,10 +104,38 @@ fn keys(machine: &Machine, log: &Path) -> Outcome {
     say("through\r\x04", &["through\r\nthrough\r\n", PROMPT])?;
     // What is typed ahead is the next program's, or the shell's again.
     say("cat\rahead\r\x04echo and on\r", &["ahead\r\nahead\r\n", PROMPT, "echo and on\r", "\nand on\r\n", PROMPT])?;
+    // Stopped, and let go on.
+    say("sleep 1000 | cat\r", &["| cat\r"])?;
+    say("\x1a", &["^Z", "\r\n[1] stopped  sleep 1000 | cat\r\n", "[148]", PROMPT])?;
+    say("cat | cat\r", &["| cat\r"])?;
+    say("before\r", &["before\r\nbefore\r\n"])?;
+    say("\x1a", &["^Z", "[2] stopped  cat | cat\r\n", PROMPT])?;
+    say("jobs\r", &["[1] stopped", "[2] stopped", PROMPT])?;
+    say("wait %1\r", &["job 1 is stopped", PROMPT])?;
+    // What is typed is not for those that are stopped, whose reads are older.
+    say("cat\rthis\r\x04", &["this\r\nthis\r\n", PROMPT])?;
+    say("fg\r", &["cat | cat\r\n"])?;
+    say("after\r\x04", &["after\r\nafter\r\n", PROMPT])?;
+    say("bg %1\r", &["[1] running  sleep 1000 | cat", PROMPT])?;
+    say("jobs\r", &["[1] running", PROMPT])?;
+    say("fg %1\r", &["sleep 1000 | cat\r\n"])?;
+    say("\x1a", &["^Z", "[1] stopped", PROMPT])?;
+    say("kill %1; wait %1\r", &["killed with 15", PROMPT])?;
+    // What a command's programs start is its own.
+    say("sh -c 'sleep 1000; echo never'\r", &["never'\r"])?;
+    say("\x1a", &["^Z", "[1] stopped", PROMPT])?;
+    say("fg\r", &["never'\r\n"])?;
+    say("\x03", &["^C", "[130]", PROMPT])?;
+    say("(sleep 1000; echo never) | cat\r", &["| cat\r"])?;
+    say("\x03", &["^C", "[130]", PROMPT])?;
+    say("ps | grep sleep | wc\r", &["       0        0        0\r\n", PROMPT])?;
     // A shell in the shell.
     say("sh\r", &[PROMPT])?;
     say("\x03sleep 1000\r\x03", &["^C", PROMPT, "^C", "[130]", PROMPT])?;
     say("exit 3\r", &["[3]", PROMPT])?;
+    // The machine, anew.
+    say("reboot now\r", &["usage: reboot", PROMPT])?;
+    say("reboot\r", &["`forkdemo` shows fork at work", PROMPT])?;
     say("exit 7\r", &[])?;
     Expected::status(Status::Is(7)).judge(&session.finish()?)?;
     Ok(Report::pass())

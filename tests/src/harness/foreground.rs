@@ -27,6 +27,7 @@ pub fn run(machine: &Machine, has_line: bool, limit: Option<Duration>) -> io::Re
         eprintln!("{machine}. 'exit' powers off; Ctrl-A X leaves QEMU at any time.");
     }
     let limit = limit.or((!is_watched).then_some(LIMIT));
+    let machine = &Machine { may_reset: is_watched, ..machine.clone() };
     let mut command = machine.command(console);
     let mut child = command.stderr(Stdio::piped()).spawn().map_err(|error| {
         io::Error::new(error.kind(), format!("cannot start QEMU: {error} ({})", shell_words(&command)))

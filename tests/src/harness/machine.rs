@@ -108,6 +108,8 @@ pub struct Machine {
     pub icount: bool,
     /// How the guest leaves.
     pub leave: Leave,
+    /// Whether the guest may start the machine anew: a person sees when that goes on for ever.
+    pub may_reset: bool,
     /// What counts cache lines, if anything does; `virt` only.
     pub lines: Option<LineCounter>,
     /// What records a trace of the translation tables, if anything does.
@@ -139,6 +141,7 @@ impl Machine {
             virtualization: false,
             icount: false,
             leave: Leave::Status,
+            may_reset: false,
             lines: None,
             tables: None,
             device_tree: None,
@@ -258,7 +261,10 @@ impl Machine {
             // instead and the time limit reports it.
             command.args(["-semihosting-config", "enable=on,target=native", "-no-shutdown"]);
         }
-        command.args(["-no-reboot", "-display", "none", "-nic", "none"]);
+        if !self.may_reset {
+            command.arg("-no-reboot");
+        }
+        command.args(["-display", "none", "-nic", "none"]);
         match console {
             Console::Terminal => command.args(["-serial", "mon:stdio"]),
             Console::Interruptible => command.args(["-chardev", "stdio,id=console,mux=on,signal=on"]).args([
@@ -361,6 +367,8 @@ mod tests {
     fn a_reset_never_ends_the_emulator_with_success() {
         let words = words(&Machine::new(Path::new("k")));
         assert!(words.contains(&"-no-reboot".into()) && words.contains(&"-no-shutdown".into()));
+        let words = super::tests::words(&Machine { may_reset: true, ..Machine::new(Path::new("k")) });
+        assert!(!words.contains(&"-no-reboot".into()));
     }
 
     #[test]

@@ -49,6 +49,7 @@ pub fn state(info: &ProcessInfo) -> String {
     match ProcessState::from_number(info.state) {
         Some(ProcessState::Ready) => "ready".into(),
         Some(ProcessState::Blocked) => "blocked".into(),
+        Some(ProcessState::Suspended) => "stopped".into(),
         Some(ProcessState::Ended) => match ExitStatus::from_register(info.exit_status) {
             Some(status) => format!("ended {}", status.shell_code()),
             None => "ended".into(),

@@ -43,6 +43,7 @@ pub mod grants;
 pub mod heal;
 #[cfg(target_os = "none")]
 mod heap;
+pub mod job;
 pub mod memory;
 pub mod message;
 pub mod names;

@@ -47,6 +47,15 @@ pub fn trace(core: u64, from: u64, events: &mut [TraceEvent]) -> Result<Traced, 
     Ok(Traced { count: answer.x0 as usize, next: request.next, lost: request.lost })
 }
 
+/// Starts the machine anew, by its firmware. Returns why it does not.
+///
+/// # Errors
+/// [`Error::NotFound`] if there is no firmware that can; [`Error::NoRight`].
+pub fn reset() -> Result<(), Error> {
+    // SAFETY: the call touches no memory, and does not return unless it is refused.
+    unsafe { call(Call::Reset, [Handle::SYSTEM.0.into()]) }.map(drop)
+}
+
 /// Frames that are free now.
 pub fn free_frames() -> Result<u64, Error> {
     info().map(|info| info.free_frames)

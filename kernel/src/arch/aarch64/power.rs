@@ -43,6 +43,16 @@ pub(super) fn stop_without_emulator() -> ! {
     }
 }
 
+/// Starts the machine anew, if its firmware can; returns if not.
+pub fn reset() {
+    given::flush_console();
+    match CONDUIT.get() {
+        Some(Conduit::Hypervisor) => drop(psci::system_reset::<Hvc>()),
+        Some(Conduit::SecureMonitor) => drop(psci::system_reset::<Smc>()),
+        None => {}
+    }
+}
+
 /// Asks firmware to start the core with this affinity at physical address `entry`.
 pub(super) fn start_core(affinity: u64, entry: u64) -> bool {
     match CONDUIT.get() {

@@ -1,8 +1,10 @@
 //! All processes: the list through which they are found, and how many there are.
 
 use super::Process;
+use super::mark::Order;
 use crate::lock::Mutex;
 use crate::object::Ref;
+use crate::object::job::Lineage;
 use crate::object::list::{List, Pointer};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +12,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 /// Every process that has started and is still referred to, in the order of identifiers. The list owns none of them:
 /// dropping the last reference takes the process out. A process in the making is not here, so nothing but the call that
 /// makes it can come to hold it.
-static ALL: Mutex<All> = Mutex::new(All { list: List::new(), last: 0, gone: 0 });
+static ALL: Mutex<All> = Mutex::new(All { list: List::new(), last: 0, gone: 0, turn: None });
 static ALIVE: AtomicU64 = AtomicU64::new(0);
 
 struct All {
@@ -19,6 +21,8 @@ struct All {
     last: u64,
     /// The processor time of those that have been taken out, in counts of the timer's.
     gone: u64,
+    /// The job through whose processes a thread goes, and what becomes of those that are born meanwhile.
+    turn: Option<(Lineage, Option<Order>)>,
 }
 
 /// An uncounted reference in [`ALL`].
@@ -41,13 +45,20 @@ unsafe impl Pointer for Remembered {
 }
 
 /// Lists a process that starts, under the next identifier, which `told` is told before others can find it.
+///
+/// What becomes of its jobs reaches it: a thread that goes through all processes finds it at the end of the list, or has
+/// marked its maker before.
 #[inline(always)]
-pub(super) fn add(process: &Process, told: impl FnOnce(u64)) -> u64 {
+pub(super) fn add(process: &Process, maker: Option<&Process>, told: impl FnOnce(u64)) -> u64 {
     ALIVE.fetch_add(1, Ordering::Relaxed);
     let mut all = ALL.lock();
     all.last += 1;
     let identifier = all.last;
     told(identifier);
+    if all.turn.is_some() || maker.is_some_and(Process::is_marked) {
+        let order = all.turn.and_then(|(job, order)| order.filter(|_| process.lineage.is_in(job)));
+        process.inherit(maker, order);
+    }
     all.list.push_back(Remembered(NonNull::from(process)));
     identifier
 }
@@ -62,6 +73,56 @@ pub(super) fn remove(process: &Process) {
 /// Notes that a process has ended.
 pub(super) fn note_end() {
     ALIVE.fetch_sub(1, Ordering::Relaxed);
+}
+
+/// The turn of one thread, of all in the system, to go through the processes of a job.
+pub struct Turn(());
+
+/// Takes the turn if no other thread has it. Processes that are born into the job meanwhile get the order.
+pub fn take_turn(job: Lineage, order: Option<Order>) -> Option<Turn> {
+    let mut all = ALL.lock();
+    if all.turn.is_some() {
+        return None;
+    }
+    all.turn = Some((job, order));
+    Some(Turn(()))
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        ALL.lock().turn = None;
+    }
+}
+
+/// What a look at the processes behind one has found.
+pub enum Found {
+    /// One of the job.
+    Member(Ref<Process>),
+    /// None so far, up to this one.
+    None(Ref<Process>),
+    /// None to the end.
+    End,
+}
+
+/// Processes looked at at once.
+const LOOKS: usize = 128;
+
+/// The next process of a job behind this one, or from the first on.
+pub fn next_of(job: Lineage, behind: Option<&Process>) -> Found {
+    let all = ALL.lock();
+    let mut looks = 0;
+    for process in all.list.iter_behind(behind) {
+        looks += 1;
+        let is_member = process.lineage.is_in(job);
+        if !is_member && looks < LOOKS {
+            continue;
+        }
+        // SAFETY: it cannot leave the list, thus not lose its memory, while this holds the lock.
+        if let Some(process) = unsafe { Ref::revive(process) } {
+            return if is_member { Found::Member(process) } else { Found::None(process) };
+        }
+    }
+    Found::End
 }
 
 impl Process {

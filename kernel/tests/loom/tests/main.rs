@@ -5,5 +5,6 @@ mod answers;
 mod ends;
 mod identifiers;
 mod locks;
+mod parked;
 mod scene;
 mod waits;

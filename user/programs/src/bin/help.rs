@@ -18,7 +18,7 @@ graft_rt::program!(main);
 const WIDTH: usize = 96;
 
 /// Programs that come with Graft; shown if the archive has them.
-const PROGRAMS: [(&str, &str, &str); 37] = [
+const PROGRAMS: [(&str, &str, &str); 38] = [
     ("forkdemo", "[--share copy|l3|l2|l1] [--plain]", "watch fork share tables and a write split them"),
     ("forkbench", "--mem SIZE --share copy|l3|l2|l1", "measure fork and the writes after it"),
     ("ipcbench", "", "measure messages between processes"),
@@ -51,6 +51,7 @@ const PROGRAMS: [(&str, &str, &str); 37] = [
     ("date", "", "the date and the time"),
     ("uptime", "", "how long the machine has been running"),
     ("poweroff", "[STATUS]", "end the machine"),
+    ("reboot", "", "start the machine anew"),
     ("echo", "[-n] [TEXT]...", "print text"),
     ("true", "", "succeed"),
     ("false", "", "fail"),
@@ -59,7 +60,7 @@ const PROGRAMS: [(&str, &str, &str); 37] = [
 ];
 
 /// What the shell does itself.
-const BUILTINS: [(&str, &str, &str); 13] = [
+const BUILTINS: [(&str, &str, &str); 14] = [
     (
         "test",
         "CONDITION, or [ CONDITION ]",
@@ -70,8 +71,9 @@ const BUILTINS: [(&str, &str, &str); 13] = [
     ("unset", "NAME...", "drop variables"),
     ("break", "[LOOPS]", "leave a loop"),
     ("continue", "[LOOPS]", "go on with a loop's next turn"),
-    ("jobs", "", "what runs in the background"),
-    ("fg", "[%JOB | PID]", "wait for a job; without a name, for the last"),
+    ("jobs", "", "what runs in the background or has been stopped"),
+    ("bg", "[%JOB | PID]", "let a job go on that control-Z has stopped"),
+    ("fg", "[%JOB | PID]", "let a job go on, and wait for it; without a name, the last"),
     ("wait", "[%JOB | PID]", "wait for a job; without a name, for all"),
     ("kill", "[-STATUS] %JOB | PID...", "end jobs"),
     ("history", "", "the lines typed so far"),

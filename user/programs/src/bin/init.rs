@@ -23,7 +23,7 @@ use graft_lib::plan::{self, Death, Given, Start};
 use graft_rt::abi::PRIORITY_DEFAULT;
 use graft_rt::archive::Archive;
 use graft_rt::console;
-use graft_rt::device::Tree;
+use graft_rt::device::{Registers, Tree};
 use graft_rt::grants::Grants;
 use graft_rt::heal::{Event, Guarded};
 use graft_rt::message::{Connection, Endpoint, Message};
@@ -31,7 +31,7 @@ use graft_rt::names::{Names, Registrar};
 use graft_rt::notification::Notification;
 use graft_rt::process::{STANDARD_HANDLES, duplicate};
 use graft_rt::thread::{self, Cores};
-use graft_rt::{Arguments, Error, ExitStatus, Handle, Process, Rights, eprintln, println, process, time};
+use graft_rt::{Arguments, Error, ExitStatus, Handle, Process, Rights, eprintln, println, process, system, time};
 
 graft_rt::program!(main);
 
@@ -237,15 +237,21 @@ fn drive(archive: &Arc<Archive>, device: &str, start: &Start) -> Result<Arc<Ends
     Ok(ends)
 }
 
-/// Ends the machine, with the status in the first word, when a program that may use this name says so.
+/// Ends the machine, with the status in the first word, or, with a second word, starts it anew, when a program that may
+/// use this name says so.
 fn serve_power() -> Result<Connection, Error> {
     let endpoint = Endpoint::new()?;
     let (receiver, connection) = (endpoint.receiver()?, endpoint.connect(0)?);
     // The last handle to it would close it.
     let _ = endpoint.into_handle();
     let server = thread::spawn(move || {
-        if let Ok(received) = receiver.receive() {
-            process::exit(received.message.into_words()[0] as i32);
+        while let Ok(received) = receiver.receive() {
+            let [status, again, ..] = received.message.into_words();
+            if again == 0 {
+                process::exit(status as i32);
+            }
+            let refused = start_anew().err().unwrap_or(Error::NotFound);
+            let _ = receiver.reply(Message::words([refused.to_register(), 0, 0, 0, 0, 0]));
         }
     })?;
     // It goes on for as long as this process does.
@@ -279,6 +285,32 @@ fn provide(registrar: &Registrar, name: &str, connection: Result<Connection, Err
     if let Err(error) = connection.and_then(|connection| registrar.provide(name, connection)) {
         eprintln!("init: the name {name} leads nowhere: {error}");
     }
+}
+
+/// Starts the machine anew: by its firmware, or, on a Raspberry Pi, by the watchdog, which resets it when its time is
+/// over. Returns if there is neither.
+fn start_anew() -> Result<(), Error> {
+    /// Registers of the power manager, and what each store has to begin with (BCM2835).
+    const RESET: usize = 0x1C;
+    const WATCHDOG: usize = 0x24;
+    const PASSWORD: u32 = 0x5A << 24;
+    /// Of the reset register: what becomes of the machine when the watchdog's time is over.
+    const WHAT: u32 = 0b11 << 4;
+    const ALL_OF_IT: u32 = 0b10 << 4;
+    /// In 65,536ths of a second.
+    const TICKS: u32 = 10;
+    match system::reset() {
+        Err(Error::NotFound) => {}
+        result => return result,
+    }
+    let tree = Tree::new()?;
+    let managers = find(tree.blob(), "brcm,bcm2835-pm-wdt");
+    let place = managers.first().and_then(|manager| manager.registers.first()).ok_or(Error::NotFound)?;
+    let registers = Registers::new(place.address, place.bytes)?;
+    registers.write(WATCHDOG, PASSWORD | TICKS);
+    registers.write(RESET, PASSWORD | registers.read(RESET) & !WHAT & 0xFF_FFFF | ALL_OF_IT);
+    process::sleep(PATIENCE);
+    Err(Error::TimedOut)
 }
 
 /// Waits until a server serves, so that what is started after it finds its memory at rest. It answers what means

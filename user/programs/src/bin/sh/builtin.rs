@@ -16,8 +16,10 @@ use crate::evaluate::{Escape, Run};
 use crate::shell::{Shell, USAGE};
 
 /// Their names.
-pub(crate) const NAMES: [&str; 14] =
-    [":", "[", "break", "continue", "exit", "fg", "history", "jobs", "kill", "read", "shift", "test", "unset", "wait"];
+pub(crate) const NAMES: [&str; 15] = [
+    ":", "[", "bg", "break", "continue", "exit", "fg", "history", "jobs", "kill", "read", "shift", "test", "unset",
+    "wait",
+];
 
 /// What `kill` ends a process with unless another number is given.
 const KILLED: i32 = 15;
@@ -71,10 +73,15 @@ impl Shell {
                 self.wait_for_jobs();
                 Ok(0)
             }
-            ["fg" | "wait", ref job @ ..] if job.len() <= 1 => match self.wait_for_job(job.first().copied()) {
-                Ok(status) => Ok(status),
-                Err(error) => Err(self.wrong(line, words[0], error)),
-            },
+            ["bg" | "fg" | "wait", ref job @ ..] if job.len() <= 1 => {
+                let job = job.first().copied();
+                let done = match words[0] {
+                    "bg" => self.resume_in_background(job),
+                    "fg" => self.resume_in_foreground(job),
+                    _ => self.wait_for_job(job),
+                };
+                done.map_err(|error| self.wrong(line, words[0], error))
+            }
             ["kill", ref targets @ ..] => self.kill(targets, line),
             ["read", ref names @ ..] if !names.is_empty() => match names.iter().find(|name| !is_name(name)) {
                 None => self.read(names, line),
@@ -203,6 +210,7 @@ fn look(path: &str) -> Option<Found> {
 
 fn usage(name: &str) -> &'static str {
     match name {
+        "bg" => "bg [%JOB | PID]",
         "break" => "break [LOOPS]",
         "continue" => "continue [LOOPS]",
         "exit" => "exit [CODE]",

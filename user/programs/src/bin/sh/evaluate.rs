@@ -2,7 +2,8 @@
 
 use alloc::vec::Vec;
 
-use alloc::string::String;
+use alloc::format;
+use alloc::string::{String, ToString};
 
 use graft_lib::shell::expand;
 use graft_lib::shell::syntax::{AndOr, Body, Command, GoesOn, Ground, Item, Line, List, Pipeline, Simple};
@@ -10,8 +11,9 @@ use graft_rt::stream::{Output, READER_GONE};
 use graft_rt::{eprintln, time};
 
 use crate::builtin;
-use crate::shell::{INTERRUPTED, Shell};
-use crate::start::{NamedError, StartError};
+use crate::foreground::Stops;
+use crate::shell::Shell;
+use crate::start::{NamedError, StartError, Started};
 
 /// What ends a list before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,19 +54,23 @@ impl Shell {
     /// Starts commands and does not wait for them.
     fn background(&mut self, and_or: &AndOr) {
         let plain = and_or.rest.is_empty() && !and_or.first.is_negated && !and_or.first.is_timed;
-        let started = if plain {
-            self.start_pipeline(&and_or.first.commands)
-        } else {
-            match self.start_copy(&mut None, |shell| shell.and_or(and_or)) {
-                Ok(process) => [crate::start::Started { name: "sh".into(), process: Ok(process) }].into(),
+        let (started, group) = self.as_group(|shell| {
+            if plain {
+                return shell.start_pipeline(&and_or.first.commands);
+            }
+            match shell.start_copy(&mut None, |shell| shell.and_or(and_or)) {
+                Ok(process) => Started::one("sh", process),
                 Err(error) => {
-                    eprintln!("{}: {error}", self.name());
+                    eprintln!("{}: {error}", shell.name());
                     Vec::new()
                 }
             }
-        };
+        });
+        if let Some(control) = &mut self.control {
+            control.renew();
+        }
         self.status = 0;
-        self.jobs.add(and_or, started);
+        self.jobs.add(and_or, started, group);
     }
 
     fn pipeline(&mut self, pipeline: &Pipeline) -> Run {
@@ -72,8 +78,8 @@ impl Shell {
         let result = match &pipeline.commands[..] {
             [alone] => self.command(alone),
             several => {
-                let started = self.start_pipeline(several);
-                self.status = self.wait_for_all(&started);
+                let (started, group) = self.as_group(|shell| shell.start_pipeline(several));
+                self.status = self.wait_for(started, group, Stops::May, || pipeline.to_string());
                 self.go_on()
             }
         };
@@ -87,11 +93,11 @@ impl Shell {
         result
     }
 
-    /// Whether the user wants what runs to end: the only place that asks. It is asked after every process that was
+    /// Whether the user wants what runs to end, or has stopped it: the only place that asks. It is asked after every process that was
     /// waited for, and before every command and every turn of a loop.
     fn go_on(&mut self) -> Run {
-        if self.is_interrupted {
-            self.status = INTERRUPTED;
+        if let Some(status) = self.given_up {
+            self.status = status;
             return Err(Escape::Leave);
         }
         Ok(())
@@ -163,10 +169,11 @@ impl Shell {
                 Err(error) => self.failed(simple.line, name, error),
             };
         }
-        let started = self.redirected(&simple.redirections, |shell| shell.start_program(words));
+        let (started, group) =
+            self.as_group(|shell| shell.redirected(&simple.redirections, |shell| shell.start_program(words)));
         match started.and_then(|started| started) {
             Ok(process) => {
-                self.status = self.wait_for(name, &process);
+                self.status = self.wait_for(Started::one(name, process), group, Stops::May, || simple.to_string());
                 self.go_on_writing()
             }
             Err(error) => self.failed(simple.line, name, error),
@@ -177,8 +184,12 @@ impl Shell {
         match body {
             Body::Group(list) => self.list(list),
             Body::Subshell(list) => {
-                match self.start_copy(&mut None, |shell| shell.list(list)) {
-                    Ok(process) => self.status = self.wait_for("( )", &process),
+                let (started, group) = self.as_group(|shell| shell.start_copy(&mut None, |shell| shell.list(list)));
+                match started {
+                    Ok(process) => {
+                        let started = Started::one("( )", process);
+                        self.status = self.wait_for(started, group, Stops::May, || format!("({list})"));
+                    }
                     Err(error) => return self.failed(line, "( )", error.into()),
                 }
                 self.go_on()

@@ -1,51 +1,173 @@
-//! The foreground: the program that is waited for gets what is typed, and control-C ends it.
+//! The foreground: the command that is waited for gets what is typed; control-C ends it, and control-Z stops it.
+//!
+//! ```text
+//!   command ─┬─▶ a job of the kernel's: its processes, and what these start    control-C: ended, control-Z: suspended
+//!            └─▶ a session of the console's, which it takes with it into the background
+//! ```
 
-use graft_rt::console::{self, INTERRUPT, Job};
+use alloc::rc::Rc;
+use core::fmt;
+
+use graft_rt::console::{self, INTERRUPT, Job as Session, SUSPEND};
+use graft_rt::job::Job;
+use graft_rt::message::Connection;
 use graft_rt::notification::Notification;
-use graft_rt::{Error, ExitStatus, Handle, Process};
+use graft_rt::{Error, Handle, Process};
 
+use crate::jobs::has_ended;
 use crate::shell::INTERRUPTED;
 
-/// Of the shell's notification, beside what the console sets: the program that is waited for has ended.
+/// Of a terminal's notification, beside what the console sets: a program that has been waited for has ended.
 const ENDED: u64 = 1 << 8;
 
-/// The console's session of the programs that the shell starts. A copy of the shell has one of its own.
-pub(crate) struct Foreground {
-    told: Notification,
-    job: Job,
+/// How a shell controls its commands: one that a person talks to, or the first of all. What another shell starts is
+/// part of the command that the shell itself is.
+pub(crate) struct Control {
+    /// Whether a command may be stopped: somebody is there to let it go on.
+    may_stop: bool,
+    /// What the next command gets; none where the console has no server, or no room for another session: then what is
+    /// typed is the shell's and the programs' alike, and control-C is a byte.
+    terminal: Option<Rc<Terminal>>,
 }
 
-impl Foreground {
-    /// A session. There is none where the console has no server, or no room for one more: then what is typed is the
-    /// shell's and the programs' alike, and control-C is a byte.
-    pub(crate) fn new() -> Option<Foreground> {
+/// A session of the console's, and how its signs come.
+struct Terminal {
+    told: Notification,
+    session: Session,
+}
+
+impl Terminal {
+    fn new() -> Option<Rc<Terminal>> {
         let told = Notification::new().ok()?;
-        let job = Job::new(&told).ok()?;
-        Some(Foreground { told, job })
+        let session = Session::new(&told).ok()?;
+        Some(Rc::new(Terminal { told, session }))
+    }
+}
+
+/// What the processes of a command have in common; of a shell without [`Control`], nothing.
+#[derive(Clone, Default)]
+pub(crate) struct Group {
+    job: Option<Rc<Job>>,
+    terminal: Option<Rc<Terminal>>,
+}
+
+impl fmt::Debug for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.job.fmt(f)
+    }
+}
+
+/// What may become of a command that is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stops {
+    /// It may be stopped.
+    May,
+    /// It may not: there is nothing that could let it go on.
+    No,
+}
+
+impl Control {
+    /// A shell's to which a person talks, or else the first one's.
+    pub(crate) fn new(is_interactive: bool) -> Option<Control> {
+        let (_, level) = Job::with_level().ok()?;
+        (is_interactive || level == 0).then(|| Control { may_stop: is_interactive, terminal: Terminal::new() })
+    }
+
+    /// What a copy of the shell is left with: it prints and reads where its command does, and ends no session.
+    pub(crate) fn leave_to_parent(self) {
+        if let Some(terminal) = &self.terminal {
+            console::use_server(Connection::from_handle(terminal.session.handle()));
+        }
+        core::mem::forget(self);
     }
 
     /// What programs get as their console.
     pub(crate) fn console(&self) -> Handle {
-        self.job.handle()
+        self.terminal.as_ref().map_or_else(console::handle, |terminal| terminal.session.handle())
     }
 
-    /// Waits for a program, which is in the foreground meanwhile. Control-C ends it.
-    pub(crate) fn wait(&self, process: &Process) -> Result<ExitStatus, Error> {
-        // What was typed for another program is none of this one's.
-        self.told.take()?;
-        if self.told.bind_end(ENDED, process.handle()).is_ok() && self.job.to_foreground().is_ok() {
-            loop {
-                let bits = self.told.wait()?;
-                if bits & INTERRUPT != 0 {
-                    // One that has ended meanwhile cannot be ended.
-                    let _ = process.kill(INTERRUPTED);
-                }
-                if bits & ENDED != 0 {
-                    break;
-                }
-            }
-            console::take_foreground()?;
+    /// Has the next command have a session of its own, if there is room for one more: the one that there is is that of
+    /// a command that has left the foreground. Returns it.
+    pub(crate) fn renew(&mut self) {
+        if let Some(terminal) = Terminal::new() {
+            self.terminal = Some(terminal);
         }
-        process.wait()
+    }
+
+    /// A group for the processes that are started until [`graft_rt::job::leave`].
+    pub(crate) fn group(&self) -> Group {
+        let job = Job::new().and_then(|job| job.enter().map(|()| Rc::new(job))).ok();
+        Group { job, terminal: self.terminal.clone() }
+    }
+
+    /// Whether a command that may be stopped is.
+    pub(crate) fn allows(&self, stops: Stops) -> bool {
+        self.may_stop && stops == Stops::May
+    }
+}
+
+impl Group {
+    /// Gives the session up, which is another shell's to end.
+    pub(crate) fn leave_to_parent(self) {
+        core::mem::forget(self.terminal);
+    }
+
+    /// Ends all of it, if that can be named. Returns whether it can.
+    pub(crate) fn kill(&self, code: i32) -> bool {
+        self.job.as_ref().is_some_and(|job| job.kill(code).is_ok())
+    }
+
+    /// Lets all of it go on.
+    pub(crate) fn resume(&self) {
+        if let Some(job) = &self.job {
+            let _ = job.resume();
+        }
+    }
+
+    /// Waits for processes of it, which is in the foreground meanwhile: control-C ends all of it, and control-Z stops
+    /// it. Returns whether it has been stopped.
+    pub(crate) fn wait<'a>(
+        &self,
+        mut processes: impl Iterator<Item = &'a Process>,
+        may_stop: bool,
+    ) -> Result<bool, Error> {
+        let Some(Terminal { told, session }) = self.terminal.as_deref() else { return Ok(false) };
+        // What was typed for another command is none of this one's.
+        told.take()?;
+        if session.to_foreground().is_err() {
+            return Ok(false);
+        }
+        let stopped =
+            processes.try_fold(
+                false,
+                |stopped, process| {
+                    if stopped { Ok(true) } else { self.wait_for(process, told, may_stop) }
+                },
+            );
+        console::take_foreground()?;
+        stopped
+    }
+
+    fn wait_for(&self, process: &Process, told: &Notification, may_stop: bool) -> Result<bool, Error> {
+        match told.bind_end(ENDED, process.handle()) {
+            // It has been waited for before.
+            Ok(()) | Err(Error::NotAllowed) => {}
+            Err(error) => return Err(error),
+        }
+        while !has_ended(process) {
+            let bits = told.wait()?;
+            if bits & INTERRUPT != 0 && !self.kill(INTERRUPTED) {
+                // One that has ended meanwhile cannot be ended.
+                let _ = process.kill(INTERRUPTED);
+            }
+            if bits & SUSPEND != 0
+                && may_stop
+                && let Some(job) = &self.job
+                && !has_ended(process)
+            {
+                return job.suspend().map(|()| true);
+            }
+        }
+        Ok(false)
     }
 }

@@ -28,16 +28,22 @@ use alloc::vec::Vec;
 
 use graft_rt::{Arguments, eprintln, grants};
 
+use foreground::Control;
 use shell::{CANNOT_RUN, NOT_FOUND, Shell, USAGE};
 
 graft_rt::program!(main);
 
 fn main(arguments: Arguments) -> Result<i32, String> {
     let words: Vec<&str> = arguments.skip(1).collect();
-    let mut shell = Shell::new()?;
+    let is_interactive = words.is_empty() && !grants::has("in");
+    let mut shell = Shell::new(Control::new(is_interactive))?;
     let mut set_arguments = |words: &[&str]| shell.arguments = words.iter().copied().map(String::from).collect();
     match words[..] {
-        [] if !grants::has("in") => return Ok(interactive::session(&mut shell)),
+        [] if is_interactive => {
+            let status = interactive::session(&mut shell);
+            shell.end_stopped();
+            return Ok(status);
+        }
         [] => {
             let script = shell.read_input()?;
             shell.run(&script);

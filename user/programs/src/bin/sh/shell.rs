@@ -17,7 +17,7 @@ use graft_rt::names;
 use graft_rt::stream::{Input, Output};
 
 use crate::builtin;
-use crate::foreground::Foreground;
+use crate::foreground::{Control, Group};
 use crate::jobs::Jobs;
 
 /// The status for bad usage, and for a text with a syntax error.
@@ -27,6 +27,8 @@ pub(crate) const CANNOT_RUN: i32 = 126;
 pub(crate) const NOT_FOUND: i32 = 127;
 /// What a program is killed with, and the status after that, when the user has interrupted it.
 pub(crate) const INTERRUPTED: i32 = 130;
+/// The status after the user has stopped a command.
+pub(crate) const STOPPED: i32 = 148;
 
 /// What programs may ask names for.
 const ALLOWED: &str = "files";
@@ -57,21 +59,23 @@ pub(crate) struct Shell {
     pub(crate) input: Input,
     pub(crate) output: Output,
     pub(crate) jobs: Jobs,
-    /// Where the programs get what is typed.
-    pub(crate) foreground: Option<Foreground>,
+    /// How its commands are controlled, if they are.
+    pub(crate) control: Option<Control>,
+    /// What is started at this moment is in it.
+    pub(crate) group: Option<Group>,
     /// Loops around what runs.
     pub(crate) loops: usize,
     /// How the last `$(…)` of the words at hand has ended.
     pub(crate) substituted: Option<i32>,
     /// The processors' time of all programs that were waited for.
     pub(crate) processor_time: Duration,
-    /// A program has been interrupted: the rest of the line is not run.
-    pub(crate) is_interrupted: bool,
+    /// A command has been interrupted or stopped: the rest of the line is not run, and this is its status.
+    pub(crate) given_up: Option<i32>,
 }
 
 impl Shell {
     /// A shell with the program's own input and output.
-    pub(crate) fn new() -> Result<Shell, String> {
+    pub(crate) fn new(control: Option<Control>) -> Result<Shell, String> {
         let input = Input::granted().map_err(|error| format!("its input: {error}"))?;
         let output = Output::granted().map_err(|error| format!("its output: {error}"))?;
         Ok(Shell {
@@ -87,11 +91,12 @@ impl Shell {
             input,
             output,
             jobs: Jobs::default(),
-            foreground: Foreground::new(),
+            control,
+            group: None,
             loops: 0,
             substituted: None,
             processor_time: Duration::ZERO,
-            is_interrupted: false,
+            given_up: None,
         })
     }
 
@@ -108,7 +113,7 @@ impl Shell {
 
     /// Runs what has been read, up to its end or an `exit` in it.
     pub(crate) fn run_list(&mut self, list: &List) {
-        self.is_interrupted = false;
+        self.given_up = None;
         // What ends a list early has been noted.
         let _ = self.list(list);
     }

@@ -10,6 +10,7 @@ use graft_rt::abi::ARGUMENTS_MAX;
 use graft_rt::console;
 use graft_rt::files::{Files, Open};
 use graft_rt::grants::Grants;
+use graft_rt::job;
 use graft_rt::names::Names;
 use graft_rt::process::{self, Fork};
 use graft_rt::stream::{Input, Output, Pipe, PipeReader};
@@ -17,11 +18,12 @@ use graft_rt::{Error, Handle, Process, Share};
 
 use crate::builtin;
 use crate::evaluate::Run;
-use crate::foreground::Foreground;
+use crate::foreground::{Control, Group};
 use crate::shell::{CANNOT_RUN, NOT_FOUND, Shell};
 
 /// Programs that may ask names for more than others, as far as the shell may itself.
-const ALLOWED_MORE: [(&str, &str); 3] = [("poweroff", "power"), ("date", "clock"), ("sh", "files power clock")];
+const ALLOWED_MORE: [(&str, &str); 4] =
+    [("poweroff", "power"), ("reboot", "power"), ("date", "clock"), ("sh", "files power clock")];
 
 /// Bytes beside the arguments for the names of grants.
 const GRANTS: usize = 256;
@@ -81,7 +83,30 @@ pub(crate) struct Started {
     pub(crate) process: Result<Process, i32>,
 }
 
+impl Started {
+    /// A process that runs.
+    pub(crate) fn one(name: &str, process: Process) -> Vec<Started> {
+        [Started { name: name.into(), process: Ok(process) }].into()
+    }
+}
+
 impl Shell {
+    /// Does something that starts the processes of one command, and puts them into a group. What is started for words
+    /// of that command, meanwhile, is in it, too.
+    pub(crate) fn as_group<T>(&mut self, start: impl FnOnce(&mut Shell) -> T) -> (T, Group) {
+        if let Some(group) = &self.group {
+            let group = group.clone();
+            return (start(self), group);
+        }
+        self.group = self.control.as_ref().map(Control::group);
+        let result = start(self);
+        let group = self.group.take();
+        if group.is_some() {
+            let _ = job::leave();
+        }
+        (result, group.unwrap_or_default())
+    }
+
     /// Starts a program with the input and output of the moment. Every program that the shell runs is started here.
     pub(crate) fn start_program(&self, words: &[String]) -> Result<Process, StartError> {
         // Arguments end at a zero byte, and grants begin with this one.
@@ -92,7 +117,7 @@ impl Shell {
             return Err(StartError::TooLong);
         }
         let image = self.archive.file(&words[0]).map_err(|_| StartError::NotFound)?;
-        let console = self.foreground.as_ref().map_or_else(console::handle, Foreground::console);
+        let console = self.control.as_ref().map_or_else(console::handle, Control::console);
         let mut grants = Grants::of(&[console, Handle::ARCHIVE, Handle::SYSTEM]);
         let more = ALLOWED_MORE.iter().find(|(program, _)| *program == words[0]);
         let more = more.and_then(|(_, allowed)| Names::granted_narrowed(allowed).ok());
@@ -117,9 +142,12 @@ impl Shell {
             Fork::Child => {
                 *parents = None;
                 self.jobs.forget();
-                // The other one is the parent's to end.
-                core::mem::forget(self.foreground.take());
-                self.foreground = Foreground::new();
+                if let Some(control) = self.control.take() {
+                    control.leave_to_parent();
+                }
+                if let Some(group) = self.group.take() {
+                    group.leave_to_parent();
+                }
                 self.loops = 0;
                 let own = self.input.make_own().and_then(|()| self.output.make_own());
                 match own {

@@ -10,7 +10,9 @@ use graft_rt::files::Files;
 use graft_rt::process::identify;
 use graft_rt::stream::{Input, Output, Pipe, PipeReader};
 
+use crate::foreground::Stops;
 use crate::shell::Shell;
+use crate::start::Started;
 
 impl Environment for Shell {
     fn variable(&self, name: &str) -> String {
@@ -37,14 +39,14 @@ impl Environment for Shell {
         let (writer, endpoint, notification) = pipe.into_ends();
         let mut input = Some(Input::Pipe(PipeReader::new(endpoint, notification)));
         let outer = core::mem::replace(&mut self.output, Output::Pipe(writer));
-        let child = self.start_copy(&mut input, |shell| shell.list(list));
+        let (child, group) = self.as_group(|shell| shell.start_copy(&mut input, |shell| shell.list(list)));
         // With it goes the shell's own handle to the pipe: the end of the child's is the pipe's.
         self.output = outer;
         let child = child.map_err(|error| error.to_string())?;
         let output = input.as_mut().map_or(Ok(Vec::new()), read_all);
         // If it has not been read to its end, the writer gets an error.
         drop(input);
-        self.substituted = Some(self.wait_for("$(…)", &child));
+        self.substituted = Some(self.wait_for(Started::one("$(…)", child), group, Stops::No, String::new));
         let mut output = output?;
         // No argument and no name has one.
         output.retain(|&byte| byte != 0);

@@ -122,6 +122,8 @@ impl Server {
     /// [`Error::OutOfMemory`], and what the kernel says of the endpoint and the notification.
     pub(crate) fn new(endpoint: Endpoint, driver: Client) -> Result<Server, Error> {
         driver.tells.bind_endpoint(ARRIVED, &endpoint)?;
+        // What an earlier server has put in, and may not have come to ask for.
+        driver.ask()?;
         let spare = (0..KEPT).map(|_| endpoint.receiver()).collect::<Result<Vec<_>, _>>()?;
         let mut writing = Writing { bytes: Vec::with_capacity(2 * WRITE_MAX), put: 0, count: None };
         let mut screen = Vec::with_capacity(SCREEN_FULL + 8 * BATCH + SHOWN_MAX);
