@@ -46,6 +46,7 @@ errors! {
     Gone = 17, "the other side does not exist any more";
     NotReady = 18, "the other side is not ready for a message";
     TimedOut = 19, "the deadline has passed";
+    // Of program files, which a library reads: the kernel answers none of these.
     ImageTooShort = 32, "the program file ends before its headers do";
     ImageNotElf = 33, "the program file is not an ELF file";
     ImageWrongMachine = 34, "the program file is not a 64-bit little-endian AArch64 executable";
