@@ -41,9 +41,6 @@ pub enum Outcome {
     Again,
 }
 
-/// How often a core looks for another process's table of handles before it leaves a message's handle where it is.
-const LOOKS: u32 = 2_000;
-
 /// The handle in a register. One that does not fit names nothing.
 fn handle_in(register: u64) -> Handle {
     u32::try_from(register).map_or(Handle::NONE, Handle)
@@ -67,16 +64,15 @@ fn transfer(message: &mut [u64; 7], from: &Process, to: &Process) {
 }
 
 /// Both tables are locked, so that the handle is in one of them at any moment. It stays where it is if the receiver
-/// has no room, if another thread of the sender's has taken it away since [`check`], or if one of the two processes
-/// keeps its table busy: no process waits for another's threads here.
+/// has no room, or if another thread of the sender's has taken it away since [`check`]. That a table is locked by
+/// another core is no reason: what holds it is the kernel, for a piece of work, and the message cannot come again.
 #[cold]
 fn transfer_handle(handle: Handle, from: &Process, to: &Process) -> Handle {
     if core::ptr::eq(from, to) {
         return handle;
     }
     let (first, second) = if core::ptr::from_ref(from) < core::ptr::from_ref(to) { (from, to) } else { (to, from) };
-    let Some(first_table) = first.handles.lock_within(LOOKS) else { return Handle::NONE };
-    let Some(second_table) = second.handles.lock_within(LOOKS) else { return Handle::NONE };
+    let (first_table, second_table) = (first.handles.lock(), second.handles.lock());
     let (mut theirs, mut ours) =
         if core::ptr::eq(first, from) { (first_table, second_table) } else { (second_table, first_table) };
     if !ours.has_room() {

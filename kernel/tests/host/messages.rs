@@ -2,8 +2,11 @@
 
 use crate::machine::Machine;
 use crate::program::{DATA, Label, Program};
-use graft_abi::{Call, Error, ExitStatus, Handle, Rights};
+use graft_abi::{Call, Error, ExitStatus, Handle, ProcessState, Rights};
 use graft_kernel::arch::processor::User;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 /// Handles, in the order in which every test makes them; the first is the system's.
 const ENDPOINT: u64 = 2;
@@ -184,6 +187,38 @@ fn a_handle_moves_with_a_message_and_is_in_one_table_only() {
     expect_end(&mut program, 14, ExitStatus::Exited(0));
     program.exit(0);
     assert_eq!(machine.run(program), ExitStatus::Exited(0));
+}
+
+/// However long another core of the receiver's uses its table.
+#[test]
+fn a_handle_waits_for_the_receivers_table() {
+    static MAY_CALL: AtomicBool = AtomicBool::new(false);
+    let machine = Machine::take();
+    let mut program = with_endpoint();
+    program.fork(3, |child| {
+        child.call(Call::MemoryCreate, [0x1000, 0, 0, 0]);
+        child.keep(20);
+        let again = child.label();
+        child.place(&again);
+        child.call(Call::Yield, [0; 4]);
+        child.jump_if(&again, |_| !MAY_CALL.load(Ordering::Acquire));
+        send(child, Call::Call, CONNECTION, [1, 0, 0, 0, 0, 0], |user| user.x[20], 0);
+        child.expect(21, |user| user.x[0] == 0);
+        child.exit(0);
+    });
+    program.keep(19);
+    receive(&mut program, 0);
+    program.expect(10, |user| user.x[0] == 0 && user.x[1] == 1 && user.x[7] != 0);
+    send(&mut program, Call::Reply, REPLY, [0; 6], |_| 0, 0);
+    expect_end(&mut program, 11, ExitStatus::Exited(0));
+    program.exit(0);
+    let server = machine.spawn(program);
+    machine.wait_until(|| server.info().state == ProcessState::Blocked as u32, "the server does not wait");
+    let table = server.handles.lock();
+    MAY_CALL.store(true, Ordering::Release);
+    thread::sleep(Duration::from_millis(100));
+    drop(table);
+    assert_eq!(machine.wait(&server), ExitStatus::Exited(0));
 }
 
 #[test]

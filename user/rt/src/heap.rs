@@ -11,12 +11,11 @@
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{NonNull, null_mut};
-use core::time::Duration;
 
 use buddy_system_allocator::Heap;
 use graft_abi::{MAP_BASE, Permissions, STACK_TOP};
-use spin::mutex::{Mutex, MutexGuard};
-use spin::relax::RelaxStrategy;
+
+use crate::sync::{Mutex, MutexGuard};
 
 /// One more than the binary logarithm of the largest block: 256 GiB, more than any machine has.
 const ORDER: usize = 39;
@@ -31,18 +30,9 @@ const CHUNK: usize = 64 << 10;
 #[global_allocator]
 static HEAP: Shared = Shared(Mutex::new(Growing { heap: Heap::new(), next: HEAP_BASE }));
 
-/// The heap of all threads.
-struct Shared(Mutex<Growing, StandAside>);
-
-/// What a thread does while another one holds the heap's lock: it stands aside for a moment, as the holder may be
-/// waiting for this processor. To yield is not enough: the holder may have a lower priority.
-struct StandAside;
-
-impl RelaxStrategy for StandAside {
-    fn relax() {
-        crate::process::sleep(Duration::from_micros(10));
-    }
-}
+/// The heap of all threads. One that finds it locked waits in the kernel: the holder may have a lower priority on the
+/// same core, and to look again and again would keep it from going on.
+struct Shared(Mutex<Growing>);
 
 /// A heap and where its next chunk may begin.
 pub(crate) struct Growing {
@@ -51,7 +41,7 @@ pub(crate) struct Growing {
 }
 
 /// Keeps all other threads out of the heap. Meanwhile the caller must not use it either.
-pub(crate) fn lock() -> MutexGuard<'static, Growing, impl RelaxStrategy> {
+pub(crate) fn lock() -> MutexGuard<'static, Growing> {
     HEAP.0.lock()
 }
 

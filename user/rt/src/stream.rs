@@ -14,7 +14,6 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use graft_abi::{Error, Handle};
-use spin::mutex::SpinMutex;
 
 use crate::console;
 use crate::files::{FileError, Files};
@@ -22,6 +21,7 @@ use crate::grants::{self, Grants};
 use crate::message::{Connection, Endpoint, Message, Receiver};
 use crate::notification::Notification;
 use crate::process::{exit, identify};
+use crate::sync::Mutex;
 
 /// The bit of a pipe's notification for data that waits.
 const DATA: u64 = 1;
@@ -68,8 +68,8 @@ pub struct PipeReader {
 }
 
 /// With the process that has made it: a forked child needs a session of its own.
-static OUTPUT: SpinMutex<Option<(u64, Output)>> = SpinMutex::new(None);
-static INPUT: SpinMutex<Option<Input>> = SpinMutex::new(None);
+static OUTPUT: Mutex<Option<(u64, Output)>> = Mutex::new(None);
+static INPUT: Mutex<Option<Input>> = Mutex::new(None);
 
 /// Where [`write_all`] writes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,7 +18,6 @@ use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 
 use graft_abi::{Call, Error, Handle, PAGE_SIZE, Permissions, ThreadEnd, ThreadInfo};
-use spin::mutex::SpinMutex;
 
 use crate::Region;
 use crate::call::call;
@@ -41,7 +40,7 @@ type Work<'a> = Box<dyn FnOnce() + Send + 'a>;
 pub struct JoinHandle<T> {
     // Dropped first, so that the thread has stored its result before `result` goes.
     running: Arc<Running>,
-    result: Arc<SpinMutex<Option<T>>>,
+    result: Arc<Mutex<Option<T>>>,
 }
 
 /// What a thread has that must outlive it.
@@ -254,7 +253,7 @@ where
 {
     let stack = Region::new(GUARD + STACK_SIZE)?;
     stack.protect(0..GUARD, Permissions::None)?;
-    let result = Arc::new(SpinMutex::new(None));
+    let result = Arc::new(Mutex::new(None));
     let its_result = result.clone();
     let work: Work<'a> = Box::new(move || {
         let value = work();

@@ -46,7 +46,8 @@ fn main(arguments: Arguments) -> Result<i32, Error> {
     let all: [Test; 8] = [writes, bad_input, stuck, reads, keys, sessions, size, deaths];
     for test in all.iter().chain(last) {
         let desk = Desk::new(image)?;
-        test(&report, &desk)?;
+        let result = test(&report, &desk);
+        claim_eq!(report, result, Ok(()), "a call of the test's own");
         desk.end(&report)?;
     }
     frames.claim_same(&report, format_args!("after all of it"));

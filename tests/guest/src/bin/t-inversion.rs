@@ -15,6 +15,7 @@ use graft_rt::abi::{PAGE_SIZE, ProcessState};
 use graft_rt::process::{Fork, fork, sleep};
 use graft_rt::test::{FreeFrames, Report, touch_stack_and_heap, wait_until};
 use graft_rt::thread::{self, Cores};
+use graft_rt::time::clock;
 use graft_rt::{Arguments, Error, Permissions, Process, Region, Share, claim, process};
 
 graft_rt::program!(main);
@@ -59,13 +60,14 @@ fn main(_arguments: Arguments) -> Result<i32, Error> {
     thread::schedule(HIGH, CORE)?;
     let mut page = 0;
     let mut is_over = || -> Result<bool, Error> {
+        let start = clock();
         // NotFound: it has no memory any more.
         match victim.read_memory(region.address() + page * PAGE_SIZE, &mut bytes) {
             Ok(()) | Err(Error::NotFound) => {}
             Err(error) => return Err(error),
         }
         page = (page + 1) % 100;
-        sleep(Duration::from_micros(300));
+        sleep((clock() - start).max(Duration::from_micros(300)));
         has_ended(&victim)
     };
     while !is_over()? {}
@@ -109,8 +111,10 @@ fn pair(long: Part, short: Part) -> i32 {
         let high = scope.spawn(|| {
             let _ = thread::schedule(HIGH, CORE);
             while !over.load(Ordering::SeqCst) {
+                let start = clock();
                 short(&region);
-                sleep(Duration::from_micros(300));
+                // However slow the machine is, the other one has the core half of the time.
+                sleep((clock() - start).max(Duration::from_micros(300)));
             }
         });
         low.is_ok() && high.is_ok()
