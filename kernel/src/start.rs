@@ -4,13 +4,12 @@ use crate::arch::power;
 use crate::memory::{frames, space};
 use crate::object::Ref;
 use crate::object::memory::MemoryObject;
-use crate::object::process::Process;
+use crate::object::process::{Name, Process};
 use crate::object::system::System;
 use crate::object::terminal::Terminal;
 use crate::object::thread::{Scheduling, Thread};
 use crate::platform::{PhysRange, archive, boot_number, platform};
 use crate::program;
-use crate::program::elf::Image;
 use crate::sched;
 use graft_abi::{Error, Handle, Rights, TraceKind};
 use graft_paging::Frame;
@@ -33,11 +32,13 @@ pub fn start() -> ! {
     let Some(range) = platform().archive else {
         give_up(format_args!("there is no archive of programs (initrd)"));
     };
-    let loaded = archive::open(range)
+    let file = archive::open(range)
         .and_then(|archive| archive::find(&archive, FIRST_PROGRAM))
-        .map(|image| first_program(image, range))
         .unwrap_or_else(|error| give_up(format_args!("{error}")));
-    match loaded {
+    if !program::is_first(file) {
+        give_up(format_args!("`{FIRST_PROGRAM}` is not in the form that the kernel starts, as `make build` packs it"));
+    }
+    match first_program(file, range) {
         Ok(thread) => _ = Process::start(thread, None, TraceKind::Spawn, |_, _| {}),
         Err(error) => give_up(format_args!("`{FIRST_PROGRAM}` cannot start: {error}")),
     }
@@ -50,44 +51,23 @@ pub fn start_secondary() -> ! {
 }
 
 /// The process of the first program. The archive becomes a memory object, from which programs start others.
-fn first_program(mut image: &[u8], archive: PhysRange) -> Result<Ref<Thread>, Error> {
+fn first_program(file: &[u8], archive: PhysRange) -> Result<Ref<Thread>, Error> {
     // SAFETY: nothing else gets the archive's pages, and `settle` has zeroed the rest of the last one.
     let archive = unsafe { MemoryObject::permanent(Frame::containing(archive.start), archive.size()) }?;
-    let loaded = program::load(&mut image, &mut FirstArguments)?;
-    let process = Process::new(None, loaded.name)?;
+    // The program's name and the boot arguments, each ended by a zero byte: one within would end these early.
+    let boot = platform().boot_arguments.bytes().take_while(|&byte| byte != 0);
+    let arguments = FIRST_PROGRAM.bytes().chain([0]).chain(boot).chain([0]);
+    let (tree, registers) = program::first(file, arguments)?;
+    let process = Process::new(None, Name::of(FIRST_PROGRAM))?;
     let mut handles = process.handles.lock();
     let console = handles.insert(Ref::new(|_| Terminal)?.erase(), CONSOLE_RIGHTS)?;
     let archive = handles.insert(archive.erase(), ARCHIVE_RIGHTS)?;
     let system = handles.insert(Ref::new(|_| System)?.erase(), SYSTEM_RIGHTS)?;
     drop(handles);
     assert!((console, archive, system) == (Handle::CONSOLE, Handle::ARCHIVE, Handle::SYSTEM));
-    let thread = Thread::new(process.clone(), Scheduling::FIRST, &loaded.context, |_| {})?;
-    process.space.install(loaded.tree.take());
+    let thread = Thread::new(process.clone(), Scheduling::FIRST, &registers, |_| {})?;
+    process.space.install(tree.take());
     Ok(thread)
-}
-
-/// The first program's arguments: its name and the boot arguments, each ended by a zero byte.
-struct FirstArguments;
-
-impl FirstArguments {
-    fn bytes() -> impl Iterator<Item = u8> {
-        // A zero byte within would end the boot arguments early.
-        let boot = platform().boot_arguments.bytes().take_while(|&byte| byte != 0);
-        FIRST_PROGRAM.bytes().chain([0]).chain(boot).chain([0])
-    }
-}
-
-impl Image for FirstArguments {
-    fn len(&self) -> u64 {
-        Self::bytes().count() as u64
-    }
-
-    fn read(&mut self, offset: u64, bytes: &mut [u8]) -> Result<(), Error> {
-        for (to, from) in bytes.iter_mut().zip(Self::bytes().skip(offset as usize)) {
-            *to = from;
-        }
-        Ok(())
-    }
 }
 
 /// Ends a start that cannot succeed.

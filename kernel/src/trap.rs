@@ -7,11 +7,10 @@ use crate::ipc::straight::{self, Brings};
 use crate::memory::{frames, space};
 use crate::object::process::Process;
 use crate::object::thread::{Fault, Thread};
-use crate::program::elf::STACK_GUARD;
 use crate::sched::{self, Running};
 use crate::trace;
 use core::ptr;
-use graft_abi::{Call, Error, FaultKind, STACK_SIZE, STACK_TOP, TraceKind};
+use graft_abi::{Call, Error, FaultKind, STACK_GUARD, STACK_SIZE, STACK_TOP, TraceKind};
 use graft_paging::{self as paging, Access, Action, Resolved, VirtAddr};
 
 arch::entries!(answer_call, answer_message, answer_trap);

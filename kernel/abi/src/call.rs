@@ -45,10 +45,14 @@ calls! {
     /// their further children stay under the guarantee. [`Error::NotAllowed`](crate::Error::NotAllowed) if the caller
     /// has been part of a fork without one.
     Fork = 1,
-    /// `spawn(&SpawnRequest)`: a new process from an ELF image in the caller's memory. Returns its
-    /// handle and, in `x1`, its identifier.
+    /// `spawn(&SpawnRequest)`: a new process with the [segments](crate::Segment) of the request, filled from the caller's
+    /// memory, and one thread. Returns its handle and, in `x1`, its identifier. Whatever is refused has left nothing.
+    ///
+    /// A segment is refused as `map` refuses its pages, with [`Error::Occupied`](crate::Error::Occupied) where it
+    /// overlaps one before it; [`Error::BadAddress`](crate::Error::BadAddress) for bytes that the caller cannot read,
+    /// or that do not fit into writable memory; entry and stack as by [`ThreadCreate`](Call::ThreadCreate).
     Spawn = 2,
-    /// `exec(&SpawnRequest)`: replaces the caller's program. The handle list is ignored: the
+    /// `exec(&SpawnRequest)`: replaces the caller's program, all of its memory at once. The handle list is ignored: the
     /// handles stay. [`Error::NotAllowed`](crate::Error::NotAllowed) while the process has other
     /// threads. Returns only on failure, and then nothing has changed.
     Exec = 3,
@@ -94,10 +98,9 @@ calls! {
     /// returns once more, with `snapshot` in `x0` and `value`, which must not be 0, in `x1`. Handles stay as they are.
     /// `process` is the caller's own, and has no other thread. Returns only on failure, and then nothing has changed.
     Restore = 14,
-    /// `spawn_warm(&SpawnRequest, snapshot)`: as [`Spawn`](Call::Spawn), with a snapshot's memory in the place of an
-    /// ELF image's: nothing is loaded. The process has one thread, which begins at the address of the request's
-    /// `image`, whose length must be 0, with the arguments at the top of the stack in the place of the program's there;
-    /// of the registers that the snapshot keeps it gets none.
+    /// `spawn_warm(&SpawnRequest, snapshot)`: as [`Spawn`](Call::Spawn), with a snapshot's memory to begin with: the
+    /// segments come on top of it, such as one without pages whose bytes are the arguments. Of the registers that the
+    /// snapshot keeps, the new process gets none.
     SpawnWarm = 15,
 
     /// `map(address, bytes, permissions, flags)`: reserves demand-zero memory. Address 0 lets the kernel

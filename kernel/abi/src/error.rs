@@ -47,6 +47,7 @@ errors! {
     NotReady = 18, "the other side is not ready for a message";
     TimedOut = 19, "the deadline has passed";
     WouldDeadlock = 20, "the call would wait for its own caller";
+    // Of program files, which a library reads: the kernel answers none of these.
     ImageTooShort = 32, "the program file ends before its headers do";
     ImageNotElf = 33, "the program file is not an ELF file";
     ImageWrongMachine = 34, "the program file is not a 64-bit little-endian AArch64 executable";

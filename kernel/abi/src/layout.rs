@@ -88,20 +88,61 @@ pub struct Text {
     pub length: u64,
 }
 
+/// A part of a new program's memory: whole pages, bytes that are copied there, or both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Segment {
+    /// Address of the first page.
+    pub start: u64,
+    /// Bytes of the pages, which are zeroes at first. 0 for none: then the bytes go to memory that is there.
+    pub size: u64,
+    /// The [`Permissions`] that the pages have once the bytes are there.
+    pub permissions: u64,
+    /// Where the bytes go. Memory there has to be writable until they are there.
+    pub address: u64,
+    /// The bytes.
+    pub bytes: Text,
+}
+
 /// Argument of `spawn`, `spawn_warm` and `exec`.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct SpawnRequest {
-    /// The ELF file. For `spawn_warm`, the first instruction's address and 0.
-    pub image: Text,
-    /// Arguments, each ended by a zero byte; the first is the program's name.
-    ///
-    /// They reach the program as a copy in its own memory: `x0` its address, `x1` its length.
-    pub arguments: Text,
+    /// Address of an array of [`Segment`], which are made in their order.
+    pub segments: u64,
+    /// How many of them there are.
+    pub segment_count: u64,
+    /// The address of the first instruction.
+    pub entry: u64,
+    /// The stack pointer to begin with.
+    pub stack: u64,
+    /// `x0` and `x1` to begin with: by convention, address and length of the arguments. Each of these is ended by a zero
+    /// byte; the first is the program's name.
+    pub arguments: [u64; 2],
     /// Address of `u32` handles to duplicate into the new process, where they become 1, 2, 3 …
     pub handles: u64,
     /// How many.
     pub handle_count: u64,
+    /// The program's name for people, padded with zero bytes.
+    pub name: [u8; 32],
+}
+
+/// What the archive's `init` begins with, which the kernel starts: [`Segment`]s follow, whose bytes lie at offsets in
+/// the file, and then those bytes. The program's arguments are put below [`STACK_TOP`](crate::STACK_TOP).
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct FirstProgram {
+    /// [`FirstProgram::MAGIC`].
+    pub magic: u64,
+    /// The address of the first instruction.
+    pub entry: u64,
+    /// How many segments follow.
+    pub segment_count: u64,
+}
+
+impl FirstProgram {
+    /// "graft", and the number of the format.
+    pub const MAGIC: u64 = u64::from_le_bytes(*b"graft\0\0\x01");
 }
 
 /// What a process is doing.

@@ -35,9 +35,9 @@ pub use call::{Call, SVC_IMMEDIATE, SVC_MESSAGE};
 pub use error::Error;
 pub use handle::{Handle, Rights};
 pub use layout::{
-    ENTRY_ANY_LEVEL, EntryKind, EntryRecord, FORK_GUARANTEED, JOB_LEVELS, JobOperation, MemorySizes, Permissions,
-    ProcessInfo, ProcessState, Share, SpawnRequest, SystemInfo, TablesRequest, Text, ThreadInfo, TraceEvent, TraceKind,
-    TraceRequest,
+    ENTRY_ANY_LEVEL, EntryKind, EntryRecord, FORK_GUARANTEED, FirstProgram, JOB_LEVELS, JobOperation, MemorySizes,
+    Permissions, ProcessInfo, ProcessState, Segment, Share, SpawnRequest, SystemInfo, TablesRequest, Text, ThreadInfo,
+    TraceEvent, TraceKind, TraceRequest,
 };
 pub use status::{ExitStatus, FaultAnswer, FaultKind, REGISTERS, ThreadEnd};
 
@@ -51,7 +51,7 @@ pub const USER_START: usize = 0x1_0000;
 /// One past the highest user address: 48 bits, translated through `TTBR0_EL1`.
 pub const USER_END: usize = 1 << 48;
 
-/// One past the highest byte of a new process's stack.
+/// One past the highest byte of a new program's stack, as all that start programs have agreed.
 ///
 /// Program and stack lie close together in the first GiB: one level-2 table leads to both, with few empty descriptors
 /// between them, so that a fork has one table less to copy and little to pass over.
@@ -59,6 +59,9 @@ pub const STACK_TOP: usize = 0x400_0000;
 
 /// Bytes reserved for a new process's stack. They are demand-zero: only what is touched is backed.
 pub const STACK_SIZE: usize = 8 << 20;
+
+/// Bytes below a stack that nothing of a program lies in, so that an overflow hits nothing: a fault there is called one.
+pub const STACK_GUARD: usize = 1 << 20;
 
 /// Where the kernel places a mapping for which the program names no address: from here upwards.
 pub const MAP_BASE: usize = 0x4000_0000;
@@ -88,7 +91,7 @@ pub const TRIGGER_LEVEL: u64 = 4;
 /// long work.
 pub const DMA_MAX: usize = 1 << 20;
 
-/// Most bytes of arguments that `spawn` and `exec` accept, terminators included.
+/// Most bytes of arguments that programs are started with, terminators included.
 pub const ARGUMENTS_MAX: usize = 16 << 10;
 
 /// Most bytes that one console call moves; a longer buffer is written in part. So few that no call is long.

@@ -3,14 +3,14 @@
 #![forbid(unsafe_code)]
 
 use super::outcome::Outcome;
-use crate::memory::change as changes;
+use crate::memory::change::{self as changes, check_length, range as checked};
 use crate::memory::space::Locked;
 use crate::object::Ref;
 use crate::object::memory::MemoryObject;
 use crate::object::pieces::Moved;
 use crate::object::thread::Thread;
 use crate::sched::work::Task;
-use graft_abi::{Error, Handle, MAP_BASE, MAP_NO_INHERIT, PAGE_SIZE, Permissions, Rights, USER_END, USER_START};
+use graft_abi::{Error, Handle, MAP_BASE, MAP_NO_INHERIT, Permissions, Rights};
 use graft_paging::{Change, Inherit, Progress, Reservation, Search, VirtAddr, VirtRange};
 
 /// `map`: reserves demand-zero memory.
@@ -155,24 +155,4 @@ fn keep_place(
         thread.work.note_search(found.start());
     }
     result
-}
-
-/// A range of whole pages in user memory.
-fn checked(address: u64, bytes: u64) -> Result<VirtRange, Error> {
-    if !address.is_multiple_of(PAGE_SIZE as u64) {
-        return Err(Error::Unaligned);
-    }
-    check_length(bytes)?;
-    if address < USER_START as u64 {
-        return Err(Error::BadAddress);
-    }
-    VirtRange::new(address, bytes).ok_or(Error::BadAddress)
-}
-
-/// Whole pages, at least one, and no more than there are addresses.
-fn check_length(bytes: u64) -> Result<(), Error> {
-    if !bytes.is_multiple_of(PAGE_SIZE as u64) {
-        return Err(Error::Unaligned);
-    }
-    if bytes == 0 || bytes > USER_END as u64 { Err(Error::BadLength) } else { Ok(()) }
 }

@@ -12,7 +12,7 @@ use crate::object::process::Process;
 use crate::object::snapshot::Snapshot;
 use crate::object::thread::Thread;
 use crate::sched;
-use crate::sched::launch::{Launch, Purpose};
+use crate::sched::launch::Launch;
 use crate::sched::work::Task;
 use graft_abi::{Error, ExitStatus, FORK_GUARANTEED, Handle, Rights, SpawnRequest};
 use graft_paging::Promise;
@@ -47,18 +47,15 @@ pub(super) fn fork(
     make_child(thread, parent.name(), registers, copy, tree, || Forked::begin(parent, share, promise))
 }
 
-/// `spawn`: a new process from a program file in the caller's memory.
+/// `spawn`: a new process from segments in the caller's memory.
 pub(super) fn spawn(thread: &Thread, request: u64) -> Result<Outcome, Error> {
-    launch(thread, request, |request| Ok(Launch::new(request, Purpose::Spawn)))
+    launch(thread, request, Launch::spawn)
 }
 
 /// `spawn_warm`: a new process from a snapshot.
 pub(super) fn spawn_warm(thread: &Thread, request: u64, snapshot: Handle) -> Result<Outcome, Error> {
     let snapshot = thread.process.object::<Snapshot>(snapshot, Rights::FORK)?;
-    launch(thread, request, |request| match request.image.length {
-        0 => Ok(Launch::of_snapshot(request, snapshot)),
-        _ => Err(Error::BadArgument),
-    })
+    launch(thread, request, |request| Launch::of_snapshot(request, snapshot))
 }
 
 /// `exec`: another program in the same process.
@@ -68,15 +65,11 @@ pub(super) fn exec(thread: &Thread, request: u64) -> Result<Outcome, Error> {
     if thread.process.has_other_threads() {
         return Err(Error::NotAllowed);
     }
-    launch(thread, request, |request| Ok(Launch::new(request, Purpose::Exec)))
+    launch(thread, request, Launch::exec)
 }
 
-fn launch(
-    thread: &Thread,
-    request: u64,
-    make: impl FnOnce(SpawnRequest) -> Result<Launch, Error>,
-) -> Result<Outcome, Error> {
-    let launch = make(user_copy::read(&*thread.process, request)?)?;
+fn launch(thread: &Thread, request: u64, make: impl FnOnce(SpawnRequest) -> Launch) -> Result<Outcome, Error> {
+    let launch = make(user_copy::read(&*thread.process, request)?);
     thread.work.give(Some(Task::Launch(launch)));
     Ok(Outcome::Begun)
 }

@@ -7,8 +7,9 @@ use super::wait;
 use crate::arch::Context;
 use crate::object::process::Process;
 use crate::object::thread::Thread;
+use crate::program;
 use crate::sched;
-use graft_abi::{Error, Handle, PRIORITIES, Rights, USER_END, USER_START};
+use graft_abi::{Error, Handle, PRIORITIES, Rights};
 
 /// The rights of the handle to a new thread that its maker gets.
 const THREAD_RIGHTS: Rights = Rights::WAIT.or(Rights::INSPECT).or(Rights::DUPLICATE).or(Rights::SCHEDULE);
@@ -21,16 +22,8 @@ pub(super) fn create(
     argument: u64,
     thread_pointer: u64,
 ) -> Result<u64, Error> {
-    if !entry.is_multiple_of(Context::ENTRY_ALIGNMENT) || !stack_top.is_multiple_of(Context::STACK_ALIGNMENT) {
-        return Err(Error::Unaligned);
-    }
-    let user_memory = USER_START as u64..USER_END as u64;
-    // A stack grows down from its top, which is no part of it.
-    if !user_memory.contains(&entry) || !user_memory.contains(&stack_top.wrapping_sub(Context::STACK_ALIGNMENT)) {
-        return Err(Error::BadAddress);
-    }
+    let registers = program::registers(entry, stack_top, [argument, 0])?.with_thread_pointer(thread_pointer);
     let process = &maker.process;
-    let registers = Context::new_user(entry, stack_top, [argument, 0]).with_thread_pointer(thread_pointer);
     // Locked to the end: room that is found now is still there when the thread runs.
     let mut handles = process.handles.lock();
     if !handles.has_room() {

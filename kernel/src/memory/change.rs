@@ -6,7 +6,7 @@ use crate::arch::memory::{clean_for_fetches, direct, invalidate_instructions};
 use crate::memory::kernel_memory::{KernelMemory, Operation, Tree};
 use crate::memory::left::leave;
 use core::ops::{ControlFlow, Deref, DerefMut};
-use graft_abi::Error;
+use graft_abi::{Error, PAGE_SIZE, USER_END, USER_START};
 use graft_paging::{Budget, Change, Entry, Frame, Kind, Level, Place, Progress, Reach, Tlb, VirtRange};
 
 /// What a core does at most before it answers interrupts, in instructions, about. Pieces may exceed it, but take no
@@ -122,6 +122,32 @@ pub fn refusal(error: graft_paging::Error) -> Error {
     }
 }
 
+/// A range of whole pages in user memory.
+///
+/// # Errors
+/// [`Error::Unaligned`], [`Error::BadLength`], [`Error::BadAddress`].
+pub fn range(address: u64, bytes: u64) -> Result<VirtRange, Error> {
+    if !address.is_multiple_of(PAGE_SIZE as u64) {
+        return Err(Error::Unaligned);
+    }
+    check_length(bytes)?;
+    if address < USER_START as u64 {
+        return Err(Error::BadAddress);
+    }
+    VirtRange::new(address, bytes).ok_or(Error::BadAddress)
+}
+
+/// Whole pages, at least one, and no more than there are addresses.
+///
+/// # Errors
+/// [`Error::Unaligned`], [`Error::BadLength`].
+pub fn check_length(bytes: u64) -> Result<(), Error> {
+    if !bytes.is_multiple_of(PAGE_SIZE as u64) {
+        return Err(Error::Unaligned);
+    }
+    if bytes == 0 || bytes > USER_END as u64 { Err(Error::BadLength) } else { Ok(()) }
+}
+
 /// The permissions of the call interface as the tree's.
 pub fn permissions(wanted: graft_abi::Permissions) -> graft_paging::Permissions {
     match wanted {
@@ -161,14 +187,14 @@ impl Draft {
         change: Change,
     ) -> Result<Progress, Error> {
         let frame = |_| unreachable!("no pages are mapped here");
-        let progress = match operation {
+        let progress = attempt(|| match operation {
             None => change_at_once(self, &NeverRan, (range, change), frame),
             Some(operation) => step(self, &NeverRan, operation, PIECE, frame),
-        };
-        if progress == Ok(Progress::More) && operation.is_none() {
+        })?;
+        if progress == Progress::More && operation.is_none() {
             *operation = Some(Operation::new(KernelMemory, range, change));
         }
-        progress.map_err(refusal)
+        Ok(progress)
     }
 
     /// The same draft in other hands; this one is over.

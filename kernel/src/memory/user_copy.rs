@@ -5,6 +5,7 @@
 //! copies through the direct map while it holds the lock on the tree.
 
 use crate::arch::memory::{copy_page, direct};
+use crate::memory::change::persist;
 use crate::memory::kernel_memory::Tree;
 use crate::memory::space::{self, Locked, Obstacle, Space};
 use crate::memory::statistics::Statistics;
@@ -21,6 +22,10 @@ pub unsafe trait Plain: Copy {}
 
 // SAFETY: structures of integers whose sizes add up (`graft_abi` says so of all its layouts).
 unsafe impl Plain for graft_abi::SpawnRequest {}
+// SAFETY: as above.
+unsafe impl Plain for graft_abi::Segment {}
+// SAFETY: as above.
+unsafe impl Plain for graft_abi::FirstProgram {}
 // SAFETY: as above.
 unsafe impl Plain for graft_abi::TablesRequest {}
 // SAFETY: as above.
@@ -117,10 +122,18 @@ fn write_bytes_after(owner: &impl Owner, address: u64, bytes: &[u8], tables: Tab
 /// # Errors
 /// As [`read_bytes`].
 pub fn read<T: Plain>(owner: &impl Owner, address: u64) -> Result<T, Error> {
+    value(|bytes| read_bytes(owner, address, bytes))
+}
+
+/// A value whose bytes `read` copies.
+///
+/// # Errors
+/// Those of `read`.
+pub fn value<T: Plain>(read: impl FnOnce(&mut [u8]) -> Result<(), Error>) -> Result<T, Error> {
     let mut value = MaybeUninit::<T>::zeroed();
     // SAFETY: the value's own bytes, initialised.
     let bytes = unsafe { core::slice::from_raw_parts_mut(value.as_mut_ptr().cast(), size_of::<T>()) };
-    read_bytes(owner, address, bytes)?;
+    read(bytes)?;
     // SAFETY: any bytes are a valid `T` (`Plain`).
     Ok(unsafe { value.assume_init() })
 }
@@ -151,7 +164,8 @@ fn bytes_of<T: Plain>(values: &[T]) -> &[u8] {
 /// how many came before.
 ///
 /// # Errors
-/// As [`write_bytes`]; every error of `read`.
+/// [`Error::BadAddress`], [`Error::OutOfMemory`], every error of `read`; also when shared tables had to be copied first,
+/// as for [`refuse_for`](space::refuse_for). What is there stays.
 pub fn fill(
     tree: &mut Tree,
     tlb: &impl Tlb,
@@ -162,8 +176,12 @@ pub fn fill(
     let mut done = 0;
     while done < length {
         let (start, piece) = next_piece(address, length, done)?;
-        let frame = tree.resolve(tlb, start, Access::Write).map_err(refusal)?.frame;
-        let first = direct(frame.address() + start.get() % PAGE_SIZE as u64);
+        let resolved =
+            persist(|| tree.resolve(tlb, start, Access::Write), |fault| *fault == Fault::Contended).map_err(refusal)?;
+        if resolved.table_splits != 0 {
+            return Err(space::refuse_for(Obstacle::Tables));
+        }
+        let first = direct(resolved.frame.address() + start.get() % PAGE_SIZE as u64);
         // SAFETY: part of a frame that the tree, held by `&mut` and running nowhere, has for itself; it was
         // zeroed when it was backed, or is the copy of another.
         read(done, unsafe { core::slice::from_raw_parts_mut(first, piece) })?;

@@ -1,245 +1,157 @@
-//! From a program file to an address space and the registers to begin with.
+//! Programs on their way into memory: segments and the registers to begin with. Which files those come from, the kernel
+//! does not know.
 //!
 //! ```text
-//!   USER_START   segments of the file ...          guard  stack      arguments
-//!   |            |                                 |      |          |        |
-//!   +------------+-----------------------------~~--+------+----------+--------+ STACK_TOP   MAP_BASE ...
-//!                                            never mapped  demand-zero          ^ x0, and sp just below
+//!   a segment:  reserve its pages ──▶ copy its bytes, page by page ──▶ protect, and the next one
 //! ```
 
-pub mod elf;
+#![forbid(unsafe_code)]
 
 use crate::arch::Context;
 use crate::memory::change::{self, Draft, NeverRan};
 use crate::memory::kernel_memory::Operation;
 use crate::memory::user_copy;
-use crate::object::process::{NAME_SIZE, Name};
-use crate::program::elf::{Image, Program};
-use graft_abi::{ARGUMENTS_MAX, Error, PAGE_SIZE, Permissions, STACK_SIZE, STACK_TOP, Text};
-use graft_paging::{Change, Inherit, Progress, Reservation, VirtRange};
+use graft_abi::{Error, FirstProgram, PAGE_SIZE, Permissions, STACK_TOP, Segment, USER_END, USER_START};
+use graft_paging::{Change, Inherit, Progress, Reservation};
 
-/// A program that is ready to run: its memory, its first registers, its name.
-pub struct Loaded {
-    /// The address space.
-    pub tree: Draft,
-    /// The registers of its first thread.
-    pub context: Context,
-    /// The program's name, padded with zero bytes.
-    pub name: Name,
-}
-
-/// Makes the tables of the arguments, which a snapshot shares, a tree's own: as much as one piece of a call may take.
+/// A tree that gets a program's segments, in pieces.
 ///
 /// # Errors
-/// [`Error::OutOfMemory`]; [`Error::BadAddress`] where the snapshot has no stack.
-pub fn open_arguments(tree: &mut Draft) -> Result<(), Error> {
-    user_copy::fill(tree, &NeverRan, (STACK_TOP - Context::STACK_ALIGNMENT as usize) as u64, 1, |_, _| Ok(()))
-}
-
-/// A program file, or arguments, in some process's memory.
-pub struct UserText<'a, O> {
-    /// Whose memory.
-    process: &'a O,
-    /// Where.
-    text: Text,
-    reads: Reads,
-}
-
-/// What reads of a text in a program's memory may change there.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Reads {
-    /// All may back pages: they are few.
-    Few,
-    /// The next one may, which is the first of a piece of an operation; others end the piece at such a page.
-    InPieces,
-    /// None.
-    Later,
-}
-
-impl<'a, O> UserText<'a, O> {
-    /// This one.
-    pub fn new(process: &'a O, text: Text, reads: Reads) -> Self {
-        UserText { process, text, reads }
-    }
-}
-
-impl<O: user_copy::Owner> Image for UserText<'_, O> {
-    fn len(&self) -> u64 {
-        self.text.length
-    }
-
-    fn read(&mut self, offset: u64, bytes: &mut [u8]) -> Result<(), Error> {
-        let end = offset.checked_add(bytes.len() as u64).ok_or(Error::ImageTooShort)?;
-        if end > self.text.length {
-            return Err(Error::ImageTooShort);
-        }
-        let address = self.text.address.checked_add(offset).ok_or(Error::BadAddress)?;
-        match self.reads {
-            Reads::Few => {}
-            Reads::InPieces => self.reads = Reads::Later,
-            Reads::Later => return user_copy::read_bytes_that_are_there(self.process, address, bytes),
-        }
-        user_copy::read_bytes(self.process, address, bytes)
-    }
-}
-
-/// Builds an address space from a program file and its arguments, however long that takes.
-///
-/// # Errors
-/// As [`Loading`].
-pub fn load(image: &mut impl Image, arguments: &mut impl Image) -> Result<Loaded, Error> {
-    let mut loading = Loading::begin(image)?;
-    while loading.step(image)? == Progress::More {}
-    loading.finish(arguments)
-}
-
-/// A program that is being loaded, in pieces.
-///
-/// # Errors
-/// All of it: one of the `Image…` errors, [`Error::BadLength`] or [`Error::BadArgument`] for the arguments,
-/// [`Error::BadAddress`], [`Error::OutOfMemory`]. Nothing is left over then.
+/// All of it: [`Error::BadAddress`], [`Error::BadArgument`], [`Error::BadLength`], [`Error::Occupied`],
+/// [`Error::OutOfMemory`], [`Error::Unaligned`].
 pub struct Loading {
-    program: Program,
     tree: Draft,
-    /// The segment that is under way.
-    segment: usize,
+    /// Where the next segment is told of, and how many are left.
+    next: u64,
+    left: u64,
+    segment: Segment,
     stage: Stage,
 }
 
 /// What is done to a segment.
 enum Stage {
+    /// Nothing: the next one is to be read.
+    Next,
     Reserve(Option<Operation>),
     /// So many bytes are there.
-    Fill(usize),
+    Fill(u64),
     Protect(Option<Operation>),
-    /// There are no more, and the stack is there.
-    Arguments(Arguments),
 }
 
-/// What a step may take, and what it takes to fill a page: instructions, about.
+/// What a step may take, and what it takes to read a segment and to fill a page: instructions, about.
 const STEP: usize = 12_000;
+const SEGMENT_COST: usize = 600;
 const PAGE_COST: usize = 1_700;
 
 impl Loading {
-    /// Checks a program file's headers.
-    pub fn begin(image: &mut impl Image) -> Result<Loading, Error> {
-        let program = Program::parse(image)?;
-        Ok(Loading { program, tree: Draft::new()?, segment: 0, stage: Stage::Reserve(None) })
+    /// Begins to put so many segments into a tree. They are told of from this address on.
+    pub fn new(tree: Draft, segments: u64, count: u64) -> Loading {
+        Loading { tree, next: segments, left: count, segment: Segment::default(), stage: Stage::Next }
     }
 
-    /// Whether all of its segments are there.
-    pub fn is_loaded(&self) -> bool {
-        self.segment == self.program.segments().len()
-    }
-
-    /// Loads a piece of its segments.
-    pub fn step(&mut self, image: &mut impl Image) -> Result<Progress, Error> {
+    /// Puts a piece of them there. `read` copies bytes from where the segments are told of and their bytes are. Can be
+    /// tried again after an error.
+    pub fn step(&mut self, mut read: impl FnMut(u64, &mut [u8]) -> Result<(), Error>) -> Result<Progress, Error> {
         let mut cost = 0;
         while cost < STEP {
-            let Some(segment) = self.program.segments().get(self.segment) else { return Ok(Progress::Done) };
-            let range =
-                VirtRange::new(segment.start(), segment.end() - segment.start()).ok_or(Error::ImageBadSegment)?;
+            let Segment { start, size, address, bytes, .. } = self.segment;
             match &mut self.stage {
+                Stage::Next if self.left == 0 => return Ok(Progress::Done),
+                Stage::Next => {
+                    cost += SEGMENT_COST;
+                    self.segment = user_copy::value(|bytes| read(self.next, bytes))?;
+                    self.next = self.next.saturating_add(size_of::<Segment>() as u64);
+                    self.left -= 1;
+                    let has_pages = self.segment.size != 0;
+                    self.stage = if has_pages { Stage::Reserve(None) } else { Stage::Fill(0) };
+                }
                 Stage::Reserve(operation) => {
                     cost += PAGE_COST;
                     let reservation =
                         Reservation { permissions: graft_paging::Permissions::ReadWrite, inherit: Inherit::Yes };
+                    let range = change::range(start, size)?;
                     if self.tree.change(operation, range, Change::Reserve(reservation))? == Progress::Done {
                         self.stage = Stage::Fill(0);
                     }
                 }
                 Stage::Fill(filled) => {
-                    let length = segment.file_size as usize;
-                    let some = (length - *filled).min((STEP - cost).div_ceil(PAGE_COST) * PAGE_SIZE);
-                    let (address, offset) = (segment.address + *filled as u64, segment.file_offset + *filled as u64);
-                    user_copy::fill(&mut self.tree, &NeverRan, address, some, |done, bytes| {
-                        image.read(offset + done as u64, bytes)?;
+                    let some = ((STEP - cost).div_ceil(PAGE_COST) * PAGE_SIZE).min((bytes.length - *filled) as usize);
+                    let before = *filled;
+                    let place = address.checked_add(before).ok_or(Error::BadAddress)?;
+                    user_copy::fill(&mut self.tree, &NeverRan, place, some, |done, page| {
+                        let offset = before.checked_add(done as u64).ok_or(Error::BadAddress)?;
+                        read(bytes.address.checked_add(offset).ok_or(Error::BadAddress)?, page)?;
                         // Page by page: what is there stays, whatever comes in the way of the rest.
-                        *filled += bytes.len();
+                        *filled += page.len() as u64;
                         Ok(())
                     })?;
                     cost += some.div_ceil(PAGE_SIZE) * PAGE_COST;
-                    if *filled == length {
-                        self.stage = Stage::Protect(None);
+                    if *filled == bytes.length {
+                        self.stage = if size != 0 { Stage::Protect(None) } else { Stage::Next };
                     }
                 }
                 Stage::Protect(operation) => {
                     cost += STEP / 2;
-                    let permissions = change::permissions(segment.permissions);
-                    if segment.permissions == Permissions::ReadWrite
-                        || self.tree.change(operation, range, Change::Protect(permissions))? == Progress::Done
+                    let permissions = Permissions::from_number(self.segment.permissions).ok_or(Error::BadArgument)?;
+                    let protect = Change::Protect(change::permissions(permissions));
+                    if permissions == Permissions::ReadWrite
+                        || self.tree.change(operation, change::range(start, size)?, protect)? == Progress::Done
                     {
-                        self.segment += 1;
-                        self.stage = Stage::Reserve(None);
+                        self.stage = Stage::Next;
                     }
                 }
-                Stage::Arguments(_) => return Ok(Progress::Done),
             }
         }
         Ok(Progress::More)
     }
 
-    /// Adds a stack with the arguments, when the segments are there. Can be tried again.
-    pub fn finish(&mut self, arguments: &mut impl Image) -> Result<Loaded, Error> {
-        if !matches!(self.stage, Stage::Arguments(_)) {
-            let stack = VirtRange::new((STACK_TOP - STACK_SIZE) as u64, STACK_SIZE as u64).ok_or(Error::BadLength)?;
-            let reservation = Reservation { permissions: graft_paging::Permissions::ReadWrite, inherit: Inherit::Yes };
-            change::attempt(|| self.tree.reserve(&NeverRan, stack, reservation))?;
-            self.stage = Stage::Arguments(Arguments::new(arguments.len())?);
-        }
-        let Stage::Arguments(placing) = &mut self.stage else { unreachable!("set above") };
-        placing.place(&mut self.tree, self.program.entry, arguments)
+    /// The tree, when all of them are there.
+    pub fn finish(&mut self) -> Draft {
+        self.tree.transfer()
     }
 }
 
-/// Arguments on their way to the top of a stack.
-pub struct Arguments {
-    length: u64,
-    /// Bytes that are there.
-    placed: usize,
-    /// The last of them.
-    last: u8,
-    name: [u8; NAME_SIZE],
+/// The registers of a thread that begins somewhere.
+///
+/// # Errors
+/// [`Error::Unaligned`], [`Error::BadAddress`].
+pub fn registers(entry: u64, stack: u64, arguments: [u64; 2]) -> Result<Context, Error> {
+    if !entry.is_multiple_of(Context::ENTRY_ALIGNMENT) || !stack.is_multiple_of(Context::STACK_ALIGNMENT) {
+        return Err(Error::Unaligned);
+    }
+    let user_memory = USER_START as u64..USER_END as u64;
+    // A stack grows down from its top, which is no part of it.
+    if !user_memory.contains(&entry) || !user_memory.contains(&stack.wrapping_sub(Context::STACK_ALIGNMENT)) {
+        return Err(Error::BadAddress);
+    }
+    Ok(Context::new_user(entry, stack, arguments))
 }
 
-impl Arguments {
-    /// None of them is there yet.
-    ///
-    /// # Errors
-    /// [`Error::BadLength`].
-    pub fn new(length: u64) -> Result<Arguments, Error> {
-        match length <= ARGUMENTS_MAX as u64 {
-            true => Ok(Arguments { length, placed: 0, last: 0, name: [0; NAME_SIZE] }),
-            false => Err(Error::BadLength),
-        }
-    }
+/// Whether a file is one that [`first`] loads.
+pub fn is_first(file: &[u8]) -> bool {
+    file.starts_with(&FirstProgram::MAGIC.to_le_bytes())
+}
 
-    /// Copies what is not there yet to a tree, which is ready then: a program that begins at `entry`. Can be tried
-    /// again.
-    ///
-    /// # Errors
-    /// [`Error::BadArgument`], [`Error::BadAddress`], [`Error::OutOfMemory`].
-    pub fn place(&mut self, tree: &mut Draft, entry: u64, text: &mut impl Image) -> Result<Loaded, Error> {
-        let address = STACK_TOP as u64 - self.length.next_multiple_of(Context::STACK_ALIGNMENT);
-        let before = self.placed;
-        let (start, rest) = (address + before as u64, self.length as usize - before);
-        user_copy::fill(tree, &NeverRan, start, rest, |done, bytes| {
-            text.read((before + done) as u64, bytes).map_err(|error| match error {
-                Error::ImageTooShort => Error::BadAddress,
-                other => other,
-            })?;
-            let room = self.name.iter_mut().take(NAME_SIZE - 1).skip(self.placed);
-            room.zip(&*bytes).for_each(|(place, &byte)| *place = byte);
-            self.last = bytes.last().copied().unwrap_or(0);
-            self.placed += bytes.len();
-            Ok(())
-        })?;
-        if self.last != 0 {
-            return Err(Error::BadArgument);
-        }
-        let end = self.name.iter().position(|&byte| byte == 0).unwrap_or(NAME_SIZE);
-        self.name[end..].fill(0);
-        let context = Context::new_user(entry, address, [address, self.length]);
-        Ok(Loaded { tree: tree.transfer(), context, name: Name(self.name) })
-    }
+/// The memory and the registers of a program whose segments are told of at the beginning of their own file, with these
+/// arguments: the one that no other program can start.
+///
+/// # Errors
+/// As [`Loading`] and [`registers`].
+pub fn first(file: &[u8], arguments: impl Iterator<Item = u8> + Clone) -> Result<(Draft, Context), Error> {
+    let read = |address: u64, bytes: &mut [u8]| {
+        let there = usize::try_from(address).ok().and_then(|start| file.get(start..)?.get(..bytes.len()));
+        bytes.copy_from_slice(there.ok_or(Error::BadAddress)?);
+        Ok(())
+    };
+    let header: FirstProgram = user_copy::value(|bytes| read(0, bytes))?;
+    let mut loading = Loading::new(Draft::new()?, size_of::<FirstProgram>() as u64, header.segment_count);
+    while loading.step(read)? == Progress::More {}
+    let mut tree = loading.finish();
+    let length = arguments.clone().count();
+    let address = (STACK_TOP - length.next_multiple_of(Context::STACK_ALIGNMENT as usize)) as u64;
+    user_copy::fill(&mut tree, &NeverRan, address, length, |done, page| {
+        page.iter_mut().zip(arguments.clone().skip(done)).for_each(|(to, from)| *to = from);
+        Ok(())
+    })?;
+    Ok((tree, registers(header.entry, address, [address, length as u64])?))
 }

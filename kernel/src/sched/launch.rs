@@ -9,11 +9,12 @@ use crate::memory::change::Draft;
 use crate::memory::kernel_memory::Tree;
 use crate::memory::{space, user_copy};
 use crate::object::pieces::{self, Forked};
-use crate::object::process::Process;
+use crate::object::process::{Name, Process};
 use crate::object::snapshot::Snapshot;
 use crate::object::thread::Thread;
 use crate::object::{AnyRef, Ref};
-use crate::program::{self, Arguments, Loaded, Loading, Reads, UserText};
+use crate::program::{Loading, registers};
+use core::mem;
 use graft_abi::{Error, Handle, Rights, SpawnRequest, TraceKind};
 use graft_paging::Progress;
 
@@ -29,7 +30,7 @@ pub struct Launch {
 
 /// For which process it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
+enum Purpose {
     /// A new one.
     Spawn,
     /// The caller's.
@@ -38,15 +39,14 @@ pub enum Purpose {
 
 #[expect(clippy::large_enum_variant, reason = "there is no heap to put the large one on")]
 enum Stage {
+    /// There is no tree yet.
     Begin,
-    Load(Loading),
-    /// The memory of a snapshot takes the place of a load.
+    /// It becomes a snapshot's.
     Fork(Ref<Snapshot>, Option<Forked>),
-    Forked(Draft),
-    /// The tables for the arguments are its own.
-    Opened(Draft, Arguments),
-    /// The child of a spawn has so many of its handles.
-    Loaded(Loaded, Option<Ref<Process>>, u64),
+    /// It gets the segments.
+    Load(Loading),
+    /// It is done. The child of a spawn has so many of its handles.
+    Loaded(Draft, Option<Ref<Process>>, u64),
 }
 
 /// What a step has led to.
@@ -64,13 +64,17 @@ pub enum Launched {
 const HANDLES_AT_ONCE: usize = 24;
 
 impl Launch {
-    /// One that has not begun.
-    #[inline(always)]
-    pub fn new(request: SpawnRequest, purpose: Purpose) -> Launch {
-        Launch { request, purpose, stage: Stage::Begin }
+    /// A new process, which has not begun.
+    pub fn spawn(request: SpawnRequest) -> Launch {
+        Launch { request, purpose: Purpose::Spawn, stage: Stage::Begin }
     }
 
-    /// A new process out of a snapshot, which has not begun.
+    /// A program for the caller's process, likewise.
+    pub fn exec(request: SpawnRequest) -> Launch {
+        Launch { request, purpose: Purpose::Exec, stage: Stage::Begin }
+    }
+
+    /// A new process out of a snapshot, likewise.
     pub fn of_snapshot(request: SpawnRequest, snapshot: Ref<Snapshot>) -> Launch {
         Launch { request, purpose: Purpose::Spawn, stage: Stage::Fork(snapshot, None) }
     }
@@ -78,50 +82,41 @@ impl Launch {
     /// Goes on with it.
     ///
     /// # Errors
-    /// As [`Loading`]; for the handles, [`Error::BadHandle`], [`Error::NoRight`], [`Error::HandlesExhausted`]. Nothing
-    /// is left over then.
+    /// As [`Loading`] and [`registers`]; for the handles, [`Error::BadHandle`], [`Error::NoRight`],
+    /// [`Error::HandlesExhausted`]. Nothing is left over then.
     /// [`Error::OutOfMemory`] because the caller's tree is away: then it can be tried again.
     pub fn step(&mut self, thread: &Thread) -> Result<Launched, Error> {
         let (request, process) = (&self.request, &thread.process);
+        let load = |tree| Stage::Load(Loading::new(tree, request.segments, request.segment_count));
         match &mut self.stage {
-            Stage::Begin => {
-                let mut image = UserText::new(&**process, request.image, Reads::Few);
-                self.stage = Stage::Load(Loading::begin(&mut image)?);
-            }
-            Stage::Load(loading) => {
-                if loading.is_loaded() {
-                    let loaded = loading.finish(&mut UserText::new(&**process, request.arguments, Reads::InPieces))?;
-                    self.stage = Stage::Loaded(loaded, None, 0);
-                } else {
-                    loading.step(&mut UserText::new(&**process, request.image, Reads::InPieces))?;
-                }
-            }
+            Stage::Begin => self.stage = load(Draft::new()?),
             Stage::Fork(snapshot, forked) => {
                 if let Some(tree) = fork_step(snapshot, forked)? {
-                    self.stage = Stage::Forked(Draft::of(tree));
+                    self.stage = load(Draft::of(tree));
                 }
             }
-            Stage::Forked(tree) => {
-                program::open_arguments(tree)?;
-                let arguments = Arguments::new(request.arguments.length)?;
-                let tree = tree.transfer();
-                self.stage = Stage::Opened(tree, arguments);
+            Stage::Load(loading) => {
+                // The first page that is read may have to be backed there, which is as much as fits into a piece.
+                let mut is_first = true;
+                let progress = loading.step(|address, bytes| match mem::take(&mut is_first) {
+                    true => user_copy::read_bytes(&**process, address, bytes),
+                    false => user_copy::read_bytes_that_are_there(&**process, address, bytes),
+                })?;
+                if progress == Progress::Done {
+                    self.stage = Stage::Loaded(loading.finish(), None, 0);
+                }
             }
-            Stage::Opened(tree, arguments) => {
-                let text = &mut UserText::new(&**process, request.arguments, Reads::InPieces);
-                let loaded = arguments.place(tree, request.image.address, text)?;
-                self.stage = Stage::Loaded(loaded, None, 0);
-            }
-            Stage::Loaded(loaded, _, _) if self.purpose == Purpose::Exec => {
-                space::change_current(&process.space, loaded.tree.transfer().take());
-                process.set_name(loaded.name);
+            Stage::Loaded(tree, ..) if self.purpose == Purpose::Exec => {
+                let context = first_registers(request)?;
+                space::change_current(&process.space, tree.transfer().take());
+                process.set_name(Name(request.name));
                 replace_floating_point(thread, None);
-                return Ok(Launched::Replaced(loaded.context.clone()));
+                return Ok(Launched::Replaced(context));
             }
-            Stage::Loaded(loaded, child, done) => {
+            Stage::Loaded(tree, child, done) => {
                 let child = match child {
                     Some(child) => child,
-                    None => child.insert(Process::new(Some(process), loaded.name)?),
+                    None => child.insert(Process::new(Some(process), Name(request.name))?),
                 };
                 let mut bytes = [0; HANDLES_AT_ONCE * size_of::<Handle>()];
                 let some = (request.handle_count - *done).min(HANDLES_AT_ONCE as u64);
@@ -135,7 +130,7 @@ impl Launch {
                     *done += 1;
                 }
                 if *done == request.handle_count {
-                    return start(thread, loaded, child.clone()).map(Launched::Spawned);
+                    return start(thread, request, tree, child.clone()).map(Launched::Spawned);
                 }
             }
         }
@@ -158,15 +153,19 @@ fn fork_step(snapshot: &Ref<Snapshot>, forked: &mut Option<Forked>) -> Result<Op
     }
 }
 
-/// Lets a child run that has its program and its handles.
-fn start(maker: &Thread, loaded: &mut Loaded, child: Ref<Process>) -> Result<(u64, u64), Error> {
+fn first_registers(request: &SpawnRequest) -> Result<Context, Error> {
+    registers(request.entry, request.stack, request.arguments)
+}
+
+/// Lets a child run that has its memory and its handles.
+fn start(maker: &Thread, request: &SpawnRequest, tree: &mut Draft, child: Ref<Process>) -> Result<(u64, u64), Error> {
     let parent = &maker.process;
-    let child_thread = Thread::new(child.clone(), maker.scheduling().limited(), &loaded.context, |_| {})?;
+    let child_thread = Thread::new(child.clone(), maker.scheduling().limited(), &first_registers(request)?, |_| {})?;
     let mut handles = parent.handles.lock();
     if !handles.has_room() {
         return Err(Error::HandlesExhausted);
     }
-    child.space.install(loaded.tree.transfer().take());
+    child.space.install(tree.transfer().take());
     // Complete: it can be seen from here on, and nothing can fail any more.
     let identifier = Process::start(child_thread, Some(parent), TraceKind::Spawn, |_, _| {});
     let handle = handles.insert(child.erase(), PROCESS_RIGHTS)?;

@@ -4,10 +4,9 @@ use crate::machine::{Machine, run};
 use crate::program::{DATA, Program};
 use graft_abi::{
     CONSOLE_MAX, Call, Error, ExitStatus, FORK_GUARANTEED, FaultKind, Handle, MAP_BASE, MAP_NO_INHERIT, Permissions,
-    Rights, STACK_SIZE, STACK_TOP, USER_END, USER_START,
+    Rights, STACK_GUARD, STACK_SIZE, STACK_TOP, USER_END, USER_START,
 };
 use graft_kernel::arch::floating_point;
-use graft_kernel::program::elf::STACK_GUARD;
 
 const SELF: u64 = Handle::SELF.0 as u64;
 const PAGE: u64 = 4096;

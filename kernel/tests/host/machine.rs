@@ -6,7 +6,7 @@ use graft_abi::{Error, ExitStatus, ProcessState, Rights, TraceKind};
 use graft_kernel::arch::{self, PhysRange, interrupts, memory, processor};
 use graft_kernel::memory::{frames, space};
 use graft_kernel::object::Ref;
-use graft_kernel::object::process::Process;
+use graft_kernel::object::process::{Name, Process};
 use graft_kernel::object::system::System;
 use graft_kernel::object::terminal::Terminal;
 use graft_kernel::object::thread::{Scheduling, Thread};
@@ -128,13 +128,13 @@ impl Drop for Machine {
 }
 
 fn load(program: Program, scheduling: Scheduling) -> Result<Ref<Thread>, Error> {
-    let loaded = program::load(&mut &program.image()[..], &mut &b"test\0"[..])?;
+    let (tree, registers) = program::first(&program.file(), b"test\0".iter().copied())?;
     program.put();
-    let process = Process::new(None, loaded.name)?;
+    let process = Process::new(None, Name::of("test"))?;
     let system = process.handles.lock().insert(Ref::new(|_| System)?.erase(), SYSTEM_RIGHTS)?;
     assert_eq!(system, crate::program::SYSTEM);
-    let thread = Thread::new(process.clone(), scheduling, &loaded.context, |_| {})?;
-    process.space.install(loaded.tree.take());
+    let thread = Thread::new(process.clone(), scheduling, &registers, |_| {})?;
+    process.space.install(tree.take());
     Ok(thread)
 }
 

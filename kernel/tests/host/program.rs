@@ -1,6 +1,8 @@
 //! Programs for the host: instructions one after the other, put together by the test.
 
-use graft_abi::{Call, Error, ExitStatus, Handle, PAGE_SIZE};
+use graft_abi::{
+    Call, Error, ExitStatus, FirstProgram, Handle, PAGE_SIZE, Permissions, STACK_SIZE, STACK_TOP, Segment, Text,
+};
 use graft_kernel::arch::processor::{self, Effect, Instruction, User};
 use graft_kernel::arch::{Failure, floating_point};
 use std::sync::Arc;
@@ -271,43 +273,47 @@ impl Program {
         self.expect_success(90);
     }
 
-    /// A file of this program: text where its instructions are, and writable memory.
-    pub fn image(&self) -> Vec<u8> {
+    /// Its segments, whose bytes lie from an address on: text where its instructions are, writable memory, and a stack
+    /// with arguments that lie elsewhere.
+    pub fn segments(&self, bytes: u64, arguments: Text) -> [Segment; 3] {
         let text = (self.code.len() as u64 * 4).next_multiple_of(PAGE_SIZE as u64);
-        let mut file = Vec::new();
-        file.extend(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
-        for (value, bytes) in [
-            (2, 2),   // e_type: ET_EXEC
-            (183, 2), // e_machine: EM_AARCH64
-            (1, 4),
-            (self.base, 8), // e_entry
-            (64, 8),        // e_phoff
-            (0, 8),
-            (0, 4),
-            (64, 2),
-            (56, 2),
-            (2, 2), // e_phnum
-            (0, 6),
-        ] {
-            file.extend(&u64::to_le_bytes(value)[..bytes]);
-        }
-        let data = self.data.len() as u64;
-        for (flags, address, size, (offset, in_file)) in
-            [(5_u64, self.base, text, (0, 0)), (6, DATA, DATA_SIZE, (PAGE_SIZE as u64, data))]
-        {
-            file.extend(u32::to_le_bytes(1));
-            file.extend(&flags.to_le_bytes()[..4]);
-            for field in [offset, address, address, in_file, size, PAGE_SIZE as u64] {
-                file.extend(field.to_le_bytes());
-            }
-        }
-        file.resize(PAGE_SIZE, 0);
-        file.extend(&self.data);
-        file
+        let part = |start, size, permissions: Permissions, address, bytes| Segment {
+            start,
+            size,
+            permissions: permissions as u64,
+            address,
+            bytes,
+        };
+        let data = Text { address: bytes, length: self.data.len() as u64 };
+        let stack = (STACK_TOP - STACK_SIZE) as u64;
+        [
+            part(self.base, text, Permissions::ReadExecute, self.base, Text::default()),
+            part(DATA, DATA_SIZE, Permissions::ReadWrite, DATA, data),
+            part(stack, STACK_SIZE as u64, Permissions::ReadWrite, arguments_address(arguments.length), arguments),
+        ]
+    }
+
+    /// A file of this program, as the kernel starts the first one.
+    pub fn file(&self) -> Vec<u8> {
+        let segments = self.segments((size_of::<FirstProgram>() + 3 * size_of::<Segment>()) as u64, Text::default());
+        let header = [FirstProgram::MAGIC, self.base, segments.len() as u64];
+        let words = header.into_iter().chain(segments.iter().flat_map(words));
+        words.flat_map(u64::to_le_bytes).chain(self.data.iter().copied()).collect()
     }
 
     /// Puts the instructions where cores find them.
     pub fn put(self) {
         assert_eq!(processor::put_code(self.code), self.base, "one program is made at a time");
     }
+}
+
+/// Where arguments of this length are: at the top of the stack.
+pub fn arguments_address(length: u64) -> u64 {
+    STACK_TOP as u64 - length.next_multiple_of(16)
+}
+
+/// The fields of a segment, in their order.
+pub fn words(segment: &Segment) -> [u64; 6] {
+    let Segment { start, size, permissions, address, bytes } = *segment;
+    [start, size, permissions, address, bytes.address, bytes.length]
 }

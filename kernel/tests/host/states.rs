@@ -1,9 +1,10 @@
 //! Snapshots, guarantees, and programs that are loaded: by one that spawns them, or in its own place.
 
 use crate::machine::{Machine, run};
-use crate::program::{DATA, Program};
+use crate::program::{DATA, DATA_SIZE, Program, arguments_address, words};
 use graft_abi::{
-    ARGUMENTS_MAX, Call, Error, ExitStatus, FORK_GUARANTEED, FaultKind, Handle, ProcessInfo, Rights, STACK_TOP,
+    ARGUMENTS_MAX, Call, Error, ExitStatus, FORK_GUARANTEED, FaultKind, Handle, ProcessInfo, Rights, STACK_SIZE,
+    STACK_TOP, Segment, Text, USER_END,
 };
 use graft_kernel::arch::floating_point;
 use std::mem::offset_of;
@@ -18,6 +19,7 @@ const IMAGE: u64 = 0x7000_0000;
 const ARGUMENTS: u64 = DATA + 0x2000 - 24;
 const HANDLES: u64 = DATA + 0x4000;
 const REQUEST: u64 = DATA + 0x5000;
+const SEGMENTS: u64 = DATA + 0x6000 - 100;
 
 /// Takes a snapshot, changes memory, goes back several times: 0 in `x1` is the snapshot, other values are returns.
 fn go_back(program: &mut Program, share: u64, pages: u64) {
@@ -174,12 +176,39 @@ fn guest(name: &'static str, arguments: &'static [u8]) -> Program {
     guest
 }
 
-/// Stores a file, arguments and a request.
-fn ask(program: &mut Program, image: &[u8], arguments: &[u8], handles: u64) {
-    program.store_bytes(IMAGE, image);
+/// What a program is asked for, and its bytes.
+struct File {
+    segments: [Segment; 3],
+    entry: u64,
+    data: Vec<u8>,
+}
+
+impl File {
+    /// Of a program whose bytes will be at [`IMAGE`].
+    fn of(guest: Program, arguments: &[u8]) -> File {
+        let arguments = Text { address: ARGUMENTS, length: arguments.len() as u64 };
+        let file = File { segments: guest.segments(IMAGE, arguments), entry: guest.base(), data: guest.data.clone() };
+        guest.put();
+        file
+    }
+}
+
+/// Stores a program's bytes, arguments and a request.
+fn ask(program: &mut Program, file: &File, arguments: &[u8], handles: u64) {
+    program.store_bytes(IMAGE, &file.data);
     program.store_bytes(ARGUMENTS, arguments);
-    let fields = [IMAGE, image.len() as u64, ARGUMENTS, arguments.len() as u64, HANDLES, handles];
-    for (index, field) in fields.into_iter().enumerate() {
+    for (index, segment) in file.segments.iter().enumerate() {
+        for (field, word) in words(segment).into_iter().enumerate() {
+            program.store(SEGMENTS + 8 * (6 * index + field) as u64, word);
+        }
+    }
+    let address = arguments_address(arguments.len() as u64);
+    let mut name = [0; 32];
+    let shown = arguments.iter().take_while(|&&byte| byte != 0);
+    name[..31].iter_mut().zip(shown).for_each(|(place, &byte)| *place = byte);
+    let fields = [SEGMENTS, 3, file.entry, address, address, arguments.len() as u64, HANDLES, handles];
+    let name = name.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
+    for (index, field) in fields.into_iter().chain(name).enumerate() {
         program.store(REQUEST + 8 * index as u64, field);
     }
 }
@@ -199,11 +228,10 @@ fn a_spawned_program_has_its_file_arguments_and_handles() {
         guest.granted(Call::SystemInfo, [60, DATA, 0, 0]);
         guest.refused(Call::SystemInfo, [61, DATA, 0, 0], Error::BadHandle);
         guest.exit(17);
-        let image = guest.image();
-        guest.put();
+        let file = File::of(guest, arguments);
         let mut program = Program::new();
         program.granted(Call::Map, [IMAGE, 0x20000, WRITE, 0]);
-        ask(&mut program, &image, arguments, 60);
+        ask(&mut program, &file, arguments, 60);
         for index in 0..60_u64 {
             let handle = if index == 1 { SELF as u32 } else { 1 };
             program.act(move |user| user.store_bytes(HANDLES + 4 * index, &handle.to_le_bytes()));
@@ -225,14 +253,13 @@ fn a_program_takes_anothers_place_with_its_handles_and_number() {
     guest.claim(|user| user.x[20] == 0);
     guest.child(ExitStatus::Faulted(FaultKind::Unmapped), |child| child.load(20, FREE));
     guest.exit(18);
-    let image = guest.image();
-    guest.put();
+    let file = File::of(guest, SHORT);
     let mut program = Program::new();
     program.granted(Call::Map, [IMAGE, 0x20000, WRITE, 0]);
     program.granted(Call::Map, [FREE, PAGE, WRITE, 0]);
     program.touch(FREE, 1, 1);
     program.calculate(|_| floating_point::set_registers(5));
-    ask(&mut program, &image, SHORT, 0);
+    ask(&mut program, &file, SHORT, 0);
     program.call(Call::Exec, [REQUEST, 0, 0, 0]);
     program.exit(1);
     assert_eq!(machine.run(program), ExitStatus::Exited(18));
@@ -242,28 +269,50 @@ fn a_program_takes_anothers_place_with_its_handles_and_number() {
 fn a_refused_launch_leaves_the_caller_as_it_was() {
     let machine = Machine::take();
     let guest = guest("guest", SHORT);
-    let image = guest.image();
-    guest.put();
+    let file = File::of(guest, SHORT);
     for call in [Call::Spawn, Call::Exec] {
         let mut program = Program::new();
         program.granted(Call::Map, [IMAGE, 0x20000, WRITE, 0]);
-        ask(&mut program, &image, SHORT, 0);
-        for (field, value, error) in [
-            (0, FREE, Error::BadAddress),
-            (0, DATA, Error::ImageNotElf),
-            (1, 3, Error::ImageTooShort),
-            (1, 11 * PAGE, Error::ImageBadSegment),
-            (3, ARGUMENTS_MAX as u64 + 1, Error::BadLength),
-            (3, SHORT.len() as u64 - 1, Error::BadArgument),
-            (2, FREE, Error::BadAddress),
+        ask(&mut program, &file, SHORT, 0);
+        const STACK: u64 = (STACK_TOP - STACK_SIZE) as u64;
+        // Of the request, and of its second and third segment.
+        let [request, second, third] = [REQUEST, SEGMENTS + 48, SEGMENTS + 96];
+        for (at, field, value, error) in [
+            (request, 0, FREE, Error::BadAddress),
+            (request, 0, u64::MAX - 40, Error::BadAddress),
+            (request, 1, u64::MAX, Error::BadAddress),
+            (request, 2, 0, Error::BadAddress),
+            (request, 2, file.entry + 2, Error::Unaligned),
+            (request, 2, USER_END as u64, Error::BadAddress),
+            (request, 3, STACK + 8, Error::Unaligned),
+            (request, 3, 0, Error::BadAddress),
+            (second, 0, DATA + 8, Error::Unaligned),
+            (second, 0, 0, Error::BadAddress),
+            (second, 0, USER_END as u64 - PAGE, Error::BadAddress),
+            (second, 0, u64::MAX - PAGE + 1, Error::BadAddress),
+            (second, 0, file.entry, Error::Occupied),
+            (third, 0, DATA + PAGE, Error::Occupied),
+            (second, 1, 0, Error::BadAddress),
+            (second, 1, 12, Error::Unaligned),
+            (second, 1, u64::MAX - PAGE + 1, Error::BadLength),
+            (second, 1, USER_END as u64, Error::BadAddress),
+            (second, 2, 4, Error::BadArgument),
+            (second, 2, u64::MAX, Error::BadArgument),
+            (second, 3, DATA + DATA_SIZE - 8, Error::BadAddress),
+            (second, 3, file.entry, Error::BadAddress),
+            (second, 3, u64::MAX - 8, Error::BadAddress),
+            (second, 4, FREE, Error::BadAddress),
+            (second, 4, u64::MAX - 8, Error::BadAddress),
+            (second, 5, 0x21000, Error::BadAddress),
+            (second, 5, u64::MAX, Error::BadAddress),
         ] {
-            program.load(22, REQUEST + 8 * field);
-            program.store(REQUEST + 8 * field, value);
+            program.load(22, at + 8 * field);
+            program.store(at + 8 * field, value);
             program.refused(call, [REQUEST, 0, 0, 0], error);
-            program.act(move |user| user.store(REQUEST + 8 * field, user.x[22]));
+            program.act(move |user| user.store(at + 8 * field, user.x[22]));
         }
         if call as u64 == Call::Spawn as u64 {
-            program.store(REQUEST + 40, 2);
+            program.store(REQUEST + 56, 2);
             program.granted(Call::Duplicate, [1, Rights::INSPECT.0.into(), 0, 0]);
             program.claim(|user| user.x[0] == 2);
             for (handle, error) in [(77, Error::BadHandle), (2, Error::NoRight)] {
@@ -304,10 +353,16 @@ fn a_process_out_of_a_snapshot_begins_anew_with_its_memory() {
             program.store_bytes(ARGUMENTS, SHORT);
             let (entry, over) = (program.label(), program.label());
             let at = entry.clone();
-            program.act(move |user| user.store(REQUEST, at.address()));
-            for (field, value) in [(1, 0), (2, ARGUMENTS), (3, SHORT.len() as u64), (4, HANDLES), (5, 2)] {
-                program.store(REQUEST + 8 * field, value);
+            let length = SHORT.len() as u64;
+            let address = arguments_address(length);
+            // Only bytes: the pages are the snapshot's.
+            for (field, value) in [0, 0, 0, address, ARGUMENTS, length].into_iter().enumerate() {
+                program.store(SEGMENTS + 8 * field as u64, value);
             }
+            for (field, value) in [SEGMENTS, 1, 0, address, address, length, HANDLES, 2].into_iter().enumerate() {
+                program.store(REQUEST + 8 * field as u64, value);
+            }
+            program.act(move |user| user.store(REQUEST + 16, at.address()));
             program.store(HANDLES, 1 << 32 | 1);
             program.call_with(Call::SpawnWarm, |user| [REQUEST, user.x[19], 0, 0]);
             program.claim(|user| user.x[0] > 1 && user.x[0] < 100 && user.x[1] > 1);
@@ -316,20 +371,21 @@ fn a_process_out_of_a_snapshot_begins_anew_with_its_memory() {
             program.refused(Call::SpawnWarm, [REQUEST, 1, 0, 0], Error::WrongObject);
             program.refused(Call::SpawnWarm, [REQUEST, 77, 0, 0], Error::BadHandle);
             program.refused(Call::SpawnWarm, [8, 77, 0, 0], Error::BadHandle);
-            for (field, value, error) in [
-                (1, 1, Error::BadArgument),
-                (2, 8, Error::BadAddress),
-                (3, ARGUMENTS_MAX as u64 + 1, Error::BadLength),
-                (3, SHORT.len() as u64 - 1, Error::BadArgument),
-                (4, 8, Error::BadAddress),
-                (4, u64::MAX - 3, Error::BadAddress),
-                (5, u64::MAX, Error::BadHandle),
+            for (at, value, error) in [
+                (SEGMENTS, DATA, Error::Occupied),
+                (SEGMENTS + 24, 8, Error::BadAddress),
+                (SEGMENTS + 32, 8, Error::BadAddress),
+                (SEGMENTS + 40, length + 16, Error::BadAddress),
+                (REQUEST + 48, 8, Error::BadAddress),
+                (REQUEST + 48, u64::MAX - 3, Error::BadAddress),
+                (REQUEST + 56, u64::MAX, Error::BadHandle),
             ] {
-                program.load(22, REQUEST + 8 * field);
-                program.store(REQUEST + 8 * field, value);
+                program.store(SEGMENTS + 8, if at == SEGMENTS { PAGE } else { 0 });
+                program.load(22, at);
+                program.store(at, value);
                 program.call_with(Call::SpawnWarm, |user| [REQUEST, user.x[19], 0, 0]);
                 program.claim(move |user| user.x[0] == error.to_register());
-                program.act(move |user| user.store(REQUEST + 8 * field, user.x[22]));
+                program.act(move |user| user.store(at, user.x[22]));
             }
             program.jump(&over);
             program.place(&entry);
@@ -360,16 +416,15 @@ fn arguments_may_be_as_long_as_the_interface_says() {
     });
     guest.claim(|user| user.x[20] == u64::from_le_bytes(*b"xxxxxxx\0"));
     guest.exit(3);
-    let image = guest.image();
-    guest.put();
-    let mut program = Program::new();
-    program.granted(Call::Map, [IMAGE, 0x20000, WRITE, 0]);
-    ask(&mut program, &image, SHORT, 0);
     let mut arguments = vec![b'x'; ARGUMENTS_MAX];
     arguments[ARGUMENTS_MAX - 1] = 0;
+    let file = File::of(guest, &arguments);
+    let mut program = Program::new();
+    program.granted(Call::Map, [IMAGE, 0x20000, WRITE, 0]);
+    ask(&mut program, &file, &arguments, 0);
+    // Where there is room for them.
     program.store_bytes(DATA + 0x8000, &arguments);
-    program.store(REQUEST + 16, DATA + 0x8000);
-    program.store(REQUEST + 24, ARGUMENTS_MAX as u64);
+    program.store(SEGMENTS + 96 + 32, DATA + 0x8000);
     program.granted(Call::Spawn, [REQUEST, 0, 0, 0]);
     program.ends(ExitStatus::Exited(3));
     program.exit(0);

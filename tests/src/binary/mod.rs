@@ -2,4 +2,5 @@
 
 pub mod barriers;
 pub mod elf;
+pub mod flat;
 pub mod symbols;

@@ -1,6 +1,6 @@
 //! The archive of programs and text files that the kernel gets as its initial RAM disk.
 
-use crate::binary::elf;
+use crate::binary::{elf, flat};
 use std::fs;
 use std::path::Path;
 
@@ -19,6 +19,13 @@ impl Entry {
         let bytes = read(path)?;
         let stripped = elf::check_program(&bytes).and_then(|()| elf::strip(&bytes));
         let bytes = stripped.map_err(|error| format!("{} {error}", path.display()))?;
+        Ok(Entry { name: name.into(), bytes })
+    }
+
+    /// The program that the kernel starts by itself, in the form that it knows (`graft_abi::FirstProgram`).
+    pub fn first_program(name: &str, path: &Path) -> Result<Entry, String> {
+        let bytes = read(path)?;
+        let bytes = flat::of_program(&bytes).map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(Entry { name: name.into(), bytes })
     }
 

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 /// Files of the project that go into the archive for `ls` and `cat` to show.
 const TEXTS: [&str; 3] = ["README.md", "LICENSE-MIT", "LICENSE-APACHE"];
+/// The program that the kernel starts.
+const FIRST_PROGRAM: &str = "init";
 /// What the first process starts.
 const PLAN: &str = "user/servers/plan";
 /// Name of the Pi 4's device tree, in the kernel package it comes from and on the boot partition.
@@ -90,7 +92,9 @@ impl Build {
 
         let mut entries = Vec::new();
         for name in programs {
-            entries.push(Entry::program(name, &compiled.join(name))?);
+            let path = compiled.join(name);
+            let is_first = name == FIRST_PROGRAM;
+            entries.push(if is_first { Entry::first_program(name, &path)? } else { Entry::program(name, &path)? });
         }
         for name in TEXTS {
             if Path::new(name).exists() {

@@ -6,6 +6,7 @@
 //!   process  thread  snapshot  template  memory  archive  gate   objects with typed results
 //!   message  notification  supervise  heal             calls to other processes
 //!   device   ring                                      what drivers need
+//!   elf                                                what program files say
 //!   grants   names   files   stream                    what a program was given, and what it does with that
 //!   system   tables  time      console                 what can be looked at
 //!   heap     start   panic                             what a program needs to be Rust
@@ -37,6 +38,7 @@ pub mod call;
 pub mod columns;
 pub mod console;
 pub mod device;
+pub mod elf;
 pub mod files;
 pub mod gate;
 pub mod grants;

@@ -4,12 +4,13 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use graft_abi::{
-    Call, Error, ExitStatus, FORK_GUARANTEED, Handle, MemorySizes, ProcessInfo, Rights, Share, SpawnRequest, Text,
-    USER_END,
+    ARGUMENTS_MAX, Call, Error, ExitStatus, FORK_GUARANTEED, Handle, MemorySizes, ProcessInfo, Rights, Segment, Share,
+    SpawnRequest, Text, USER_END,
 };
 
 use crate::archive::{Archive, FileError};
 use crate::call::call;
+use crate::elf::{self, Program, SEGMENTS_MAX};
 
 /// The handles that programs expect under their well-known numbers.
 pub const STANDARD_HANDLES: [Handle; 3] = [Handle::CONSOLE, Handle::ARCHIVE, Handle::SYSTEM];
@@ -129,8 +130,9 @@ impl Process {
 
     /// As [`spawn_image`](Self::spawn_image), with arguments that are joined already.
     pub(crate) fn spawn_raw(image: &[u8], arguments: &[u8], handles: &[Handle]) -> Result<Process, Error> {
-        let request = request(image, arguments, handles);
-        // SAFETY: the kernel only reads the request and what it points to. `Handle` is a
+        let start = Start::of_image(image, arguments)?;
+        let request = start.request(handles);
+        // SAFETY: the kernel only reads the request and what it points to, all of which is borrowed. `Handle` is a
         // transparent u32, as the request's list wants.
         let answer = unsafe { call(Call::Spawn, [(&raw const request).addr() as u64]) }?;
         Ok(Process { handle: answer.handle(), identifier: answer.x1 })
@@ -142,8 +144,8 @@ impl Process {
         arguments: &[u8],
         handles: &[Handle],
     ) -> Result<Process, Error> {
-        let mut request = request(&[], arguments, handles);
-        request.image.address = entry;
+        let start = Start::warm(entry, arguments)?;
+        let request = start.request(handles);
         // SAFETY: as in `spawn_raw`.
         let answer = unsafe { call(Call::SpawnWarm, [(&raw const request).addr() as u64, snapshot.0.into()]) }?;
         Ok(Process { handle: answer.handle(), identifier: answer.x1 })
@@ -196,7 +198,11 @@ impl Drop for Process {
 pub fn exec(image: &[u8], arguments: &[&str]) -> Error {
     let mut arguments = joined(arguments);
     arguments.extend_from_slice(crate::start::raw_grants());
-    let request = request(image, &arguments, &[]);
+    let start = match Start::of_image(image, &arguments) {
+        Ok(start) => start,
+        Err(error) => return error,
+    };
+    let request = start.request(&[]);
     // SAFETY: the kernel only reads the request and what it points to; on success nothing is left
     // of this program that could notice.
     match unsafe { call(Call::Exec, [(&raw const request).addr() as u64]) } {
@@ -215,13 +221,65 @@ pub(crate) fn joined(arguments: &[&str]) -> Vec<u8> {
     text
 }
 
-fn request(image: &[u8], arguments: &[u8], handles: &[Handle]) -> SpawnRequest {
-    let text = |bytes: &[u8]| Text { address: bytes.as_ptr().addr() as u64, length: bytes.len() as u64 };
-    SpawnRequest {
-        image: text(image),
-        arguments: text(arguments),
-        handles: handles.as_ptr().addr() as u64,
-        handle_count: handles.len() as u64,
+fn text(bytes: &[u8]) -> Text {
+    Text { address: bytes.as_ptr().addr() as u64, length: bytes.len() as u64 }
+}
+
+/// What a program begins with: what the kernel is asked for, ready to be asked.
+#[derive(Debug)]
+pub struct Start<'a> {
+    segments: [Segment; SEGMENTS_MAX + 1],
+    count: usize,
+    entry: u64,
+    arguments: &'a [u8],
+}
+
+impl<'a> Start<'a> {
+    /// A program from an ELF image in memory, with arguments of which each is ended by a zero byte.
+    ///
+    /// # Errors
+    /// One of the `Image…` errors; [`Error::BadLength`] and [`Error::BadArgument`] for arguments.
+    pub fn of_image(image: &'a [u8], arguments: &'a [u8]) -> Result<Start<'a>, Error> {
+        check_arguments(arguments)?;
+        let program = Program::parse(image)?;
+        let (segments, count) = program.request(text(image).address, text(arguments));
+        Ok(Start { segments, count, entry: program.entry, arguments })
+    }
+
+    /// One that begins in a snapshot's memory.
+    fn warm(entry: u64, arguments: &'a [u8]) -> Result<Start<'a>, Error> {
+        check_arguments(arguments)?;
+        let mut segments = [Segment::default(); SEGMENTS_MAX + 1];
+        segments[0] = Segment { start: 0, size: 0, ..elf::stack(text(arguments)) };
+        Ok(Start { segments, count: 1, entry, arguments })
+    }
+
+    /// What the kernel is asked for, with these handles to pass on. It leads to all of that, which has to stay.
+    pub fn request(&self, handles: &[Handle]) -> SpawnRequest {
+        let length = self.arguments.len() as u64;
+        let address = elf::arguments_address(length);
+        let mut name = [0; 32];
+        let bytes = self.arguments.iter().take_while(|&&byte| byte != 0);
+        // A zero byte stays behind it.
+        name[..31].iter_mut().zip(bytes).for_each(|(place, &byte)| *place = byte);
+        SpawnRequest {
+            segments: self.segments.as_ptr().addr() as u64,
+            segment_count: self.count as u64,
+            entry: self.entry,
+            stack: address,
+            arguments: [address, length],
+            handles: handles.as_ptr().addr() as u64,
+            handle_count: handles.len() as u64,
+            name,
+        }
+    }
+}
+
+fn check_arguments(arguments: &[u8]) -> Result<(), Error> {
+    match arguments.last() {
+        _ if arguments.len() > ARGUMENTS_MAX => Err(Error::BadLength),
+        None | Some(0) => Ok(()),
+        Some(_) => Err(Error::BadArgument),
     }
 }
 

@@ -8,3 +8,12 @@ pub const NAME_SIZE: usize = 32;
 #[derive(Clone, Copy)]
 #[repr(align(8))]
 pub struct Name(pub [u8; NAME_SIZE]);
+
+impl Name {
+    /// As much of a text as fits.
+    pub fn of(text: &str) -> Name {
+        let mut name = [0; NAME_SIZE];
+        name.iter_mut().zip(text.bytes()).for_each(|(place, byte)| *place = byte);
+        Name(name)
+    }
+}

@@ -17,7 +17,7 @@ use std::process::Command;
 type Spoil = fn(&[u8]) -> Outcome<Vec<u8>>;
 
 /// What is wrong with the archive, how to make it so, and a word of the kernel's answer.
-const ARCHIVES: [(&str, Spoil, &str); 20] = [
+const ARCHIVES: [(&str, Spoil, &str); 23] = [
     ("an archive that ends in its first file", |good| Ok(good[..700].to_vec()), "archive"),
     ("an archive that ends in its last file", |good| Ok(good[..good.len() - 4096].to_vec()), "archive"),
     ("an archive of zeroes", |good| Ok(vec![0; good.len()]), "archive"),
@@ -25,7 +25,10 @@ const ARCHIVES: [(&str, Spoil, &str); 20] = [
     ("an archive with a wrong length in its first header", wrong_length, "archive"),
     ("an archive without init", |good| change_init(good, |_| None), "init"),
     ("an init that is a text", |good| change_init(good, |_| Some(b"echo hello\n".repeat(99))), "init"),
-    ("an init for another processor", |good| change_init(good, other_processor), "init"),
+    ("an init that is an ELF file", |good| change_init(good, |_| Some(b"\x7fELF\x02\x01\x01".repeat(99))), "init"),
+    ("an init whose segments overlap", |good| change_init(good, |init| move_word(init, 24, 24 + 48)), "mapped"),
+    ("an init whose segment has no whole pages", |good| change_init(good, |init| set_byte(init, 24, 1)), "aligned"),
+    ("an init with more segments than bytes", |good| change_init(good, |init| set_byte(init, 16, 0xff)), "init"),
     ("an init that is cut off", |good| change_init(good, |init| Some(init[..200].to_vec())), "init"),
     ("an archive that ends without a mark", |good| Ok(good[..good.len() - 1024].to_vec()), "cut off"),
     ("an init one folder down", |good| rename_init(good, "folder/init"), "but `folder/init`"),
@@ -36,7 +39,7 @@ const ARCHIVES: [(&str, Spoil, &str); 20] = [
         "xz; a tar or a newc cpio works",
     ),
     ("a zstd file for an archive", |good| Ok([&b"\x28\xb5\x2f\xfd"[..], &noise(good.len())].concat()), "zstd"),
-    ("a program for an archive", |good| init(good), "an elf file"),
+    ("a program for an archive", |good| program(good), "an elf file"),
     ("a text for an archive", |_| Ok(b"Dear kernel,\n".repeat(99)), "a text file"),
     (
         "a gzipped archive that is cut off",
@@ -117,9 +120,9 @@ fn rename_init(good: &[u8], name: &str) -> Outcome<Vec<u8>> {
     Ok(archive::pack(entries)?)
 }
 
-fn init(good: &[u8]) -> Outcome<Vec<u8>> {
-    let init = archive::unpack(good)?.into_iter().find(|entry| entry.name == "init");
-    Ok(init.ok_or("no init")?.bytes)
+fn program(good: &[u8]) -> Outcome<Vec<u8>> {
+    let program = archive::unpack(good)?.into_iter().find(|entry| entry.name == "sh");
+    Ok(program.ok_or("no sh")?.bytes)
 }
 
 fn gzipped(bytes: &[u8]) -> Outcome<Vec<u8>> {
@@ -137,10 +140,17 @@ fn wrong_checksum(mut packed: Vec<u8>) -> Vec<u8> {
     packed
 }
 
-/// Changes `e_machine` to that of x86-64.
-fn other_processor(init: &[u8]) -> Option<Vec<u8>> {
+/// Puts a word of `init` into the place of another one.
+fn move_word(init: &[u8], from: usize, to: usize) -> Option<Vec<u8>> {
     let mut init = init.to_vec();
-    init[0x12] = 62;
+    init.copy_within(from..from + 8, to);
+    Some(init)
+}
+
+/// Changes a byte of `init`.
+fn set_byte(init: &[u8], at: usize, byte: u8) -> Option<Vec<u8>> {
+    let mut init = init.to_vec();
+    init[at] = byte;
     Some(init)
 }
 

@@ -1,7 +1,7 @@
 //! Calls with one thing wrong, and the error that each must return.
 
 use graft_rt::abi::{
-    ARGUMENTS_MAX, Call, EntryRecord, PAGE_SIZE, ProcessInfo, STACK_TOP, SpawnRequest, SystemInfo, TablesRequest, Text,
+    Call, EntryRecord, PAGE_SIZE, ProcessInfo, STACK_TOP, Segment, SpawnRequest, TablesRequest, Text,
     USER_END, USER_START,
 };
 use graft_rt::call::raw;
@@ -18,6 +18,8 @@ const NOTHING: u64 = 999;
 const READ_WRITE: u64 = Permissions::ReadWrite as u64;
 /// Where nothing is mapped.
 const NOWHERE: u64 = 0x7000_0000_0000;
+/// Where a new process has a page.
+const ELSEWHERE: u64 = 0x7_0000_0000;
 /// An address of the kernel.
 const KERNEL: u64 = 0xffff_ffff_8000_0000;
 
@@ -233,29 +235,63 @@ fn writes() -> [(&'static str, Call, u64); 3] {
     ]
 }
 
-/// Requests to spawn that are readable and point astray.
+/// Requests to spawn that are readable and point astray, and segments that do.
 fn requests(report: &Report) {
-    let (size, largest) = (size_of::<SystemInfo>() as u64, ARGUMENTS_MAX as u64);
-    let good = [0_u8; 64];
-    let good = Text { address: good.as_ptr().addr() as u64, length: 64 };
-    let nowhere = Text { address: NOWHERE, length: size };
-    let kernel = Text { address: KERNEL, length: size };
-    let around = Text { address: u64::MAX - 10, length: size };
-    let request = |image: Text, arguments: Text| SpawnRequest { image, arguments, handles: 0, handle_count: 0 };
+    let bytes = [0_u8; 64];
+    let here = Text { address: bytes.as_ptr().addr() as u64, length: 64 };
+    let good = Segment { start: ELSEWHERE, size: PAGE, permissions: READ_WRITE, address: ELSEWHERE + 8, bytes: here };
+    let with = |address| Segment { bytes: Text { address, ..here }, ..good };
     let wrong = [
-        ("an image nowhere", request(nowhere, good), Error::BadAddress),
-        ("an image in the kernel", request(kernel, good), Error::BadAddress),
-        ("an image around the end", request(around, good), Error::BadAddress),
-        ("an image of zeroes", request(good, good), Error::ImageNotElf),
-        ("an empty image", request(Text::default(), good), Error::ImageTooShort),
+        ("bytes nowhere", with(NOWHERE), Error::BadAddress),
+        ("bytes in the kernel", with(KERNEL), Error::BadAddress),
+        ("bytes around the end", with(u64::MAX - 10), Error::BadAddress),
+        ("bytes without end", Segment { bytes: Text { length: u64::MAX, ..here }, ..good }, Error::BadAddress),
+        ("bytes for another page", Segment { address: ELSEWHERE + PAGE - 8, ..good }, Error::BadAddress),
+        ("bytes for the kernel", Segment { address: KERNEL, ..good }, Error::BadAddress),
+        ("bytes for the end of all addresses", Segment { address: u64::MAX - 8, ..good }, Error::BadAddress),
+        ("bytes, and no page", Segment { size: 0, ..good }, Error::BadAddress),
+        ("half a page", Segment { size: PAGE / 2, ..good }, Error::Unaligned),
+        ("pages that begin in one", Segment { start: ELSEWHERE + 8, ..good }, Error::Unaligned),
+        ("pages in the kernel", Segment { start: KERNEL, ..good }, Error::BadAddress),
+        (
+            "pages around the end",
+            Segment { start: 0_u64.wrapping_sub(PAGE), size: 2 * PAGE, ..good },
+            Error::BadAddress,
+        ),
+        ("too many pages", Segment { size: 0_u64.wrapping_sub(PAGE), ..good }, Error::BadLength),
+        ("permissions that there are not", Segment { permissions: 4, ..good }, Error::BadArgument),
     ];
-    for (what, request, error) in wrong {
-        for call in [Call::Spawn, Call::Exec] {
-            let answer = answer(call, &[(&raw const request).addr() as u64]);
-            claim_eq!(report, answer, Err(error), "{call:?} with {what}");
+    for call in [Call::Spawn, Call::Exec] {
+        for (what, segment, error) in wrong {
+            let refused = ask(call, &[segment], |_| {});
+            claim_eq!(report, refused, Err(error), "{call:?} with {what}");
+            let refused = ask(call, &[Segment { start: ELSEWHERE + 8 * PAGE, ..good }, segment], |_| {});
+            claim_eq!(report, refused, Err(error), "{call:?} with {what}, behind another segment");
+        }
+        claim_eq!(report, ask(call, &[good, good], |_| {}), Err(Error::Occupied), "{call:?} with a segment twice");
+        let fields: [(&str, fn(&mut SpawnRequest), Error); 6] = [
+            ("segments nowhere", |request| request.segments = NOWHERE, Error::BadAddress),
+            ("segments at the end of all addresses", |request| request.segments = u64::MAX - 7, Error::BadAddress),
+            ("an entry in the kernel", |request| request.entry = KERNEL, Error::BadAddress),
+            ("an entry between instructions", |request| request.entry += 2, Error::Unaligned),
+            ("a stack in the kernel", |request| request.stack = KERNEL, Error::BadAddress),
+            ("a stack between words", |request| request.stack += 8, Error::Unaligned),
+        ];
+        for (what, change, error) in fields {
+            claim_eq!(report, ask(call, &[good], change), Err(error), "{call:?} with {what}");
         }
     }
-    let request = request(good, Text { address: good.address, length: largest + 1 });
-    let answer = answer(Call::Spawn, &[(&raw const request).addr() as u64]);
-    claim!(report, answer.is_err(), "spawn with more arguments than there may be");
+}
+
+/// Asks for a process with these segments, and something else about the request.
+fn ask(call: Call, segments: &[Segment], change: impl FnOnce(&mut SpawnRequest)) -> Result<u64, Error> {
+    let mut request = SpawnRequest {
+        segments: segments.as_ptr().addr() as u64,
+        segment_count: segments.len() as u64,
+        entry: ELSEWHERE,
+        stack: ELSEWHERE + PAGE,
+        ..SpawnRequest::default()
+    };
+    change(&mut request);
+    answer(call, &[(&raw const request).addr() as u64])
 }

@@ -3,8 +3,9 @@
 use core::sync::atomic::AtomicU32;
 use core::time::Duration;
 
-use graft_rt::abi::{ARGUMENTS_MAX, Call, MAP_BASE, STACK_SIZE, STACK_TOP, SpawnRequest, THREADS_MAX, Text};
+use graft_rt::abi::{ARGUMENTS_MAX, Call, MAP_BASE, STACK_SIZE, STACK_TOP, Segment, SpawnRequest, THREADS_MAX, Text};
 use graft_rt::call::raw;
+use graft_rt::elf::stack;
 use graft_rt::memory::Inherit;
 use graft_rt::message::{Endpoint, Message};
 use graft_rt::notification::Notification;
@@ -306,11 +307,15 @@ pub(crate) const CASES: &[Case] = cases! {
         let arguments = two_reservations_beside_full_tables()?;
         let snapshot::Taken::Now(snapshot) = snapshot::take(Share::L1)? else { return Err(Error::NotReady) };
         marked();
+        let text = Text { address: (arguments - 2 * PAGE) as u64, length: ARGUMENTS_MAX as u64 };
+        let segment = Segment { size: 0, ..stack(text) };
         let request = SpawnRequest {
-            image: Text { address: begin as *const () as u64, length: 0 },
-            arguments: Text { address: (arguments - 2 * PAGE) as u64, length: ARGUMENTS_MAX as u64 },
-            handles: 0,
-            handle_count: 0,
+            segments: (&raw const segment).addr() as u64,
+            segment_count: 1,
+            entry: begin as *const () as u64,
+            stack: segment.address,
+            arguments: [segment.address, text.length],
+            ..SpawnRequest::default()
         };
         let spawn = || {
             let words = [(&raw const request).addr() as u64, snapshot.handle().0.into(), 0, 0, 0, 0];

@@ -5,9 +5,9 @@ use core::time::Duration;
 
 use graft_demos::calls::timed;
 use graft_demos::span::Span;
-use graft_rt::abi::{Call, SVC_IMMEDIATE, SpawnRequest, Text};
+use graft_rt::abi::{Call, SVC_IMMEDIATE};
 use graft_rt::archive::{Archive, FileError};
-use graft_rt::process::{STANDARD_HANDLES, close, sleep};
+use graft_rt::process::{STANDARD_HANDLES, Start, close, sleep};
 use graft_rt::{Error, Handle, Region};
 
 /// The program that is started to measure a start.
@@ -31,24 +31,22 @@ pub(crate) fn unmap(region: &Region) -> Result<Span, Error> {
 
 /// Counts that it takes to start a program.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Start {
-    /// The call that makes the process.
+pub(crate) struct Started {
+    /// What the file says, and the call that makes the process.
     pub(crate) spawn: Span,
     /// From before that call until the process has ended, which it does at once.
     pub(crate) spawn_exit_wait: Span,
 }
 
 /// Starts a program that ends at once, and waits for its end.
-pub(crate) fn spawn(archive: &Archive) -> Result<Start, FileError> {
+pub(crate) fn spawn(archive: &Archive) -> Result<Started, FileError> {
     // With its time used up, the caller would have to give way to the new process at once.
     sleep(Duration::from_nanos(1));
-    let text = |bytes: &[u8]| Text { address: bytes.as_ptr().addr() as u64, length: bytes.len() as u64 };
-    let request = SpawnRequest {
-        image: text(archive.file(PROGRAM)?),
-        arguments: text(b"true\0"),
-        handles: STANDARD_HANDLES.as_ptr().addr() as u64,
-        handle_count: STANDARD_HANDLES.len() as u64,
-    };
+    let image = archive.file(PROGRAM)?;
+    // SAFETY: the call touches no memory. It is there to read the counter before the file is looked at.
+    let begin = unsafe { timed(Call::Identify, []) }.end;
+    let start = Start::of_image(image, b"true\0")?;
+    let request = start.request(&STANDARD_HANDLES);
     // SAFETY: the kernel only reads the request and what it points to.
     let made = unsafe { timed(Call::Spawn, [(&raw const request).addr() as u64]) };
     let handle = made.x0?;
@@ -56,7 +54,7 @@ pub(crate) fn spawn(archive: &Archive) -> Result<Start, FileError> {
     let ended = unsafe { timed(Call::Wait, [handle]) };
     ended.x0?;
     close(Handle(handle as u32))?;
-    Ok(Start { spawn: made.span(), spawn_exit_wait: Span::between(made.begin, ended.end) })
+    Ok(Started { spawn: Span::between(begin, made.end), spawn_exit_wait: Span::between(begin, ended.end) })
 }
 
 global_asm!(

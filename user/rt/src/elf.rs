@@ -1,4 +1,4 @@
-//! Whether an ELF file is a program that Graft runs, and what goes where in memory.
+//! Programs as ELF files: whether one is a program that Graft runs, and what goes where in memory.
 //!
 //! Every field that matters is checked before anything is built from it; what is left is a
 //! [`Program`] whose segments lie inside the file and inside user memory, on pages of their own,
@@ -12,47 +12,15 @@ use elf::endian::LittleEndian;
 use elf::file::{Class, ELF64_EHDR_TAILSIZE, FileHeader, parse_ident};
 use elf::parse::{ParseAt, ParseError};
 use elf::segment::ProgramHeader;
-use graft_abi::{Error, PAGE_SIZE, Permissions, STACK_SIZE, STACK_TOP, USER_END, USER_START};
+use graft_abi::{Error, PAGE_SIZE, Permissions, STACK_GUARD, STACK_SIZE, STACK_TOP, Text, USER_END, USER_START};
 
 /// Most loadable segments a program may have.
 pub const SEGMENTS_MAX: usize = 16;
 /// Most program headers, loadable or not, that are looked at.
 pub const HEADERS_MAX: u16 = 64;
-/// Bytes below a stack that no segment may touch, so that an overflow hits nothing.
-pub const STACK_GUARD: usize = 1 << 20;
 
 const FILE_HEADER_SIZE: usize = abi::EI_NIDENT + ELF64_EHDR_TAILSIZE;
 const PROGRAM_HEADER_SIZE: usize = 56;
-
-/// A program file, wherever it lies.
-pub trait Image {
-    /// Bytes in the file.
-    fn len(&self) -> u64;
-
-    /// Whether there are none.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Copies bytes out of the file, from `offset` on.
-    ///
-    /// # Errors
-    /// [`Error::ImageTooShort`] past the end; what else the place where it lies answers.
-    fn read(&mut self, offset: u64, bytes: &mut [u8]) -> Result<(), Error>;
-}
-
-impl Image for &[u8] {
-    fn len(&self) -> u64 {
-        <[u8]>::len(self) as u64
-    }
-
-    fn read(&mut self, offset: u64, bytes: &mut [u8]) -> Result<(), Error> {
-        let start = usize::try_from(offset).map_err(|_| Error::ImageTooShort)?;
-        let end = start.checked_add(bytes.len()).ok_or(Error::ImageTooShort)?;
-        bytes.copy_from_slice(self.get(start..end).ok_or(Error::ImageTooShort)?);
-        Ok(())
-    }
-}
 
 /// A piece of the file and the memory it becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +40,17 @@ pub struct Segment {
 impl Segment {
     const EMPTY: Segment =
         Segment { address: 0, memory_size: 0, file_offset: 0, file_size: 0, permissions: Permissions::None };
+
+    /// The same as a program's maker asks for it, with the file at this address.
+    pub fn part(&self, file: u64) -> graft_abi::Segment {
+        graft_abi::Segment {
+            start: self.start(),
+            size: self.end() - self.start(),
+            permissions: self.permissions as u64,
+            address: self.address,
+            bytes: Text { address: file + self.file_offset, length: self.file_size },
+        }
+    }
 
     /// First byte of its first page.
     pub fn start(&self) -> u64 {
@@ -97,21 +76,18 @@ impl Program {
     /// Reads and checks the headers of a program file.
     ///
     /// # Errors
-    /// One of the `Image…` errors; every error of `image`.
-    pub fn parse(image: &mut impl Image) -> Result<Program, Error> {
-        let mut bytes = [0; FILE_HEADER_SIZE];
-        image.read(0, &mut bytes)?;
-        let header = check_file_header(&bytes)?;
+    /// One of the `Image…` errors.
+    pub fn parse(file: &[u8]) -> Result<Program, Error> {
+        let header = check_file_header(part(file, 0)?)?;
         let mut program = Program { entry: header.e_entry, segments: [Segment::EMPTY; SEGMENTS_MAX], count: 0 };
         for index in 0..u64::from(header.e_phnum) {
             let offset = header.e_phoff.checked_add(index * PROGRAM_HEADER_SIZE as u64).ok_or(Error::ImageTooShort)?;
-            let mut bytes = [0; PROGRAM_HEADER_SIZE];
-            image.read(offset, &mut bytes)?;
-            let header = ProgramHeader::parse_at(LittleEndian, Class::ELF64, &mut 0, &bytes).map_err(reason)?;
+            let bytes: &[u8; PROGRAM_HEADER_SIZE] = part(file, offset)?;
+            let header = ProgramHeader::parse_at(LittleEndian, Class::ELF64, &mut 0, bytes).map_err(reason)?;
             match header.p_type {
                 abi::PT_INTERP => return Err(Error::ImageDynamic),
                 abi::PT_LOAD if header.p_memsz != 0 || header.p_filesz != 0 => {
-                    program.add(check_segment(&header, image.len())?)?;
+                    program.add(check_segment(&header, file.len() as u64)?)?;
                 }
                 _ => {}
             }
@@ -123,6 +99,17 @@ impl Program {
     /// The segments, in the order of the file.
     pub fn segments(&self) -> &[Segment] {
         &self.segments[..self.count]
+    }
+
+    /// What `spawn` is asked for, with the file at this address: the segments, and last the stack, with arguments that
+    /// lie elsewhere at its top. How many of these there are comes with them.
+    pub(crate) fn request(&self, file: u64, arguments: Text) -> ([graft_abi::Segment; SEGMENTS_MAX + 1], usize) {
+        let mut parts = [graft_abi::Segment::default(); SEGMENTS_MAX + 1];
+        for (part, segment) in parts.iter_mut().zip(self.segments()) {
+            *part = segment.part(file);
+        }
+        parts[self.count] = stack(arguments);
+        (parts, self.count + 1)
     }
 
     fn add(&mut self, segment: Segment) -> Result<(), Error> {
@@ -145,6 +132,29 @@ impl Program {
         }
         Ok(())
     }
+}
+
+/// Where arguments of this length go: to the top of the stack, whose pointer begins there.
+pub(crate) const fn arguments_address(length: u64) -> u64 {
+    // The procedure call standard's alignment of the stack.
+    STACK_TOP as u64 - length.next_multiple_of(16)
+}
+
+/// The stack of a new program, with these bytes at its top.
+pub fn stack(arguments: Text) -> graft_abi::Segment {
+    graft_abi::Segment {
+        start: (STACK_TOP - STACK_SIZE) as u64,
+        size: STACK_SIZE as u64,
+        permissions: Permissions::ReadWrite as u64,
+        address: arguments_address(arguments.length),
+        bytes: arguments,
+    }
+}
+
+/// Some bytes of a file, from `offset` on.
+fn part<const N: usize>(file: &[u8], offset: u64) -> Result<&[u8; N], Error> {
+    let rest = usize::try_from(offset).ok().and_then(|start| file.get(start..)?.first_chunk());
+    rest.ok_or(Error::ImageTooShort)
 }
 
 fn check_file_header(bytes: &[u8; FILE_HEADER_SIZE]) -> Result<FileHeader<LittleEndian>, Error> {
@@ -254,7 +264,7 @@ mod tests {
     }
 
     fn parse(file: &[u8]) -> Result<Program, Error> {
-        Program::parse(&mut &*file)
+        Program::parse(file)
     }
 
     /// The answer to the good file with one field changed.
@@ -272,6 +282,29 @@ mod tests {
         assert_eq!((text.start(), text.end(), text.permissions), (0x20_1000, 0x20_2000, Permissions::ReadExecute));
         assert_eq!((data.start(), data.end(), data.permissions), (0x21_0000, 0x21_2000, Permissions::ReadWrite));
         assert_eq!((data.file_offset, data.file_size), (0x2000, 16));
+    }
+
+    #[test]
+    fn a_request_has_the_segments_where_the_file_lies_and_the_stack_with_the_arguments() {
+        let arguments = Text { address: 7, length: 17 };
+        let (parts, count) = parse(&good()).unwrap().request(0x5000, arguments);
+        let part = |start, size, permissions: Permissions, address, bytes| graft_abi::Segment {
+            start,
+            size,
+            permissions: permissions as u64,
+            address,
+            bytes,
+        };
+        let bytes = |address, length| Text { address, length };
+        let top = STACK_TOP as u64;
+        assert_eq!(
+            parts[..count],
+            [
+                part(0x20_1000, 0x1000, Permissions::ReadExecute, 0x20_1000, bytes(0x6000, 8)),
+                part(0x21_0000, 0x2000, Permissions::ReadWrite, 0x21_0000, bytes(0x7000, 16)),
+                part(top - STACK_SIZE as u64, STACK_SIZE as u64, Permissions::ReadWrite, top - 32, arguments),
+            ]
+        );
     }
 
     #[test]
@@ -361,7 +394,6 @@ mod tests {
         put(&mut file, DATA + 32, 0, 8);
         put(&mut file, DATA + 40, 0, 8);
         assert_eq!(parse(&file).unwrap().segments().len(), 1);
-        assert!(Image::is_empty(&&good()[..0]) && !Image::is_empty(&&good()[..]));
     }
 
     #[test]
