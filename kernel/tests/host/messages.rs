@@ -220,8 +220,10 @@ fn a_call_that_another_process_can_receive_is_no_circle() {
         child.exit(0);
     });
     program.keep(19);
-    // Until the child has its reply, the caller alone could receive.
+    // Until the child has its reply, the caller alone could receive. The call of the maker of the last reply is looked at.
     program.call(Call::NotificationWait, [READY, 0, 0, 0]);
+    program.call(Call::ReplyCreate, [ENDPOINT, 0, 0, 0]);
+    program.expect_success(12);
     send(&mut program, Call::Call, CONNECTION, [3; 6], |_| 0, 0);
     program.expect(10, |user| user.x[0] == 0 && user.x[1] == 4);
     expect_end(&mut program, 11, ExitStatus::Exited(0));
