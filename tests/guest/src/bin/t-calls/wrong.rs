@@ -1,8 +1,8 @@
 //! Calls with one thing wrong, and the error that each must return.
 
 use graft_rt::abi::{
-    Call, EntryRecord, PAGE_SIZE, ProcessInfo, STACK_TOP, Segment, SpawnRequest, TablesRequest, Text,
-    USER_END, USER_START,
+    Call, EntryRecord, PAGE_SIZE, ProcessInfo, STACK_TOP, Segment, SpawnRequest, TablesRequest, Text, USER_END,
+    USER_START,
 };
 use graft_rt::call::raw;
 use graft_rt::test::Report;
