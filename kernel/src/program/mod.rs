@@ -40,6 +40,8 @@ enum Stage {
 
 /// What a step may take, and what it takes to read a segment and to fill a page: instructions, about.
 const STEP: usize = 12_000;
+/// What may have been done in a step that goes on with a change of a range, which is a piece of its own.
+const BEFORE_CHANGE: usize = 8_000;
 const SEGMENT_COST: usize = 600;
 const PAGE_COST: usize = 1_700;
 
@@ -65,6 +67,7 @@ impl Loading {
                     let has_pages = self.segment.size != 0;
                     self.stage = if has_pages { Stage::Reserve(None) } else { Stage::Fill(0) };
                 }
+                Stage::Reserve(_) | Stage::Protect(_) if cost > BEFORE_CHANGE => return Ok(Progress::More),
                 Stage::Reserve(operation) => {
                     cost += PAGE_COST;
                     let reservation =

@@ -265,7 +265,8 @@ fn requests(report: &Report) {
         for (what, segment, error) in wrong {
             let refused = ask(call, &[segment], |_| {});
             claim_eq!(report, refused, Err(error), "{call:?} with {what}");
-            let refused = ask(call, &[Segment { start: ELSEWHERE + 8 * PAGE, ..good }, segment], |_| {});
+            let (start, address) = (ELSEWHERE + 8 * PAGE, good.address + 8 * PAGE);
+            let refused = ask(call, &[Segment { start, address, ..good }, segment], |_| {});
             claim_eq!(report, refused, Err(error), "{call:?} with {what}, behind another segment");
         }
         claim_eq!(report, ask(call, &[good, good], |_| {}), Err(Error::Occupied), "{call:?} with a segment twice");
