@@ -25,6 +25,8 @@ unsafe impl Plain for graft_abi::SpawnRequest {}
 // SAFETY: as above.
 unsafe impl Plain for graft_abi::Segment {}
 // SAFETY: as above.
+unsafe impl<const N: usize> Plain for [graft_abi::Segment; N] {}
+// SAFETY: as above.
 unsafe impl Plain for graft_abi::FirstProgram {}
 // SAFETY: as above.
 unsafe impl Plain for graft_abi::TablesRequest {}

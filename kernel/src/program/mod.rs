@@ -21,10 +21,13 @@ use graft_paging::{Change, Inherit, Progress, Reservation};
 /// [`Error::OutOfMemory`], [`Error::Unaligned`].
 pub struct Loading {
     tree: Draft,
-    /// Where the next segment is told of, and how many are left.
+    /// Where the next segment is told of that has not been read, and how many have not.
     next: u64,
     left: u64,
-    segment: Segment,
+    /// Those that have been read last, how many they are, and how many of them are done.
+    segments: [Segment; AT_ONCE],
+    read: usize,
+    done: usize,
     stage: Stage,
 }
 
@@ -43,12 +46,15 @@ const STEP: usize = 12_000;
 /// What may have been done in a step that goes on with a change of a range, which is a piece of its own.
 const BEFORE_CHANGE: usize = 8_000;
 const SEGMENT_COST: usize = 600;
+/// Segments that are read at once: as many as a program has that is linked for this system.
+const AT_ONCE: usize = 4;
 const PAGE_COST: usize = 1_700;
 
 impl Loading {
     /// Begins to put so many segments into a tree. They are told of from this address on.
-    pub fn new(tree: Draft, segments: u64, count: u64) -> Loading {
-        Loading { tree, next: segments, left: count, segment: Segment::default(), stage: Stage::Next }
+    pub fn new(tree: Draft, first: u64, count: u64) -> Loading {
+        let segments = Default::default();
+        Loading { tree, next: first, left: count, segments, read: 0, done: 0, stage: Stage::Next }
     }
 
     /// Puts a piece of them there. `read` copies bytes from where the segments are told of and their bytes are. Can be
@@ -56,16 +62,21 @@ impl Loading {
     pub fn step(&mut self, mut read: impl FnMut(u64, &mut [u8]) -> Result<(), Error>) -> Result<Progress, Error> {
         let mut cost = 0;
         while cost < STEP {
-            let Segment { start, size, address, bytes, .. } = self.segment;
+            let Segment { start, size, permissions, address, bytes } =
+                self.segments.get(self.done).copied().unwrap_or_default();
             match &mut self.stage {
+                Stage::Next if self.done < self.read => {
+                    self.stage = if size != 0 { Stage::Reserve(None) } else { Stage::Fill(0) };
+                }
                 Stage::Next if self.left == 0 => return Ok(Progress::Done),
                 Stage::Next => {
                     cost += SEGMENT_COST;
-                    self.segment = user_copy::value(|bytes| read(self.next, bytes))?;
-                    self.next = self.next.saturating_add(size_of::<Segment>() as u64);
-                    self.left -= 1;
-                    let has_pages = self.segment.size != 0;
-                    self.stage = if has_pages { Stage::Reserve(None) } else { Stage::Fill(0) };
+                    let some = self.left.min(AT_ONCE as u64) as usize;
+                    let length = some * size_of::<Segment>();
+                    self.segments = user_copy::value(|bytes| read(self.next, &mut bytes[..length]))?;
+                    (self.read, self.done) = (some, 0);
+                    self.next = self.next.saturating_add(length as u64);
+                    self.left -= some as u64;
                 }
                 Stage::Reserve(_) | Stage::Protect(_) if cost > BEFORE_CHANGE => return Ok(Progress::More),
                 Stage::Reserve(operation) => {
@@ -90,18 +101,22 @@ impl Loading {
                     })?;
                     cost += some.div_ceil(PAGE_SIZE) * PAGE_COST;
                     if *filled == bytes.length {
-                        self.stage = if size != 0 { Stage::Protect(None) } else { Stage::Next };
+                        self.stage = Stage::Protect(None);
                     }
                 }
                 Stage::Protect(operation) => {
-                    cost += STEP / 2;
-                    let permissions = Permissions::from_number(self.segment.permissions).ok_or(Error::BadArgument)?;
-                    let protect = Change::Protect(change::permissions(permissions));
-                    if permissions == Permissions::ReadWrite
-                        || self.tree.change(operation, change::range(start, size)?, protect)? == Progress::Done
-                    {
-                        self.stage = Stage::Next;
+                    if size != 0 {
+                        cost += STEP / 2;
+                        let permissions = Permissions::from_number(permissions).ok_or(Error::BadArgument)?;
+                        let protect = Change::Protect(change::permissions(permissions));
+                        if permissions != Permissions::ReadWrite
+                            && self.tree.change(operation, change::range(start, size)?, protect)? == Progress::More
+                        {
+                            continue;
+                        }
                     }
+                    self.done += 1;
+                    self.stage = Stage::Next;
                 }
             }
         }
