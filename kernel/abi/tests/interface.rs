@@ -45,7 +45,7 @@ fn what_has_a_number_is_found_by_it() {
     use EntryKind::{ForeignPage, NoInheritPage, Page, Reserved, SharedPage, Table, ZeroPage};
     let permissions = [Permissions::None, Permissions::Read, Permissions::ReadWrite, Permissions::ReadExecute];
     let shares = [(Share::Copy, "copy"), (Share::L1, "l1"), (Share::L2, "l2"), (Share::L3, "l3")];
-    let states = [ProcessState::Ready, ProcessState::Blocked, ProcessState::Ended];
+    let states = [ProcessState::Ready, ProcessState::Blocked, ProcessState::Ended, ProcessState::Suspended];
     let kinds = [Table, Page, ZeroPage, SharedPage, NoInheritPage, ForeignPage, Reserved];
     for (number, permission) in permissions.into_iter().enumerate() {
         assert_eq!(Permissions::from_number(number as u64), Some(permission));
@@ -62,7 +62,7 @@ fn what_has_a_number_is_found_by_it() {
     }
     assert_eq!((Permissions::from_number(4), Share::from_number(4), Share::from_name("l4")), (None, None, None));
     assert_eq!(
-        (ProcessState::from_number(3), EntryKind::from_number(0), EntryKind::from_number(8)),
+        (ProcessState::from_number(4), EntryKind::from_number(0), EntryKind::from_number(8)),
         (None, None, None)
     );
     assert_eq!((Call::from_number(Call::Supervise as u64), Call::from_number(u64::MAX)), (Some(Call::Supervise), None));

@@ -13,6 +13,7 @@ pub mod endpoint;
 pub mod heap;
 pub mod interrupt;
 pub mod job;
+pub mod lineage;
 pub mod list;
 pub mod memory;
 pub mod notification;

@@ -22,7 +22,7 @@ use crate::memory::statistics::Statistics;
 use crate::memory::user_copy::Owner;
 use crate::object::end::{self, End, Ends};
 use crate::object::endpoint::Connection;
-use crate::object::job::{Births, Lineage};
+use crate::object::lineage::{Births, Lineage};
 use crate::object::list::{Link, Linked, List};
 use crate::object::table::{Slot, Table};
 use crate::object::thread::{Noted, OfProcess, Queued, State, Thread, Times};

@@ -19,7 +19,8 @@ const IMAGE: u64 = 0x7000_0000;
 const ARGUMENTS: u64 = DATA + 0x2000 - 24;
 const HANDLES: u64 = DATA + 0x4000;
 const REQUEST: u64 = DATA + 0x5000;
-const SEGMENTS: u64 = DATA + 0x6000 - 100;
+/// Across the end of a page.
+const SEGMENTS: u64 = DATA + 0x6000 - 104;
 
 /// Takes a snapshot, changes memory, goes back several times: 0 in `x1` is the snapshot, other values are returns.
 fn go_back(program: &mut Program, share: u64, pages: u64) {

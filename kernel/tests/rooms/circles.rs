@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 /// What closes a circle, and why.
-const CLOSES: [(&str, &str, &str); 18] = [
+const CLOSES: [(&str, &str, &str); 19] = [
     ("object/thread.rs", "object/wait.rs", "a thread's record holds what it waits for, and that gives threads back"),
     (
         "object/wait.rs",
@@ -33,6 +33,7 @@ const CLOSES: [(&str, &str, &str); 18] = [
     ("object/process.rs", "sched/work.rs", "the last thread of a process ends that as its work"),
     ("sched/crowd.rs", "sched/work.rs", "a crowd that is too large is the work of the thread that is woken last"),
     ("sched/mod.rs", "sched/local.rs", "the scheduler is made of cores, each of which looks for work at the others"),
+    ("sched/local.rs", "sched/wait.rs", "a core that is to run a thread of a suspended process has it wait"),
     (
         "sched/mod.rs",
         "object/interrupt.rs",

@@ -16,11 +16,12 @@ const ROOMS: [&str; 16] = [
 ];
 
 /// What imports upward nevertheless, and why.
-const UPWARD: [(&str, &str, &str); 5] = [
+const UPWARD: [(&str, &str, &str); 6] = [
     ("object/endpoint.rs", "sched", "the end of an endpoint or a reply wakes the threads that wait for it"),
     ("object/end.rs", "sched", "an end wakes the threads that wait for it"),
     ("object/notification.rs", "sched", "bits that are set wake a thread that waits for them"),
     ("object/process.rs", "sched", "a process begins and ends by its threads, which are scheduled"),
+    ("object/process/mark.rs", "sched", "what a process is told reaches its threads where they run and wait"),
     ("object/thread.rs", "sched", "a thread keeps what it has to do in the kernel, and the scheduler does it"),
 ];
 
@@ -51,8 +52,10 @@ const ARCHITECTURE: [(&str, &str); 22] = [
 ];
 
 /// Bits of descriptors are named by their number. These lines shift by so much for another reason.
-const HIGH_BITS: [(&str, &str, &str); 1] =
-    [("object/process.rs", "const ENDING: u64 = 1 << 63;", "a mark beside a packed status")];
+const HIGH_BITS: [(&str, &str, &str); 2] = [
+    ("object/process/mark.rs", "const ENDING: u64 = 1 << 63;", "a mark beside a packed status"),
+    ("object/process/mark.rs", "const WITH_JOB: u64 = 1 << 62;", "the same"),
+];
 
 fn is_word(character: char) -> bool {
     character.is_alphanumeric() || character == '_'
@@ -241,7 +244,7 @@ fn a_violation_of_each_kind_is_refused() {
         ("arch/aarch64/tlb.rs", "use crate::arch::Trap; asm!(\"isb\"); const BIT: u64 = 1 << 55;"),
         ("sched/mod.rs", "use crate::{arch::{self, Context}, object::Ref};"),
         ("sched/mod.rs", "// out of TTBR0_EL1\n"),
-        ("object/process.rs", "const ENDING: u64 = 1 << 63;"),
+        ("object/process/mark.rs", "const ENDING: u64 = 1 << 63;"),
         ("memory/asid.rs", "#[cfg(test)]\nmod tests { use crate::sched; }"),
         ("memory/asid.rs", "const LIMIT: u64 = 1 << 16;"),
     ];

@@ -4,7 +4,7 @@ use super::Process;
 use super::mark::Order;
 use crate::lock::Mutex;
 use crate::object::Ref;
-use crate::object::job::Lineage;
+use crate::object::lineage::Lineage;
 use crate::object::list::{List, Pointer};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};

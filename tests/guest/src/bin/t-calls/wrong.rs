@@ -235,6 +235,9 @@ fn writes() -> [(&'static str, Call, u64); 3] {
     ]
 }
 
+/// What makes a request a wrong one.
+type Change = fn(&mut SpawnRequest);
+
 /// Requests to spawn that are readable and point astray, and segments that do.
 fn requests(report: &Report) {
     let bytes = [0_u8; 64];
@@ -270,7 +273,7 @@ fn requests(report: &Report) {
             claim_eq!(report, refused, Err(error), "{call:?} with {what}, behind another segment");
         }
         claim_eq!(report, ask(call, &[good, good], |_| {}), Err(Error::Occupied), "{call:?} with a segment twice");
-        let fields: [(&str, fn(&mut SpawnRequest), Error); 6] = [
+        let fields: [(&str, Change, Error); 6] = [
             ("segments nowhere", |request| request.segments = NOWHERE, Error::BadAddress),
             ("segments at the end of all addresses", |request| request.segments = u64::MAX - 7, Error::BadAddress),
             ("an entry in the kernel", |request| request.entry = KERNEL, Error::BadAddress),
