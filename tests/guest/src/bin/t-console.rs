@@ -35,16 +35,14 @@ const MESSAGES: usize = 400;
 
 type Test = fn(&Report, &Desk) -> Result<(), Error>;
 
-fn main(arguments: Arguments) -> Result<i32, Error> {
+fn main(_arguments: Arguments) -> Result<i32, Error> {
     let report = Report::new();
     let archive = Archive::open().map_err(|_| Error::NotFound)?;
     let image = archive.file("console").map_err(|_| Error::NotFound)?;
     touch_stack_and_heap();
     let frames = FreeFrames::now();
-    // Not by itself: about one run in six stands still there, on machines with several cores.
-    let last: &[Test] = if arguments.get(1) == Some("--anew") { &[anew] } else { &[] };
-    let all: [Test; 8] = [writes, bad_input, stuck, reads, keys, sessions, size, deaths];
-    for test in all.iter().chain(last) {
+    let all: [Test; 9] = [writes, bad_input, stuck, reads, keys, sessions, size, deaths, anew];
+    for test in all {
         let desk = Desk::new(image)?;
         let result = test(&report, &desk);
         claim_eq!(report, result, Ok(()), "a call of the test's own");
