@@ -4,7 +4,10 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use graft_abi::JOB_LEVELS;
 
 /// The numbers of the jobs that a process is in, the outermost first; 0 behind the last.
+///
+/// Aligned to be copied in two words: every fork does that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(align(8))]
 pub struct Lineage([u32; JOB_LEVELS]);
 
 impl Lineage {
@@ -53,8 +56,14 @@ impl Births {
     pub fn lineage(&self, own: Lineage) -> Lineage {
         match self.0.load(Ordering::Relaxed) {
             0 => own,
-            number => own.with(number).unwrap_or(own),
+            number => Births::within(own, number),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn within(own: Lineage, number: u32) -> Lineage {
+        own.with(number).unwrap_or(own)
     }
 }
 

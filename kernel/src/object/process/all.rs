@@ -56,11 +56,17 @@ pub(super) fn add(process: &Process, maker: Option<&Process>, told: impl FnOnce(
     let identifier = all.last;
     told(identifier);
     if all.turn.is_some() || maker.is_some_and(Process::is_marked) {
-        let order = all.turn.and_then(|(job, order)| order.filter(|_| process.lineage.is_in(job)));
-        process.inherit(maker, order);
+        inherit(&all, process, maker);
     }
     all.list.push_back(Remembered(NonNull::from(process)));
     identifier
+}
+
+#[cold]
+#[inline(never)]
+fn inherit(all: &All, process: &Process, maker: Option<&Process>) {
+    let order = all.turn.and_then(|(job, order)| order.filter(|_| process.lineage.is_in(job)));
+    process.inherit(maker, order);
 }
 
 /// Takes a process out that is referred to no longer.
