@@ -110,6 +110,7 @@ shift; echo $1; nosuch; exit 9' > /tmp/s; sh /tmp/s 1 '2  3'; echo $?; cat /tmp/
             "[2] running …sleep 200 | cat",
             "sh: sleep: killed with 15",
             "137",
+            "sleep 200 | cat",
             "sh: sleep: killed with 9",
             "sh: cat: killed with 9",
             "137",
