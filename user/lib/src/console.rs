@@ -8,6 +8,7 @@
 //!             before it is asked for
 //! ```
 
+pub mod saved;
 pub mod sessions;
 
 use alloc::collections::VecDeque;
@@ -89,6 +90,13 @@ mod unit {
     }
 
     impl Partial {
+        /// The first bytes of one.
+        pub(super) fn of(first: &[u8]) -> Partial {
+            let mut partial = Partial::default();
+            first.iter().take(UNIT_MAX).for_each(|&byte| partial.push(byte));
+            partial
+        }
+
         pub(super) fn bytes(&self) -> &[u8] {
             &self.bytes[..self.length]
         }
@@ -445,6 +453,11 @@ impl SizeAnswer {
             }
             _ => Answered::No,
         }
+    }
+
+    /// What is held.
+    pub fn held(&self) -> &[u8] {
+        &self.held
     }
 
     /// What was held and is no answer, or will be none because it has not come in time.

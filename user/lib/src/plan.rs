@@ -7,6 +7,7 @@
 //!   serves uart                   by this name others get the other end
 //!   handles console               what it gets: console, archive, system, devices, or a server above
 //!   priority 31                   its priority; 16 without this line
+//!   keeps 13                      so many pages outlive it, and handles
 //!   death restart                 heal, restart, ignore or power-off
 //! start files --pages 8192
 //!   serves files                  it gets an endpoint; others get a connection to it by this name
@@ -76,6 +77,8 @@ pub struct Start {
     pub boot: bool,
     /// Its priority.
     pub priority: u8,
+    /// How many pages outlive it, with handles; 0 if nothing does.
+    pub keeps: usize,
     /// What is done when it dies.
     pub death: Death,
 }
@@ -114,8 +117,12 @@ pub enum Problem {
     NoNames,
     /// No such priority.
     UnknownPriority(String),
+    /// No such number of pages.
+    UnknownPages(String),
     /// Only what says that it is ready can heal: a server.
     HealsNothing,
+    /// Only what is started anew has something kept for it: a server.
+    KeepsNothing,
     /// No program ends the machine.
     NoEnd,
 }
@@ -143,6 +150,10 @@ impl fmt::Display for PlanError {
             Problem::UnknownPriority(word) => {
                 write!(f, "{word}: a priority is a number below {PRIORITIES}")
             }
+            Problem::UnknownPages(word) => write!(f, "{word}: {PAGES_MIN} to {PAGES_MAX} pages can be kept"),
+            Problem::KeepsNothing => {
+                f.write_str("only for a program that serves, and drives nothing, something is kept")
+            }
             Problem::HealsNothing => f.write_str("only a program that serves can heal"),
             Problem::NoEnd => f.write_str("no program has death power-off: the machine would never end"),
         }
@@ -152,7 +163,12 @@ impl fmt::Display for PlanError {
 impl core::error::Error for PlanError {}
 
 /// What belongs to a program.
-const KEYS: [&str; 9] = ["drives", "serves", "absent", "handles", "uses", "provides", "arguments", "priority", "death"];
+const KEYS: [&str; 10] =
+    ["drives", "serves", "absent", "handles", "uses", "provides", "arguments", "priority", "keeps", "death"];
+
+/// Pages that can be kept for a server, and how many a state needs at least.
+const PAGES_MIN: usize = 3;
+const PAGES_MAX: usize = 256;
 
 /// The name of the server of names.
 pub const NAMES: &str = "names";
@@ -200,6 +216,7 @@ pub fn parse(text: &[u8]) -> Result<Vec<Start>, PlanError> {
                 provides: Vec::new(),
                 boot: false,
                 priority: PRIORITY_DEFAULT,
+                keeps: 0,
                 death: Death::Ignore,
             });
             continue;
@@ -220,6 +237,9 @@ fn check_last(plan: &[Start]) -> Result<(), Problem> {
     match plan.last() {
         Some(Start { death: Death::Heal, serves: None, .. } | Start { death: Death::Heal, drives: Some(_), .. }) => {
             Err(Problem::HealsNothing)
+        }
+        Some(start) if start.keeps > 0 && (start.serves.is_none() || start.drives.is_some()) => {
+            Err(Problem::KeepsNothing)
         }
         _ => Ok(()),
     }
@@ -258,11 +278,16 @@ fn set(start: &mut Start, above: &[Start], key: &str, values: &[&str]) -> Result
             let number = word.parse().ok().filter(|&number: &u8| usize::from(number) < PRIORITIES);
             start.priority = number.ok_or_else(|| Problem::UnknownPriority(word.into()))?;
         }
+        "keeps" => {
+            let word = one("keeps")?;
+            let pages = word.parse().ok().filter(|pages| (PAGES_MIN..=PAGES_MAX).contains(pages));
+            start.keeps = pages.ok_or_else(|| Problem::UnknownPages(word.into()))?;
+        }
         "serves" => {
             let name = one("serves")?;
             // The server of the console takes the place of the kernel's.
-            let taken = ["archive", "system", "devices", "power", "serve", "heal", "in", "out"];
-            if serves(name) || taken.contains(&name) {
+            let taken = ["archive", "system", "devices", "power", "serve", "heal", "store", "in", "out"];
+            if serves(name) || taken.contains(&name) || name.starts_with("kept") {
                 return Err(Problem::NameTaken(name.into()));
             }
             start.serves = Some(name.into());

@@ -178,15 +178,21 @@ pub fn handle() -> Handle {
     Handle(PLACE.load(Ordering::Relaxed))
 }
 
+/// How often a call is made that servers which end give up: they have done nothing.
+const TRIES: usize = 100;
+
+/// Makes a call until a server answers it.
+fn insist(mut call: impl FnMut() -> Result<Message, Error>) -> Result<Message, Error> {
+    let mut answers = core::iter::repeat_with(|| call()).take(TRIES);
+    answers.find(|answer| *answer != Err(Error::Gone)).unwrap_or(Err(Error::Gone))
+}
+
 /// Makes a call of the server's, which a server that ends may leave to the next one. Returns the words behind the
 /// first.
 fn ask(words: [u64; 6], read: &[u8], write: &mut [u8]) -> Result<[u64; 5], Error> {
     // Not this value's to close.
     let server = ManuallyDrop::new(Connection::from_handle(handle()));
-    let answer = match server.call_lending(Message::words(words), read, write) {
-        Err(Error::Gone) => server.call_lending(Message::words(words), read, write),
-        answer => answer,
-    };
+    let answer = insist(|| server.call_lending(Message::words(words), read, write));
     let [result, rest @ ..] = answer?.into_words();
     protocol::result(result).map(|()| rest)
 }
@@ -289,15 +295,12 @@ impl Job {
     /// [`Error::WrongObject`] without a server; [`Error::HandlesExhausted`] if there are too many.
     pub fn new(told: &Notification) -> Result<Job, Error> {
         let server = ManuallyDrop::new(Connection::from_handle(handle()));
-        let told = duplicate(told.handle(), Rights::WRITE.or(Rights::DUPLICATE))?;
-        let open = Message { words: [Operation::Open as u64, 0, 0, 0, 0, 0], handle: told };
-        let answer = match server.call(open) {
-            Ok(answer) => answer,
-            Err(error) => {
-                let _ = crate::process::close(told);
-                return Err(error);
-            }
-        };
+        let answer = insist(|| {
+            let told = duplicate(told.handle(), Rights::WRITE.or(Rights::DUPLICATE))?;
+            let open = Message { words: [Operation::Open as u64, 0, 0, 0, 0, 0], handle: told };
+            // One that has not gone over stays here.
+            server.call(open).inspect_err(|_| _ = crate::process::close(told))
+        })?;
         let connection = (answer.handle != Handle::NONE).then(|| Connection::from_handle(answer.handle));
         let [result, number, ..] = answer.words;
         protocol::result(result)?;

@@ -26,6 +26,7 @@ use crate::grants::Grants;
 use crate::message::{Connection, Endpoint, Message, Receiver};
 use crate::process::{Process, close};
 use crate::snapshot::{Snapshot, Taken, take};
+use crate::store::Kept;
 use crate::supervise::{Fault, Registers, answer};
 use crate::sync::Mutex;
 
@@ -186,10 +187,12 @@ impl Way {
 pub struct Guarded {
     /// Where clients' calls arrive: it outlives the server, so that connections do.
     serve: Endpoint,
-    /// For the server's own message, that it is ready, and for its faults.
-    said: Connection,
+    /// For what the server says, by a connection of its own each time it is started, and for its faults.
+    endpoint: Endpoint,
     faults: Connection,
     receiver: Receiver,
+    /// What outlives it beside.
+    kept: Option<Kept>,
     now: Mutex<Now>,
 }
 
@@ -197,6 +200,9 @@ pub struct Guarded {
 struct Now {
     process: Process,
     way: Option<Way>,
+    /// How often it has been started: the badge by which it speaks, so that the last word of one that was killed is not
+    /// taken for the next one's.
+    starts: u64,
 }
 
 /// What the supervisor has seen to.
@@ -208,13 +214,15 @@ pub enum Event {
     Healed(Fault),
     /// It has faulted and ends: it had no checkpoint, or the kernel refused to bring it back.
     Ended(Fault),
+    /// It has said what to keep for it.
+    Kept,
     /// It has sent a message that means nothing, or [`Guarded::stop_tending`] has.
     Ignored,
 }
 
-/// Badges at the supervisor.
-const SAID: u64 = 1;
-const FAULTED: u64 = 2;
+/// Badges at the supervisor, beside those of the servers: faults, and what is nobody's word.
+const FAULTED: u64 = u64::MAX;
+const NOBODY: u64 = 0;
 
 impl Guarded {
     /// Starts a server. What it serves arrives where it finds `serve`; `grants` are what else it gets.
@@ -222,22 +230,34 @@ impl Guarded {
     /// # Errors
     /// As [`Process::spawn_image`].
     pub fn start(image: &[u8], arguments: &[&str], grants: Grants) -> Result<Guarded, Error> {
-        let (serve, endpoint) = (Endpoint::new()?, Endpoint::new()?);
-        let (said, faults, receiver) = (endpoint.connect(SAID)?, endpoint.connect(FAULTED)?, endpoint.receiver()?);
-        let process = begin(image, arguments, grants, &serve, &said, &faults)?;
-        // The receiver needs it no more than it needs a name.
-        let _ = endpoint.into_handle();
-        Ok(Guarded { serve, said, faults, receiver, now: Mutex::new(Now { process, way: None }) })
+        Guarded::start_with(image, arguments, grants, None)
     }
 
-    /// Starts it once more, after its end. Its connections stay; what it had in its memory is gone.
+    /// The same; the server finds what is kept for it, now and when it is started once more, in its
+    /// [store](crate::store). It has to be [tended](Self::tend) from its start on.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_with(image: &[u8], arguments: &[&str], grants: Grants, kept: Option<Kept>) -> Result<Guarded, Error> {
+        let (serve, endpoint) = (Endpoint::new()?, Endpoint::new()?);
+        let (faults, receiver) = (endpoint.connect(FAULTED)?, endpoint.receiver()?);
+        let own = Own { serve: &serve, endpoint: &endpoint, faults: &faults, kept: kept.as_ref() };
+        let process = own.begin(image, arguments, grants, 1)?;
+        Ok(Guarded { serve, endpoint, faults, receiver, kept, now: Mutex::new(Now { process, way: None, starts: 1 }) })
+    }
+
+    /// Starts it once more, after its end. Its connections stay, and what is kept for it; what it had in its memory is
+    /// gone.
     ///
     /// # Errors
     /// As [`start`](Self::start).
     pub fn restart(&self, image: &[u8], arguments: &[&str], grants: Grants) -> Result<(), Error> {
         let mut now = self.now.lock();
         now.way = None;
-        now.process = begin(image, arguments, grants, &self.serve, &self.said, &self.faults)?;
+        now.starts += 1;
+        let Guarded { serve, endpoint, faults, kept, .. } = self;
+        let own = Own { serve, endpoint, faults, kept: kept.as_ref() };
+        now.process = own.begin(image, arguments, grants, now.starts)?;
         Ok(())
     }
 
@@ -268,9 +288,9 @@ impl Guarded {
     /// Has the thread that [tends](Self::tend) get [`Event::Ignored`], so that it can end.
     ///
     /// # Errors
-    /// [`Error::Gone`].
+    /// [`Error::OutOfMemory`], [`Error::HandlesExhausted`].
     pub fn stop_tending(&self) -> Result<(), Error> {
-        self.said.call(Message::default()).map(drop)
+        self.endpoint.connect(NOBODY)?.call(Message::default()).map(drop)
     }
 
     /// Waits for the next thing that the server says or does, and sees to it.
@@ -279,9 +299,15 @@ impl Guarded {
     /// [`Error::OutOfMemory`].
     pub fn tend(&self) -> Result<Event, Error> {
         let received = self.receiver.receive()?;
-        // Neither what a server says nor a fault comes with one.
-        received.message.into_words();
         let mut now = self.now.lock();
+        let is_said = received.badge == now.starts;
+        if is_said && self.kept.as_ref().is_some_and(|kept| kept.take(&received.message)) {
+            drop(now);
+            let _ = self.receiver.reply(Message::default());
+            return Ok(Event::Kept);
+        }
+        // Nothing else comes with a handle.
+        received.message.into_words();
         let (event, message) = match (received.badge, Fault::of(&received)) {
             (FAULTED, Some(fault)) => {
                 match now.way.ok_or(Error::NotFound).and_then(|way| way.back(&now.process, &self.receiver)) {
@@ -289,7 +315,7 @@ impl Guarded {
                     Err(_) => (Event::Ended(fault), answer(FaultAnswer::End, 0)),
                 }
             }
-            _ => match Way::of(&received.message) {
+            _ => match Way::of(&received.message).filter(|_| is_said) {
                 Some(way) => {
                     now.way = Some(way);
                     (Event::Ready, Message::default())
@@ -304,17 +330,24 @@ impl Guarded {
     }
 }
 
-fn begin(
-    image: &[u8],
-    arguments: &[&str],
-    mut grants: Grants,
-    serve: &Endpoint,
-    said: &Connection,
-    faults: &Connection,
-) -> Result<Process, Error> {
-    grants.add("serve", "", &[serve.handle()]);
-    grants.add("heal", "", &[said.handle()]);
-    let process = grants.spawn(image, arguments)?;
-    process.supervise(Some(faults))?;
-    Ok(process)
+/// What every server is started with that is started for the same clients.
+struct Own<'a> {
+    serve: &'a Endpoint,
+    endpoint: &'a Endpoint,
+    faults: &'a Connection,
+    kept: Option<&'a Kept>,
+}
+
+impl Own<'_> {
+    fn begin(&self, image: &[u8], arguments: &[&str], mut grants: Grants, badge: u64) -> Result<Process, Error> {
+        let said = self.endpoint.connect(badge)?;
+        grants.add("serve", "", &[self.serve.handle()]);
+        grants.add("heal", "", &[said.handle()]);
+        if let Some(kept) = self.kept {
+            kept.grant(&mut grants);
+        }
+        let process = grants.spawn(image, arguments)?;
+        process.supervise(Some(self.faults))?;
+        Ok(process)
+    }
 }

@@ -4,7 +4,7 @@
 //!   program          main(Arguments) -> i32 | Result<_, impl Display>
 //!   ─────────────────────────────────────────────────────────────────────────────
 //!   process  thread  snapshot  template  memory  archive  gate   objects with typed results
-//!   message  notification  supervise  heal             calls to other processes
+//!   message  notification  supervise  heal  store      calls to other processes
 //!   device   ring                                      what drivers need
 //!   elf                                                what program files say
 //!   grants   names   files   stream                    what a program was given, and what it does with that
@@ -57,6 +57,7 @@ pub mod ring;
 pub mod size;
 pub mod snapshot;
 mod start;
+pub mod store;
 pub mod stream;
 pub mod supervise;
 pub mod sync;

@@ -93,6 +93,11 @@ impl Producer {
         self.0.count(PUT).store(self.0.own, Ordering::Release);
         count
     }
+
+    /// How many bytes have been put in by all that have had this side, modulo 2³².
+    pub fn put_in(&self) -> u32 {
+        self.0.own
+    }
 }
 
 impl Consumer {
@@ -117,14 +122,39 @@ impl Consumer {
 
     /// Takes out as many bytes as there are and fit, and returns how many.
     pub fn take(&mut self, bytes: &mut [u8]) -> usize {
+        let count = self.read(bytes);
+        self.free();
+        count
+    }
+
+    /// Reads as [`take`](Self::take) does, and leaves the places taken until they are [freed](Self::free): whoever has
+    /// this side next finds the bytes there.
+    pub fn read(&mut self, bytes: &mut [u8]) -> usize {
         let count = bytes.len().min(self.len());
         for byte in &mut bytes[..count] {
             *byte = self.0.byte(self.0.own).load(Ordering::Relaxed);
             self.0.own = self.0.own.wrapping_add(1);
         }
+        count
+    }
+
+    /// Frees the places of all that has been read.
+    pub fn free(&self) {
         // They have been read before their places are free.
         self.0.count(TAKEN).store(self.0.own, Ordering::Release);
-        count
+    }
+
+    /// How many bytes have been read by all that have had this side, modulo 2³².
+    pub fn read_out(&self) -> u32 {
+        self.0.own
+    }
+
+    /// Goes on behind the first so many bytes, which the one before has [read](Self::read), though it may not have freed
+    /// their places. A count that cannot be changes nothing.
+    pub fn go_on_behind(&mut self, count: u32) {
+        if count.wrapping_sub(self.0.own) as usize <= self.len() {
+            self.0.own = count;
+        }
     }
 }
 
@@ -170,6 +200,23 @@ mod tests {
         assert_eq!(consumer.take(&mut out), CAPACITY);
         assert!(consumer.is_empty() && consumer.take(&mut out) == 0);
         assert_eq!(producer.room(), CAPACITY);
+    }
+
+    #[test]
+    fn what_was_read_and_not_freed_is_there_for_the_next_one() {
+        let (mut producer, mut consumer) = ring();
+        producer.put(b"abcdef");
+        consumer.take(&mut [0; 2]);
+        consumer.read(&mut [0; 3]);
+        assert_eq!((producer.room(), consumer.read_out()), (CAPACITY - 4, 5));
+        // The next one begins where places are free, or behind what it knows to have been read.
+        consumer.0.own = consumer.0.count(TAKEN).load(Ordering::Relaxed);
+        for (count, rest) in [(1, 4), (7, 4), (5, 1), (2, 1)] {
+            consumer.go_on_behind(count);
+            assert_eq!(consumer.len(), rest, "behind {count}");
+        }
+        consumer.free();
+        assert_eq!(producer.room(), CAPACITY - 1);
     }
 
     #[test]

@@ -44,7 +44,7 @@ fn main(_arguments: Arguments) -> Result<i32, String> {
                     match server.tend() {
                         Ok(Event::Healed(_)) => _ = healed.fetch_add(1, Ordering::SeqCst),
                         Ok(Event::Ended(_)) | Err(_) => return,
-                        Ok(Event::Ready) => {}
+                        Ok(Event::Ready | Event::Kept) => {}
                         // The end of the tests.
                         Ok(Event::Ignored) => return,
                     }

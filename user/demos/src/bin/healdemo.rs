@@ -63,7 +63,7 @@ fn run(faults: usize, bytes: usize) -> Result<i32, String> {
                 loop {
                     match server.tend() {
                         Ok(Event::Healed(_)) => _ = healed.fetch_add(1, Ordering::Relaxed),
-                        Ok(Event::Ready) => {}
+                        Ok(Event::Ready | Event::Kept) => {}
                         Ok(Event::Ended(_) | Event::Ignored) | Err(_) => return,
                     }
                 }

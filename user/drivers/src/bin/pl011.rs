@@ -33,8 +33,9 @@ mod driver {
         told.bind_interrupt(INTERRUPTED, &interrupt)?;
         // One that the driver before has not acknowledged: what it was for is seen to below.
         acknowledge(&interrupt)?;
-        // What the client has asked for before there was a driver.
+        // What the client has asked for before there was a driver, and what the one before has not come to tell it.
         told.notify(ASKED)?;
+        tells.notify(SERVED)?;
         loop {
             let bits = told.wait()?;
             if uart.serve(&mut outgoing, &mut incoming) {

@@ -20,9 +20,9 @@ pub const FIRST: u64 = 0;
 /// One of them.
 #[derive(Debug)]
 pub struct Session<T> {
-    number: u64,
+    pub(super) number: u64,
     /// The number of the session that has made it.
-    parent: u64,
+    pub(super) parent: u64,
     /// Is told what is typed to end or stop it. The first one has none.
     pub told: Option<T>,
     /// How it has read last.
@@ -32,9 +32,9 @@ pub struct Session<T> {
 /// All of them, each with something, a `T`, by which it is told of what is typed.
 #[derive(Debug)]
 pub struct Sessions<T> {
-    all: [Option<Session<T>>; SESSIONS],
-    foreground: u64,
-    next: u64,
+    pub(super) all: [Option<Session<T>>; SESSIONS],
+    pub(super) foreground: u64,
+    pub(super) next: u64,
 }
 
 impl<T> Sessions<T> {
@@ -53,6 +53,16 @@ impl<T> Sessions<T> {
     /// The one with this number.
     pub fn find_mut(&mut self, number: u64) -> Option<&mut Session<T>> {
         self.all.iter_mut().flatten().find(|session| session.number == number)
+    }
+
+    /// In which of the places it is.
+    pub fn place_of(&self, number: u64) -> Option<usize> {
+        self.all.iter().position(|session| session.as_ref().is_some_and(|session| session.number == number))
+    }
+
+    /// Whether there is a session at a place.
+    pub fn is_used(&self, place: usize) -> bool {
+        self.all.get(place).is_some_and(Option::is_some)
     }
 
     /// Whether there is one with this number.

@@ -30,6 +30,7 @@ use graft_rt::message::{Connection, Endpoint, Message};
 use graft_rt::names::{Names, Registrar};
 use graft_rt::notification::Notification;
 use graft_rt::process::{STANDARD_HANDLES, duplicate};
+use graft_rt::store::Kept;
 use graft_rt::thread::{self, Cores};
 use graft_rt::{Arguments, Error, ExitStatus, Handle, Process, Rights, eprintln, println, process, system, time};
 
@@ -53,6 +54,7 @@ start console
   serves console
   handles console uart
   priority 30
+  keeps 13
   death restart
 start sh
   arguments boot
@@ -173,8 +175,11 @@ fn follow(archive: &Arc<Archive>, starts: Vec<Start>, line: Option<&str>) -> Res
             words.extend(["-c", line]);
         }
         if let Some(served) = &start.serves {
-            let started = with_priority(start.priority, || Guarded::start(image, &words, grants.grants));
-            let guarded = Arc::new(started.map_err(kernel)?);
+            let begin = || {
+                let kept = if start.keeps > 0 { Some(Kept::new(start.keeps)?) } else { None };
+                Guarded::start_with(image, &words, grants.grants, kept)
+            };
+            let guarded = Arc::new(with_priority(start.priority, begin).map_err(kernel)?);
             let is_console = served == CONSOLE;
             servers.push(Server::Serves(served.clone(), guarded.clone()));
             if is_names {

@@ -16,7 +16,9 @@
 
 extern crate alloc;
 
+mod calls;
 mod server;
+mod state;
 
 use graft_drivers::pl011::Client;
 use graft_rt::message::Endpoint;

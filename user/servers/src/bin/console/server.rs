@@ -1,151 +1,138 @@
 //! The loop: what is typed, who reads, what is to be shown, and the next call.
+//!
+//! ```text
+//!   take what is typed, give the reader its own ──▶ commit ──▶ free the ring, tell signs, answer, write ──▶ next call
+//! ```
+//!
+//! Nothing of a change is seen before it is committed, but for bytes in the memory of a reader who has not been answered.
+//! What follows a commit can be done again: so a server that takes this one's place at any moment goes on from what was
+//! committed last, and nothing is lost or doubled.
 
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use graft_drivers::pl011::{Client, SERVED};
-use graft_lib::console::sessions::{FIRST, Sessions};
-use graft_lib::console::{Answered, Input, SHOWN_MAX, Signal, Signs, SizeAnswer};
-use graft_rt::console::protocol::{Operation, WRITE_MAX};
+use graft_lib::console::sessions::{SESSIONS, Sessions};
+use graft_lib::console::{Answered, Signal, Signs};
+use graft_rt::Error;
+use graft_rt::console::protocol::WRITE_MAX;
 use graft_rt::console::{INTERRUPT, Mode, SUSPEND, Size};
-use graft_rt::message::{Connection, Endpoint, Message, Received, Receiver};
+use graft_rt::message::{Endpoint, Message, Receiver};
 use graft_rt::notification::Notification;
+use graft_rt::process::close;
 use graft_rt::ring::CAPACITY;
-use graft_rt::{Error, Handle, time};
+use graft_rt::store::Store;
+
+use crate::state::{Kept, State, Want};
 
 /// Of the notification that the driver sets [`SERVED`] in: a call is in line.
 const ARRIVED: u64 = SERVED << 1;
-/// The bits above are for connections to sessions whose last handle is gone.
-const GONE: u32 = 8;
 /// Calls kept aside at a time.
-const KEPT: usize = 24;
-/// Of one session. The first one always has as many.
-const KEPT_OF_ONE: usize = 2;
+pub(crate) const KEPT: usize = 24;
+/// What keeps them, and the one that the next call is received with.
+pub(crate) const RECEIVERS: usize = KEPT + 1;
+/// Connections to sessions of which it is told when their last handle is gone.
+pub(crate) const WATCHED: usize = u64::BITS as usize;
 /// Bytes that one call reads at most.
-const READ_MAX: usize = 1024;
+pub(crate) const READ_MAX: usize = 1024;
 /// Bytes taken from the driver at once.
-const BATCH: usize = 64;
+pub(crate) const BATCH: usize = 64;
 /// Bytes to be shown beyond which nothing is taken from the driver.
-const SCREEN_FULL: usize = 1024;
-/// How long the terminal may take to say how large it is.
-const PATIENCE: Duration = Duration::from_millis(200);
-/// Asks it.
-const ASK_SIZE: &[u8] = b"\x1b[18t";
-
-/// What a call that is kept aside waits for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Want {
-    Input(Mode),
-    Size,
-}
-
-/// A call that is kept aside.
-struct Kept {
-    receiver: Receiver,
-    session: u64,
-    want: Want,
-    /// Bytes that it has room for.
-    room: usize,
-}
-
-/// The call that writes.
-struct Writing {
-    /// Its bytes, with a carriage return before each line feed.
-    bytes: Vec<u8>,
-    /// How many of these are with the driver.
-    put: usize,
-    /// How many of its bytes that is, for the answer; `None` if there is no such call.
-    count: Option<usize>,
-}
-
-/// What is known of the terminal's size.
-struct Terminal {
-    size: Size,
-    answer: SizeAnswer,
-    /// Until when an answer is waited for.
-    deadline: Option<Duration>,
-    /// It has not answered, and nothing has been typed since.
-    is_silent: bool,
-}
+pub(crate) const SCREEN_FULL: usize = 1024;
+/// Where root keeps handles: the receivers, then this one, then what the sessions are told by.
+const PLACE_OF_GONE: usize = RECEIVERS;
+pub(crate) const PLACE_OF_TOLD: usize = PLACE_OF_GONE + 1;
 
 pub(crate) struct Server {
-    endpoint: Endpoint,
-    /// Where the next call is received, or the one that writes is kept.
-    receiver: Receiver,
-    spare: Vec<Receiver>,
-    /// In the order in which they came.
-    kept: Vec<Kept>,
-    driver: Client,
-    input: Input,
-    /// What is to be shown of what is typed.
-    screen: Vec<u8>,
-    writing: Writing,
-    sessions: Sessions<Notification>,
-    /// The number of the session for each bit from [`GONE`] on; 0 for a bit that is free. One that is over keeps its bit
-    /// for as long as its connection lives, so that no other is taken for it.
-    watched: [u64; (u64::BITS - GONE) as usize],
-    terminal: Terminal,
-    buffer: [u8; WRITE_MAX],
+    pub(crate) endpoint: Endpoint,
+    pub(crate) driver: Client,
+    pub(crate) store: Store,
+    pub(crate) receivers: Vec<Receiver>,
+    /// Has a bit for each connection that is watched. Looked at when there is to be room, so that hardly ever bits are
+    /// taken by a server that is killed before it has done anything with them.
+    pub(crate) gone: Notification,
+    pub(crate) state: State,
+    /// The state is another than what was committed last.
+    pub(crate) is_changed: bool,
+    /// The driver may have stopped for want of room.
+    was_full: bool,
+    /// For which places of sessions root keeps a handle.
+    pub(crate) told: [bool; SESSIONS],
+    pub(crate) buffer: [u8; WRITE_MAX],
 }
 
-fn refusal(error: Error) -> Message {
-    Message::words([error.to_register(), 0, 0, 0, 0, 0])
+pub(crate) fn refusal(error: Error) -> [u64; 3] {
+    [error.to_register(), 0, 0]
 }
 
-fn answer(words: [u64; 2]) -> Message {
-    Message::words([0, words[0], words[1], 0, 0, 0])
+pub(crate) fn answer(words: [u64; 2]) -> [u64; 3] {
+    [0, words[0], words[1]]
 }
 
-/// Whom the signs for the session in the foreground are told, and what is a sign.
-fn told(sessions: &Sessions<Notification>) -> (Option<&Notification>, Signs) {
-    match sessions.in_foreground().map(|session| (session.told.as_ref(), session.mode)) {
-        Some((told @ Some(_), Mode::Lines)) => (told, Signs::All),
-        Some((told @ Some(_), Mode::Raw)) => (told, Signs::Last),
-        _ => (None, Signs::None),
-    }
+pub(crate) fn message([result, a, b]: [u64; 3]) -> Message {
+    Message::words([result, a, b, 0, 0, 0])
 }
 
-fn tell(told: Option<&Notification>, signal: Option<Signal>) {
-    if let (Some(told), Some(signal)) = (told, signal) {
-        // A shell that is gone needs no word.
-        let _ = told.notify(match signal {
-            Signal::Interrupt => INTERRUPT,
-            Signal::Suspend => SUSPEND,
-        });
+/// What is a sign for the session in the foreground.
+fn signs(sessions: &Sessions<Notification>) -> Signs {
+    match sessions.in_foreground().map(|session| (session.told.is_some(), session.mode)) {
+        Some((true, Mode::Lines)) => Signs::All,
+        Some((true, Mode::Raw)) => Signs::Last,
+        _ => Signs::None,
     }
 }
 
 impl Server {
-    /// A server with all the memory and all the objects that it will need.
+    /// A server with all the memory and all the objects that it will need. It goes on where the one before was killed.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`], and what the kernel says of the endpoint and the notification.
-    pub(crate) fn new(endpoint: Endpoint, driver: Client) -> Result<Server, Error> {
+    pub(crate) fn new(endpoint: Endpoint, mut driver: Client) -> Result<Server, Error> {
         driver.tells.bind_endpoint(ARRIVED, &endpoint)?;
-        // What an earlier server has put in, and may not have come to ask for.
-        driver.ask()?;
-        let spare = (0..KEPT).map(|_| endpoint.receiver()).collect::<Result<Vec<_>, _>>()?;
-        let mut writing = Writing { bytes: Vec::with_capacity(2 * WRITE_MAX), put: 0, count: None };
-        let mut screen = Vec::with_capacity(SCREEN_FULL + 8 * BATCH + SHOWN_MAX);
-        // Touched once, so that it takes no frame later, when programs count them.
-        for memory in [&mut writing.bytes, &mut screen] {
-            memory.resize(memory.capacity(), 0);
-            memory.clear();
+        let store = Store::granted()?;
+        let mut told = [false; SESSIONS];
+        let state = store.last().and_then(|last| {
+            State::restore(&last, &mut driver, |place| {
+                let handle = store.kept(PLACE_OF_TOLD + place)?;
+                told[place] = true;
+                Some(Notification::from_handle(handle))
+            })
+        });
+        let is_known = state.is_some();
+        let state = state.unwrap_or_else(State::new);
+        for (place, told) in told.iter_mut().enumerate().filter(|(_, told)| !**told) {
+            if let Some(handle) = store.kept(PLACE_OF_TOLD + place) {
+                // Of a session that was not made in the end, or is over.
+                let _ = close(handle);
+                *told = true;
+            }
         }
-        Ok(Server {
-            receiver: endpoint.receiver()?,
-            spare,
-            kept: Vec::with_capacity(KEPT),
-            driver,
-            input: Input::new(),
-            screen,
-            writing,
-            sessions: Sessions::new(time::clock().as_nanos() as u64),
-            watched: [0; _],
-            terminal: Terminal { size: Size::DEFAULT, answer: SizeAnswer::new(), deadline: None, is_silent: false },
-            buffer: [0; WRITE_MAX],
-            endpoint,
-        })
+        let mut receivers = Vec::with_capacity(RECEIVERS);
+        for place in 0..RECEIVERS {
+            // A call that has been received, and of which nothing is known, is made again by its caller.
+            let is_lost = !is_known || (place == state.current && state.writing.count.is_none());
+            receivers.push(match store.kept(place).map(Receiver::from_handle) {
+                Some(receiver) if !is_lost => receiver,
+                _ => {
+                    let receiver = endpoint.receiver()?;
+                    store.keep(place, receiver.handle())?;
+                    receiver
+                }
+            });
+        }
+        let gone = match store.kept(PLACE_OF_GONE) {
+            Some(handle) if is_known => Notification::from_handle(handle),
+            _ => {
+                let gone = Notification::new()?;
+                store.keep(PLACE_OF_GONE, gone.handle())?;
+                gone
+            }
+        };
+        // What an earlier server has put in or taken out, and may not have come to ask for.
+        driver.incoming.free();
+        driver.ask()?;
+        let (is_changed, was_full, buffer) = (true, false, [0; WRITE_MAX]);
+        Ok(Server { endpoint, driver, store, receivers, gone, state, is_changed, was_full, told, buffer })
     }
 
     /// Serves for good.
@@ -154,20 +141,23 @@ impl Server {
     /// What the kernel says when the driver's or the clients' side is gone.
     pub(crate) fn serve(mut self) -> Result<i32, Error> {
         loop {
-            self.take_input()?;
+            self.store.set_at_work(true);
+            self.take_input();
             let progress = self.satisfy();
+            self.settle()?;
             self.put()?;
-            if self.writing.count.is_some() {
+            if self.state.writing.count.is_some() {
                 if self.is_all_out() {
-                    let count = self.writing.count.take().unwrap_or_default();
-                    let _ = self.receiver.reply(answer([count as u64, 0]));
+                    let count = self.state.writing.count.take().unwrap_or_default();
+                    let _ = self.current().reply(message(answer([count as u64, 0])));
+                    self.is_changed = true;
                     continue;
                 }
-            } else if self.screen.is_empty() {
+            } else if self.state.screen.is_empty() {
                 if progress {
                     continue;
                 }
-                match self.receiver.receive_until(Duration::from_nanos(1)) {
+                match self.current().receive_until(Duration::from_nanos(1)) {
                     Ok(received) => {
                         self.receive(received);
                         continue;
@@ -176,22 +166,68 @@ impl Server {
                     Err(error) => return Err(error),
                 }
             }
+            self.store.set_at_work(false);
             self.wait()?;
         }
     }
 
+    pub(crate) fn current(&self) -> &Receiver {
+        &self.receivers[self.state.current]
+    }
+
+    /// Commits what has changed, and does what follows from it.
+    pub(crate) fn settle(&mut self) -> Result<(), Error> {
+        while core::mem::take(&mut self.is_changed) {
+            let Server { store, state, driver, .. } = self;
+            store.commit(|out| state.save(driver, out));
+            driver.incoming.free();
+            if core::mem::take(&mut self.was_full) {
+                self.driver.ask()?;
+            }
+            if let Some((session, bits)) = self.state.signs.take() {
+                if let Some(told) = self.state.sessions.find_mut(session).and_then(|session| session.told.as_ref()) {
+                    // A shell that is gone needs no word.
+                    let _ = told.notify(bits);
+                }
+                // Not to be told again: the next one could be for another job.
+                self.is_changed = true;
+            }
+            self.answer_kept();
+            self.release_told();
+        }
+        Ok(())
+    }
+
+    /// Answers the kept calls that have an answer. A caller that waits no longer, or has been answered by the server
+    /// before, needs none.
+    fn answer_kept(&mut self) {
+        for kept in &self.state.kept {
+            if let Some(answer) = kept.answer {
+                let _ = self.receivers[kept.receiver].reply(message(answer));
+            }
+        }
+        self.state.kept.retain(|kept| kept.answer.is_none());
+    }
+
+    /// Has root close what sessions were told by that are over.
+    fn release_told(&mut self) {
+        for (place, told) in self.told.iter_mut().enumerate() {
+            if *told && !self.state.sessions.is_used(place) {
+                self.store.give_up(PLACE_OF_TOLD + place);
+                *told = false;
+            }
+        }
+    }
+
     fn wait(&mut self) -> Result<(), Error> {
-        let waited = match self.terminal.deadline {
+        let waited = match self.state.terminal.deadline {
             Some(deadline) => self.driver.tells.wait_until(deadline),
             None => self.driver.tells.wait(),
         };
         match waited {
-            Ok(bits) => {
-                self.end_sessions(bits);
-                Ok(())
-            }
+            Ok(_) => Ok(()),
             Err(Error::TimedOut) => {
-                self.terminal.is_silent = true;
+                self.state.terminal.is_silent = true;
                 self.answer_size();
                 Ok(())
             }
@@ -200,39 +236,35 @@ impl Server {
     }
 
     /// Takes what the driver has received.
-    fn take_input(&mut self) -> Result<(), Error> {
+    fn take_input(&mut self) {
         let mut batch = [0; BATCH];
-        while self.screen.len() < SCREEN_FULL {
-            let was_full = self.driver.incoming.len() == CAPACITY;
-            let count = self.driver.incoming.take(&mut batch);
+        while self.state.screen.len() < SCREEN_FULL {
+            self.was_full |= self.driver.incoming.len() == CAPACITY;
+            let count = self.driver.incoming.read(&mut batch);
             if count == 0 {
                 break;
             }
-            self.terminal.is_silent = false;
+            self.is_changed = true;
+            self.state.terminal.is_silent = false;
             batch[..count].iter().for_each(|&byte| self.typed(byte));
-            if was_full {
-                // It may have stopped for want of room.
-                self.driver.ask()?;
-            }
         }
-        Ok(())
     }
 
     fn typed(&mut self, byte: u8) {
-        if self.terminal.deadline.is_none() {
+        if self.state.terminal.deadline.is_none() {
             return self.enter(byte);
         }
-        let mut answered = self.terminal.answer.feed(byte);
+        let mut answered = self.state.terminal.answer.feed(byte);
         if answered == Answered::No {
             self.pass_held();
             // It may begin what the one before did not.
-            answered = self.terminal.answer.feed(byte);
+            answered = self.state.terminal.answer.feed(byte);
         }
         match answered {
             Answered::Perhaps => {}
             Answered::No => self.enter(byte),
             Answered::Size(columns, rows) => {
-                self.terminal.size = Size { columns, rows };
+                self.state.terminal.size = Size { columns, rows };
                 self.answer_size();
             }
         }
@@ -242,7 +274,7 @@ impl Server {
     fn pass_held(&mut self) {
         let mut held = [0; 16];
         let mut count = 0;
-        for (place, byte) in held.iter_mut().zip(self.terminal.answer.take_held()) {
+        for (place, byte) in held.iter_mut().zip(self.state.terminal.answer.take_held()) {
             *place = byte;
             count += 1;
         }
@@ -250,74 +282,88 @@ impl Server {
     }
 
     fn enter(&mut self, byte: u8) {
-        let (told, signs) = told(&self.sessions);
-        tell(told, self.input.typed(byte, signs, &mut self.screen));
+        let signs = signs(&self.state.sessions);
+        let signal = self.state.input.typed(byte, signs, &mut self.state.screen);
+        self.tell(signal);
+    }
+
+    /// Has the session in the foreground be told, once that is committed.
+    fn tell(&mut self, signal: Option<Signal>) {
+        let bit = match signal {
+            Some(Signal::Interrupt) => INTERRUPT,
+            Some(Signal::Suspend) => SUSPEND,
+            None => return,
+        };
+        let session = self.state.sessions.foreground();
+        let before = self.state.signs.filter(|(other, _)| *other == session).map_or(0, |(_, bits)| bits);
+        self.state.signs = Some((session, before | bit));
     }
 
     /// Has the job that is in the foreground now be told what has been typed for it already.
-    fn catch_up(&mut self) {
-        if let (told, Signs::All) = told(&self.sessions) {
-            tell(told, self.input.signal_before(&mut self.screen));
+    pub(crate) fn catch_up(&mut self) {
+        if signs(&self.state.sessions) == Signs::All {
+            let signal = self.state.input.signal_before(&mut self.state.screen);
+            self.tell(signal);
         }
     }
 
     /// Ends the wait for the terminal's answer.
     fn answer_size(&mut self) {
-        self.terminal.deadline = None;
+        self.state.terminal.deadline = None;
         self.pass_held();
-        let Size { columns, rows } = self.terminal.size;
-        while let Some(index) = self.kept.iter().position(|kept| kept.want == Want::Size) {
-            self.conclude(index, answer([columns.into(), rows.into()]));
-        }
+        let Size { columns, rows } = self.state.terminal.size;
+        self.conclude(|kept| kept.want == Want::Size, answer([columns.into(), rows.into()]));
     }
 
-    /// Answers a call that was kept aside.
-    fn conclude(&mut self, index: usize, message: Message) {
-        let kept = self.kept.remove(index);
-        // A caller that waits no longer needs none.
-        let _ = kept.receiver.reply(message);
-        self.spare.push(kept.receiver);
+    /// Says what kept calls are to be answered, if they have no answer.
+    fn conclude(&mut self, is_it: impl Fn(&Kept) -> bool, answer: [u64; 3]) {
+        self.is_changed = true;
+        for kept in self.state.kept.iter_mut().filter(|kept| kept.answer.is_none() && is_it(kept)) {
+            kept.answer = Some(answer);
+        }
     }
 
     /// Gives the reader whose turn it is what there is for it. Returns whether there may be more to do.
     fn satisfy(&mut self) -> bool {
-        let foreground = self.sessions.foreground();
-        let is_next = |kept: &Kept| kept.session == foreground && matches!(kept.want, Want::Input(_));
-        let Some(index) = self.kept.iter().position(is_next) else { return false };
-        if !self.input.has_more() || self.screen.len() >= SCREEN_FULL {
+        let State { input, screen, sessions, kept, .. } = &mut self.state;
+        let is_next = |kept: &&mut Kept| {
+            kept.session == sessions.foreground() && matches!(kept.want, Want::Input(_)) && kept.answer.is_none()
+        };
+        let Some(kept) = kept.iter_mut().find(is_next) else { return false };
+        if !input.has_more() || screen.len() >= SCREEN_FULL {
             return false;
         }
-        let kept = &self.kept[index];
+        self.is_changed = true;
+        let receiver = &self.receivers[kept.receiver];
         // One that waits no longer takes nothing.
-        if kept.receiver.write(0, &[]) == Err(Error::NotFound) {
-            self.conclude(index, Message::default());
+        if receiver.write(0, &[]) == Err(Error::NotFound) {
+            kept.answer = Some([0; 3]);
             return true;
         }
         let buffer = &mut self.buffer[..kept.room.min(READ_MAX)];
         let read = match kept.want {
-            Want::Input(Mode::Raw) => self.input.read_raw(buffer),
-            _ => self.input.read_line(buffer, &mut self.screen),
+            Want::Input(Mode::Raw) => input.read_raw(buffer),
+            _ => input.read_line(buffer, screen),
         };
-        let Some(count) = read else { return self.input.has_more() };
-        let message = match kept.receiver.write(0, &buffer[..count]) {
+        let Some(count) = read else { return input.has_more() };
+        kept.answer = Some(match receiver.write(0, &buffer[..count]) {
             Ok(()) => answer([count as u64, 0]),
             Err(error) => {
-                self.input.unread(&buffer[..count]);
+                input.unread(&buffer[..count]);
                 refusal(error)
             }
-        };
-        self.conclude(index, message);
+        });
         true
     }
 
-    /// Gives the driver what there is to be written, as far as there is room.
+    /// Gives the driver what there is to be written, as far as there is room: it has been committed.
     fn put(&mut self) -> Result<(), Error> {
-        let writing = &mut self.writing;
+        let State { writing, screen, .. } = &mut self.state;
         let mut count = self.driver.outgoing.put(&writing.bytes[writing.put..]);
         writing.put += count;
-        if writing.put == writing.bytes.len() && !self.screen.is_empty() {
-            let shown = self.driver.outgoing.put(&self.screen);
-            self.screen.drain(..shown);
+        if writing.put == writing.bytes.len() && !screen.is_empty() {
+            let shown = self.driver.outgoing.put(screen);
+            screen.drain(..shown);
             count += shown;
         }
         if count > 0 { self.driver.ask() } else { Ok(()) }
@@ -325,168 +371,6 @@ impl Server {
 
     /// Whether the driver has taken everything.
     fn is_all_out(&self) -> bool {
-        self.writing.put == self.writing.bytes.len() && self.driver.outgoing.room() == CAPACITY
-    }
-
-    /// Sees to a call: answers it, or keeps it.
-    fn receive(&mut self, Received { message, badge }: Received) {
-        let handle = message.handle;
-        let [operation, a, b, ..] = message.words;
-        let operation = Operation::from_number(operation);
-        if operation == Some(Operation::Open) && handle != Handle::NONE {
-            return self.open(badge, Notification::from_handle(handle));
-        }
-        message.into_words();
-        let result = match operation {
-            Some(Operation::Write) => match self.begin_to_write(a) {
-                Ok(()) => return,
-                Err(error) => Err(error),
-            },
-            Some(Operation::Read) => match Mode::from_number(a) {
-                Some(mode) => match self.keep(badge, Want::Input(mode), b) {
-                    Ok(()) => return,
-                    Err(error) => Err(error),
-                },
-                None => Err(Error::BadArgument),
-            },
-            Some(Operation::Size) => match self.begin_to_ask(badge) {
-                Ok(None) => return,
-                Ok(Some(Size { columns, rows })) => Ok([columns.into(), rows.into()]),
-                Err(error) => Err(error),
-            },
-            Some(Operation::Foreground) if self.sessions.set_foreground(badge, a) => {
-                self.catch_up();
-                Ok([0, 0])
-            }
-            Some(Operation::Close) if self.sessions.close(badge, a) => {
-                self.refuse_lost();
-                Ok([0, 0])
-            }
-            Some(Operation::Foreground | Operation::Close) => Err(Error::NotAllowed),
-            Some(Operation::Open) | None => Err(Error::BadArgument),
-        };
-        // One that was sent without waiting needs no answer.
-        let _ = self.receiver.reply(result.map_or_else(refusal, answer));
-    }
-
-    fn begin_to_write(&mut self, length: u64) -> Result<(), Error> {
-        let length = usize::try_from(length).unwrap_or(WRITE_MAX).min(WRITE_MAX);
-        let bytes = &mut self.buffer[..length];
-        self.receiver.read(0, bytes)?;
-        let writing = &mut self.writing;
-        writing.bytes.clear();
-        for part in bytes.split_inclusive(|&byte| byte == b'\n') {
-            match part {
-                [line @ .., b'\n'] => {
-                    writing.bytes.extend_from_slice(line);
-                    writing.bytes.extend_from_slice(b"\r\n");
-                }
-                rest => writing.bytes.extend_from_slice(rest),
-            }
-        }
-        (writing.put, writing.count) = (0, Some(length));
-        Ok(())
-    }
-
-    /// Keeps the call that has been received, if its session may have one more.
-    fn keep(&mut self, session: u64, want: Want, room: u64) -> Result<(), Error> {
-        let state = self.sessions.find_mut(session).ok_or(Error::NotAllowed)?;
-        if let Want::Input(mode) = want {
-            state.mode = mode;
-        }
-        if room == 0 && want != Want::Size {
-            let _ = self.receiver.reply(answer([0, 0]));
-            return Ok(());
-        }
-        if self.count_kept(session) >= KEPT_OF_ONE {
-            self.sweep();
-        }
-        let is_too_many = session != FIRST && self.spare.len() <= KEPT_OF_ONE;
-        if self.count_kept(session) >= KEPT_OF_ONE || is_too_many {
-            return Err(Error::NotReady);
-        }
-        let next = self.spare.pop().ok_or(Error::NotReady)?;
-        let receiver = core::mem::replace(&mut self.receiver, next);
-        self.kept.push(Kept { receiver, session, want, room: usize::try_from(room).unwrap_or(READ_MAX) });
-        Ok(())
-    }
-
-    fn count_kept(&self, session: u64) -> usize {
-        self.kept.iter().filter(|kept| kept.session == session).count()
-    }
-
-    /// Forgets the calls that were kept and whose callers wait no longer.
-    fn sweep(&mut self) {
-        let is_over = |kept: &Kept| kept.receiver.write(0, &[]) == Err(Error::NotFound);
-        while let Some(index) = self.kept.iter().position(is_over) {
-            self.conclude(index, Message::default());
-        }
-    }
-
-    /// Ends the sessions whose connections nothing holds any more.
-    fn end_sessions(&mut self, bits: u64) {
-        for (index, number) in self.watched.iter_mut().enumerate() {
-            if bits >> GONE >> index & 1 != 0 {
-                self.sessions.end(core::mem::take(number));
-            }
-        }
-        self.refuse_lost();
-    }
-
-    /// Has the end of a session be told when its connection's last handle is gone. Without a bit that is free it is over
-    /// when the session that has made it says so.
-    fn watch(&mut self, number: u64, connection: &Connection) -> Result<(), Error> {
-        let Some(index) = self.watched.iter().position(|&watched| watched == 0) else { return Ok(()) };
-        self.driver.tells.bind_connection(1 << GONE << index, connection)?;
-        self.watched[index] = number;
-        Ok(())
-    }
-
-    /// Answers the calls of sessions that are over.
-    fn refuse_lost(&mut self) {
-        while let Some(index) = self.kept.iter().position(|kept| !self.sessions.exists(kept.session)) {
-            self.conclude(index, refusal(Error::NotAllowed));
-        }
-    }
-
-    /// Asks the terminal how large it is, unless it does not say: then the size is what is known.
-    fn begin_to_ask(&mut self, session: u64) -> Result<Option<Size>, Error> {
-        if self.terminal.is_silent {
-            return Ok(Some(self.terminal.size));
-        }
-        self.keep(session, Want::Size, 0)?;
-        if self.terminal.deadline.is_none() {
-            self.terminal.deadline = Some(time::clock() + PATIENCE);
-            self.screen.extend_from_slice(ASK_SIZE);
-        }
-        Ok(None)
-    }
-
-    /// Makes a session.
-    fn open(&mut self, parent: u64, told: Notification) {
-        // What has ended makes room.
-        let ended = self.driver.tells.take();
-        self.end_sessions(ended.unwrap_or(0));
-        let made = self.sessions.open(parent, told).ok_or(Error::HandlesExhausted);
-        let made = made.and_then(|number| {
-            let connection = self.endpoint.connect(number);
-            let watched = connection.and_then(|connection| self.watch(number, &connection).map(|()| connection));
-            if watched.is_err() {
-                self.sessions.close(parent, number);
-            }
-            watched.map(|connection| (number, connection))
-        });
-        match made {
-            Ok((number, connection)) => {
-                let handle = connection.handle();
-                let moved = self.receiver.reply(Message { words: [0, number, 0, 0, 0, 0], handle });
-                match moved {
-                    // It is the caller's, unless that had no room for it: then this closes it.
-                    Ok(()) => drop(connection),
-                    Err(_) => _ = self.sessions.close(parent, number),
-                }
-            }
-            Err(error) => _ = self.receiver.reply(refusal(error)),
-        }
+        self.state.writing.put == self.state.writing.bytes.len() && self.driver.outgoing.room() == CAPACITY
     }
 }

@@ -7,6 +7,8 @@
 
 extern crate alloc;
 
+mod anew;
+
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -17,11 +19,13 @@ use graft_rt::archive::Archive;
 use graft_rt::console::protocol::{self, Operation, WRITE_MAX};
 use graft_rt::console::{self, INTERRUPT, Job, Mode, SUSPEND, Size};
 use graft_rt::grants::Grants;
+use graft_rt::heal::{Event, Guarded};
 use graft_rt::memory::Shared;
-use graft_rt::message::{Connection, Endpoint, Message};
+use graft_rt::message::{Connection, Message};
 use graft_rt::notification::Notification;
 use graft_rt::process::close;
 use graft_rt::ring::{CAPACITY, Consumer, Producer, memory};
+use graft_rt::store::Kept;
 use graft_rt::sync::Mutex;
 use graft_rt::test::{FreeFrames, Numbers, Report, claim_end, claim_success, touch_stack_and_heap, wait_until};
 use graft_rt::{Arguments, Error, ExitStatus, Handle, Process, Share, claim, claim_eq, thread, time};
@@ -30,6 +34,8 @@ graft_rt::program!(main);
 
 /// More than the sessions and the calls kept aside that there can be.
 const MANY: usize = 40;
+/// Pages of what is kept for the server.
+const KEPT_PAGES: usize = 13;
 /// More messages than a process has handles.
 const MESSAGES: usize = 400;
 
@@ -41,7 +47,7 @@ fn main(_arguments: Arguments) -> Result<i32, Error> {
     let image = archive.file("console").map_err(|_| Error::NotFound)?;
     touch_stack_and_heap();
     let frames = FreeFrames::now();
-    let all: [Test; 9] = [writes, bad_input, stuck, reads, keys, sessions, size, deaths, anew];
+    let all: [Test; 10] = [writes, bad_input, stuck, reads, keys, sessions, size, deaths, anew::killed, anew::anew];
     for test in all {
         let desk = Desk::new(image)?;
         let result = test(&report, &desk);
@@ -70,8 +76,10 @@ impl Terminal {
         while self.told.wait().is_ok() && !self.is_over.load(Ordering::SeqCst) {
             let mut outgoing = self.outgoing.lock();
             while self.takes.load(Ordering::SeqCst) && !outgoing.is_empty() {
-                let count = outgoing.take(&mut piece);
+                let count = outgoing.read(&mut piece);
                 self.shown.lock().extend_from_slice(&piece[..count]);
+                // Then only is it out, for the server.
+                outgoing.free();
             }
             let _ = self.tells.notify(SERVED);
         }
@@ -83,23 +91,24 @@ struct Desk<'a> {
     image: &'a [u8],
     grants: Grants,
     /// What the grants name, and this program does not use.
-    _handed: (Endpoint, Shared, Shared),
-    server: Mutex<Process>,
+    _handed: (Shared, Shared),
+    server: Arc<Guarded>,
     /// What root would hand on: the first shell's.
     root: Connection,
     terminal: Arc<Terminal>,
     thread: thread::JoinHandle<()>,
+    supervisor: thread::JoinHandle<()>,
 }
 
 impl<'a> Desk<'a> {
     fn new(image: &'a [u8]) -> Result<Desk<'a>, Error> {
-        let (endpoint, told, tells) = (Endpoint::new()?, Notification::new()?, Notification::new()?);
+        let (told, tells) = (Notification::new()?, Notification::new()?);
         let (outgoing, incoming) = (memory()?, memory()?);
         let mut grants = Grants::standard();
-        grants.add("serve", "", &[endpoint.handle()]);
         grants.add("uart", "", &[told.handle(), tells.handle(), outgoing.handle(), incoming.handle()]);
-        let root = endpoint.connect(0)?;
-        let server = grants.spawn(image, &["console"])?;
+        let kept = Kept::new(KEPT_PAGES)?;
+        let server = Arc::new(Guarded::start_with(image, &["console"], grants.clone(), Some(kept))?);
+        let root = server.connect()?;
         let terminal = Arc::new(Terminal {
             told,
             tells,
@@ -111,26 +120,37 @@ impl<'a> Desk<'a> {
         });
         let driver = terminal.clone();
         let thread = thread::spawn(move || driver.serve())?;
-        let server = Mutex::new(server);
-        Ok(Desk { image, grants, _handed: (endpoint, outgoing, incoming), server, root, terminal, thread })
+        let (tended, desk) = (server.clone(), terminal.clone());
+        let supervisor = thread::spawn(move || {
+            loop {
+                match tended.tend() {
+                    // The last word of a server that was killed is ignored, too.
+                    Ok(Event::Ignored) if desk.is_over.load(Ordering::SeqCst) => return,
+                    Ok(_) => {}
+                    Err(_) => return,
+                }
+            }
+        })?;
+        Ok(Desk { image, grants, _handed: (outgoing, incoming), server, root, terminal, thread, supervisor })
     }
 
-    /// What root does when the server has ended.
+    /// Kills the server, and does what root does then.
     fn start_anew(&self) -> Result<(), Error> {
-        let mut server = self.server.lock();
+        let server = self.server.process()?;
         server.kill(8)?;
         server.wait()?;
-        *server = self.grants.spawn(self.image, &["console"])?;
-        Ok(())
+        self.server.restart(self.image, &["console"], self.grants.clone())
     }
 
     fn end(self, report: &Report) -> Result<(), Error> {
         self.terminal.is_over.store(true, Ordering::SeqCst);
         self.terminal.told.notify(1)?;
         let _ = self.thread.join();
-        let server = self.server.lock();
+        let server = self.server.process()?;
         claim_eq!(report, server.kill(9), Ok(()), "the server runs to the end");
         claim_end(report, &server, ExitStatus::Killed(9), format_args!("the server"));
+        self.server.stop_tending()?;
+        let _ = self.supervisor.join();
         Ok(())
     }
 
@@ -184,8 +204,11 @@ fn read(through: &Connection, mode: Mode, room: usize) -> Result<Vec<u8>, Error>
 }
 
 fn open(through: &Connection) -> Result<(u64, Connection), Error> {
-    let message =
-        Message { words: [Operation::Open as u64, 0, 0, 0, 0, 0], handle: Notification::new()?.into_handle() };
+    open_told(through, Notification::new()?.into_handle())
+}
+
+fn open_told(through: &Connection, told: Handle) -> Result<(u64, Connection), Error> {
+    let message = Message { words: [Operation::Open as u64, 0, 0, 0, 0, 0], handle: told };
     let answer = through.call_until(message, soon())?;
     let [result, number, ..] = answer.words;
     protocol::result(result)?;
@@ -516,32 +539,5 @@ fn deaths(report: &Report, desk: &Desk) -> Result<(), Error> {
     desk.types(b"after\r");
     claim_eq!(report, read(&desk.root, Mode::Lines, 9), Ok(b"after\n".to_vec()), "after all of it");
     report.done(format_args!("programs that end in the middle of anything leave nothing behind"));
-    Ok(())
-}
-
-/// The server ends in the middle of anything, and another one takes its place.
-fn anew(report: &Report, desk: &Desk) -> Result<(), Error> {
-    let line = b"a line that is written whole, once or twice\n";
-    let (_, job) = open(&desk.root)?;
-    for round in 0..10 {
-        let write = || (0..30).try_for_each(|_| console::write_all(line)).map(|()| true);
-        let writer = program(&job, write)?;
-        let reader = program(&desk.root, || {
-            let mut buffer = [0; 40];
-            let count = console::read(Mode::Lines, &mut buffer)?;
-            Ok(buffer[..count] == *b"for the reader\n")
-        })?;
-        claim!(report, wait_until(|| reader.info().is_ok_and(|info| info.state == 1)), "round {round}: it waits");
-        desk.start_anew()?;
-        claim_success(report, &writer, format_args!("round {round}: a program that writes meanwhile"));
-        desk.types(b"for the reader\r");
-        claim_success(report, &reader, format_args!("round {round}: one that reads"));
-        let (number, fresh) = open(&desk.root)?;
-        claim_eq!(report, set_foreground(&desk.root, number), Ok(()), "round {round}: a job in the foreground");
-        desk.types(b"for the job\r");
-        claim_eq!(report, read(&fresh, Mode::Lines, 40), Ok(b"for the job\n".to_vec()), "round {round}: which reads");
-    }
-    claim_eq!(report, read(&job, Mode::Lines, 1).err(), Some(Error::NotAllowed), "a session of an earlier server's");
-    report.done(format_args!("another server takes over where one has ended"));
     Ok(())
 }
