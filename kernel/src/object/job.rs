@@ -53,17 +53,13 @@ impl Job {
     /// # Errors
     /// [`Error::NotAllowed`] if the job is not one that this process could have made.
     pub fn enter(process: &Process, job: Option<&Job>) -> Result<(), Error> {
-        let number = match job {
-            None => 0,
-            Some(job) => {
-                let number = job.0.innermost();
-                if process.lineage.with(number) != Some(job.0) {
-                    return Err(Error::NotAllowed);
-                }
-                number
-            }
+        let own = process.lineage;
+        let lineage = match job {
+            None => own,
+            Some(job) if job.0.is_in(own) && job.0.depth() == own.depth() + 1 => job.0,
+            Some(_) => return Err(Error::NotAllowed),
         };
-        process.births.set(number);
+        process.births.set(lineage);
         Ok(())
     }
 }

@@ -1,69 +1,66 @@
 //! Which jobs a process is in, and which its children are born into: what its record holds of jobs.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 use graft_abi::JOB_LEVELS;
 
-/// The numbers of the jobs that a process is in, the outermost first; 0 behind the last.
-///
-/// Aligned to be copied in two words: every fork does that.
+const NUMBER_BITS: usize = 32;
+const WORDS: usize = JOB_LEVELS * NUMBER_BITS / 64;
+
+/// The numbers of the jobs that a process is in, the outermost first; 0 behind the last. Two to a word, the outer one
+/// low: every fork copies them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(align(8))]
-pub struct Lineage([u32; JOB_LEVELS]);
+pub struct Lineage([u64; WORDS]);
 
 impl Lineage {
     /// Of no job.
-    pub const NONE: Lineage = Lineage([0; JOB_LEVELS]);
+    pub const NONE: Lineage = Lineage([0; WORDS]);
+
+    fn numbers(self) -> [u32; JOB_LEVELS] {
+        core::array::from_fn(|level| (self.0[level / 2] >> (level % 2 * NUMBER_BITS)) as u32)
+    }
 
     /// How many jobs.
     pub fn depth(self) -> usize {
-        self.0.iter().take_while(|&&number| number != 0).count()
+        self.numbers().iter().take_while(|&&number| number != 0).count()
     }
 
     /// Whether what has this lineage is of a job.
     pub fn is_in(self, job: Lineage) -> bool {
-        self.0[..job.depth()] == job.0[..job.depth()]
-    }
-
-    /// The number of the job that is in all the others; 0 of none.
-    pub fn innermost(self) -> u32 {
-        self.depth().checked_sub(1).map_or(0, |last| self.0[last])
+        let depth = job.depth();
+        self.numbers()[..depth] == job.numbers()[..depth]
     }
 
     /// With one more job in it, if there may be one.
     pub fn with(mut self, number: u32) -> Option<Lineage> {
         let depth = self.depth();
-        *self.0.get_mut(depth)? = number;
+        *self.0.get_mut(depth / 2)? |= u64::from(number) << (depth % 2 * NUMBER_BITS);
         Some(self)
     }
 }
 
-/// The job, one level below a process's own, that its children are born into; 0: its own.
-pub struct Births(AtomicU32);
+/// The lineage of the children that a process makes: its own, or that of a job one level below.
+///
+/// So no more than one number of it ever changes, which lies in one word: a birth may read it meanwhile.
+pub struct Births([AtomicU64; WORDS]);
 
 impl Births {
-    /// Into the process's own.
-    pub const fn into_own() -> Births {
-        Births(AtomicU32::new(0))
+    /// Into the jobs that the process itself is in.
+    #[inline(always)]
+    pub const fn into_own(own: Lineage) -> Births {
+        let Lineage([outer, inner]) = own;
+        Births([AtomicU64::new(outer), AtomicU64::new(inner)])
     }
 
-    /// Into the job with this number from now on; 0 is the process's own.
-    pub fn set(&self, number: u32) {
-        self.0.store(number, Ordering::Relaxed);
+    /// Into these from now on.
+    pub fn set(&self, lineage: Lineage) {
+        self.0.iter().zip(lineage.0).for_each(|(place, word)| place.store(word, Ordering::Relaxed));
     }
 
     /// The lineage of a child that is born now.
     #[inline(always)]
-    pub fn lineage(&self, own: Lineage) -> Lineage {
-        match self.0.load(Ordering::Relaxed) {
-            0 => own,
-            number => Births::within(own, number),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn within(own: Lineage, number: u32) -> Lineage {
-        own.with(number).unwrap_or(own)
+    pub fn lineage(&self) -> Lineage {
+        let [outer, inner] = &self.0;
+        Lineage([outer.load(Ordering::Relaxed), inner.load(Ordering::Relaxed)])
     }
 }
 
@@ -85,9 +82,16 @@ mod tests {
     fn jobs_are_in_each_other_no_deeper_than_there_are_levels() {
         let deepest = (1..=JOB_LEVELS as u32).fold(Lineage::NONE, |lineage, number| lineage.with(number).unwrap());
         assert_eq!((deepest.depth(), deepest.with(9)), (JOB_LEVELS, None));
-        let births = Births(AtomicU32::new(9));
-        assert_eq!(births.lineage(deepest), deepest);
-        assert_eq!(births.lineage(Lineage::NONE), Lineage([9, 0, 0, 0]));
-        assert_eq!(Births::into_own().lineage(deepest), deepest);
+    }
+
+    #[test]
+    fn children_are_born_where_their_maker_says() {
+        let own = Lineage::NONE.with(7).unwrap();
+        let births = Births::into_own(own);
+        assert_eq!(births.lineage(), own);
+        births.set(own.with(9).unwrap());
+        assert_eq!(births.lineage().numbers(), [7, 9, 0, 0]);
+        births.set(own);
+        assert_eq!(births.lineage(), own);
     }
 }

@@ -105,7 +105,7 @@ pub struct Process {
     pub words: Words,
     /// The jobs that it is in.
     pub lineage: Lineage,
-    /// The job that its children are born into.
+    /// Those that its children are born into.
     pub births: Births,
     /// Its threads that would run if it were not suspended.
     pub parked: Parked,
@@ -196,42 +196,41 @@ impl Process {
     #[inline(always)]
     pub fn new(maker: Option<&Process>, name: Name) -> Result<Ref<Process>, Error> {
         let (parent, lineage) = match maker {
-            Some(maker) => (maker.identifier(), maker.births.lineage(maker.lineage)),
+            Some(maker) => (maker.identifier(), maker.births.lineage()),
             None => (0, Lineage::NONE),
         };
-        let make = |place: *mut Process, rest: &'static mut [MaybeUninit<u64>]| {
-            // SAFETY: `place` is the new object's.
-            unsafe {
-                write_fields!(
-                    place,
-                    Process {
-                        identifier: AtomicU64::new(0),
-                        parent: parent,
-                        space: Space::empty(),
-                        handles: Mutex::new(Table::new(as_slots(rest))),
-                        statistics: Statistics::default(),
-                        ended: Noted::default(),
-                        supervisor: Mutex::new(None),
-                        name: Mutex::new(name),
-                        threads: Mutex::new((List::new(), 1)),
-                        words: Words(Mutex::new(List::new())),
-                        end: End::new(),
-                        mark: Mark::none(),
-                        all: Link::new(),
-                        lineage: lineage,
-                        births: Births::into_own(),
-                        parked: Parked(Mutex::new(List::new())),
-                    }
-                );
-            }
-        };
-        // SAFETY: every field is written.
-        unsafe { Ref::new_in_place(make) }
+        let (place, rest) = Ref::<Process>::place()?;
+        // SAFETY: the place is the new object's, and every field is written.
+        unsafe {
+            write_fields!(
+                place.as_ptr(),
+                Process {
+                    identifier: AtomicU64::new(0),
+                    parent: parent,
+                    space: Space::empty(),
+                    handles: Mutex::new(Table::new(as_slots(rest))),
+                    statistics: Statistics::default(),
+                    ended: Noted::default(),
+                    supervisor: Mutex::new(None),
+                    name: Mutex::new(name),
+                    threads: Mutex::new((List::new(), 1)),
+                    words: Words(Mutex::new(List::new())),
+                    end: End::new(),
+                    mark: Mark::none(),
+                    all: Link::new(),
+                    lineage: lineage,
+                    births: Births::into_own(lineage),
+                    parked: Parked(Mutex::new(List::new())),
+                }
+            );
+            Ok(Ref::placed(place))
+        }
     }
 
     /// Gives a process, complete but for its first thread, that thread and an identifier, lists it, and lets it run
     /// from now on, unless its maker is being ended or suspended with its job: then so is it. `change` may tell the
     /// thread the identifier. Returns the identifier. What has made it is recorded.
+    #[inline(always)]
     pub fn start(
         thread: Ref<Thread>,
         maker: Option<&Process>,

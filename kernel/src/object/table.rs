@@ -55,21 +55,21 @@ impl<'memory, T> Table<'memory, T> {
     /// # Errors
     /// [`Error::HandlesExhausted`] when every slot is in use.
     pub fn insert(&mut self, object: T, rights: Rights) -> Result<Handle, Error> {
-        let slot = Slot { object: Some(object), rights, next: None };
         let index = match self.free {
             Some(index) => {
                 let index = usize::from(index);
                 self.free = self.slot(index).next;
-                *self.slot_mut(index) = slot;
                 index
             }
             None if self.used < self.slots.len().min(usize::from(u16::MAX)) => {
-                self.slots[self.used].write(slot);
                 self.used += 1;
                 self.used - 1
             }
             None => return Err(Error::HandlesExhausted),
         };
+        debug_assert!(index < self.used);
+        // SAFETY: slots below `used` are there. This one is free or was never used: there is nothing to drop.
+        unsafe { self.slots.get_unchecked_mut(index) }.write(Slot { object: Some(object), rights, next: None });
         Ok(Handle(index as u32 + 1))
     }
 
