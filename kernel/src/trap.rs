@@ -4,6 +4,7 @@ use crate::arch::{self, Cause, Context, Failure, Trap};
 use crate::call::{self, Next};
 use crate::ipc::fault::{self, Sent};
 use crate::ipc::straight::{self, Brings};
+use crate::memory::user_copy::Owner;
 use crate::memory::{frames, space};
 use crate::object::process::Process;
 use crate::object::thread::{Fault, Thread};
@@ -200,16 +201,22 @@ fn note_repair(process: &Process, address: u64, resolved: &Resolved) {
     trace::note(|| (kind, process.identifier(), address));
 }
 
-/// Answers a fault again if there was no frame for it, with what other cores have given back, or ends the process.
+/// Answers a fault again if there was no frame for it, with what other cores have given back, then with what is kept
+/// back, or ends the process.
 #[cold]
 fn repair_again(thread: &Thread, pc: u64, failure: Failure, (address, mut fault): (VirtAddr, paging::Fault)) -> Next {
     let process = &*thread.process;
-    for _ in 0..RETRIES {
-        if fault != paging::Fault::OutOfMemory || !frames::gather() {
+    for attempt in 0..=RETRIES {
+        if fault != paging::Fault::OutOfMemory {
+            break;
+        }
+        let is_last = attempt == RETRIES || !frames::gather();
+        if is_last && !process.may_use_reserve() {
             break;
         }
         let Ok(mut tree) = process.space.lock() else { return end_by_failure(thread, pc, failure) };
-        match tree.fault(address, failure.access) {
+        let mut answer = || tree.fault(address, failure.access);
+        match if is_last { frames::with_reserve(answer) } else { answer() } {
             Ok(resolved) => {
                 process.statistics.count(&resolved);
                 if trace::is_on() {
@@ -218,6 +225,9 @@ fn repair_again(thread: &Thread, pc: u64, failure: Failure, (address, mut fault)
                 return Next::Resume;
             }
             Err(again) => fault = again,
+        }
+        if is_last {
+            break;
         }
     }
     end(thread, pc, kind_of_fault(failure, fault), Some(failure.address))

@@ -7,6 +7,7 @@
 use crate::arch::memory::{copy_page, direct};
 use crate::memory::change::persist;
 use crate::memory::kernel_memory::Tree;
+use crate::memory::frames;
 use crate::memory::space::{self, Locked, Obstacle, Space};
 use crate::memory::statistics::Statistics;
 use core::mem::{MaybeUninit, size_of};
@@ -58,6 +59,9 @@ pub trait Owner {
 
     /// Where what is done for an access is counted.
     fn statistics(&self) -> &Statistics;
+
+    /// Whether its pages may come out of the reserve.
+    fn may_use_reserve(&self) -> bool;
 }
 
 /// Copies from user memory.
@@ -264,7 +268,11 @@ fn accessible(
     if tree.is_device(address) {
         return Err(Error::BadAddress);
     }
-    let resolved = tree.resolve(address, access).map_err(refusal)?;
+    let resolved = match tree.resolve(address, access) {
+        Err(Fault::OutOfMemory) if owner.may_use_reserve() => frames::with_reserve(|| tree.resolve(address, access)),
+        resolved => resolved,
+    };
+    let resolved = resolved.map_err(refusal)?;
     owner.statistics().count(&resolved);
     if resolved.table_splits != 0 && tables == Tables::First {
         return Err(space::refuse_for(Obstacle::Tables));

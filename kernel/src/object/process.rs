@@ -129,6 +129,10 @@ impl Owner for Process {
     fn statistics(&self) -> &Statistics {
         &self.statistics
     }
+
+    fn may_use_reserve(&self) -> bool {
+        self.jobs.own() == Lineage::NONE
+    }
 }
 
 impl Ends for Process {
