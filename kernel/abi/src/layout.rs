@@ -354,7 +354,7 @@ pub struct ThreadInfo {
 pub struct SystemInfo {
     /// Frames that the allocator manages, free or not.
     pub total_frames: u64,
-    /// Frames free now.
+    /// Frames free now, without those that are kept back for the pages of processes in no job.
     pub free_frames: u64,
     /// Frames in use as translation tables.
     pub table_frames: u64,

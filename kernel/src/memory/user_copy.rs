@@ -6,8 +6,8 @@
 
 use crate::arch::memory::{copy_page, direct};
 use crate::memory::change::persist;
-use crate::memory::kernel_memory::Tree;
 use crate::memory::frames;
+use crate::memory::kernel_memory::Tree;
 use crate::memory::space::{self, Locked, Obstacle, Space};
 use crate::memory::statistics::Statistics;
 use core::mem::{MaybeUninit, size_of};
