@@ -20,7 +20,7 @@ pub fn copy_of_stopped(stopped: &Ref<Thread>, process: Ref<Process>) -> Result<R
     // SAFETY: as in `with_stopped_registers`.
     let copy = Thread::new(process, stopped.scheduling(), unsafe { stopped.stopped_registers() }, |_| {})?;
     // SAFETY: this core owns both, and the stopped one's state has been saved when it left its core.
-    unsafe { copy.copy_floating_point(stopped) };
+    unsafe { copy.set_floating_point(stopped.saved_floating_point()) };
     Ok(copy)
 }
 

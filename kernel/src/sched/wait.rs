@@ -190,14 +190,14 @@ pub fn pause() -> *mut Context {
 #[cold]
 pub fn park(thread: Ref<Thread>) {
     let process = thread.process.clone();
-    let mut parked = process.parked.lock();
+    let mut aside = process.aside.lock();
     // Under the lock: the core that resumes the process has taken the mark away before it looks for threads here.
     if !process.is_suspended() {
-        drop(parked);
+        drop(aside);
         return make_ready(thread);
     }
-    let ended = block_in(&mut parked, Wait::in_part(process.clone(), |process| &process.parked), thread);
-    drop(parked);
+    let ended = block_in(&mut aside.parked, Wait::in_part(process.clone(), |process| &process.aside), thread);
+    drop(aside);
     if let Some(thread) = ended {
         Process::end_thread(thread, None);
     }

@@ -27,7 +27,7 @@ use crate::memory::left;
 use crate::memory::space::{self, Obstacle};
 use crate::object::Ref;
 use crate::object::borrowed::Borrowed;
-use crate::object::job::{Stepped, Walk};
+use crate::object::job::{Control, Stepped};
 use crate::object::memory::Making;
 use crate::object::pieces::{Edited, Forked, Moved};
 use crate::object::process::Process;
@@ -91,7 +91,7 @@ pub enum Task {
     /// A program, for this process or a new one.
     Launch(Launch),
     /// Something that is done to all processes in a job.
-    Control(Walk),
+    Control(Control),
     /// The threads that have waited where this one has.
     Wake(Rest),
     /// Nothing more: the call is refused.
@@ -301,7 +301,7 @@ impl Task {
                 }
                 Err(error) => return Step::Answer(Err(error)),
             },
-            Task::Control(walk) => match walk.step(thread) {
+            Task::Control(control) => match control.step(thread) {
                 Stepped::More => return Step::More,
                 Stepped::Later => return Step::Later,
                 Stepped::Done => (Ok(Progress::Done), Ok((0, 0))),
