@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::outcome::{Next, again, answer, handle, refuse_or_again};
+use super::outcome::{Next, again, again_later, answer, handle, refuse_or_again};
 use crate::arch::Context;
 use crate::ipc::lent::{self, Way};
 use crate::ipc::{self, Outcome, notify};
@@ -42,11 +42,11 @@ fn create_reply(process: &Process, endpoint: Handle) -> Result<u64, Error> {
     Ok(handle.0.into())
 }
 
-/// Answers a copy of what is lent, or has it made again while another core makes one, or one of the two processes is in
+/// Answers a copy of what is lent, or has it made again while another thread makes one, or one of the two processes is in
 /// the middle of a fork.
 fn answer_lent(registers: &mut Context, result: Result<u64, Error>) -> Next {
     match result {
-        Err(Error::NotReady) => again(registers),
+        Err(Error::NotReady) => again_later(registers),
         Err(error) => refuse_or_again(registers, error),
         result => answer(registers, result),
     }
@@ -95,6 +95,7 @@ fn follow(registers: &mut Context, outcome: Result<Outcome, Error>) -> Next {
         Ok(Outcome::GiveWayTo(next)) => Next::GiveWayTo(next),
         Ok(Outcome::Blocked) => Next::Switch,
         Ok(Outcome::Again) => again(registers),
+        Ok(Outcome::Later) => again_later(registers),
         // The process may be in the middle of a fork.
         Err(error) => refuse_or_again(registers, error),
     }

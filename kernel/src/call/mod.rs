@@ -65,15 +65,15 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
             registers.set_result(0);
             Next::Sleep(timer::now().saturating_add(x0))
         }
-        Call::ThreadCreate => answer(registers, thread::create(thread, x0, x1, x2, x3)),
+        Call::ThreadCreate => answer(registers, thread::create(thread, thread, [x0, x1, x2, x3])),
         Call::ThreadExit => Next::EndThread(x0),
         Call::ThreadJoin => thread::join(thread, registers, handle(x0)),
-        Call::Map => outcome(thread, registers, memory::map(thread, x0, x1, x2, x3)),
-        Call::Unmap => outcome(thread, registers, memory::unmap(thread, x0, x1)),
-        Call::Protect => outcome(thread, registers, memory::protect(thread, x0, x1, x2)),
-        Call::MapObject => outcome(thread, registers, memory::map_object(thread, handle(x0), x1, x2)),
-        Call::Discard => outcome(thread, registers, memory::discard(thread, x0, x1)),
-        Call::Move => outcome(thread, registers, memory::relocate(thread, x0, x1, x2)),
+        Call::Map => outcome(thread, registers, memory::map(thread, process, x0, x1, x2, x3)),
+        Call::Unmap => outcome(thread, registers, memory::unmap(thread, process, x0, x1)),
+        Call::Protect => outcome(thread, registers, memory::protect(thread, process, x0, x1, x2)),
+        Call::MapObject => outcome(thread, registers, memory::map_object(thread, process, handle(x0), x1, x2)),
+        Call::Discard => outcome(thread, registers, memory::discard(thread, process, x0, x1)),
+        Call::Move => outcome(thread, registers, memory::relocate(thread, process, x0, x1, x2)),
         Call::MemoryCreate => create_memory(thread, registers, x0),
         Call::ConsoleWrite => answer(registers, console::write(process, handle(x0), x1, x2)),
         Call::Close => {
@@ -103,7 +103,7 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
         | Call::CallLending
         | Call::LentRead
         | Call::LentWrite => message::carry_out(thread, registers),
-        Call::Supervise | Call::FaultRegisters | Call::ProcessRead | Call::ProcessWrite => {
+        Call::Supervise | Call::FaultRegisters | Call::ProcessRead | Call::ProcessWrite | Call::OnBehalf => {
             supervise::carry_out(thread, registers)
         }
         Call::InterruptCreate

@@ -162,6 +162,7 @@ impl<T: Clone> Table<'_, T> {
     ///
     /// # Errors
     /// [`Error::HandlesExhausted`] if this table has fewer slots than the parent uses.
+    #[inline(always)]
     pub fn copy_from(&mut self, parent: &Table<'_, T>) -> Result<(), Error> {
         debug_assert_eq!(self.used, 0);
         if parent.used() > self.slots.len() {

@@ -118,6 +118,8 @@ impl FloatingPoint {
 // Every switch touches the first two cache lines; of the wait, what says which kind it is.
 const _: () = {
     assert!(Ref::<Thread>::OFFSET + offset_of!(Thread, wait) < 2 * 64);
+    // The registers begin with a line, so that they lie in no more of them than they need.
+    assert!((Ref::<Thread>::OFFSET + size_of::<Thread>()).next_multiple_of(align_of::<Registers>()).is_multiple_of(64));
 };
 
 // SAFETY: `floating_point` and what `own` leads to are accessed only by the thread's owner (see above),
