@@ -12,7 +12,7 @@ use crate::memory::space::{self, Locked, Obstacle, Space};
 use crate::memory::statistics::Statistics;
 use core::mem::{MaybeUninit, size_of};
 use graft_abi::{Error, PAGE_SIZE, USER_END};
-use graft_paging::{Access, Fault, Kind, Tlb, Translation, VirtAddr};
+use graft_paging::{Access, Fault, Kind, Resolved, Tlb, Translation, VirtAddr};
 
 /// A type that any bytes are a valid value of, without padding: it may be copied from and to a program
 /// byte by byte.
@@ -269,15 +269,30 @@ fn accessible(
         return Err(Error::BadAddress);
     }
     let resolved = match tree.resolve(address, access) {
-        Err(Fault::OutOfMemory) if owner.may_use_reserve() => frames::with_reserve(|| tree.resolve(address, access)),
-        resolved => resolved,
+        Ok(resolved) => resolved,
+        Err(fault) => resolve_again(owner, tree, address, access, fault)?,
     };
-    let resolved = resolved.map_err(refusal)?;
     owner.statistics().count(&resolved);
     if resolved.table_splits != 0 && tables == Tables::First {
         return Err(space::refuse_for(Obstacle::Tables));
     }
     Ok(direct(resolved.frame.address() + address.get() % PAGE_SIZE as u64))
+}
+
+/// After a fault: with what is kept back, if that is what it takes.
+#[cold]
+#[inline(never)]
+fn resolve_again(
+    owner: &impl Owner,
+    tree: &mut Locked<'_>,
+    address: VirtAddr,
+    access: Access,
+    fault: Fault,
+) -> Result<Resolved, Error> {
+    if fault == Fault::OutOfMemory && owner.may_use_reserve() {
+        return frames::with_reserve(|| tree.resolve(address, access)).map_err(refusal);
+    }
+    Err(refusal(fault))
 }
 
 fn each_page(
