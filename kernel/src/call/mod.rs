@@ -20,6 +20,7 @@ mod thread;
 mod wait;
 
 use crate::arch::{Context, timer};
+use crate::ipc::lent::Way;
 use crate::object::thread::Thread;
 use graft_abi::{Call, Error, ExitStatus, Rights};
 pub use outcome::{Next, again, again_behind, again_later};
@@ -100,9 +101,9 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
         | Call::NotificationBind
         | Call::WaitOn
         | Call::Wake
-        | Call::CallLending
-        | Call::LentRead
-        | Call::LentWrite => message::carry_out(thread, registers),
+        | Call::CallLending => message::carry_out(thread, registers),
+        Call::LentRead => message::copy_lent(thread, registers, Way::Read),
+        Call::LentWrite => message::copy_lent(thread, registers, Way::Write),
         Call::Supervise | Call::FaultRegisters | Call::ProcessRead | Call::ProcessWrite | Call::OnBehalf => {
             supervise::carry_out(thread, registers)
         }

@@ -30,6 +30,7 @@ pub enum Way {
 ///
 /// # Errors
 /// As the interface says; [`Error::NotReady`] if the call is to be made again, because another core copies.
+#[inline(always)]
 pub fn copy(thread: &Thread, handle: Handle, offset: u64, buffer: u64, bytes: u64, way: Way) -> Result<u64, Error> {
     let process = &*thread.process;
     let reply = process.object::<Reply>(handle, Rights::WRITE)?;

@@ -74,6 +74,7 @@ pub fn block_until(list: &mut List<Ref<Thread>, Queued>, wait: Wait, deadline: u
 
 /// Whether the process of a thread that has just been blocked is ending, and no other core has ended its wait: then
 /// the caller ends the thread.
+#[inline(always)]
 pub fn meets_end(thread: &Thread, wait: WaitNumber) -> bool {
     // As in `block`.
     fence(Ordering::SeqCst);

@@ -44,11 +44,22 @@ impl<'a, F: Format, M: Memory> Path<'a, F, M> {
         Self::descend(&space.memory, space.root(), address, space.commit)
     }
 
-    /// For reading only: the caller holds the space by `&`, and gets no proof of exclusive ownership.
+    /// For reading only: the caller holds the space by `&`, and gets no proof of exclusive ownership. So no count is
+    /// looked at.
     #[inline(always)]
     pub(crate) fn peek(space: &'a AddressSpace<F, M>, address: VirtAddr) -> Deciding<F> {
-        let path = Self::descend(&space.memory, space.root(), address, space.commit);
-        Deciding { descriptor: path.descriptor, level: path.level, read_only: path.read_only }
+        let (mut table, mut read_only) = (space.root(), false);
+        for number in 0..Level::LAST.number() {
+            let level = Level::new(number as u8).expect("a level of the tree");
+            let descriptor = space.memory.load::<F>(table, level.index(address));
+            if !descriptor.is_present() {
+                return Deciding { descriptor, level, read_only };
+            }
+            table = descriptor.output();
+            read_only |= descriptor.is_read_only_table();
+        }
+        let descriptor = space.memory.load::<F>(table, Level::LAST.index(address));
+        Deciding { descriptor, level: Level::LAST, read_only }
     }
 
     #[inline(always)]
