@@ -5,11 +5,11 @@ use crate::program::Program;
 use graft_abi::{Error, ExitStatus, ProcessState, Rights, TraceKind};
 use graft_kernel::arch::{self, PhysRange, interrupts, memory, processor};
 use graft_kernel::memory::{frames, space};
-use graft_kernel::object::Ref;
 use graft_kernel::object::process::{Name, Process};
 use graft_kernel::object::system::System;
 use graft_kernel::object::terminal::Terminal;
 use graft_kernel::object::thread::{Scheduling, Thread};
+use graft_kernel::object::{AnyRef, Ref};
 use graft_kernel::platform::{self, Platform};
 use graft_kernel::{program, sched, trap};
 use std::panic::{self, AssertUnwindSafe};
@@ -76,9 +76,15 @@ impl Machine {
     /// As [`spawn`](Self::spawn), of one that has a console, which nothing is connected to, as its second handle.
     pub fn spawn_at_console(&self, program: Program) -> Ref<Process> {
         let console = CONSOLE.get().expect("the machine has started").clone().erase();
+        self.spawn_with(program, [(console, Rights::READ.or(Rights::WRITE))])
+    }
+
+    /// As [`spawn`](Self::spawn), of one that has these handles, too.
+    pub fn spawn_with(&self, program: Program, handles: impl IntoIterator<Item = (AnyRef, Rights)>) -> Ref<Process> {
         let thread = load(program, Scheduling::FIRST).expect("there is memory");
-        let rights = Rights::READ.or(Rights::WRITE);
-        thread.process.handles.lock().insert(console, rights).expect("there is room");
+        for (object, rights) in handles {
+            thread.process.handles.lock().insert(object, rights).expect("there is room");
+        }
         start(thread)
     }
 

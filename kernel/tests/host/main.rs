@@ -9,6 +9,7 @@ mod machine;
 mod messages;
 mod notifications;
 mod numbers;
+mod oracle;
 mod processes;
 mod program;
 mod states;
