@@ -4,6 +4,7 @@
 //!   state, thread, request ──▶ permitted ──▶ outcome: who goes on with which registers, and the state after that
 //!                                            outcome: another one, where the kernel is free
 //!   outcome, what was seen ──▶ agrees    ──▶ the next state, with the numbers that the kernel has chosen
+//!                                            several, where what was seen does not tell
 //! ```
 //!
 //! There is a file for each kind of object, with a function for each call, whose checks stand in the order in which errors

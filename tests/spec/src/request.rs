@@ -1,5 +1,6 @@
 //! A call as a thread makes it, and what it finds in its registers afterwards.
 
+use core::fmt;
 use graft_abi::Call;
 
 /// Words of the caller's own buffer that are looked at after a call.
@@ -67,6 +68,22 @@ impl Request {
             Call::NotificationWait => Some(1),
             Call::WaitOn => Some(2),
             _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Call::from_number(self.number) {
+            _ if self.trap == Trap::Foreign => write!(f, "foreign call {}", self.number)?,
+            Some(call) => write!(f, "{call:?}")?,
+            None => write!(f, "call {}", self.number)?,
+        }
+        let used = self.x.iter().rposition(|&register| register != 0).map_or(0, |last| last + 1);
+        write!(f, " {:x?}", &self.x[..used])?;
+        match self.deadline {
+            Deadline::Never => Ok(()),
+            other => write!(f, ", until {other:?}"),
         }
     }
 }

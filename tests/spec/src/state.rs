@@ -17,7 +17,7 @@ pub struct Entry {
 }
 
 /// What the driver of a history has set up.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Machine {
     /// The cores that run, a bit for each.
     pub cores: u32,
@@ -35,7 +35,7 @@ pub struct Binding {
 }
 
 /// A process.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
     /// 0 until the driver has seen it.
     pub identifier: u64,
@@ -52,7 +52,7 @@ pub struct Process {
 }
 
 /// A thread.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Thread {
     /// Its process.
     pub process: Id,
@@ -100,7 +100,7 @@ pub struct Message {
 }
 
 /// An endpoint.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Endpoint {
     pub(crate) closed: bool,
     /// Threads with a message, in the order in which they came.
@@ -111,7 +111,7 @@ pub struct Endpoint {
 }
 
 /// A connection.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
     pub(crate) endpoint: Id,
     pub(crate) badge: u64,
@@ -119,7 +119,7 @@ pub struct Connection {
 }
 
 /// A reply.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
     pub(crate) endpoint: Id,
     /// The call that it keeps: the caller, and the number of its call.
@@ -127,20 +127,20 @@ pub struct Reply {
 }
 
 /// A notification.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Notification {
     pub(crate) bits: u64,
     pub(crate) waiters: Vec<Id>,
 }
 
 /// A memory object: the first word of each page.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Memory {
     pub(crate) words: Vec<u64>,
 }
 
 /// A snapshot.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     pub(crate) pages: BTreeMap<u64, Page>,
     pub(crate) stack: u64,
@@ -165,7 +165,7 @@ pub enum Content {
 }
 
 /// An object.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Object {
     /// A process.
     Process(Process),
@@ -213,7 +213,7 @@ macro_rules! kinds {
 kinds! { Process Thread Endpoint Connection Reply Notification Memory Snapshot }
 
 /// All objects.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
     /// By name.
     pub objects: BTreeMap<Id, Object>,
@@ -243,6 +243,11 @@ impl State {
 
     pub(crate) fn get_mut<T: Kind>(&mut self, id: Id) -> &mut T {
         T::of_mut(self.objects.get_mut(&id).expect("an object")).expect("an object of this kind")
+    }
+
+    /// The thread that the driver knows by this number.
+    pub fn in_slot(&self, slot: u64) -> Option<Id> {
+        self.all().find(|(_, thread): &(Id, &Thread)| thread.slot == slot && thread.is_alive()).map(|(id, _)| id)
     }
 
     /// All of a kind.
