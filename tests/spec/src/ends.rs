@@ -94,7 +94,7 @@ impl Step {
             Object::Endpoint(endpoint) => bound(&endpoint.bound),
             Object::Connection(connection) => bound(&connection.bound),
             Object::Reply(reply) => reply.open.is_some_and(|(caller, _)| caller == id),
-            Object::Notification(_) | Object::Memory(_) => false,
+            Object::Notification(_) | Object::Memory(_) | Object::Job(_) => false,
             Object::Snapshot(snapshot) => snapshot.pages.values().any(|page| shared(page.content)),
         };
         let returns = |Return { expects, .. }: &Return| expects.iter().any(on_its_way);

@@ -6,7 +6,7 @@
 use crate::handle::is_self;
 use crate::request::{Deadline, Request, Trap};
 use crate::state::{
-    Connection, Endpoint, Entry, Id, Kind, Memory, Notification, Process, Reply, Snapshot, State, Thread, Wait,
+    Connection, Endpoint, Entry, Id, Job, Kind, Memory, Notification, Process, Reply, Snapshot, State, Thread, Wait,
 };
 use alloc::vec::Vec;
 use graft_abi::{Call, Handle, PAGE_SIZE, USER_END};
@@ -201,7 +201,8 @@ impl Chooser<'_> {
         }
         match self.random.below(100) {
             0..10 => self.of_handles(),
-            10..24 => self.of_processes(),
+            10..22 => self.of_processes(),
+            22..24 => self.of_jobs(),
             24..32 => self.of_threads(),
             32..46 => self.of_memory(),
             46..54 => self.of_contents(),
@@ -269,6 +270,18 @@ impl Chooser<'_> {
                 Request::new(Call::Supervise, &[process, connection])
             }
             _ => self.foreign_call(),
+        }
+    }
+
+    fn of_jobs(&mut self) -> Request {
+        let job = self.handle::<Job>();
+        match self.random.below(6) {
+            0 | 1 => Request::new(Call::JobCreate, &[]),
+            2..5 => Request::new(Call::JobEnter, &[if self.random.one_in(6) { 0 } else { job }]),
+            _ => {
+                let (operation, code) = (self.random.pick(&[0, 0, 0, 2, 3, 1 << 32]), self.random.number());
+                Request::new(Call::JobControl, &[job, operation, code])
+            }
         }
     }
 

@@ -21,6 +21,7 @@ mod circle;
 mod ends;
 mod handle;
 pub mod history;
+mod job;
 mod memory;
 mod message;
 mod notification;
@@ -32,6 +33,7 @@ pub mod state;
 mod supervise;
 mod thread;
 
+pub use call::{NOT_SPECIFIED, SPECIFIED};
 pub use outcome::{Disagreement, Expect, Outcome, Return, Seen, permitted};
 pub use request::{Deadline, Registers, Request, Trap};
 pub use state::{Entry, Id, Machine, Object, State};

@@ -82,7 +82,8 @@ impl Step {
         let follows = |entry: &Entry| !entry.rights.contains(Rights::NO_INHERIT);
         let handles =
             parent.handles.iter().filter(|(_, entry)| follows(entry)).map(|(&n, &entry)| (n, entry)).collect();
-        let child = Process { handles, pages, ..Process::new(parent.identifier) };
+        let jobs = self.jobs_of_births(process);
+        let child = Process { handles, pages, jobs, ..Process::new(parent.identifier) };
         let child = self.state.add(child);
         let scheduling = (caller.own, caller.limit, caller.cores);
         let first = self.state.add(Thread::new(child, newcomer, stack, scheduling));

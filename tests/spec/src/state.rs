@@ -1,4 +1,4 @@
-//! What there is: objects of eight kinds, and the handles that name them.
+//! What there is: objects of nine kinds, and the handles that name them.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -47,6 +47,9 @@ pub struct Process {
     pub status: Option<u64>,
     pub(crate) bound: Option<Binding>,
     pub(crate) supervisor: Option<Id>,
+    /// The jobs that it is in, the outermost first, and the one below them that its children are born into.
+    pub(crate) jobs: Vec<Id>,
+    pub(crate) births: Option<Id>,
     /// Threads that wait on a word, in the order in which they came.
     pub(crate) words: Vec<Id>,
 }
@@ -146,6 +149,13 @@ pub struct Snapshot {
     pub(crate) stack: u64,
 }
 
+/// A job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// The jobs that it is in, the outermost first.
+    pub(crate) outer: Vec<Id>,
+}
+
 /// What is mapped at a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Page {
@@ -183,6 +193,8 @@ pub enum Object {
     Memory(Memory),
     /// A snapshot.
     Snapshot(Snapshot),
+    /// A job.
+    Job(Job),
 }
 
 /// One of the kinds.
@@ -210,7 +222,7 @@ macro_rules! kinds {
         }
     )* };
 }
-kinds! { Process Thread Endpoint Connection Reply Notification Memory Snapshot }
+kinds! { Process Thread Endpoint Connection Reply Notification Memory Snapshot Job }
 
 /// All objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -289,6 +301,8 @@ impl Process {
             status: None,
             bound: None,
             supervisor: None,
+            jobs: Vec::new(),
+            births: None,
             words: Vec::new(),
         }
     }

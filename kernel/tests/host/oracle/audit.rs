@@ -3,6 +3,7 @@
 use super::Conductor;
 use graft_abi::{Handle, ProcessState, Rights};
 use graft_kernel::object::endpoint::{Connection, Endpoint, Reply};
+use graft_kernel::object::job::Job;
 use graft_kernel::object::memory::MemoryObject;
 use graft_kernel::object::notification::Notification;
 use graft_kernel::object::process::Process;
@@ -75,6 +76,7 @@ impl Objects {
             Model::Reply(_) => address::<Reply>(object),
             Model::Notification(_) => address::<Notification>(object),
             Model::Memory(_) => address::<MemoryObject>(object),
+            Model::Job(_) => address::<Job>(object),
             Model::Snapshot(_) => address::<Snapshot>(object),
         };
         let Some(address) = address else { return false };
