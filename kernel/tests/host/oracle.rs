@@ -22,7 +22,8 @@ use graft_kernel::object::notification::{Binding, Notification};
 use graft_kernel::object::process::Process;
 use graft_kernel::object::thread::{Scheduling, Thread};
 use graft_spec::history::{self, Random, Stage};
-use graft_spec::{Deadline, Disagreement, Id, Outcome, Registers, Request, Seen, State, permitted};
+use graft_spec::{Deadline, Disagreement, Outcome, Registers, Request, SPECIFIED, Seen, State, Trap, permitted};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
@@ -37,31 +38,53 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The same for histories that are known to fail.
 const SHORT_PATIENCE: Duration = Duration::from_millis(400);
 
-/// A history that is under way.
-struct Conductor {
+/// What all histories have in common.
+struct Theatre {
+    machine: Machine,
     board: Arc<Board>,
-    bells: Vec<Ref<Notification>>,
-    root: Ref<Process>,
+    /// The program of all threads, and where further ones begin.
+    file: Vec<u8>,
     entry: u64,
     stacks: Vec<u64>,
+}
+
+impl Theatre {
+    fn new() -> Theatre {
+        let (machine, board) = (Machine::take(), Arc::new(Board::new()));
+        let (program, entry) = actor(&board);
+        let file = program.file();
+        program.put();
+        let stacks = (1..=SLOTS as u64).map(|number| DATA + 0x8000 + number * 16).collect();
+        Theatre { machine, board, file, entry, stacks }
+    }
+}
+
+/// A history that is under way.
+struct Conductor<'a> {
+    theatre: &'a Theatre,
+    board: &'a Board,
+    bells: Vec<Ref<Notification>>,
+    root: Ref<Process>,
     /// All states that agree with what has been seen so far.
     states: Vec<State>,
     patience: Duration,
     log: Vec<String>,
+    /// Numbers of the calls that have been made and not been refused.
+    granted: BTreeSet<u64>,
 }
 
-impl Conductor {
-    fn new(machine: &Machine, patience: Duration) -> Conductor {
-        let board = Arc::new(Board::new());
-        let (program, entry) = actor(&board);
+impl<'a> Conductor<'a> {
+    fn new(theatre: &'a Theatre, patience: Duration) -> Conductor<'a> {
+        let board = &*theatre.board;
+        board.clear();
         let bells: Vec<_> = (0..SLOTS).map(|_| Notification::new().expect("there is memory")).collect();
-        let handles = bells.iter().map(|bell| (bell.clone().erase(), Rights::READ)).collect::<Vec<_>>();
-        let root = machine.spawn_with(program, handles);
-        let stacks: Vec<u64> = (1..=SLOTS as u64).map(|number| DATA + 0x8000 + number * 16).collect();
+        let handles = bells.iter().map(|bell| (bell.clone().erase(), Rights::READ));
+        let root = theatre.machine.spawn_file(&theatre.file, handles);
         let cores = (1 << CORES) - 1;
         let setting = graft_spec::Machine { cores, reserved: 1 + SLOTS as u32, buffer: DATA };
-        let state = State::new(setting, [root.identifier(), 0], 0, stacks[0], [16, 31]);
-        Conductor { board, bells, root, entry, stacks, states: vec![state], patience, log: Vec::new() }
+        let states = vec![State::new(setting, [root.identifier(), 0], 0, theatre.stacks[0], [16, 31])];
+        let (log, granted) = (Vec::new(), BTreeSet::new());
+        Conductor { theatre, board, bells, root, states, patience, log, granted }
     }
 
     fn processes(&self) -> Vec<Ref<Process>> {
@@ -88,8 +111,7 @@ impl Conductor {
     }
 
     /// Has a thread make a call.
-    fn begin(&self, thread: Id, request: &Request) {
-        let slot = self.states[0].get::<graft_spec::state::Thread>(thread).slot;
+    fn begin(&self, slot: u64, request: &Request) {
         let mut request = *request;
         if let Some(register) = request.deadline_register() {
             request.x[register] = match request.deadline {
@@ -107,13 +129,17 @@ impl Conductor {
 
     /// Makes the next call, and compares; whether a thread could make one.
     fn step(&mut self, step: u64) -> Result<bool, String> {
-        let stage = Stage { entry: self.entry, stacks: &self.stacks, slots: SLOTS as u64 };
+        let stage = Stage { entry: self.theatre.entry, stacks: &self.theatre.stacks, slots: SLOTS as u64 };
         let Some((thread, request)) = history::next(&self.states[0], &stage, step) else { return Ok(false) };
-        let process = self.states[0].get::<graft_spec::state::Thread>(thread).process;
+        let &graft_spec::state::Thread { process, slot, .. } = self.states[0].get(thread);
         self.log.push(format!("process {process}, thread {thread}: {request}"));
         let outcomes: Vec<_> = self.states.iter().flat_map(|state| permitted(state, thread, &request)).collect();
-        self.begin(thread, &request);
+        self.begin(slot, &request);
         self.states = self.observe(&outcomes)?;
+        let is_refused = |answer: Registers| (answer.x[0] as i64) < 0;
+        if request.trap != Trap::Foreign && !self.board.slot(slot).answer.is_some_and(is_refused) {
+            self.granted.insert(request.number);
+        }
         self.board.slots.iter().for_each(|slot| slot.lock().expect("no actor panics").answer = None);
         Ok(true)
     }
@@ -185,7 +211,7 @@ enum Verdict {
     Final,
 }
 
-impl Drop for Conductor {
+impl Drop for Conductor<'_> {
     /// Ends everything that the history has left.
     fn drop(&mut self) {
         let context = Context::new_user(0, 0, [0, 0]);
@@ -193,8 +219,11 @@ impl Drop for Conductor {
         let start = Instant::now();
         loop {
             let all = self.processes();
-            let lives = |process: &&Ref<Process>| process.info().state != ProcessState::Ended as u32;
-            if !all.iter().any(|process| lives(&process)) {
+            let has_ended = |process: &Ref<Process>| {
+                let info = process.info();
+                info.state == ProcessState::Ended as u32 && info.threads == 0
+            };
+            if all.iter().all(has_ended) {
                 return;
             }
             for process in &all {
@@ -208,26 +237,28 @@ impl Drop for Conductor {
     }
 }
 
-/// Runs a history; how far it went, and what was wrong.
-fn run(machine: &Machine, steps: &[u64], patience: Duration) -> Result<usize, String> {
-    let mut conductor = Conductor::new(machine, patience);
-    let result = steps.iter().enumerate().find_map(|(number, &step)| match conductor.step(step) {
-        Ok(true) => None,
-        Ok(false) => Some(Ok(number)),
-        Err(what) => Some(Err(format!("{}\n{what}", conductor.log.join("\n")))),
-    });
-    result.unwrap_or(Ok(steps.len()))
+/// Runs a history; the calls that were granted, and how many were made; or what was wrong.
+fn run(theatre: &Theatre, steps: &[u64], patience: Duration) -> Result<(BTreeSet<u64>, usize), String> {
+    let mut conductor = Conductor::new(theatre, patience);
+    for &step in steps {
+        match conductor.step(step) {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(what) => return Err(format!("{}\n{what}", conductor.log.join("\n"))),
+        }
+    }
+    Ok((std::mem::take(&mut conductor.granted), conductor.log.len()))
 }
 
 /// A short part of a history that fails, too.
-fn shrink(machine: &Machine, mut steps: Vec<u64>, mut what: String) -> (Vec<u64>, String) {
+fn shrink(theatre: &Theatre, mut steps: Vec<u64>, mut what: String) -> (Vec<u64>, String) {
     let mut size = steps.len() / 2;
     while size > 0 {
         let mut at = 0;
         while at < steps.len() {
             let mut fewer = steps.clone();
             fewer.drain(at..steps.len().min(at + size));
-            match run(machine, &fewer, SHORT_PATIENCE) {
+            match run(theatre, &fewer, SHORT_PATIENCE) {
                 Ok(_) => at += size,
                 Err(other) => (steps, what) = (fewer, other),
             }
@@ -246,17 +277,24 @@ fn steps(seed: u64) -> Vec<u64> {
 fn every_call_does_what_the_specification_permits() {
     let number = |name: &str, default| env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
     let (histories, first) = (number("GRAFT_HISTORIES", HISTORIES), number("GRAFT_FIRST_SEED", 1_u64));
-    let machine = Machine::take();
-    let mut calls = 0;
+    let theatre = Theatre::new();
+    let (mut granted, mut calls) = (BTreeSet::new(), 0);
     for seed in first..first + histories {
-        match run(&machine, &steps(seed), PATIENCE) {
-            Ok(number) => calls += number,
+        match run(&theatre, &steps(seed), PATIENCE) {
+            Ok((more, made)) => {
+                granted.extend(more);
+                calls += made;
+            }
             Err(what) => {
                 println!("seed {seed}:\n{what}");
-                let (steps, what) = shrink(&machine, steps(seed), what);
+                let (steps, what) = shrink(&theatre, steps(seed), what);
                 panic!("again: GRAFT_HISTORIES=1 GRAFT_FIRST_SEED={seed}; cut to {} steps:\n{what}", steps.len());
             }
         }
     }
     println!("{histories} histories, {calls} calls");
+    if !cfg!(miri) && histories >= HISTORIES {
+        let never: Vec<_> = SPECIFIED.iter().filter(|&&call| !granted.contains(&(call as u64))).collect();
+        assert!(never.is_empty(), "made in no history, or always refused: {never:?}");
+    }
 }

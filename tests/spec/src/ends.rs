@@ -13,6 +13,7 @@ impl Step {
     pub(crate) fn settle(&mut self) {
         self.settle_now();
         if let Some(thread) = self.expires.take()
+            && self.state.is::<Thread>(thread)
             && self.state.get::<Thread>(thread).wait.is_some()
         {
             self.refuse(thread, Error::TimedOut);
@@ -22,7 +23,11 @@ impl Step {
 
     fn settle_now(&mut self) {
         loop {
+            self.end_dying();
             while self.end_unreferenced() {}
+            if !self.dying.is_empty() {
+                continue;
+            }
             if self.fires.is_empty() {
                 return;
             }
@@ -32,6 +37,12 @@ impl Step {
             let next = if shows { self.choose(self.fires.len()) } else { 0 };
             let Binding { notification, bits } = self.fires.remove(next);
             self.set_bits(notification, bits);
+        }
+    }
+
+    fn end_dying(&mut self) {
+        while let Some(process) = self.dying.pop() {
+            self.end_process(process, ExitStatus::Faulted(FaultKind::ForeignCall));
         }
     }
 
@@ -139,7 +150,12 @@ impl Step {
         }
         self.unblock(thread);
         if self.state.get::<Thread>(thread).stopped.is_some() {
-            return self.end_process(self.process_of(thread), ExitStatus::Faulted(FaultKind::ForeignCall));
+            // Its process ends by itself: at once, or while whoever has refused it goes on.
+            self.dying.push(self.process_of(thread));
+            if self.choose(2) == 0 {
+                self.end_dying();
+            }
+            return;
         }
         self.wake_with(thread, vec![Expect::X(0, error.to_register())]);
     }

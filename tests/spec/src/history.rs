@@ -103,6 +103,48 @@ impl Chooser<'_> {
         }
     }
 
+    /// Mostly one for which this holds, if there is one.
+    fn handle_where<T: Kind>(&mut self, holds: impl Fn(&State, &T) -> bool) -> u64 {
+        let fits = |entry: &Entry| self.state.is::<T>(entry.object) && holds(self.state, self.state.get(entry.object));
+        let handles = &self.process().handles;
+        let all: Vec<u64> = handles.iter().filter(|(_, entry)| fits(entry)).map(|(&number, _)| number.into()).collect();
+        if all.is_empty() || self.random.one_in(5) { self.handle::<T>() } else { self.random.pick(&all) }
+    }
+
+    /// Mostly a reply that keeps a call.
+    fn open_reply(&mut self) -> u64 {
+        self.handle_where(|_, reply: &Reply| reply.open.is_some())
+    }
+
+    /// Mostly one that keeps a call which lends memory.
+    fn lending_reply(&mut self) -> u64 {
+        self.handle_where(|state, reply: &Reply| {
+            reply.open.is_some_and(|(caller, _)| state.get::<Thread>(caller).lent.is_some())
+        })
+    }
+
+    fn lacks<T: Kind>(&self) -> bool {
+        !self.process().handles.values().any(|entry| self.state.is::<T>(entry.object))
+    }
+
+    /// Something that the process does not have, so that more of the other calls are granted.
+    fn stock(&mut self) -> Option<Request> {
+        let endpoint = self.handle::<Endpoint>();
+        if self.lacks::<Endpoint>() {
+            Some(Request::new(Call::EndpointCreate, &[]))
+        } else if self.lacks::<Connection>() {
+            Some(Request::new(Call::ConnectionCreate, &[endpoint, self.random.number()]))
+        } else if self.lacks::<Reply>() {
+            Some(Request::new(Call::ReplyCreate, &[endpoint]))
+        } else if self.lacks::<Notification>() {
+            Some(Request::new(Call::NotificationCreate, &[]))
+        } else if self.process().pages.is_empty() {
+            Some(Request::new(Call::Map, &[AREA, 2 * PAGE, 2, 0]))
+        } else {
+            None
+        }
+    }
+
     /// Of a process: sometimes one's own.
     fn process_handle(&mut self) -> u64 {
         if self.random.one_in(3) { Handle::SELF.0.into() } else { self.handle::<Process>() }
@@ -198,6 +240,11 @@ impl Chooser<'_> {
     fn request(&mut self) -> Request {
         if self.process().handles.len() > MANY {
             return self.close();
+        }
+        if self.random.one_in(4)
+            && let Some(request) = self.stock()
+        {
+            return request;
         }
         match self.random.below(100) {
             0..10 => self.of_handles(),
@@ -432,7 +479,7 @@ impl Chooser<'_> {
             }
             19..25 => {
                 let call = self.random.pick(&[Call::Reply, Call::ReplyReceive]);
-                let reply = self.handle::<Reply>();
+                let reply = self.open_reply();
                 let mut request = self.message(call, reply);
                 if self.keeps_fault(reply) {
                     request.x[7] = 0;
@@ -444,7 +491,7 @@ impl Chooser<'_> {
             }
             _ => {
                 let call = self.random.pick(&[Call::LentRead, Call::LentWrite]);
-                let (reply, buffer, data) = (self.handle::<Reply>(), self.buffer(), 1 + self.random.number() % 9);
+                let (reply, buffer, data) = (self.lending_reply(), self.buffer(), 1 + self.random.number() % 9);
                 let (offset, bytes) = (self.rarely(0, &[1 << 40, u64::MAX]), self.rarely(8, &[0]));
                 Request { data, ..Request::new(call, &[reply, offset, buffer, bytes]) }
             }

@@ -160,8 +160,8 @@ impl Step {
 
     /// Whether the endpoint is there, the first call in line, the deadline.
     fn take_message(&mut self, thread: Id, reply: Id, until: Deadline) -> Answer {
-        // The call that was kept may have been the one by which its process goes on: that may be before this or behind.
-        if !self.lives(thread) && self.choose(2) == 0 {
+        // The call that was kept may have been the fault of its own process.
+        if !self.lives(thread) {
             return Ok(Next::Stays);
         }
         let endpoint = self.state.get::<Reply>(reply).endpoint;

@@ -116,6 +116,8 @@ pub(crate) struct Step {
     pub(crate) returns: Vec<Return>,
     /// Bindings of what has happened.
     pub(crate) fires: Vec<Binding>,
+    /// Processes that end of a fault with which their supervisor has not helped.
+    pub(crate) dying: Vec<Id>,
     /// A thread whose deadline comes next.
     pub(crate) expires: Option<Id>,
     script: Script,
@@ -169,7 +171,14 @@ impl Step {
 pub fn permitted(state: &State, thread: Id, request: &Request) -> Vec<Outcome> {
     let (mut outcomes, mut script) = (Vec::new(), Script::default());
     loop {
-        let mut step = Step { state: state.clone(), returns: Vec::new(), fires: Vec::new(), expires: None, script };
+        let mut step = Step {
+            state: state.clone(),
+            returns: Vec::new(),
+            fires: Vec::new(),
+            dying: Vec::new(),
+            expires: None,
+            script,
+        };
         match step.carry_out(thread, request) {
             Ok(Next::Goes(expects)) => step.goes_on(thread, expects),
             Ok(Next::Stays) => {}

@@ -49,15 +49,17 @@ impl Step {
     }
 
     /// The part of what a caller lends, if one is kept that waits, and lends as much.
-    fn lent_part(&self, process: Id, request: &Request, which: usize) -> Result<(Id, u64), Error> {
+    fn lent_part(&mut self, process: Id, request: &Request, which: usize) -> Result<(Id, u64), Error> {
         let [handle, offset, _, bytes, ..] = request.x;
         let reply = self.named::<Reply>(process, handle, Rights::WRITE)?;
         let open = self.state.get::<Reply>(reply).open;
-        let (caller, _) = open.ok_or(Error::NotFound)?;
-        if self.state.get::<Thread>(caller).stopped.is_some() {
+        let is_fault = open.is_some_and(|(caller, _)| self.state.get::<Thread>(caller).stopped.is_some());
+        let waits = self.still_waits(open);
+        // A fault's call lends nothing. Of one that has ended, either is true.
+        if is_fault && (waits.is_some() || self.choose(2) == 0) {
             return Err(Error::BadArgument);
         }
-        let caller = self.still_waits(open).ok_or(Error::NotFound)?;
+        let caller = waits.ok_or(Error::NotFound)?;
         let lent = self.state.get::<Thread>(caller).lent.ok_or(Error::BadArgument)?;
         let (address, length) = (lent[which * 2], lent[which * 2 + 1]);
         let end = offset.checked_add(bytes).ok_or(Error::BadArgument)?;

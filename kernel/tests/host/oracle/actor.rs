@@ -34,6 +34,11 @@ impl Board {
         Board { slots: Default::default(), active: AtomicU64::new(0), newcomer: AtomicU64::new(0) }
     }
 
+    /// Forgets what threads of an earlier history have left.
+    pub fn clear(&self) {
+        (0..SLOTS as u64).for_each(|slot| *self.slot(slot) = Slot::default());
+    }
+
     pub fn slot(&self, number: u64) -> MutexGuard<'_, Slot> {
         self.slots[number as usize].lock().expect("no actor panics")
     }
@@ -45,7 +50,9 @@ impl Board {
         user.store(DATA, request.data)?;
         user.x[..10].copy_from_slice(&request.x);
         user.x[20..24].copy_from_slice(&request.lent);
-        (user.x[8], user.x[NUMBER], user.x[TRAP]) = (request.number, request.number, request.trap as u64);
+        // A call of another system may have a number of ours.
+        let native = if request.trap == Trap::Foreign { u64::MAX } else { request.number };
+        (user.x[8], user.x[NUMBER], user.x[TRAP]) = (request.number, native, request.trap as u64);
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use graft_kernel::object::{AnyRef, Object};
 use graft_spec::{Id, State};
 use std::collections::BTreeMap;
 
-impl Conductor {
+impl Conductor<'_> {
     /// Whether there are these processes, with these statuses and handles.
     pub fn audit(&self, state: &State) -> Result<(), String> {
         let there = self.processes();
