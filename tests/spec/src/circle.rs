@@ -1,7 +1,7 @@
 //! Circles of calls: a call that only those could receive which wait for its caller. See docs/ipc.md.
 
 use crate::outcome::Step;
-use crate::state::{Connection, Entry, Id, Process, Reply, State};
+use crate::state::{Connection, Endpoint, Entry, Id, Process, Reply, State};
 use alloc::collections::BTreeSet;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -22,6 +22,12 @@ impl Step {
                 certain.insert(reply);
                 let kept = self.still_waits(self.state.get::<Reply>(reply).open);
                 next.extend(kept.map(|caller| self.process_of(caller)));
+                // Those in line wait for it, too, if no other reply can take them.
+                let endpoint = self.state.get::<Reply>(reply).endpoint;
+                if replies(&self.state, endpoint).count() == 1 {
+                    let callers = &self.state.get::<Endpoint>(endpoint).callers;
+                    next.extend(callers.iter().map(|&caller| self.process_of(caller)));
+                }
             }
         }
         let of_endpoint: Vec<Id> = replies(&self.state, endpoint).collect();
