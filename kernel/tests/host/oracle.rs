@@ -34,7 +34,7 @@ const HISTORIES: u64 = if cfg!(miri) { 1 } else { 400 };
 /// How long a wait with a deadline that comes soon takes, in nanoseconds.
 const SOON: u64 = 300_000;
 /// How long something may be missing before that is a verdict: only on a machine that hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// The same for histories that are known to fail.
 const SHORT_PATIENCE: Duration = Duration::from_millis(400);
 
