@@ -10,6 +10,7 @@ mod machine;
 mod messages;
 mod notifications;
 mod numbers;
+mod oracle;
 mod processes;
 mod program;
 mod states;
