@@ -10,9 +10,10 @@
 use crate::arch::{self, MAX_CORES};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Of so many frames of the machine's one is kept back, and not more than so many.
+/// Of so many frames of the machine's one is kept back; not more than so many, and none of fewer than these.
 const PART: u64 = 128;
 const MOST: u64 = 2048;
+const LEAST: u64 = 4096;
 
 static SIZE: AtomicU64 = AtomicU64::new(0);
 /// Which cores may take from it at this moment, each for what it does in the kernel without interrupts.
@@ -20,7 +21,8 @@ static OPEN: [AtomicBool; MAX_CORES] = [const { AtomicBool::new(false) }; MAX_CO
 
 /// Keeps back a part of so many frames.
 pub(super) fn set_aside(frames: u64) {
-    SIZE.store((frames / PART).min(MOST), Ordering::Relaxed);
+    let size = if frames < LEAST { 0 } else { (frames / PART).min(MOST) };
+    SIZE.store(size, Ordering::Relaxed);
 }
 
 /// Frames that are kept back.
