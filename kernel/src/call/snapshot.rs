@@ -25,22 +25,26 @@ pub(super) fn take(
     share: u64,
     flags: u64,
 ) -> Result<Outcome, Error> {
+    let share = depth_of(share, flags)?;
     let process = own(thread, handle)?;
-    keep(thread, process, share, flags, || Snapshot::new(registers, sched::floating_point(thread), process.name()))
+    keep(thread, process, share, || Snapshot::new(registers, sched::floating_point(thread), process.name()))
+}
+
+/// How deep a snapshot shares.
+pub(super) fn depth_of(share: u64, flags: u64) -> Result<graft_paging::Share, Error> {
+    if flags != 0 {
+        return Err(Error::BadArgument);
+    }
+    share_of(share)
 }
 
 /// Keeps a process's memory in an object that `make` makes, with the registers. Its handle is the caller's.
 pub(super) fn keep(
     thread: &Thread,
     process: &Ref<Process>,
-    share: u64,
-    flags: u64,
+    share: graft_paging::Share,
     make: impl FnOnce() -> Result<Ref<Snapshot>, Error>,
 ) -> Result<Outcome, Error> {
-    let share = share_of(share)?;
-    if flags != 0 {
-        return Err(Error::BadArgument);
-    }
     if !thread.process.handles.lock().has_room() {
         return Err(Error::HandlesExhausted);
     }

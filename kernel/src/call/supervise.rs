@@ -65,7 +65,8 @@ fn on_behalf(thread: &Thread, registers: &mut Context) -> Next {
         }
         Some(call @ (Call::Fork | Call::Snapshot | Call::Restore)) if handle(x0) == Handle::SELF => match call {
             Call::Fork => child::fork_stopped(thread, &stopped, x1, x2, x3),
-            Call::Snapshot => snapshot::keep(thread, process, x1, x2, || sched::snapshot_of_stopped(&stopped)),
+            Call::Snapshot => snapshot::depth_of(x1, x2)
+                .and_then(|share| snapshot::keep(thread, process, share, || sched::snapshot_of_stopped(&stopped))),
             _ => snapshot::restore_stopped(thread, &stopped, handle(x1)),
         },
         _ => Err(Error::BadArgument),

@@ -67,6 +67,10 @@ pub const NOT_SPECIFIED: &[(Call, &str)] = &[
         Call::FaultRegisters,
         "stores more than the driver's buffer holds, at a program counter that the driver alone knows",
     ),
+    (
+        Call::OnBehalf,
+        "carries out other calls in the place of a stopped thread, of which histories do not make enough yet",
+    ),
     (Call::ConsoleWrite, MACHINE),
     (Call::SystemInfo, MACHINE),
     (Call::NextProcess, MACHINE),
