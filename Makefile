@@ -31,7 +31,7 @@
 #= SECONDS=N | fuzz | how long each of its targets runs (60)
 #= SHARD=K/N | mutants | only this part of the changes
 #= CRATE=NAME | mutants | only this crate of kernel/ (graft-kernel, graft-abi, graft-paging)
-#= GRAFT_HISTORIES=N | test miri mutants | how many random histories the model's tests run
+#= GRAFT_HISTORIES=N | test miri mutants | how many random histories the model's tests and the judge of calls run
 #= GRAFT_FIRST_SEED=N | test miri | the seed of the first of them
 #= EXTRA=DIR | build run test image gdb size profile | add static AArch64 ELF programs and other files to the archive
 #= QEMU=PROGRAM | run gdb test bench bench-linux bench-accept picture profile trace-tables soak doctor | another emulator than qemu-system-aarch64

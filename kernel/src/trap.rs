@@ -4,6 +4,7 @@ use crate::arch::{self, Cause, Context, Failure, Trap};
 use crate::call::{self, Next};
 use crate::ipc::fault::{self, Sent};
 use crate::ipc::straight::{self, Brings};
+use crate::memory::user_copy::Owner;
 use crate::memory::{frames, space};
 use crate::object::process::Process;
 use crate::object::thread::{Fault, Thread};
@@ -13,7 +14,7 @@ use core::ptr;
 use graft_abi::{Call, Error, FaultKind, STACK_GUARD, STACK_SIZE, STACK_TOP, TraceKind};
 use graft_paging::{self as paging, Access, Action, Resolved, VirtAddr};
 
-arch::entries!(answer_call, answer_message, answer_trap);
+arch::entries!(answer_call, answer_message, answer_more, answer_trap);
 
 /// Every native call ends up here, on the core's kernel stack and with interrupts masked. Returns the
 /// registers of the thread to resume, or null if that is the caller and only what a call may change has changed: the
@@ -33,35 +34,34 @@ unsafe fn answer_call(context: *mut Context) -> *mut Context {
     }
 }
 
-/// Calls that carry a message end up here, likewise, on this core. Returns the registers of the thread to resume.
+/// Calls that carry a message end up here, likewise, on this core. Returns the registers of the thread to resume;
+/// [`None`] of a call that brings more than words, and of those that are rarer, which [`answer_more`] answers.
 ///
 /// # Safety
 /// As [`answer_call`].
 #[inline(always)]
-unsafe fn answer_message(context: *mut Context, core: usize) -> *mut Context {
+unsafe fn answer_message(context: *mut Context, core: usize) -> Option<*mut Context> {
     // SAFETY: as in `answer_call`.
     let (running, registers) = unsafe { (Running::new(Thread::of(context)), &*context) };
     let resumed = match registers.call_number() {
-        // SAFETY: as above.
-        _ if registers.brings_more() => return unsafe { answer_more(context, core) },
+        _ if registers.brings_more() => return None,
         CALL => straight::call(core, running, registers, Brings::Words),
         REPLY_RECEIVE => straight::reply_receive(core, running, registers, Brings::Words),
-        // SAFETY: as above.
-        _ => return unsafe { answer_more(context, core) },
+        _ => return None,
     };
     // SAFETY: as above; the borrow of the registers has ended.
-    resumed.unwrap_or_else(|| unsafe { answer_message_otherwise(context) })
+    Some(resumed.unwrap_or_else(|| unsafe { answer_message_otherwise(context) }))
 }
 
 const CALL: u64 = Call::Call as u64;
 const CALL_LENDING: u64 = Call::CallLending as u64;
 const REPLY_RECEIVE: u64 = Call::ReplyReceive as u64;
 
-/// The same of one that brings more than words, and of calls that are rarer.
+/// The same of those, of all of which it returns the registers.
 ///
 /// # Safety
 /// As [`answer_call`].
-#[inline(never)]
+#[inline(always)]
 unsafe fn answer_more(context: *mut Context, core: usize) -> *mut Context {
     // SAFETY: as in `answer_call`.
     let (running, registers) = unsafe { (Running::new(Thread::of(context)), &*context) };
@@ -200,16 +200,22 @@ fn note_repair(process: &Process, address: u64, resolved: &Resolved) {
     trace::note(|| (kind, process.identifier(), address));
 }
 
-/// Answers a fault again if there was no frame for it, with what other cores have given back, or ends the process.
+/// Answers a fault again if there was no frame for it, with what other cores have given back, then with what is kept
+/// back, or ends the process.
 #[cold]
 fn repair_again(thread: &Thread, pc: u64, failure: Failure, (address, mut fault): (VirtAddr, paging::Fault)) -> Next {
     let process = &*thread.process;
-    for _ in 0..RETRIES {
-        if fault != paging::Fault::OutOfMemory || !frames::gather() {
+    for attempt in 0..=RETRIES {
+        if fault != paging::Fault::OutOfMemory {
+            break;
+        }
+        let is_last = attempt == RETRIES || !frames::gather();
+        if is_last && !process.may_use_reserve() {
             break;
         }
         let Ok(mut tree) = process.space.lock() else { return end_by_failure(thread, pc, failure) };
-        match tree.fault(address, failure.access) {
+        let mut answer = || tree.fault(address, failure.access);
+        match if is_last { frames::with_reserve(answer) } else { answer() } {
             Ok(resolved) => {
                 process.statistics.count(&resolved);
                 if trace::is_on() {
@@ -218,6 +224,9 @@ fn repair_again(thread: &Thread, pc: u64, failure: Failure, (address, mut fault)
                 return Next::Resume;
             }
             Err(again) => fault = again,
+        }
+        if is_last {
+            break;
         }
     }
     end(thread, pc, kind_of_fault(failure, fault), Some(failure.address))

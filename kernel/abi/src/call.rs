@@ -277,6 +277,26 @@ calls! {
     /// lent to be written, as far as that goes on in one page.
     LentWrite = 87,
 
+    /// `on_behalf(reply, call, a0 ... a3)`: carries out a call in the place of the stopped thread whose fault has been
+    /// received with this reply, for which the right to write is needed: the one with that number, with these
+    /// arguments. The memory, a new thread and a new process's parent are that thread's process's; handles are the
+    /// caller's, those that are named and those that are returned. The thread stays stopped. The call is refused as the
+    /// thread's own would be, and what takes long goes in pieces; meanwhile what others do with the reply waits.
+    ///
+    /// - [`Map`](Call::Map), [`MapObject`](Call::MapObject), [`Unmap`](Call::Unmap), [`Protect`](Call::Protect),
+    ///   [`Discard`](Call::Discard), [`Move`](Call::Move), [`ThreadCreate`](Call::ThreadCreate): as they are.
+    /// - [`Fork`](Call::Fork)`(SELF, share, flags, connection)`: the child's thread begins with the registers that the
+    ///   stopped one has now, and the child has its process's handles. Its faults go through the connection, for which
+    ///   the right to write is needed, or with 0 where its parent's go;
+    ///   [`Error::NotAllowed`](crate::Error::NotAllowed) if that is nowhere.
+    /// - [`Snapshot`](Call::Snapshot)`(SELF, share, 0)`: keeps the registers that the stopped thread has now.
+    /// - [`Restore`](Call::Restore)`(SELF, snapshot)`: gives the process the memory, and the stopped thread the
+    ///   registers, of a snapshot of whichever process.
+    ///
+    /// [`Error::BadArgument`](crate::Error::BadArgument) for other calls. [`Error::NotFound`](crate::Error::NotFound) if
+    /// the reply keeps no fault, or the process ends meanwhile.
+    OnBehalf = 88,
+
     /// `interrupt_create(system, line, trigger)`: an object for an interrupt of a device, for which the right to
     /// [devices](crate::Rights::DEVICES) is needed. Line and trigger are as the `interrupts` property of the device
     /// tree has them, in the second and third cell: the number of a shared interrupt, and

@@ -122,7 +122,10 @@ pub struct SpawnRequest {
     /// Address of `u32` handles to duplicate into the new process, where they become 1, 2, 3 …
     pub handles: u64,
     /// How many.
-    pub handle_count: u64,
+    pub handle_count: u32,
+    /// For `spawn` and `spawn_warm`: a handle to a connection through which the process's faults go from its first instruction on,
+    /// as with [`Supervise`](crate::Call::Supervise), or 0. Without any segment, that instruction is the first fault.
+    pub supervisor: u32,
     /// The program's name for people, padded with zero bytes.
     pub name: [u8; 32],
 }
@@ -354,7 +357,7 @@ pub struct ThreadInfo {
 pub struct SystemInfo {
     /// Frames that the allocator manages, free or not.
     pub total_frames: u64,
-    /// Frames free now.
+    /// Frames free now, without those that are kept back for the pages of processes in no job.
     pub free_frames: u64,
     /// Frames in use as translation tables.
     pub table_frames: u64,

@@ -141,7 +141,7 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         change: Change,
         budget: Budget,
         frame: impl Fn(u64) -> Frame,
-        before: impl FnOnce(&Self, VirtRange),
+        before: impl Fn(&Self, VirtRange),
     ) -> Result<Progress, Error> {
         let progress = match change {
             Change::Move(to) => self.move_at_once(tlb, range, to, budget)?,

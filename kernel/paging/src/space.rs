@@ -7,7 +7,8 @@ use crate::exit::Dead;
 use crate::gate::{Exclusive, Frames, Path};
 use crate::memory::Counts;
 use crate::{
-    Descriptor, Entry, Format, Frame, Kind, Level, Memory, OutOfMemory, Page, Permissions, Purpose, VirtAddr, VirtRange,
+    Access, Descriptor, Entry, Format, Frame, Kind, Level, Memory, OutOfMemory, Page, Permissions, Purpose, VirtAddr,
+    VirtRange,
 };
 
 /// An address space.
@@ -185,16 +186,21 @@ impl<F: Format, M: Memory> AddressSpace<F, M> {
         }
     }
 
-    /// Whether an address leads to device registers, which a kernel does not find where it finds memory. Costs next to
-    /// nothing in a space without anything that a child would not get as it is.
+    /// The frame of memory, not of device registers, that an address leads to, if this access needs nothing to be done
+    /// first: mostly, when a kernel uses a program's memory. As long as the space is held.
     #[inline(always)]
-    pub fn is_device(&self, address: VirtAddr) -> bool {
-        self.memory.counts(self.root).has_unshareable() && self.leads_to_device(address)
-    }
-
-    #[cold]
-    fn leads_to_device(&self, address: VirtAddr) -> bool {
-        self.translate(address).is_some_and(|translation| translation.page.kind == Kind::Device)
+    pub fn memory_at(&self, address: VirtAddr, access: Access) -> Option<Frame> {
+        if !address.is_user::<F>() {
+            return None;
+        }
+        let deciding = Path::peek(self, address);
+        match deciding.descriptor.entry(deciding.level) {
+            Entry::Page(page) if page.kind != Kind::Device && page.permissions.allow(access) => {
+                let stores = page.writable && !deciding.read_only;
+                (access != Access::Write || stores).then_some(page.frame)
+            }
+            _ => None,
+        }
     }
 
     /// Refuses a range that is not all of user space.

@@ -2,15 +2,19 @@
 
 #![forbid(unsafe_code)]
 
-use super::outcome::Outcome;
+use super::outcome::{Outcome, handle};
 use crate::arch::Context;
 use crate::object::Ref;
+use crate::object::borrowed::Borrowed;
+use crate::object::endpoint::Connection;
 use crate::object::pieces::{Fork, Forked};
 use crate::object::process::{Name, Process};
 use crate::object::thread::Thread;
+use crate::sched;
 use crate::sched::complete::PROCESS_RIGHTS;
 use crate::sched::work::Task;
-use graft_abi::{Error, Handle, Rights, Share, TraceKind};
+use graft_abi::{Error, FORK_GUARANTEED, Handle, Rights, Share, TraceKind};
+use graft_paging::Promise;
 
 /// The caller's own process. Another's threads may be running at this moment: only the caller's registers are known.
 pub(super) fn own(thread: &Thread, handle: Handle) -> Result<&Ref<Process>, Error> {
@@ -26,6 +30,45 @@ pub(super) fn share_of(number: u64) -> Result<graft_paging::Share, Error> {
         Share::L3 => graft_paging::Share::Level3,
         Share::L2 => graft_paging::Share::Level2,
         Share::L1 => graft_paging::Share::Level1,
+    })
+}
+
+/// What a fork with these flags promises.
+#[inline(always)]
+pub(super) fn promise_of(flags: u64) -> Result<Promise, Error> {
+    match flags {
+        0 => Ok(Promise::BestEffort),
+        FORK_GUARANTEED => Ok(Promise::Guaranteed),
+        _ => Err(Error::BadArgument),
+    }
+}
+
+/// `fork` in the place of a stopped thread: the child has its registers as they are and its process's handles, and is
+/// supervised. Its handle and identifier are the caller's.
+pub(super) fn fork_stopped(
+    caller: &Thread,
+    stopped: &Borrowed,
+    share: u64,
+    flags: u64,
+    supervisor: u64,
+) -> Result<Outcome, Error> {
+    let (share, promise) = (share_of(share)?, promise_of(flags)?);
+    let parent = &stopped.process;
+    let supervisor = match supervisor {
+        0 => parent.supervisor().ok_or(Error::NotAllowed)?,
+        connection => caller.process.object::<Connection>(handle(connection), Rights::WRITE)?,
+    };
+    let child = Process::new(Some(parent), parent.name())?;
+    child.handles.lock().copy_from(&parent.handles.lock())?;
+    drop(child.set_supervisor(Some(supervisor)));
+    let child_thread = sched::copy_of_stopped(stopped, child)?;
+    // Always as one that takes long: so that it stays out of the way of a process's own.
+    Ok(match Forked::begin(parent, share, promise)? {
+        Some(forked) => {
+            caller.work.give(Some(Task::Fork(forked, child_thread)));
+            Outcome::Begun
+        }
+        None => Outcome::Busy,
     })
 }
 

@@ -4,7 +4,7 @@
 
 use super::outcome::{Next, answer_two, handle};
 use crate::arch::Context;
-use crate::object::job::{Job, Operation, Walk};
+use crate::object::job::{Control, Job, Operation};
 use crate::object::process::Process;
 use crate::object::thread::Thread;
 use crate::sched::work::Task;
@@ -37,7 +37,7 @@ fn control(thread: &Thread, job: Handle, operation: u64, code: i32) -> Result<()
         JobOperation::Resume => Operation::Resume,
     };
     let job = thread.process.object::<Job>(job, Rights::KILL)?;
-    thread.work.give(Some(Task::Control(Walk::new(job, operation))));
+    thread.work.give(Some(Task::Control(Control::new(job, operation))));
     Ok(())
 }
 

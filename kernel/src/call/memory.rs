@@ -1,4 +1,4 @@
-//! Calls about the caller's own memory.
+//! Calls about memory: the caller's own, or that of a process whose stopped thread the caller acts for.
 
 #![forbid(unsafe_code)]
 
@@ -7,14 +7,22 @@ use crate::memory::change::{self as changes, check_length, range as checked};
 use crate::memory::space::Locked;
 use crate::object::Ref;
 use crate::object::memory::MemoryObject;
-use crate::object::pieces::Moved;
+use crate::object::pieces::{Edited, Moved};
+use crate::object::process::Process;
 use crate::object::thread::Thread;
 use crate::sched::work::Task;
 use graft_abi::{Error, Handle, MAP_BASE, MAP_NO_INHERIT, Permissions, Rights};
 use graft_paging::{Change, Inherit, Progress, Reservation, Search, VirtAddr, VirtRange};
 
 /// `map`: reserves demand-zero memory.
-pub(super) fn map(thread: &Thread, address: u64, bytes: u64, permissions: u64, flags: u64) -> Result<Outcome, Error> {
+pub(super) fn map(
+    thread: &Thread,
+    process: &Ref<Process>,
+    address: u64,
+    bytes: u64,
+    permissions: u64,
+    flags: u64,
+) -> Result<Outcome, Error> {
     let permissions = Permissions::from_number(permissions).ok_or(Error::BadArgument)?;
     let inherit = match flags {
         0 => Inherit::Yes,
@@ -25,43 +33,55 @@ pub(super) fn map(thread: &Thread, address: u64, bytes: u64, permissions: u64, f
     if inherit == Inherit::No && permissions == Permissions::ReadExecute {
         return Err(Error::NotAllowed);
     }
-    let Some(tree) = thread.process.space.lock_to_change()? else { return Ok(Outcome::Busy) };
+    let Some(tree) = process.space.lock_to_change()? else { return Ok(Outcome::Busy) };
     let Some(range) = place(thread, &tree, address, bytes)? else { return Ok(Outcome::Searching) };
     let reservation = Reservation { permissions: changes::permissions(permissions), inherit };
-    let result = change(thread, tree, range, Change::Reserve(reservation), None, (range.start(), 0));
+    let result = change(thread, process, tree, range, Change::Reserve(reservation), None, (range.start(), 0));
     keep_place(thread, address, range, result)
 }
 
 /// `unmap`: removes everything that is mapped in a range.
-pub(super) fn unmap(thread: &Thread, address: u64, bytes: u64) -> Result<Outcome, Error> {
+pub(super) fn unmap(thread: &Thread, process: &Ref<Process>, address: u64, bytes: u64) -> Result<Outcome, Error> {
     let range = checked(address, bytes)?;
-    let Some(tree) = thread.process.space.lock_to_change()? else { return Ok(Outcome::Busy) };
-    change(thread, tree, range, Change::Unmap, None, (0, 0))
+    let Some(tree) = process.space.lock_to_change()? else { return Ok(Outcome::Busy) };
+    change(thread, process, tree, range, Change::Unmap, None, (0, 0))
 }
 
 /// `protect`: changes what is mapped in a range.
-pub(super) fn protect(thread: &Thread, address: u64, bytes: u64, permissions: u64) -> Result<Outcome, Error> {
+pub(super) fn protect(
+    thread: &Thread,
+    process: &Ref<Process>,
+    address: u64,
+    bytes: u64,
+    permissions: u64,
+) -> Result<Outcome, Error> {
     let permissions = Permissions::from_number(permissions).ok_or(Error::BadArgument)?;
     let range = checked(address, bytes)?;
-    let Some(tree) = thread.process.space.lock_to_change()? else { return Ok(Outcome::Busy) };
-    change(thread, tree, range, Change::Protect(changes::permissions(permissions)), None, (0, 0))
+    let Some(tree) = process.space.lock_to_change()? else { return Ok(Outcome::Busy) };
+    change(thread, process, tree, range, Change::Protect(changes::permissions(permissions)), None, (0, 0))
 }
 
 /// `discard`: gives up the content of private memory.
-pub(super) fn discard(thread: &Thread, address: u64, bytes: u64) -> Result<Outcome, Error> {
+pub(super) fn discard(thread: &Thread, process: &Ref<Process>, address: u64, bytes: u64) -> Result<Outcome, Error> {
     let range = checked(address, bytes)?;
-    let Some(tree) = thread.process.space.lock_to_change()? else { return Ok(Outcome::Busy) };
-    change(thread, tree, range, Change::Discard, None, (0, 0))
+    let Some(tree) = process.space.lock_to_change()? else { return Ok(Outcome::Busy) };
+    change(thread, process, tree, range, Change::Discard, None, (0, 0))
 }
 
 /// `move`: gives what is mapped in a range other addresses.
-pub(super) fn relocate(thread: &Thread, from: u64, bytes: u64, to: u64) -> Result<Outcome, Error> {
+pub(super) fn relocate(
+    thread: &Thread,
+    process: &Ref<Process>,
+    from: u64,
+    bytes: u64,
+    to: u64,
+) -> Result<Outcome, Error> {
     let from = checked(from, bytes)?;
-    let Some(tree) = thread.process.space.lock_to_change()? else { return Ok(Outcome::Busy) };
+    let Some(tree) = process.space.lock_to_change()? else { return Ok(Outcome::Busy) };
     let Some(range) = place(thread, &tree, to, bytes)? else { return Ok(Outcome::Searching) };
     let answer = (range.start(), 0);
     let later = |moved| thread.work.give(Some(Task::Move(moved, answer)));
-    let result = Moved::begin(&thread.process, tree, from, range, later).map(|progress| match progress {
+    let result = Moved::begin(process, tree, from, range, later).map(|progress| match progress {
         Progress::Done => Outcome::Done(answer),
         Progress::More => Outcome::Begun,
     });
@@ -87,31 +107,37 @@ pub(super) fn create(thread: &Thread, bytes: u64) -> Result<Outcome, Error> {
 }
 
 /// `map_object`: maps a memory object whole.
-pub(super) fn map_object(thread: &Thread, handle: Handle, address: u64, permissions: u64) -> Result<Outcome, Error> {
+pub(super) fn map_object(
+    thread: &Thread,
+    process: &Ref<Process>,
+    handle: Handle,
+    address: u64,
+    permissions: u64,
+) -> Result<Outcome, Error> {
     let permissions = Permissions::from_number(permissions).ok_or(Error::BadArgument)?;
     let needed = if permissions == Permissions::ReadWrite { Rights::READ.or(Rights::WRITE) } else { Rights::READ };
     let memory = thread.process.object::<MemoryObject>(handle, needed)?;
     let mapping = memory.mapping(permissions)?;
-    let Some(tree) = thread.process.space.lock_to_change()? else { return Ok(Outcome::Busy) };
+    let Some(tree) = process.space.lock_to_change()? else { return Ok(Outcome::Busy) };
     let Some(range) = place(thread, &tree, address, memory.mapped_length())? else { return Ok(Outcome::Searching) };
     let answer = (range.start(), memory.length());
-    let result = change(thread, tree, range, mapping, Some(memory), answer);
+    let result = change(thread, process, tree, range, mapping, Some(memory), answer);
     keep_place(thread, address, range, result)
 }
 
-/// Changes a range of the caller's memory; the call has this answer in the end.
+/// Changes a range of a process's memory; the call has this answer in the end.
 #[inline(always)]
 fn change(
     thread: &Thread,
+    process: &Ref<Process>,
     tree: Locked<'_>,
     range: VirtRange,
     change: Change,
     object: Option<Ref<MemoryObject>>,
     answer: (u64, u64),
 ) -> Result<Outcome, Error> {
-    let frame = |page| object.as_ref().expect("pages have an object").frame(page);
-    let later = |operation| thread.work.give(Some(Task::Edit(operation, object.clone(), answer)));
-    Ok(match tree.begin(range, change, frame, later)? {
+    let later = |edited| thread.work.give(Some(Task::Edit(edited, answer)));
+    Ok(match Edited::begin(process, tree, (range, change), object, later)? {
         Progress::Done => Outcome::Done(answer),
         Progress::More => Outcome::Begun,
     })

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::outcome::{Next, again, answer, handle, refuse_or_again};
+use super::outcome::{Next, again, again_later, answer, handle, refuse_or_again};
 use crate::arch::Context;
 use crate::ipc::lent::{self, Way};
 use crate::ipc::{self, Outcome, notify};
@@ -42,20 +42,22 @@ fn create_reply(process: &Process, endpoint: Handle) -> Result<u64, Error> {
     Ok(handle.0.into())
 }
 
-/// Answers a copy of what is lent, or has it made again while another core makes one, or one of the two processes is in
-/// the middle of a fork.
-fn answer_lent(registers: &mut Context, result: Result<u64, Error>) -> Next {
-    match result {
-        Err(Error::NotReady) => again(registers),
+/// `lent_read` and `lent_write`. Made again while another thread makes one, or one of the two processes is in the middle of a
+/// fork.
+#[inline(never)]
+pub(super) fn copy_lent(thread: &Thread, registers: &mut Context, way: Way) -> Next {
+    let [x0, x1, x2, x3, ..] = registers.arguments();
+    match lent::copy(thread, handle(x0), x1, x2, x3, way) {
+        Ok(bytes) => answer(registers, Ok(bytes)),
+        Err(Error::NotReady) => again_later(registers),
         Err(error) => refuse_or_again(registers, error),
-        result => answer(registers, result),
     }
 }
 
 /// One of these calls. Not inlined, and with few arguments: others would have to save the registers that it needs.
 #[inline(never)]
 pub(super) fn carry_out(thread: &Thread, registers: &mut Context) -> Next {
-    let [x0, x1, x2, x3, ..] = registers.arguments();
+    let [x0, x1, x2, ..] = registers.arguments();
     let (process, object) = (&thread.process, handle(x0));
     let outcome = match Call::from_number(registers.call_number()) {
         Some(Call::EndpointCreate) => return answer(registers, create_endpoint(process)),
@@ -70,8 +72,8 @@ pub(super) fn carry_out(thread: &Thread, registers: &mut Context) -> Next {
         Some(Call::Notify) => return notify(thread, registers),
         Some(Call::NotificationWait) => notify::wait(thread, registers, object, x1),
         Some(Call::NotificationBind) => return answer(registers, notify::bind(process, object, x1, handle(x2))),
-        Some(Call::LentRead) => return answer_lent(registers, lent::copy(thread, object, x1, x2, x3, Way::Read)),
-        Some(Call::LentWrite) => return answer_lent(registers, lent::copy(thread, object, x1, x2, x3, Way::Write)),
+        Some(Call::LentRead) => return copy_lent(thread, registers, Way::Read),
+        Some(Call::LentWrite) => return copy_lent(thread, registers, Way::Write),
         Some(Call::WaitOn) => notify::wait_on(thread, registers, x0, x1, x2),
         Some(Call::Wake) => return answer(registers, notify::wake(process, x0)),
         _ => Err(Error::BadCall),
@@ -95,6 +97,7 @@ fn follow(registers: &mut Context, outcome: Result<Outcome, Error>) -> Next {
         Ok(Outcome::GiveWayTo(next)) => Next::GiveWayTo(next),
         Ok(Outcome::Blocked) => Next::Switch,
         Ok(Outcome::Again) => again(registers),
+        Ok(Outcome::Later) => again_later(registers),
         // The process may be in the middle of a fork.
         Err(error) => refuse_or_again(registers, error),
     }

@@ -20,6 +20,7 @@ mod thread;
 mod wait;
 
 use crate::arch::{Context, timer};
+use crate::ipc::lent::Way;
 use crate::object::thread::Thread;
 use graft_abi::{Call, Error, ExitStatus, Rights};
 pub use outcome::{Next, again, again_behind, again_later};
@@ -65,15 +66,15 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
             registers.set_result(0);
             Next::Sleep(timer::now().saturating_add(x0))
         }
-        Call::ThreadCreate => answer(registers, thread::create(thread, x0, x1, x2, x3)),
+        Call::ThreadCreate => answer(registers, thread::create(thread, thread, [x0, x1, x2, x3])),
         Call::ThreadExit => Next::EndThread(x0),
         Call::ThreadJoin => thread::join(thread, registers, handle(x0)),
-        Call::Map => outcome(thread, registers, memory::map(thread, x0, x1, x2, x3)),
-        Call::Unmap => outcome(thread, registers, memory::unmap(thread, x0, x1)),
-        Call::Protect => outcome(thread, registers, memory::protect(thread, x0, x1, x2)),
-        Call::MapObject => outcome(thread, registers, memory::map_object(thread, handle(x0), x1, x2)),
-        Call::Discard => outcome(thread, registers, memory::discard(thread, x0, x1)),
-        Call::Move => outcome(thread, registers, memory::relocate(thread, x0, x1, x2)),
+        Call::Map => outcome(thread, registers, memory::map(thread, process, x0, x1, x2, x3)),
+        Call::Unmap => outcome(thread, registers, memory::unmap(thread, process, x0, x1)),
+        Call::Protect => outcome(thread, registers, memory::protect(thread, process, x0, x1, x2)),
+        Call::MapObject => outcome(thread, registers, memory::map_object(thread, process, handle(x0), x1, x2)),
+        Call::Discard => outcome(thread, registers, memory::discard(thread, process, x0, x1)),
+        Call::Move => outcome(thread, registers, memory::relocate(thread, process, x0, x1, x2)),
         Call::MemoryCreate => create_memory(thread, registers, x0),
         Call::ConsoleWrite => answer(registers, console::write(process, handle(x0), x1, x2)),
         Call::Close => {
@@ -100,10 +101,10 @@ pub fn dispatch(thread: &Thread, registers: &mut Context) -> Next {
         | Call::NotificationBind
         | Call::WaitOn
         | Call::Wake
-        | Call::CallLending
-        | Call::LentRead
-        | Call::LentWrite => message::carry_out(thread, registers),
-        Call::Supervise | Call::FaultRegisters | Call::ProcessRead | Call::ProcessWrite => {
+        | Call::CallLending => message::carry_out(thread, registers),
+        Call::LentRead => message::copy_lent(thread, registers, Way::Read),
+        Call::LentWrite => message::copy_lent(thread, registers, Way::Write),
+        Call::Supervise | Call::FaultRegisters | Call::ProcessRead | Call::ProcessWrite | Call::OnBehalf => {
             supervise::carry_out(thread, registers)
         }
         Call::InterruptCreate

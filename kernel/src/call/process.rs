@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::child::{make_child, own, share_of};
+use super::child::{make_child, own, promise_of, share_of};
 use super::outcome::{Next, Outcome, answer, end, named_process};
 use super::{snapshot, wait};
 use crate::arch::Context;
@@ -14,7 +14,7 @@ use crate::object::thread::Thread;
 use crate::sched;
 use crate::sched::launch::Launch;
 use crate::sched::work::Task;
-use graft_abi::{Error, ExitStatus, FORK_GUARANTEED, Handle, Rights, SpawnRequest};
+use graft_abi::{Error, ExitStatus, Handle, Rights, SpawnRequest};
 use graft_paging::Promise;
 
 /// `fork`: a copy of the calling process, with a copy of the calling thread; or a process out of a snapshot.
@@ -26,22 +26,17 @@ pub(super) fn fork(
     flags: u64,
 ) -> Result<Outcome, Error> {
     let share = share_of(share)?;
-    let guaranteed = match flags {
-        0 => false,
-        FORK_GUARANTEED => true,
-        _ => return Err(Error::BadArgument),
-    };
+    let promise = promise_of(flags)?;
     let parent = &thread.process;
     if handle != Handle::SELF {
         match parent.object::<Snapshot>(handle, Rights::FORK) {
             // The guarantee, like the depth of sharing, is the snapshot's.
-            Ok(_) if guaranteed => return Err(Error::BadArgument),
+            Ok(_) if promise == Promise::Guaranteed => return Err(Error::BadArgument),
             Ok(snapshot) => return snapshot::fork(thread, &snapshot),
             Err(Error::WrongObject) => _ = own(thread, handle)?,
             Err(error) => return Err(error),
         }
     }
-    let promise = if guaranteed { Promise::Guaranteed } else { Promise::BestEffort };
     let copy = |child: &Thread| sched::copy_floating_point(thread, child);
     let tree = || pieces::fork(parent, share, promise);
     make_child(thread, parent.name(), registers, copy, tree, || Forked::begin(parent, share, promise))

@@ -7,12 +7,15 @@ use super::outcome::Outcome;
 use crate::arch::Context;
 use crate::memory::change::Draft;
 use crate::object::Ref;
+use crate::object::borrowed::Borrowed;
 use crate::object::pieces::{self, Fork, Forked, Kept};
+use crate::object::process::Process;
 use crate::object::snapshot::Snapshot;
 use crate::object::thread::Thread;
 use crate::sched::work::Task;
 use crate::sched::{self, complete};
 use graft_abi::{Error, Handle, Rights};
+use graft_paging::Progress;
 
 /// `snapshot`: keeps the caller's memory and the calling thread's registers.
 pub(super) fn take(
@@ -22,22 +25,37 @@ pub(super) fn take(
     share: u64,
     flags: u64,
 ) -> Result<Outcome, Error> {
-    let share = share_of(share)?;
+    let share = depth_of(share, flags)?;
+    let process = own(thread, handle)?;
+    keep(thread, process, share, || Snapshot::new(registers, sched::floating_point(thread), process.name()))
+}
+
+/// How deep a snapshot shares.
+pub(super) fn depth_of(share: u64, flags: u64) -> Result<graft_paging::Share, Error> {
     if flags != 0 {
         return Err(Error::BadArgument);
     }
-    let process = own(thread, handle)?;
-    if !process.handles.lock().has_room() {
+    share_of(share)
+}
+
+/// Keeps a process's memory in an object that `make` makes, with the registers. Its handle is the caller's.
+pub(super) fn keep(
+    thread: &Thread,
+    process: &Ref<Process>,
+    share: graft_paging::Share,
+    make: impl FnOnce() -> Result<Ref<Snapshot>, Error>,
+) -> Result<Outcome, Error> {
+    if !thread.process.handles.lock().has_room() {
         return Err(Error::HandlesExhausted);
     }
-    let snapshot = Snapshot::new(registers, sched::floating_point(thread), process.name())?;
+    let snapshot = make()?;
     let later = |forked| thread.work.give(Some(Task::Keep(forked, snapshot.clone())));
     match pieces::keep(process, share, later)? {
         Kept::Made(tables) => snapshot.fill(tables),
         Kept::Begun => return Ok(Outcome::Begun),
         Kept::Busy => return Ok(Outcome::Busy),
     }
-    complete::snapshot(process, snapshot).map(Outcome::Done)
+    complete::snapshot(&thread.process, snapshot).map(Outcome::Done)
 }
 
 /// What has become of a restore.
@@ -62,27 +80,51 @@ pub(super) fn restore(
     if value == 0 {
         return Err(Error::BadArgument);
     }
+    let results = [snapshot.0.into(), value];
+    if let Progress::More = bring_back(thread, process, &object, results)? {
+        return Ok(Restored::Begun);
+    }
+    sched::replace_floating_point(thread, object.floating_point());
+    registers.clone_from(object.registers());
+    registers.set_results(results);
+    Ok(Restored::Done)
+}
+
+/// `restore` of a stopped thread and its process's memory, to a snapshot of whichever process.
+pub(super) fn restore_stopped(thread: &Thread, stopped: &Borrowed, snapshot: Handle) -> Result<Outcome, Error> {
+    let object = thread.process.object::<Snapshot>(snapshot, Rights::FORK)?;
+    Ok(match bring_back(thread, &stopped.process, &object, [0; 2])? {
+        Progress::More => Outcome::Begun,
+        Progress::Done => {
+            sched::bring_stopped_back(stopped, &object);
+            Outcome::Done((0, 0))
+        }
+    })
+}
+
+/// Brings a process's memory back to a snapshot, or has the calling thread do it as its work, and then the rest.
+fn bring_back(
+    thread: &Thread,
+    process: &Process,
+    snapshot: &Ref<Snapshot>,
+    results: [u64; 2],
+) -> Result<Progress, Error> {
     // The other threads would lose the memory that they work on.
     if process.has_other_threads() {
         return Err(Error::NotAllowed);
     }
     let mut tree = process.space.lock()?;
-    let results = [snapshot.0.into(), value];
     // A restore that takes too long is replaced by a fork of the snapshot, in the place of the process's memory, if
     // there are frames for its tables.
-    if object.fork_cost(pieces::FORK) >= pieces::FORK
-        && object.restore_cost(&tree, pieces::FORK) >= pieces::FORK
-        && let Ok(forked) = Forked::of(&object)
+    if snapshot.fork_cost(pieces::FORK) >= pieces::FORK
+        && snapshot.restore_cost(&tree, pieces::FORK) >= pieces::FORK
+        && let Ok(forked) = Forked::of(snapshot)
     {
-        thread.work.give(Some(Task::Restore(Some(forked), object, results)));
-        return Ok(Restored::Begun);
+        thread.work.give(Some(Task::Restore(Some(forked), snapshot.clone(), results)));
+        return Ok(Progress::More);
     }
-    object.restore(&mut tree)?;
-    drop(tree);
-    sched::replace_floating_point(thread, object.floating_point());
-    registers.clone_from(object.registers());
-    registers.set_results(results);
-    Ok(Restored::Done)
+    snapshot.restore(&mut tree)?;
+    Ok(Progress::Done)
 }
 
 /// `fork` of a snapshot: a process that goes on where the snapshot was taken.

@@ -14,22 +14,20 @@ use graft_abi::{Error, Handle, PRIORITIES, Rights};
 /// The rights of the handle to a new thread that its maker gets.
 const THREAD_RIGHTS: Rights = Rights::WAIT.or(Rights::INSPECT).or(Rights::DUPLICATE).or(Rights::SCHEDULE);
 
-/// `thread_create`: a further thread of the calling process.
+/// `thread_create`: a further thread of a process, made by one of its threads. Its handle is the caller's, which is that
+/// thread, or acts for it.
 pub(super) fn create(
+    caller: &Thread,
     maker: &Thread,
-    entry: u64,
-    stack_top: u64,
-    argument: u64,
-    thread_pointer: u64,
+    [entry, stack_top, argument, thread_pointer]: [u64; 4],
 ) -> Result<u64, Error> {
     let registers = program::registers(entry, stack_top, [argument, 0])?.with_thread_pointer(thread_pointer);
-    let process = &maker.process;
     // Locked to the end: room that is found now is still there when the thread runs.
-    let mut handles = process.handles.lock();
+    let mut handles = caller.process.handles.lock();
     if !handles.has_room() {
         return Err(Error::HandlesExhausted);
     }
-    let thread = Thread::new(process.clone(), maker.scheduling(), &registers, |_| {})?;
+    let thread = Thread::new(maker.process.clone(), maker.scheduling(), &registers, |_| {})?;
     Process::start_further(thread.clone())?;
     let handle = handles.insert(thread.erase(), THREAD_RIGHTS)?;
     Ok(handle.0.into())

@@ -5,14 +5,12 @@
 //!   the thread runs again ◀── its registers, as the supervisor left them ◀── answer: go on, return a value, end
 //! ```
 
-use super::{Called, call_through, end_if_some, straight};
+use super::{Called, call_through, straight};
 use crate::arch::Context;
 use crate::object::Ref;
-use crate::object::endpoint::Reply;
 use crate::object::stop;
 use crate::object::thread::{Fault, Thread};
 use crate::sched;
-use graft_abi::{Error, REGISTERS};
 
 /// What follows for the thread.
 pub enum Sent {
@@ -50,18 +48,4 @@ pub fn send(thread: &Thread, fault: Fault) -> Option<Sent> {
             None
         }
     }
-}
-
-/// Reads or changes the registers of the thread whose fault is kept in a reply.
-///
-/// # Errors
-/// [`Error::NotFound`] if none is kept there.
-pub fn with_registers(reply: &Reply, look: impl FnOnce(&mut [u64; REGISTERS])) -> Result<(), Error> {
-    let mut sides = reply.lock();
-    let stopped = reply.take_stopped(&mut sides).ok_or(Error::NotFound)?;
-    sched::with_stopped_registers(&stopped, look);
-    let kept = reply.keep(&mut sides, stopped);
-    drop(sides);
-    end_if_some(kept.settle());
-    Ok(())
 }

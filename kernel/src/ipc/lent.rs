@@ -30,10 +30,11 @@ pub enum Way {
 ///
 /// # Errors
 /// As the interface says; [`Error::NotReady`] if the call is to be made again, because another core copies.
+#[inline(always)]
 pub fn copy(thread: &Thread, handle: Handle, offset: u64, buffer: u64, bytes: u64, way: Way) -> Result<u64, Error> {
     let process = &*thread.process;
     let reply = process.object::<Reply>(handle, Rights::WRITE)?;
-    let taken = reply.take_lent(&mut reply.lock());
+    let taken = reply.take_lent(&mut reply.lock(), false);
     let caller = taken?;
     let (lent, deadline) = sched::lent(&caller);
     let lent = lent.and_then(|[read, write]| part(if way == Way::Read { read } else { write }, offset, bytes));

@@ -41,6 +41,8 @@ pub enum Outcome {
     Blocked,
     /// It makes its call again, after others.
     Again,
+    /// It makes its call again later, for what another thread is in the middle of.
+    Later,
 }
 
 /// The handle in a register. One that does not fit names nothing.
@@ -182,7 +184,7 @@ pub fn receive(thread: &Thread, registers: &mut Context, handle: Handle) -> Resu
     let reply = thread.process.object::<Reply>(handle, Rights::READ)?;
     let mut sides = reply.lock();
     if reply.is_lent(&mut sides) {
-        return Ok(Outcome::Again);
+        return Ok(Outcome::Later);
     }
     let older = reply.take(&mut sides);
     drop(sides);
@@ -200,7 +202,7 @@ pub fn receive(thread: &Thread, registers: &mut Context, handle: Handle) -> Resu
 pub fn reply(thread: &Thread, registers: &mut Context, handle: Handle) -> Result<Outcome, Error> {
     let reply = thread.process.object::<Reply>(handle, Rights::WRITE)?;
     match answer(thread, registers, &reply) {
-        Err(Error::NotReady) => Ok(Outcome::Again),
+        Err(Error::NotReady) => Ok(Outcome::Later),
         caller => {
             sched::make_ready(caller?);
             registers.set_result(0);
@@ -215,7 +217,7 @@ pub fn reply_receive(thread: &Thread, registers: &mut Context, handle: Handle) -
     let caller = match answer(thread, registers, &reply) {
         Ok(caller) => Some(caller),
         Err(Error::Gone) => None,
-        Err(Error::NotReady) => return Ok(Outcome::Again),
+        Err(Error::NotReady) => return Ok(Outcome::Later),
         Err(error) => return Err(error),
     };
     // What is left of the call, if it has to be made again: the answer is on its way, or came too late.

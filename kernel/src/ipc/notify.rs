@@ -93,7 +93,7 @@ pub fn wait_on(
         return Err(Error::Unaligned);
     }
     let process = &thread.process;
-    let mut waiters = process.words.lock();
+    let mut aside = process.aside.lock();
     // Under the lock: a thread that changes the word and then wakes is seen, or sees this one.
     let word: u32 = user_copy::read(&**process, address)?;
     if u64::from(word) != expected {
@@ -103,18 +103,19 @@ pub fn wait_on(
         return Err(Error::TimedOut);
     }
     registers.set_results([0, address]);
-    let ended = sched::block_until(&mut waiters, Wait::in_part(process.clone(), |process| &process.words), deadline);
-    drop(waiters);
+    let wait = Wait::in_part(process.clone(), |process| &process.aside);
+    let ended = sched::block_until(&mut aside.on_words, wait, deadline);
+    drop(aside);
     end_if_some(ended);
     Ok(Outcome::Blocked)
 }
 
 /// `wake`: wakes a thread of the process that waits on a word of memory. Returns how many it has been, 1 or 0.
 pub fn wake(process: &Process, address: u64) -> Result<u64, Error> {
-    let mut waiters = process.words.lock();
+    let mut aside = process.aside.lock();
     let is_its = |waiter: &Thread| if sched::waits_on(waiter, address) { sched::unblock(waiter) } else { None };
-    let Some((waiter, _)) = waiters.take_first(THREADS_MAX, is_its) else { return Ok(0) };
-    drop(waiters);
+    let Some((waiter, _)) = aside.on_words.take_first(THREADS_MAX, is_its) else { return Ok(0) };
+    drop(aside);
     sched::make_ready(waiter);
     Ok(1)
 }

@@ -171,6 +171,11 @@ impl Space {
         Ok((!tree.guard.claimed).then_some(tree))
     }
 
+    /// Gives up a claim whose operation goes no further.
+    pub fn release(&self) {
+        self.held.lock().claimed = false;
+    }
+
     /// Replaces the tree and destroys the old one. No core may be running in this space.
     pub fn replace(&self, tree: Tree) {
         let root = tree.root().address();

@@ -6,12 +6,13 @@
 
 use crate::arch::memory::{copy_page, direct};
 use crate::memory::change::persist;
+use crate::memory::frames;
 use crate::memory::kernel_memory::Tree;
 use crate::memory::space::{self, Locked, Obstacle, Space};
 use crate::memory::statistics::Statistics;
 use core::mem::{MaybeUninit, size_of};
 use graft_abi::{Error, PAGE_SIZE, USER_END};
-use graft_paging::{Access, Fault, Kind, Tlb, Translation, VirtAddr};
+use graft_paging::{Access, Fault, Frame, Kind, Tlb, Translation, VirtAddr};
 
 /// A type that any bytes are a valid value of, without padding: it may be copied from and to a program
 /// byte by byte.
@@ -58,6 +59,9 @@ pub trait Owner {
 
     /// Where what is done for an access is counted.
     fn statistics(&self) -> &Statistics;
+
+    /// Whether its pages may come out of the reserve.
+    fn may_use_reserve(&self) -> bool;
 }
 
 /// Copies from user memory.
@@ -254,22 +258,43 @@ enum Tables {
 }
 
 /// Where the kernel finds a byte of user memory, as long as the lock is held.
+#[inline(always)]
 fn accessible(
     owner: &impl Owner,
     tree: &mut Locked<'_>,
     address: VirtAddr,
     (access, tables): (Access, Tables),
 ) -> Result<*mut u8, Error> {
+    let frame = match tree.memory_at(address, access) {
+        Some(frame) => frame,
+        None => make_accessible(owner, tree, address, (access, tables))?,
+    };
+    Ok(direct(frame.address() + address.get() % PAGE_SIZE as u64))
+}
+
+/// The frame of a byte that is not accessible yet.
+#[cold]
+#[inline(never)]
+fn make_accessible(
+    owner: &impl Owner,
+    tree: &mut Locked<'_>,
+    address: VirtAddr,
+    (access, tables): (Access, Tables),
+) -> Result<Frame, Error> {
     // Not memory, so that the direct map does not have it; and what a look at it does is the program's to know.
-    if tree.is_device(address) {
+    if tree.translate(address).is_some_and(|found| found.page.kind == Kind::Device) {
         return Err(Error::BadAddress);
     }
-    let resolved = tree.resolve(address, access).map_err(refusal)?;
+    let resolved = match tree.resolve(address, access) {
+        Err(Fault::OutOfMemory) if owner.may_use_reserve() => frames::with_reserve(|| tree.resolve(address, access)),
+        resolved => resolved,
+    };
+    let resolved = resolved.map_err(refusal)?;
     owner.statistics().count(&resolved);
     if resolved.table_splits != 0 && tables == Tables::First {
         return Err(space::refuse_for(Obstacle::Tables));
     }
-    Ok(direct(resolved.frame.address() + address.get() % PAGE_SIZE as u64))
+    Ok(resolved.frame)
 }
 
 fn each_page(

@@ -20,11 +20,17 @@ pub type Answer = [u64; 2];
 pub struct End(Mutex<State>);
 
 struct State {
-    /// The answer, and the core that told it.
-    told: Option<(Answer, usize)>,
+    told: Told,
     waiters: List<Ref<Thread>, Queued>,
     /// What else is told.
     bound: Option<Binding>,
+}
+
+/// Not an [`Option`] of a pair: that takes a word more.
+enum Told {
+    Not,
+    /// The answer, and the core that told it.
+    By(u32, Answer),
 }
 
 /// An object that ends, and then stays as long as a process holds a handle to it.
@@ -42,18 +48,21 @@ impl Default for End {
 impl End {
     /// The end of something that has just begun.
     pub const fn new() -> End {
-        End(Mutex::new(State { told: None, waiters: List::new(), bound: None }))
+        End(Mutex::new(State { told: Told::Not, waiters: List::new(), bound: None }))
     }
 
     /// How it ended, if it has.
     pub fn answer(&self) -> Option<Answer> {
-        self.0.lock().told.map(|(answer, _)| answer)
+        match self.0.lock().told {
+            Told::By(_, answer) => Some(answer),
+            Told::Not => None,
+        }
     }
 
     /// How it ended, or, if it has not, what `join` makes of the list of waiters, under its lock.
     pub fn answer_or<R>(&self, join: impl FnOnce(&mut List<Ref<Thread>, Queued>) -> R) -> Result<Answer, R> {
         let mut state = self.0.lock();
-        let Some((answer, core)) = state.told else {
+        let Told::By(core, answer) = state.told else {
             return Err(join(&mut state.waiters));
         };
         drop(state);
@@ -62,8 +71,8 @@ impl End {
     }
 
     /// Waits for the core that has told the end, which is a few instructions away from dropping its reference.
-    fn await_parting(&self, core: usize) {
-        while PARTING[core].leaving.load(Ordering::Acquire) == self.address() {
+    fn await_parting(&self, core: u32) {
+        while PARTING[core as usize].leaving.load(Ordering::Acquire) == self.address() {
             arch::relax();
         }
     }
@@ -74,7 +83,7 @@ impl End {
     /// [`Error::NotAllowed`] if others are to be set already.
     pub fn bind(&self, binding: Binding) -> Result<(), Error> {
         let mut state = self.0.lock();
-        if let Some((_, core)) = state.told {
+        if let Told::By(core, _) = state.told {
             drop(state);
             self.await_parting(core);
             binding.fire_last();
@@ -95,7 +104,7 @@ impl End {
     /// Takes out a thread that has waited for this end, which has been told, and answers it.
     pub fn take_one(&self) -> Option<Ref<Thread>> {
         let mut state = self.0.lock();
-        let (answer, _) = state.told?;
+        let Told::By(_, answer) = state.told else { return None };
         let waiter = state.waiters.pop_front()?;
         drop(state);
         sched::end_wait(&waiter, Some(answer));
@@ -115,7 +124,7 @@ pub fn tell<T: Ends>(object: Ref<T>, answer: Answer) {
     let leaving = &PARTING[core].leaving;
     leaving.store(object.end().address(), Ordering::Relaxed);
     let mut state = object.end().0.lock();
-    state.told = Some((answer, core));
+    state.told = Told::By(core as u32, answer);
     // From now on no thread joins the waiters.
     let first = state.waiters.pop_front();
     let crowd = (!state.waiters.is_empty()).then(|| object.clone());

@@ -82,7 +82,7 @@ pub struct Reply {
 /// Where a reply keeps a call.
 struct Place {
     open: Option<Taken>,
-    /// A core copies what the caller of the call lends that was kept here, and is about to bring the call back.
+    /// A thread has taken the caller of the call that was kept here, and is about to bring it back.
     is_lent: bool,
 }
 
@@ -307,35 +307,24 @@ impl Reply {
         self.open(sides).take()
     }
 
-    /// The thread whose fault is kept here, if it still waits: it is the calling core's until it is [kept](Self::keep)
-    /// again.
-    pub fn take_stopped(&self, sides: &mut Sides) -> Option<Ref<Thread>> {
-        let open = self.open(sides);
-        let Taken { caller, wait } = open.as_ref()?;
-        if !caller.is_stopped() || !sched::unblock_from(caller, *wait) {
-            return None;
-        }
-        open.take().map(|taken| taken.caller)
-    }
-
-    /// Whether a core copies what is lent, and is about to bring the call back.
+    /// Whether another thread has taken the caller of the call that is kept here, and is about to bring the call back.
     pub fn is_lent(&self, sides: &mut Sides) -> bool {
         self.place(sides).is_lent
     }
 
-    /// Takes the caller of the call that is kept here, to copy what it lends: it is the calling core's until it is
-    /// [brought back](Self::bring_back).
+    /// Takes the caller of the call that is kept here: it is the calling thread's until it is
+    /// [brought back](Self::bring_back). `stopped`: it has to be one that is stopped at a fault.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if none is kept, or the caller waits no longer; [`Error::BadArgument`] for one that is
-    /// stopped at a fault, and lends nothing; [`Error::NotReady`] while another core copies.
-    pub fn take_lent(&self, sides: &mut Sides) -> Result<Ref<Thread>, Error> {
+    /// [`Error::NotFound`] if none is kept, or the caller waits no longer; [`Error::BadArgument`] if it is one that is
+    /// stopped and should not be, or the other way; [`Error::NotReady`] while another thread has it.
+    pub fn take_lent(&self, sides: &mut Sides, stopped: bool) -> Result<Ref<Thread>, Error> {
         let place = self.place(sides);
         if place.is_lent {
             return Err(Error::NotReady);
         }
         let Taken { caller, wait } = place.open.as_ref().ok_or(Error::NotFound)?;
-        if caller.is_stopped() {
+        if caller.is_stopped() != stopped {
             return Err(Error::BadArgument);
         }
         if !sched::unblock_from(caller, *wait) {
@@ -354,7 +343,7 @@ impl Reply {
         if place.open.is_none() {
             return self.keep(sides, caller);
         }
-        // SAFETY: it is the calling core's since it was taken.
+        // SAFETY: it is the calling thread's since it was taken.
         let wait = unsafe { caller.block_for_answer() };
         Kept { older: Some(Taken { caller, wait }), ended: None }
     }
@@ -408,6 +397,15 @@ impl Kept {
             older.give_up(Error::Gone);
         }
         self.ended
+    }
+}
+
+impl Kept {
+    /// As [`settle`](Self::settle). The thread ends when it meets its process's mark: a piece of work may come before.
+    pub fn settle_later(self) {
+        if let Some(ended) = self.settle() {
+            sched::make_ready(ended);
+        }
     }
 }
 

@@ -1,14 +1,11 @@
 //! Which jobs a process is in, and which its children are born into: what its record holds of jobs.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 use graft_abi::JOB_LEVELS;
 
 /// The numbers of the jobs that a process is in, the outermost first; 0 behind the last.
-///
-/// Aligned to be copied in two words: every fork does that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(align(8))]
-pub struct Lineage([u32; JOB_LEVELS]);
+pub struct Lineage([u64; JOB_LEVELS]);
 
 impl Lineage {
     /// Of no job.
@@ -25,45 +22,53 @@ impl Lineage {
     }
 
     /// The number of the job that is in all the others; 0 of none.
-    pub fn innermost(self) -> u32 {
+    pub fn innermost(self) -> u64 {
         self.depth().checked_sub(1).map_or(0, |last| self.0[last])
     }
 
     /// With one more job in it, if there may be one.
-    pub fn with(mut self, number: u32) -> Option<Lineage> {
+    pub fn with(mut self, number: u64) -> Option<Lineage> {
         let depth = self.depth();
         *self.0.get_mut(depth)? = number;
         Some(self)
     }
 }
 
-/// The job, one level below a process's own, that its children are born into; 0: its own.
-pub struct Births(AtomicU32);
+/// A number with this mark is of a job that the process is not in itself. No job's number is so high.
+const BIRTHS: u64 = 1 << 63;
 
-impl Births {
-    /// Into the process's own.
-    pub const fn into_own() -> Births {
-        Births(AtomicU32::new(0))
-    }
+/// The jobs that a process is in, and below them perhaps one more that its children are born into.
+///
+/// Of the words only that one changes, so a birth may read them meanwhile. A fork copies them.
+pub struct Jobs([AtomicU64; JOB_LEVELS]);
 
-    /// Into the job with this number from now on; 0 is the process's own.
-    pub fn set(&self, number: u32) {
-        self.0.store(number, Ordering::Relaxed);
-    }
-
-    /// The lineage of a child that is born now.
+impl Jobs {
+    /// Those of a process whose children are born into its own.
     #[inline(always)]
-    pub fn lineage(&self, own: Lineage) -> Lineage {
-        match self.0.load(Ordering::Relaxed) {
-            0 => own,
-            number => Births::within(own, number),
-        }
+    pub const fn new(Lineage([a, b, c, d]): Lineage) -> Jobs {
+        Jobs([AtomicU64::new(a), AtomicU64::new(b), AtomicU64::new(c), AtomicU64::new(d)])
     }
 
-    #[cold]
-    #[inline(never)]
-    fn within(own: Lineage, number: u32) -> Lineage {
-        own.with(number).unwrap_or(own)
+    /// The process's own.
+    pub fn own(&self) -> Lineage {
+        let number = |word: &AtomicU64| word.load(Ordering::Relaxed);
+        Lineage(self.0.each_ref().map(|word| if number(word) & BIRTHS == 0 { number(word) } else { 0 }))
+    }
+
+    /// Those of a child that is born now.
+    #[inline(always)]
+    pub fn of_births(&self) -> Lineage {
+        let [a, b, c, d] = self.0.each_ref().map(|word| word.load(Ordering::Relaxed) & !BIRTHS);
+        Lineage([a, b, c, d])
+    }
+
+    /// Has children be born into the job with this number below the process's own from now on; 0: into its own.
+    ///
+    /// Where the process is in as many as can be in each other, there is no other than 0.
+    pub fn set_births(&self, number: u64) {
+        if let Some(word) = self.0.get(self.own().depth()) {
+            word.store(if number == 0 { 0 } else { number | BIRTHS }, Ordering::Relaxed);
+        }
     }
 }
 
@@ -83,11 +88,23 @@ mod tests {
 
     #[test]
     fn jobs_are_in_each_other_no_deeper_than_there_are_levels() {
-        let deepest = (1..=JOB_LEVELS as u32).fold(Lineage::NONE, |lineage, number| lineage.with(number).unwrap());
+        let deepest = (1..=JOB_LEVELS as u64).fold(Lineage::NONE, |lineage, number| lineage.with(number).unwrap());
         assert_eq!((deepest.depth(), deepest.with(9)), (JOB_LEVELS, None));
-        let births = Births(AtomicU32::new(9));
-        assert_eq!(births.lineage(deepest), deepest);
-        assert_eq!(births.lineage(Lineage::NONE), Lineage([9, 0, 0, 0]));
-        assert_eq!(Births::into_own().lineage(deepest), deepest);
+        let jobs = Jobs::new(deepest);
+        jobs.set_births(9);
+        assert_eq!((jobs.own(), jobs.of_births()), (deepest, deepest));
+    }
+
+    #[test]
+    fn children_are_born_where_their_maker_says() {
+        let own = Lineage::NONE.with(7).unwrap();
+        let jobs = Jobs::new(own);
+        assert_eq!((jobs.own(), jobs.of_births()), (own, own));
+        jobs.set_births(9);
+        assert_eq!((jobs.own(), jobs.of_births()), (own, own.with(9).unwrap()));
+        jobs.set_births(10);
+        assert_eq!((jobs.own(), jobs.of_births()), (own, own.with(10).unwrap()));
+        jobs.set_births(0);
+        assert_eq!((jobs.own(), jobs.of_births()), (own, own));
     }
 }

@@ -8,6 +8,7 @@
 //! when no frame is left the call that asked for it fails.
 
 pub mod block;
+pub mod borrowed;
 pub mod end;
 pub mod endpoint;
 pub mod heap;

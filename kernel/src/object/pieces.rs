@@ -1,6 +1,6 @@
-//! Forks and moves in pieces: the tree is away from its space meanwhile.
+//! Changes of memory in pieces: those of a range claim the space meanwhile, forks and moves take the tree away from it.
 //!
-//! A fault that wants it waits, and so does every call. Where other threads may be running in the space it has been
+//! A fault that wants a tree that is away waits, and so does every call. Where other threads may be running in the space it has been
 //! frozen: they read what is there, and wait as soon as they store something.
 
 #![forbid(unsafe_code)]
@@ -12,10 +12,64 @@ use crate::memory::kernel_memory::{Operation, Tree};
 use crate::memory::left::leave;
 use crate::memory::space::Locked;
 use crate::object::Ref;
+use crate::object::memory::MemoryObject;
 use crate::object::process::Process;
 use crate::object::snapshot::Snapshot;
 use graft_abi::Error;
-use graft_paging::{Budget, Change, Progress, Promise, Share, VirtRange};
+use graft_paging::{Budget, Change, Frame, Progress, Promise, Share, VirtRange};
+
+/// A change of a range in pieces. The space is claimed for it until it is over, or given up.
+pub struct Edited {
+    process: Ref<Process>,
+    operation: Operation,
+    /// The memory object that is mapped, if one is.
+    object: Option<Ref<MemoryObject>>,
+    is_over: bool,
+}
+
+impl Edited {
+    /// Changes a range of a process's memory, or begins to: then `later` gets the rest.
+    ///
+    /// # Errors
+    /// As the tree's method for the change; nothing has changed then.
+    #[inline(always)]
+    pub fn begin(
+        process: &Ref<Process>,
+        tree: Locked<'_>,
+        (range, change): (VirtRange, Change),
+        object: Option<Ref<MemoryObject>>,
+        later: impl FnOnce(Edited),
+    ) -> Result<Progress, Error> {
+        let later = |operation| {
+            later(Edited { process: process.clone(), operation, object: object.clone(), is_over: false });
+        };
+        tree.begin(range, change, |page| frame_of(object.as_ref(), page), later)
+    }
+
+    /// Goes on with it.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin).
+    pub fn step(&mut self) -> Result<Progress, Error> {
+        let frame = |page| frame_of(self.object.as_ref(), page);
+        let progress = self.process.space.lock().and_then(|tree| tree.go_on(&mut self.operation, frame));
+        self.is_over = progress != Ok(Progress::More);
+        progress
+    }
+}
+
+impl Drop for Edited {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.process.space.release();
+        }
+    }
+}
+
+#[inline(always)]
+fn frame_of(object: Option<&Ref<MemoryObject>>, page: u64) -> Frame {
+    object.expect("pages have an object").frame(page)
+}
 
 /// A move in pieces, and the tree that is changed.
 pub struct Moved {

@@ -9,20 +9,20 @@ mod handles;
 mod mark;
 mod name;
 
-pub use all::{Found, Turn, next_of, take_turn};
+pub use all::{Found, Turn, next_of};
 pub use handles::Handles;
 pub use mark::{Mark, Order};
 pub use name::{NAME_SIZE, Name};
 
 use crate::arch::{self, Context, timer};
-use crate::lock::{Mutex, MutexGuard};
+use crate::lock::Mutex;
 use crate::memory::left;
 use crate::memory::space::Space;
 use crate::memory::statistics::Statistics;
 use crate::memory::user_copy::Owner;
 use crate::object::end::{self, End, Ends};
 use crate::object::endpoint::Connection;
-use crate::object::lineage::{Births, Lineage};
+use crate::object::lineage::{Jobs, Lineage};
 use crate::object::list::{Link, Linked, List};
 use crate::object::table::{Slot, Table};
 use crate::object::thread::{Noted, OfProcess, Queued, State, Thread, Times};
@@ -37,36 +37,12 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use graft_abi::{Error, Handle, ProcessInfo, ProcessState, Rights, THREADS_MAX, TraceKind};
 use graft_paging::Progress;
 
-/// Threads of a process that wait on a word of its memory: which word is in their registers.
-pub struct Words(Mutex<List<Ref<Thread>, Queued>>);
-
-impl Words {
-    /// All of them.
-    pub fn lock(&self) -> MutexGuard<'_, List<Ref<Thread>, Queued>> {
-        self.0.lock()
-    }
-}
-
-/// Threads of a process that is suspended.
-pub struct Parked(Mutex<List<Ref<Thread>, Queued>>);
-
-impl Parked {
-    /// All of them.
-    pub fn lock(&self) -> MutexGuard<'_, List<Ref<Thread>, Queued>> {
-        self.0.lock()
-    }
-}
-
-impl Queue for Parked {
-    fn cancel(&self, thread: &Thread) -> Option<Ref<Thread>> {
-        self.lock().remove(thread)
-    }
-}
-
-impl Queue for Words {
-    fn cancel(&self, thread: &Thread) -> Option<Ref<Thread>> {
-        self.lock().remove(thread)
-    }
+/// Threads of a process that do not run, in lists of the process's own.
+pub struct Aside {
+    /// Those that wait on a word of its memory: which word is in their registers.
+    pub on_words: List<Ref<Thread>, Queued>,
+    /// Those that would run if it were not suspended.
+    pub parked: List<Ref<Thread>, Queued>,
 }
 
 /// A process.
@@ -101,14 +77,10 @@ pub struct Process {
     /// Where its faults go; in place of an end.
     supervisor: Mutex<Option<Ref<Connection>>>,
     name: Mutex<Name>,
-    /// Its threads that wait on a word of its memory.
-    pub words: Words,
-    /// The jobs that it is in.
-    pub lineage: Lineage,
-    /// The job that its children are born into.
-    pub births: Births,
-    /// Its threads that would run if it were not suspended.
-    pub parked: Parked,
+    /// Its threads that stand in lists of its own.
+    pub aside: Mutex<Aside>,
+    /// The jobs that it is in, and those that its children are born into.
+    pub jobs: Jobs,
 }
 
 const _: () = {
@@ -157,11 +129,22 @@ impl Owner for Process {
     fn statistics(&self) -> &Statistics {
         &self.statistics
     }
+
+    fn may_use_reserve(&self) -> bool {
+        self.jobs.own() == Lineage::NONE
+    }
 }
 
 impl Ends for Process {
     fn end(&self) -> &End {
         &self.end
+    }
+}
+
+impl Queue for Mutex<Aside> {
+    fn cancel(&self, thread: &Thread) -> Option<Ref<Thread>> {
+        let mut aside = self.lock();
+        aside.on_words.remove(thread).or_else(|| aside.parked.remove(thread))
     }
 }
 
@@ -196,42 +179,39 @@ impl Process {
     #[inline(always)]
     pub fn new(maker: Option<&Process>, name: Name) -> Result<Ref<Process>, Error> {
         let (parent, lineage) = match maker {
-            Some(maker) => (maker.identifier(), maker.births.lineage(maker.lineage)),
+            Some(maker) => (maker.identifier(), maker.jobs.of_births()),
             None => (0, Lineage::NONE),
         };
-        let make = |place: *mut Process, rest: &'static mut [MaybeUninit<u64>]| {
-            // SAFETY: `place` is the new object's.
-            unsafe {
-                write_fields!(
-                    place,
-                    Process {
-                        identifier: AtomicU64::new(0),
-                        parent: parent,
-                        space: Space::empty(),
-                        handles: Mutex::new(Table::new(as_slots(rest))),
-                        statistics: Statistics::default(),
-                        ended: Noted::default(),
-                        supervisor: Mutex::new(None),
-                        name: Mutex::new(name),
-                        threads: Mutex::new((List::new(), 1)),
-                        words: Words(Mutex::new(List::new())),
-                        end: End::new(),
-                        mark: Mark::none(),
-                        all: Link::new(),
-                        lineage: lineage,
-                        births: Births::into_own(),
-                        parked: Parked(Mutex::new(List::new())),
-                    }
-                );
-            }
-        };
-        // SAFETY: every field is written.
-        unsafe { Ref::new_in_place(make) }
+        let (place, rest) = Ref::<Process>::place()?;
+        // SAFETY: the place is the new object's, and every field is written.
+        unsafe {
+            write_fields!(
+                place.as_ptr(),
+                Process {
+                    identifier: AtomicU64::new(0),
+                    parent: parent,
+                    space: Space::empty(),
+                    handles: Mutex::new(Table::new(as_slots(rest))),
+                    statistics: Statistics::default(),
+                    ended: Noted::default(),
+                    supervisor: Mutex::new(None),
+                    name: Mutex::new(name),
+                    threads: Mutex::new((List::new(), 1)),
+                    aside: Mutex::new(Aside { on_words: List::new(), parked: List::new() }),
+                    end: End::new(),
+                    mark: Mark::none(),
+                    all: Link::new(),
+                    jobs: Jobs::new(lineage),
+                }
+            );
+            Ok(Ref::placed(place))
+        }
     }
 
     /// Gives a process, complete but for its first thread, that thread and an identifier, lists it, and lets it run
     /// from now on, unless its maker is being ended or suspended with its job: then so is it. `change` may tell the
     /// thread the identifier. Returns the identifier. What has made it is recorded.
+    #[inline(always)]
     pub fn start(
         thread: Ref<Thread>,
         maker: Option<&Process>,

@@ -104,19 +104,21 @@ impl<T: Object> Ref<T> {
     /// [`Error::OutOfMemory`] when no frame is left.
     #[inline(always)]
     pub fn new(make: impl FnOnce(&'static mut [MaybeUninit<u64>]) -> T) -> Result<Ref<T>, Error> {
+        let (place, rest) = Self::place()?;
         // SAFETY: the whole object is written.
-        unsafe { Self::new_in_place(|place, rest| place.write(make(rest))) }
+        unsafe {
+            place.write(make(rest));
+            Ok(Self::placed(place))
+        }
     }
 
-    /// As [`new`](Self::new), for an object that is large enough to be built where it stays, see `write_fields`.
-    ///
-    /// # Safety
-    /// `make` initialises the object in the place that it is given.
+    /// A place for an object that is large enough to be built where it stays, see `write_fields`, and the rest of its
+    /// frame as for [`new`](Self::new). Lost unless it becomes an object ([`placed`](Self::placed)).
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] when no frame is left.
     #[inline(always)]
-    pub unsafe fn new_in_place(make: impl FnOnce(*mut T, &'static mut [MaybeUninit<u64>])) -> Result<Ref<T>, Error> {
+    pub fn place() -> Result<(NonNull<T>, &'static mut [MaybeUninit<u64>]), Error> {
         const { assert!(size_of::<Inner<T>>() <= PAGE_SIZE) };
         let frame = frames::allocate_object().ok_or(Error::OutOfMemory)?.cast::<Inner<T>>();
         let used = size_of::<Inner<T>>().next_multiple_of(CACHE_LINE);
@@ -129,9 +131,18 @@ impl<T: Object> Ref<T> {
             let header =
                 Header { references: AtomicU32::new(1), kind: &T::kind().common, next: Cell::new(ptr::null_mut()) };
             (&raw mut (*frame.as_ptr()).header).write(header);
-            make(&raw mut (*frame.as_ptr()).object, rest);
+            Ok((NonNull::new_unchecked(&raw mut (*frame.as_ptr()).object), rest))
         }
-        Ok(Ref(frame, PhantomData))
+    }
+
+    /// The object in a place.
+    ///
+    /// # Safety
+    /// The place is from [`place`](Self::place), is passed here once, and all of the object in it has been written.
+    #[inline(always)]
+    pub unsafe fn placed(place: NonNull<T>) -> Ref<T> {
+        // SAFETY: the place is in an `Inner`.
+        Ref(unsafe { place.byte_sub(Self::OFFSET).cast() }, PhantomData)
     }
 
     /// A reference to an object that another core may be dropping at this moment; `None` if it is gone.

@@ -26,7 +26,7 @@ pub struct Slot<T> {
 pub struct Table<'memory, T> {
     slots: &'memory mut [MaybeUninit<Slot<T>>],
     /// Slots that were ever used: all below hold content.
-    used: usize,
+    used: u32,
     /// First slot of the chain of free ones among them.
     free: Option<u16>,
 }
@@ -34,18 +34,23 @@ pub struct Table<'memory, T> {
 impl<'memory, T> Table<'memory, T> {
     /// An empty table with room for as many handles as there are slots, 65,535 at most.
     pub fn new(slots: &'memory mut [MaybeUninit<Slot<T>>]) -> Self {
-        Table { slots, used: 0, free: None }
+        let count = slots.len().min(usize::from(u16::MAX));
+        Table { slots: &mut slots[..count], used: 0, free: None }
+    }
+
+    fn used(&self) -> usize {
+        self.used as usize
     }
 
     fn slot(&self, index: usize) -> &Slot<T> {
-        debug_assert!(index < self.used);
+        debug_assert!(index < self.used());
         // SAFETY: every slot below `used` was written by `insert` or `copy_from`, and later writes
         // replace its content in place.
         unsafe { self.slots.get_unchecked(index).assume_init_ref() }
     }
 
     fn slot_mut(&mut self, index: usize) -> &mut Slot<T> {
-        debug_assert!(index < self.used);
+        debug_assert!(index < self.used());
         // SAFETY: as in `slot`.
         unsafe { self.slots[index].assume_init_mut() }
     }
@@ -55,27 +60,27 @@ impl<'memory, T> Table<'memory, T> {
     /// # Errors
     /// [`Error::HandlesExhausted`] when every slot is in use.
     pub fn insert(&mut self, object: T, rights: Rights) -> Result<Handle, Error> {
-        let slot = Slot { object: Some(object), rights, next: None };
         let index = match self.free {
             Some(index) => {
                 let index = usize::from(index);
                 self.free = self.slot(index).next;
-                *self.slot_mut(index) = slot;
                 index
             }
-            None if self.used < self.slots.len().min(usize::from(u16::MAX)) => {
-                self.slots[self.used].write(slot);
+            None if self.used() < self.slots.len() => {
                 self.used += 1;
-                self.used - 1
+                self.used() - 1
             }
             None => return Err(Error::HandlesExhausted),
         };
+        debug_assert!(index < self.used());
+        // SAFETY: slots below `used` are there. This one is free or was never used: there is nothing to drop.
+        unsafe { self.slots.get_unchecked_mut(index) }.write(Slot { object: Some(object), rights, next: None });
         Ok(Handle(index as u32 + 1))
     }
 
     /// Whether one more handle fits.
     pub fn has_room(&self) -> bool {
-        self.free.is_some() || self.used < self.slots.len().min(usize::from(u16::MAX))
+        self.free.is_some() || self.used() < self.slots.len()
     }
 
     /// What the handle names, if it carries all of `needed`.
@@ -105,12 +110,12 @@ impl<'memory, T> Table<'memory, T> {
     fn index(&self, register: u64) -> Result<usize, Error> {
         // `Handle::NONE` is far beyond all of them then.
         let index = (register as usize).wrapping_sub(1);
-        if index < self.used { Ok(index) } else { Err(Error::BadHandle) }
+        if index < self.used() { Ok(index) } else { Err(Error::BadHandle) }
     }
 
     /// What its handles name.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
-        (0..self.used).filter_map(|index| self.slot(index).object.as_ref())
+        (0..self.used()).filter_map(|index| self.slot(index).object.as_ref())
     }
 
     /// Gives the handle up and returns what it named.
@@ -131,7 +136,7 @@ impl<'memory, T> Table<'memory, T> {
             // What is free is forgotten with the chain that holds it.
             self.free = None;
             // SAFETY: the slot was below `used`, thus written, and from here on counts as never used.
-            if let Some(object) = unsafe { self.slots[self.used].assume_init_read() }.object {
+            if let Some(object) = unsafe { self.slots[self.used()].assume_init_read() }.object {
                 return Some(object);
             }
         }
@@ -157,13 +162,14 @@ impl<T: Clone> Table<'_, T> {
     ///
     /// # Errors
     /// [`Error::HandlesExhausted`] if this table has fewer slots than the parent uses.
+    #[inline(always)]
     pub fn copy_from(&mut self, parent: &Table<'_, T>) -> Result<(), Error> {
         debug_assert_eq!(self.used, 0);
-        if parent.used > self.slots.len() {
+        if parent.used() > self.slots.len() {
             return Err(Error::HandlesExhausted);
         }
         // Two writes, not one of a content that is made first: every fork comes here.
-        for (index, slot) in self.slots[..parent.used].iter_mut().enumerate() {
+        for (index, slot) in self.slots[..parent.used()].iter_mut().enumerate() {
             match parent.slot(index) {
                 Slot { object: Some(object), rights, .. } if !rights.contains(Rights::NO_INHERIT) => {
                     slot.write(Slot { object: Some(object.clone()), rights: *rights, next: None });

@@ -118,6 +118,8 @@ impl FloatingPoint {
 // Every switch touches the first two cache lines; of the wait, what says which kind it is.
 const _: () = {
     assert!(Ref::<Thread>::OFFSET + offset_of!(Thread, wait) < 2 * 64);
+    // The registers begin with a line, so that they lie in no more of them than they need.
+    assert!((Ref::<Thread>::OFFSET + size_of::<Thread>()).next_multiple_of(align_of::<Registers>()).is_multiple_of(64));
 };
 
 // SAFETY: `floating_point` and what `own` leads to are accessed only by the thread's owner (see above),
@@ -186,44 +188,42 @@ impl Thread {
         registers: &Context,
         change: impl FnOnce(&mut Context),
     ) -> Result<Ref<Thread>, Error> {
-        let make = |place: *mut Thread, rest: &'static mut [MaybeUninit<u64>]| {
-            const { assert!(size_of::<Registers>() + size_of::<Thread>() + 64 <= PAGE_SIZE) };
-            let own = NonNull::from(rest).cast::<Registers>();
-            // SAFETY: the rest of a new frame, large enough (above) and aligned to 16 bytes; copied straight to
-            // where it stays, because a context is large.
-            let context = unsafe {
-                let context = &raw mut (*own.as_ptr()).context;
-                registers.copy_to(context);
-                &mut *context
-            };
-            change(context);
-            // SAFETY: `place` is the new object's.
-            unsafe {
-                write_fields!(
-                    place,
-                    Thread {
-                        process: process,
-                        own: own,
-                        state: AtomicU64::new(READY),
-                        deadline: AtomicU8::new(0),
-                        priority: AtomicU8::new(scheduling.priority()),
-                        account: AtomicU8::new(Account::Own as u8),
-                        floating_point: Cell::new(FloatingPoint::Unused.to_byte()),
-                        scheduling: AtomicU32::new(scheduling.0),
-                        times: Noted::default(),
-                        queue: Link::new(),
-                        wait: UnsafeCell::new(MaybeUninit::uninit()),
-                        calling: Cell::new(CALLING),
-                        siblings: Link::new(),
-                        end: End::new(),
-                        sleep: Node::new(),
-                        work: Work::none(),
-                    }
-                );
-            }
+        const { assert!(size_of::<Registers>() + size_of::<Thread>() + 64 <= PAGE_SIZE) };
+        let (place, rest) = Ref::<Thread>::place()?;
+        let own = NonNull::from(rest).cast::<Registers>();
+        // SAFETY: the rest of a new frame, large enough (above) and aligned to 16 bytes; copied straight to
+        // where it stays, because a context is large.
+        let context = unsafe {
+            let context = &raw mut (*own.as_ptr()).context;
+            registers.copy_to(context);
+            &mut *context
         };
-        // SAFETY: every field is written.
-        unsafe { Ref::new_in_place(make) }
+        change(context);
+        // SAFETY: the place is the new object's, and every field is written.
+        unsafe {
+            write_fields!(
+                place.as_ptr(),
+                Thread {
+                    process: process,
+                    own: own,
+                    state: AtomicU64::new(READY),
+                    deadline: AtomicU8::new(0),
+                    priority: AtomicU8::new(scheduling.priority()),
+                    account: AtomicU8::new(Account::Own as u8),
+                    floating_point: Cell::new(FloatingPoint::Unused.to_byte()),
+                    scheduling: AtomicU32::new(scheduling.0),
+                    times: Noted::default(),
+                    queue: Link::new(),
+                    wait: UnsafeCell::new(MaybeUninit::uninit()),
+                    calling: Cell::new(CALLING),
+                    siblings: Link::new(),
+                    end: End::new(),
+                    sleep: Node::new(),
+                    work: Work::none(),
+                }
+            );
+            Ok(Ref::placed(place))
+        }
     }
 
     /// The thread whose registers these are.
@@ -296,19 +296,5 @@ impl Thread {
         // SAFETY: room for a state, this thread's alone.
         unsafe { self.floating_point_registers().write(state.clone()) };
         self.floating_point.set(FloatingPoint::Saved.to_byte());
-    }
-
-    /// Gives this thread, which has not run yet, a copy of another's saved state.
-    ///
-    /// # Safety
-    /// The caller owns both threads.
-    pub unsafe fn copy_floating_point(&self, other: &Thread) {
-        if other.floating_point() != FloatingPoint::Unused {
-            // SAFETY: both are room for a state in different frames, and the other's is initialised.
-            unsafe {
-                core::ptr::copy_nonoverlapping(other.floating_point_registers(), self.floating_point_registers(), 1)
-            };
-            self.floating_point.set(FloatingPoint::Saved.to_byte());
-        }
     }
 }

@@ -26,8 +26,8 @@ pub struct Loading {
     left: u64,
     /// Those that have been read last, how many they are, and how many of them are done.
     segments: [Segment; AT_ONCE],
-    read: usize,
-    done: usize,
+    read: u32,
+    done: u32,
     stage: Stage,
 }
 
@@ -63,7 +63,7 @@ impl Loading {
         let mut cost = 0;
         while cost < STEP {
             let Segment { start, size, permissions, address, bytes } =
-                self.segments.get(self.done).copied().unwrap_or_default();
+                self.segments.get(self.done as usize).copied().unwrap_or_default();
             match &mut self.stage {
                 Stage::Next if self.done < self.read => {
                     self.stage = if size != 0 { Stage::Reserve(None) } else { Stage::Fill(0) };
@@ -74,7 +74,7 @@ impl Loading {
                     let some = self.left.min(AT_ONCE as u64) as usize;
                     let length = some * size_of::<Segment>();
                     self.segments = user_copy::value(|bytes| read(self.next, &mut bytes[..length]))?;
-                    (self.read, self.done) = (some, 0);
+                    (self.read, self.done) = (some as u32, 0);
                     self.next = self.next.saturating_add(length as u64);
                     self.left -= some as u64;
                 }

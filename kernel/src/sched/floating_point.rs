@@ -23,15 +23,12 @@ pub fn use_floating_point(thread: &Thread) {
     own.floating_point.set(true);
 }
 
-/// Gives a new thread the floating-point state of the current one.
+/// Gives a new thread the floating-point state of the current one, which has rarely any.
+#[inline(always)]
 pub fn copy_floating_point(current: &Thread, new: &Thread) {
-    let (index, core) = this();
-    if core.own.floating_point.get() {
-        // SAFETY: the current thread is this core's own, and the registers are its.
-        unsafe { current.save_floating_point(index) };
+    if this().1.own.floating_point.get() || current.floating_point() != FloatingPoint::Unused {
+        give_floating_point(new, floating_point(current));
     }
-    // SAFETY: as above; no core runs the new one yet.
-    unsafe { new.copy_floating_point(current) };
 }
 
 /// The floating-point state of the current thread; `None` if it has not used any.
@@ -46,6 +43,7 @@ pub fn floating_point(current: &Thread) -> Option<&State> {
 }
 
 /// Gives a new thread this floating-point state.
+#[cold]
 pub fn give_floating_point(new: &Thread, state: Option<&State>) {
     // SAFETY: no core runs it yet.
     unsafe { new.set_floating_point(state) };

@@ -8,6 +8,7 @@ use crate::arch::Context;
 use crate::memory::change::Draft;
 use crate::memory::kernel_memory::Tree;
 use crate::memory::{space, user_copy};
+use crate::object::endpoint::Connection;
 use crate::object::pieces::{self, Forked};
 use crate::object::process::{Name, Process};
 use crate::object::snapshot::Snapshot;
@@ -83,7 +84,7 @@ impl Launch {
     ///
     /// # Errors
     /// As [`Loading`] and [`registers`]; for the handles, [`Error::BadHandle`], [`Error::NoRight`],
-    /// [`Error::HandlesExhausted`]. Nothing is left over then.
+    /// [`Error::HandlesExhausted`], and for the supervisor [`Error::WrongObject`]. Nothing is left over then.
     /// [`Error::OutOfMemory`] because the caller's tree is away: then it can be tried again.
     pub fn step(&mut self, thread: &Thread) -> Result<Launched, Error> {
         let (request, process) = (&self.request, &thread.process);
@@ -119,7 +120,7 @@ impl Launch {
                     None => child.insert(Process::new(Some(process), Name(request.name))?),
                 };
                 let mut bytes = [0; HANDLES_AT_ONCE * size_of::<Handle>()];
-                let some = (request.handle_count - *done).min(HANDLES_AT_ONCE as u64);
+                let some = (u64::from(request.handle_count) - *done).min(HANDLES_AT_ONCE as u64);
                 let bytes = &mut bytes[..some as usize * size_of::<Handle>()];
                 let address = done.checked_mul(4).and_then(|offset| request.handles.checked_add(offset));
                 user_copy::read_bytes(&**process, address.ok_or(Error::BadAddress)?, bytes)?;
@@ -129,7 +130,7 @@ impl Launch {
                     child.handles.lock().insert(object, rights)?;
                     *done += 1;
                 }
-                if *done == request.handle_count {
+                if *done == request.handle_count.into() {
                     return start(thread, request, tree, child.clone()).map(Launched::Spawned);
                 }
             }
@@ -160,6 +161,10 @@ fn first_registers(request: &SpawnRequest) -> Result<Context, Error> {
 /// Lets a child run that has its memory and its handles.
 fn start(maker: &Thread, request: &SpawnRequest, tree: &mut Draft, child: Ref<Process>) -> Result<(u64, u64), Error> {
     let parent = &maker.process;
+    if request.supervisor != 0 {
+        let connection = parent.object::<Connection>(Handle(request.supervisor), Rights::WRITE)?;
+        drop(child.set_supervisor(Some(connection)));
+    }
     let child_thread = Thread::new(child.clone(), maker.scheduling().limited(), &first_registers(request)?, |_| {})?;
     let mut handles = parent.handles.lock();
     if !handles.has_room() {

@@ -337,7 +337,10 @@ impl Core {
     fn go_on(&self, index: usize, thread: Ref<Thread>) -> Option<*mut Context> {
         if thread.process.is_marked() {
             drop(thread);
+            // Its end may take a piece, and so may what has come before and what comes next.
+            handle_interrupts(self);
             self.put_aside(self.leave()?);
+            handle_interrupts(self);
             return None;
         }
         thread.process.space.activate(index);

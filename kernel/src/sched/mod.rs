@@ -30,6 +30,7 @@ mod look;
 mod ready;
 mod registers;
 mod sleepers;
+mod stopped;
 mod switch;
 mod times;
 mod wait;
@@ -42,8 +43,9 @@ pub use floating_point::{
 pub use look::{core_times, times_now};
 pub use registers::{
     collect, deliver, deliver_answer, deliver_bits, deliver_handle, go_on_stopped, lent, stop, try_again, waits_on,
-    with_registers, with_stopped_registers,
+    with_registers,
 };
+pub use stopped::{bring_stopped_back, copy_of_stopped, snapshot_of_stopped, with_stopped_registers};
 pub use switch::{
     Running, TakenOver, end_current, give_way, give_way_to, go_on, go_on_after_fault, is_more_urgent, leave,
     level_next, meet_mark, return_priority_of_current, set_priority, switch_to, take_over, work,

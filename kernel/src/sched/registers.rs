@@ -4,7 +4,7 @@ use super::TakenOver;
 use crate::arch::Context;
 use crate::object::Ref;
 use crate::object::thread::{Fault, Thread};
-use graft_abi::{Call, FaultKind, Handle, REGISTERS};
+use graft_abi::{Call, FaultKind, Handle};
 
 /// Gives a message to a thread that was waiting for one and that this core owns.
 #[inline(always)]
@@ -77,15 +77,6 @@ pub fn try_again(current: &Thread) {
         // SAFETY: as above.
         unsafe { &mut *current.context() }.rewind();
     }
-}
-
-/// Reads or changes the registers of a stopped thread that this core owns.
-pub fn with_stopped_registers(stopped: &Ref<Thread>, look: impl FnOnce(&mut [u64; REGISTERS])) {
-    // SAFETY: its wait has been ended by this core, which therefore owns it; it is stopped.
-    let registers = unsafe { stopped.stopped_registers() };
-    let mut words = registers.to_words();
-    look(&mut words);
-    registers.set_words(&words);
 }
 
 /// What a caller lends, if it does, and the deadline of its call. This core owns it.

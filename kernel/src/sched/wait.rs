@@ -74,6 +74,7 @@ pub fn block_until(list: &mut List<Ref<Thread>, Queued>, wait: Wait, deadline: u
 
 /// Whether the process of a thread that has just been blocked is ending, and no other core has ended its wait: then
 /// the caller ends the thread.
+#[inline(always)]
 pub fn meets_end(thread: &Thread, wait: WaitNumber) -> bool {
     // As in `block`.
     fence(Ordering::SeqCst);
@@ -190,14 +191,14 @@ pub fn pause() -> *mut Context {
 #[cold]
 pub fn park(thread: Ref<Thread>) {
     let process = thread.process.clone();
-    let mut parked = process.parked.lock();
+    let mut aside = process.aside.lock();
     // Under the lock: the core that resumes the process has taken the mark away before it looks for threads here.
     if !process.is_suspended() {
-        drop(parked);
+        drop(aside);
         return make_ready(thread);
     }
-    let ended = block_in(&mut parked, Wait::in_part(process.clone(), |process| &process.parked), thread);
-    drop(parked);
+    let ended = block_in(&mut aside.parked, Wait::in_part(process.clone(), |process| &process.aside), thread);
+    drop(aside);
     if let Some(thread) = ended {
         Process::end_thread(thread, None);
     }

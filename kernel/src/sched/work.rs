@@ -21,14 +21,15 @@ use crate::arch::Context;
 use crate::lock::Mutex;
 use crate::memory::change::PIECE;
 use crate::memory::frames;
+use crate::memory::kernel_memory::Debris;
 use crate::memory::kernel_memory::KernelMemory;
-use crate::memory::kernel_memory::{Debris, Operation};
 use crate::memory::left;
 use crate::memory::space::{self, Obstacle};
 use crate::object::Ref;
-use crate::object::job::{Stepped, Walk};
-use crate::object::memory::{Making, MemoryObject};
-use crate::object::pieces::{Forked, Moved};
+use crate::object::borrowed::Borrowed;
+use crate::object::job::{Control, Stepped};
+use crate::object::memory::Making;
+use crate::object::pieces::{Edited, Forked, Moved};
 use crate::object::process::Process;
 use crate::object::snapshot::Snapshot;
 use crate::object::thread::{Thread, Times};
@@ -61,15 +62,21 @@ const RETRY: u64 = 1 << 1;
 const SEARCH: u64 = !(PAGE_SIZE as u64 - 1);
 
 struct State {
-    task: Option<Task>,
+    job: Option<Job>,
     debris: Debris,
+}
+
+/// A task, and the stopped thread of another process for which it is done, if it is.
+struct Job {
+    task: Task,
+    behalf: Option<Borrowed>,
 }
 
 /// What is to be done besides freeing debris.
 #[expect(clippy::large_enum_variant, reason = "there is no heap to put the large one on")]
 pub enum Task {
-    /// A change of a range of the process's memory; what the call answers in the end.
-    Edit(Operation, Option<Ref<MemoryObject>>, (u64, u64)),
+    /// A change of a range of memory; what the call answers in the end.
+    Edit(Edited, (u64, u64)),
     /// A memory object.
     Create(Making),
     /// A fork, and the child's thread.
@@ -84,7 +91,7 @@ pub enum Task {
     /// A program, for this process or a new one.
     Launch(Launch),
     /// Something that is done to all processes in a job.
-    Control(Walk),
+    Control(Control),
     /// The threads that have waited where this one has.
     Wake(Rest),
     /// Nothing more: the call is refused.
@@ -126,7 +133,7 @@ impl Work {
     /// None.
     pub const fn none() -> Work {
         let debris = Debris::none(KernelMemory);
-        Work { notes: AtomicU64::new(0), state: Mutex::new(State { task: None, debris }) }
+        Work { notes: AtomicU64::new(0), state: Mutex::new(State { job: None, debris }) }
     }
 
     /// Whether there is any.
@@ -173,8 +180,15 @@ impl Work {
     pub fn give(&self, task: Option<Task>) {
         let mut state = self.state.lock();
         state.debris.append(left::take_left());
-        state.task = task;
+        state.job = task.map(|task| Job { task, behalf: None });
         self.note(ANY, ANY);
+    }
+
+    /// Has the task that has just been given be done for a stopped thread, which is brought back with its end.
+    pub fn keep_for_task(&self, stopped: Borrowed) {
+        if let Some(job) = &mut self.state.lock().job {
+            job.behalf = Some(stopped);
+        }
     }
 
     /// Notes that the thread is stopped, or that it goes on.
@@ -192,33 +206,34 @@ impl Work {
         state.debris.append(left::take_left());
         if !state.debris.is_empty() {
             let cleared = state.debris.clear(PIECE);
-            if cleared == Progress::More || state.task.is_some() {
+            if cleared == Progress::More || state.job.is_some() {
                 return Step::More;
             }
         }
-        let Some(task) = &mut state.task else {
+        let Some(Job { task, behalf }) = &mut state.job else {
             self.note(ANY, 0);
             let is_stopped = self.notes.load(Ordering::Relaxed) & STOPPED != 0;
             return if is_stopped { Step::FaultAnswered } else { Step::Done };
         };
-        let step = if thread.process.is_ending() && !matches!(task, Task::Finish(..) | Task::Wake(_) | Task::Control(_))
-        {
-            state.task = None;
+        let is_over =
+            thread.process.is_ending() && !matches!(task, Task::Finish(..) | Task::Wake(_) | Task::Control(_));
+        let step = if is_over {
             Step::More
+        } else if behalf.as_ref().is_some_and(|stopped| stopped.process.is_ending()) {
+            Step::Answer(Err(Error::NotFound))
         } else {
             // In its place: a task may be large.
-            let step = task.step(thread);
-            if !matches!(step, Step::More | Step::Later) {
-                state.task = None;
-            }
-            step
+            task.step(thread, behalf.as_deref())
         };
+        if is_over || !matches!(step, Step::More | Step::Later) {
+            state.job = None;
+        }
         // What this piece has cut off stays with the thread, which may go on on another core.
         if left::has_left() {
             state.debris.append(left::take_left());
         }
         let is_stopped = self.notes.load(Ordering::Relaxed) & STOPPED != 0;
-        let more = state.task.is_some() || !state.debris.is_empty() || is_stopped;
+        let more = state.job.is_some() || !state.debris.is_empty() || is_stopped;
         self.note(ANY, if more { ANY } else { 0 });
         match step {
             Step::More if !more => Step::Done,
@@ -229,13 +244,10 @@ impl Work {
 }
 
 impl Task {
-    fn step(&mut self, thread: &Thread) -> Step {
+    fn step(&mut self, thread: &Thread, stopped: Option<&Ref<Thread>>) -> Step {
         let process = &thread.process;
         let (progress, answer) = match self {
-            Task::Edit(operation, object, answer) => {
-                let frame = |page| object.as_ref().expect("pages have an object").frame(page);
-                (process.space.lock().and_then(|tree| tree.go_on(operation, frame)), Ok(*answer))
-            }
+            Task::Edit(edited, answer) => (edited.step(), Ok(*answer)),
             Task::Create(making) => match making.step() {
                 Ok(Progress::Done) => (Ok(Progress::Done), making.finish(&process.handles).map(|handle| (handle, 0))),
                 progress => (progress, Ok((0, 0))),
@@ -243,7 +255,8 @@ impl Task {
             Task::Fork(forked, child) => match forked.step() {
                 Ok(Progress::Done) => {
                     let tree = forked.finish().expect("it was under way");
-                    (Ok(Progress::Done), complete::fork(process, tree, child.clone()))
+                    let maker = stopped.map_or(process, |stopped| &stopped.process);
+                    (Ok(Progress::Done), complete::fork(process, maker, tree, child.clone()))
                 }
                 progress => (progress, Ok((0, 0))),
             },
@@ -255,25 +268,23 @@ impl Task {
                 progress => (progress, Ok((0, 0))),
             },
             Task::Move(moved, answer) => (moved.step(), Ok(*answer)),
-            Task::Restore(None, snapshot, results) => {
-                return match complete::restore_at_once(thread, snapshot, *results) {
-                    Ok(registers) => Step::Registers(registers),
-                    Err(error) => Step::Answer(Err(error)),
-                };
-            }
-            Task::Restore(fork @ Some(_), snapshot, results) => {
-                let forked = fork.as_mut().expect("matched");
-                match forked.step() {
-                    Ok(Progress::Done) => {
-                        let tree = forked.finish().expect("it was under way");
-                        return Step::Registers(complete::restore(thread, tree, snapshot, *results));
-                    }
-                    Ok(Progress::More) => {}
+            Task::Restore(fork, snapshot, results) => {
+                let tree = match fork.as_mut().map(|forked| (forked.step(), forked)) {
+                    Some((Ok(Progress::More), _)) => return Step::More,
                     // It must not fail for want of tables that it can do without. Those that it has got so far go
                     // first.
-                    Err(_) => *fork = None,
-                }
-                return Step::More;
+                    Some((Err(_), _)) => {
+                        *fork = None;
+                        return Step::More;
+                    }
+                    Some((Ok(Progress::Done), forked)) => Some(forked.finish().expect("it was under way")),
+                    None => None,
+                };
+                return match complete::restore(thread, stopped, tree, snapshot, *results) {
+                    Ok(Some(registers)) => Step::Registers(registers),
+                    Ok(None) => Step::Answer(Ok((0, 0))),
+                    Err(error) => Step::Answer(Err(error)),
+                };
             }
             Task::Launch(launch) => match launch.step(thread) {
                 Ok(Launched::More) => return Step::More,
@@ -290,7 +301,7 @@ impl Task {
                 }
                 Err(error) => return Step::Answer(Err(error)),
             },
-            Task::Control(walk) => match walk.step(thread) {
+            Task::Control(control) => match control.step(thread) {
                 Stepped::More => return Step::More,
                 Stepped::Later => return Step::Later,
                 Stepped::Done => (Ok(Progress::Done), Ok((0, 0))),

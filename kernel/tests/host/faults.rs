@@ -5,20 +5,20 @@ use crate::program::{DATA, Label, Program};
 use graft_abi::{Call, Error, ExitStatus, FaultAnswer, FaultKind, Handle, PAGE_SIZE, REGISTERS, Rights};
 
 /// Handles, in the order in which the tests make them; the first is the system's.
-const ENDPOINT: u64 = 2;
-const CONNECTION: u64 = 3;
-const REPLY: u64 = 4;
-const START: u64 = 5;
-const BADGE: u64 = 0xbad6e;
+pub const ENDPOINT: u64 = 2;
+pub const CONNECTION: u64 = 3;
+pub const REPLY: u64 = 4;
+pub const START: u64 = 5;
+pub const BADGE: u64 = 0xbad6e;
 /// Where nothing is mapped.
 const NOWHERE: u64 = 0x7000_0000;
 /// Where the supervisor keeps registers.
-const WORDS: u64 = DATA + 0x1000;
-const FOREIGN: u64 = 0x123;
+pub const WORDS: u64 = DATA + 0x1000;
+pub const FOREIGN: u64 = 0x123;
 const PC: u64 = 32;
 
 /// A program that supervises a child, whose handle is in `x19`, from before this does anything.
-fn supervised(program: &mut Program, child: impl FnOnce(&mut Program)) {
+pub fn supervised(program: &mut Program, child: impl FnOnce(&mut Program)) {
     program.call(Call::EndpointCreate, [0; 4]);
     program.granted(Call::ConnectionCreate, [ENDPOINT, BADGE, 0, 0]);
     program.granted(Call::ReplyCreate, [ENDPOINT, 0, 0, 0]);
@@ -34,12 +34,12 @@ fn supervised(program: &mut Program, child: impl FnOnce(&mut Program)) {
     program.claim(|user| user.x[0] == 0);
 }
 
-fn start(program: &mut Program) {
+pub fn start(program: &mut Program) {
     program.call(Call::Notify, [START, 1, 0, 0]);
 }
 
 /// Receives a fault of this kind at this address.
-fn receive(program: &mut Program, kind: FaultKind, address: u64) {
+pub fn receive(program: &mut Program, kind: FaultKind, address: u64) {
     program.call_with_message(Call::Receive, |user| {
         user.x[..8].copy_from_slice(&[REPLY, 0, 0, 0, 0, 0, 0, 0]);
         user.x[9] = 0;
@@ -48,20 +48,20 @@ fn receive(program: &mut Program, kind: FaultKind, address: u64) {
     program.claim(move |user| user.x[1] == kind as u64 && user.x[2] == address);
 }
 
-fn answer(program: &mut Program, call: Call, answer: u64, value: impl Fn() -> u64 + Send + Sync + 'static) {
+pub fn answer(program: &mut Program, call: Call, answer: u64, value: impl Fn() -> u64 + Send + Sync + 'static) {
     program.call_with_message(call, move |user| {
         user.x[..8].copy_from_slice(&[REPLY, answer, value(), 0, 0, 0, 0, 0]);
         user.x[9] = 0;
     });
 }
 
-fn reply(program: &mut Program, with: FaultAnswer, value: u64) {
+pub fn reply(program: &mut Program, with: FaultAnswer, value: u64) {
     answer(program, Call::Reply, with as u64, move || value);
     program.claim(|user| user.x[0] == 0);
 }
 
 /// Claims that the child ends so.
-fn ends(program: &mut Program, status: ExitStatus) {
+pub fn ends(program: &mut Program, status: ExitStatus) {
     program.call_with(Call::Wait, |user| [user.x[19], 0, 0, 0]);
     program.claim(move |user| user.x[1] == status.to_register());
 }

@@ -5,11 +5,11 @@ use crate::program::Program;
 use graft_abi::{Error, ExitStatus, ProcessState, Rights, TraceKind};
 use graft_kernel::arch::{self, PhysRange, interrupts, memory, processor};
 use graft_kernel::memory::{frames, space};
-use graft_kernel::object::Ref;
 use graft_kernel::object::process::{Name, Process};
 use graft_kernel::object::system::System;
 use graft_kernel::object::terminal::Terminal;
 use graft_kernel::object::thread::{Scheduling, Thread};
+use graft_kernel::object::{AnyRef, Ref};
 use graft_kernel::platform::{self, Platform};
 use graft_kernel::{program, sched, trap};
 use std::panic::{self, AssertUnwindSafe};
@@ -76,9 +76,17 @@ impl Machine {
     /// As [`spawn`](Self::spawn), of one that has a console, which nothing is connected to, as its second handle.
     pub fn spawn_at_console(&self, program: Program) -> Ref<Process> {
         let console = CONSOLE.get().expect("the machine has started").clone().erase();
-        let thread = load(program, Scheduling::FIRST).expect("there is memory");
-        let rights = Rights::READ.or(Rights::WRITE);
-        thread.process.handles.lock().insert(console, rights).expect("there is room");
+        let file = program.file();
+        program.put();
+        self.spawn_file(&file, [(console, Rights::READ.or(Rights::WRITE))])
+    }
+
+    /// A process of a program whose instructions are there already, with these handles behind the system's.
+    pub fn spawn_file(&self, file: &[u8], handles: impl IntoIterator<Item = (AnyRef, Rights)>) -> Ref<Process> {
+        let thread = load_file(file, Scheduling::FIRST).expect("there is memory");
+        for (object, rights) in handles {
+            thread.process.handles.lock().insert(object, rights).expect("there is room");
+        }
         start(thread)
     }
 
@@ -128,8 +136,13 @@ impl Drop for Machine {
 }
 
 fn load(program: Program, scheduling: Scheduling) -> Result<Ref<Thread>, Error> {
-    let (tree, registers) = program::first(&program.file(), b"test\0".iter().copied())?;
+    let file = program.file();
     program.put();
+    load_file(&file, scheduling)
+}
+
+fn load_file(file: &[u8], scheduling: Scheduling) -> Result<Ref<Thread>, Error> {
+    let (tree, registers) = program::first(file, b"test\0".iter().copied())?;
     let process = Process::new(None, Name::of("test"))?;
     let system = process.handles.lock().insert(Ref::new(|_| System)?.erase(), SYSTEM_RIGHTS)?;
     assert_eq!(system, crate::program::SYSTEM);

@@ -1,6 +1,7 @@
 //! The kernel boots on the host and runs programs: scheduler, frames, handles, objects, waiting and the call
 //! dispatcher, with threads as cores and a TLB that forgets nothing.
 
+mod behalf;
 mod calls;
 mod crowds;
 mod devices;
@@ -9,6 +10,7 @@ mod machine;
 mod messages;
 mod notifications;
 mod numbers;
+mod oracle;
 mod processes;
 mod program;
 mod states;

@@ -196,6 +196,11 @@ impl Program {
         self.push(|_| Ok(Effect::Message));
     }
 
+    /// An instruction that brings the kernel in, with registers that others have set.
+    pub fn enter(&mut self, effect: fn() -> Effect) {
+        self.push(move |_| Ok(effect()));
+    }
+
     /// A call of another system.
     pub fn foreign_call(&mut self) {
         self.push(|_| Ok(Effect::Foreign));

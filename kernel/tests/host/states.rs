@@ -447,3 +447,39 @@ fn want_of_memory_is_refused_and_nothing_is_lost() {
         program.refused(Call::MemoryCreate, [12_000 * PAGE, 0, 0, 0], Error::OutOfMemory);
     });
 }
+
+/// Makes memory objects until there is no frame for one, and keeps them.
+fn hoard(program: &mut Program) {
+    const PAGES: usize = 7;
+    program.calculate(|user| user.x[PAGES] = 8192);
+    let again = program.label();
+    program.place(&again);
+    program.call_with(Call::MemoryCreate, |user| [user.x[PAGES] * PAGE, 0, 0, 0]);
+    program.jump_if(&again, |user| user.x[0] as i64 >= 0);
+    program.calculate(|user| user.x[PAGES] /= 2);
+    program.jump_if(&again, |user| user.x[PAGES] != 0);
+}
+
+#[test]
+fn what_is_kept_back_is_for_pages_of_processes_in_no_job() {
+    run(|program| {
+        const PAGES: u64 = 60;
+        program.granted(Call::Map, [FREE, 1000 * PAGE, WRITE, 0]);
+        program.granted(Call::JobCreate, [0; 4]);
+        program.granted_with(Call::JobEnter, |user| [user.x[0], 0, 0, 0]);
+        program.child(ExitStatus::Faulted(FaultKind::OutOfMemory), |child| {
+            hoard(child);
+            child.touch(FREE, PAGES, 1);
+        });
+        program.granted(Call::JobEnter, [0; 4]);
+        program.child(ExitStatus::Exited(0), |child| {
+            hoard(child);
+            child.touch(FREE, PAGES, 1);
+            child.exit(0);
+        });
+        program.child(ExitStatus::Faulted(FaultKind::OutOfMemory), |child| {
+            hoard(child);
+            child.touch(FREE, 1000, 1);
+        });
+    });
+}

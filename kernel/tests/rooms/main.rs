@@ -52,7 +52,8 @@ const ARCHITECTURE: [(&str, &str); 22] = [
 ];
 
 /// Bits of descriptors are named by their number. These lines shift by so much for another reason.
-const HIGH_BITS: [(&str, &str, &str); 2] = [
+const HIGH_BITS: [(&str, &str, &str); 3] = [
+    ("object/lineage.rs", "const BIRTHS: u64 = 1 << 63;", "a mark beside a number"),
     ("object/process/mark.rs", "const ENDING: u64 = 1 << 63;", "a mark beside a packed status"),
     ("object/process/mark.rs", "const WITH_JOB: u64 = 1 << 62;", "the same"),
 ];

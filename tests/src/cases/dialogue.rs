@@ -32,6 +32,12 @@ pub(super) fn cases(build: &Build) -> Vec<Case> {
         }));
         cases.push(Case::new(format!("control-C and lines for programs · {machine}"), move |log| keys(&machine, log)));
     }
+    for what in ["objects", "processes"] {
+        let machine = virt(build);
+        cases.push(Case::new(format!("a shell beside one that takes all memory for {what} · {machine}"), move |log| {
+            hoarded(&machine, what, log)
+        }));
+    }
     cases.push(harness("a wrong exit status", virt(build).with_line("false"), Expected::success(), LIMIT));
     let silence = Expected::success().saying("a word that is never printed");
     cases.push(harness("a missing word", virt(build).with_line("true"), silence, LIMIT));
@@ -52,6 +58,30 @@ fn prompt(machine: &Machine, log: &Path) -> Outcome {
     let mut session = Session::start(machine.command(Console::Pipe), log, PROMPT_LIMIT)?;
     let time = session.expect(PROMPT)?.as_secs_f32();
     Ok(Report::noted(format!("{time:.2} s, goal {} s", PROMPT_GOAL.as_secs())))
+}
+
+/// The shell, and the servers that it needs, do without memory; when it is back, so is everything.
+fn hoarded(machine: &Machine, what: &str, log: &Path) -> Outcome {
+    let mut session = Session::start(machine.command(Console::Pipe), log, LIMIT)?;
+    let mut say = |text: &str, answers: &[&str]| -> Outcome<()> {
+        session.send(text)?;
+        for answer in answers {
+            session.expect(answer)?;
+        }
+        Ok(())
+    };
+    say("", &[PROMPT])?;
+    say(&format!("t-oom --hoard {what} &\r"), &[PROMPT, "nothing is left"])?;
+    // Builtin commands go on, everything else is told so; and this is not over because the bomb's first process is.
+    for _ in 0..10 {
+        say("[ 1 = 2 ] || x=$((6 * 7)); jobs\r", &["t-oom --hoard", PROMPT])?;
+        say("date\r", &["sh: date: the machine is out of memory", PROMPT])?;
+    }
+    say("kill %1; wait\r", &[PROMPT])?;
+    say("echo fi''le >/tmp/file; cat /tmp/file\r", &["\nfile", PROMPT])?;
+    say("exit 7\r", &[])?;
+    Expected::status(Status::Is(7)).judge(&session.finish()?)?;
+    Ok(Report::pass())
 }
 
 fn typing(machine: &Machine, log: &Path) -> Outcome {

@@ -269,7 +269,8 @@ impl<'a> Start<'a> {
             stack: address,
             arguments: [address, length],
             handles: handles.as_ptr().addr() as u64,
-            handle_count: handles.len() as u64,
+            handle_count: handles.len() as u32,
+            supervisor: 0,
             name,
         }
     }

@@ -48,6 +48,12 @@ pub(crate) struct Stocks {
 }
 
 impl Stocks {
+    /// None: for an edit that needs no table.
+    #[inline(always)]
+    pub(crate) const fn none() -> Stocks {
+        Stocks { splits: Stock::none(Source::Free), new: Stock::none(Source::Free) }
+    }
+
     #[inline(always)]
     pub(crate) fn allocate(memory: &Frames<impl Memory>, needed: Needed, commit: Commit) -> Result<Stocks, Shortage> {
         Self::allocate_from(memory, needed, commit.source(), Source::Free)

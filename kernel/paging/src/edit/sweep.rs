@@ -28,13 +28,7 @@ pub(super) fn sweep<F: Format>(
         let index = slot.index;
         let descriptor = table.load(memory, index);
         if descriptor.is_retired() {
-            let descriptor = descriptor.restored();
-            if forget {
-                table.store(memory, index, forgotten(descriptor));
-            } else {
-                table.remove(memory, index);
-            }
-            release_entry(memory, descriptor, level, ledger, dead);
+            sweep_slot(memory, table, index, forget, ledger, dead);
         } else if level != Level::LAST
             && descriptor.is_present()
             && let Some(mut child) = table.child(memory, index)
@@ -42,4 +36,23 @@ pub(super) fn sweep<F: Format>(
             sweep(memory, &mut child, slot.start(), range, forget, ledger, dead);
         }
     }
+}
+
+/// The same of one slot, which is retired.
+#[inline(always)]
+pub(super) fn sweep_slot<F: Format>(
+    memory: &Frames<impl Memory>,
+    table: &mut Exclusive<F>,
+    index: usize,
+    forget: bool,
+    ledger: &Ledger,
+    dead: &mut Dead,
+) {
+    let descriptor = table.load(memory, index).restored();
+    if forget {
+        table.store(memory, index, forgotten(descriptor));
+    } else {
+        table.remove(memory, index);
+    }
+    release_entry(memory, descriptor, table.level(), ledger, dead);
 }

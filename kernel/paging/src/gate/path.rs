@@ -44,11 +44,22 @@ impl<'a, F: Format, M: Memory> Path<'a, F, M> {
         Self::descend(&space.memory, space.root(), address, space.commit)
     }
 
-    /// For reading only: the caller holds the space by `&`, and gets no proof of exclusive ownership.
+    /// For reading only: the caller holds the space by `&`, and gets no proof of exclusive ownership. So no count is
+    /// looked at.
     #[inline(always)]
     pub(crate) fn peek(space: &'a AddressSpace<F, M>, address: VirtAddr) -> Deciding<F> {
-        let path = Self::descend(&space.memory, space.root(), address, space.commit);
-        Deciding { descriptor: path.descriptor, level: path.level, read_only: path.read_only }
+        let (mut table, mut read_only) = (space.root(), false);
+        for number in 0..Level::LAST.number() {
+            let level = Level::new(number as u8).expect("a level of the tree");
+            let descriptor = space.memory.load::<F>(table, level.index(address));
+            if !descriptor.is_present() {
+                return Deciding { descriptor, level, read_only };
+            }
+            table = descriptor.output();
+            read_only |= descriptor.is_read_only_table();
+        }
+        let descriptor = space.memory.load::<F>(table, Level::LAST.index(address));
+        Deciding { descriptor, level: Level::LAST, read_only }
     }
 
     #[inline(always)]
@@ -130,38 +141,41 @@ impl<'a, F: Format, M: Memory> Path<'a, F, M> {
 /// that no table of level 3 can hold.
 ///
 /// Holds the space by `&mut`, as a [`Path`] does.
-pub(crate) struct Around<'a, F: Format> {
-    /// By level, meaningful down to `level`.
-    tables: [Frame; Level::COUNT],
+pub(crate) struct Around<'a, F: Format, M: Memory> {
+    space: &'a mut AddressSpace<F, M>,
+    tables: Tables,
     level: Level,
-    space: PhantomData<(&'a mut (), F)>,
 }
 
-impl<'a, F: Format> Around<'a, F> {
+/// Tables by level, meaningful down to some level.
+type Tables = [Frame; Level::COUNT];
+
+impl<'a, F: Format, M: Memory> Around<'a, F, M> {
     #[inline(always)]
-    pub(crate) fn new<M: Memory>(space: &'a mut AddressSpace<F, M>, range: VirtRange) -> Self {
-        Self::descend(&space.memory, space.root(), range)
+    pub(crate) fn new(space: &'a mut AddressSpace<F, M>, range: VirtRange) -> Self {
+        let (tables, level) = Self::descend(&space.memory, space.root(), range);
+        Around { space, tables, level }
     }
 
     /// For reading only, as [`Path::peek`]: the lowest of them, and its level.
     #[inline(always)]
-    pub(crate) fn peek<M: Memory>(space: &'a AddressSpace<F, M>, range: VirtRange) -> (Frame, Level) {
-        let around = Self::descend(&space.memory, space.root(), range);
-        (around.tables[around.level.number()], around.level)
+    pub(crate) fn peek(space: &AddressSpace<F, M>, range: VirtRange) -> (Frame, Level) {
+        let (tables, level) = Self::descend(&space.memory, space.root(), range);
+        (tables[level.number()], level)
     }
 
     #[inline(always)]
-    fn descend(memory: &Frames<impl Memory>, root: Frame, range: VirtRange) -> Self {
+    fn descend(memory: &Frames<M>, root: Frame, range: VirtRange) -> (Tables, Level) {
         let most = (range.start() ^ (range.end() - 1)).max(range.end() - range.start());
         if most >= Level::LAST.above().span() {
-            return Around { tables: [root; Level::COUNT], level: Level::ROOT, space: PhantomData };
+            return ([root; Level::COUNT], Level::ROOT);
         }
         Self::descend_to_last(memory, root, most, range.first())
     }
 
     // Once for all operations: an operation that makes several kinds of them would fetch it anew for each.
     #[inline(never)]
-    fn descend_to_last(memory: &Frames<impl Memory>, root: Frame, most: u64, address: VirtAddr) -> Self {
+    fn descend_to_last(memory: &Frames<M>, root: Frame, most: u64, address: VirtAddr) -> (Tables, Level) {
         let (mut tables, mut level) = ([root; Level::COUNT], Level::ROOT);
         while most < level.span() {
             let descriptor = memory.load::<F>(tables[level.number()], level.index(address));
@@ -171,7 +185,13 @@ impl<'a, F: Format> Around<'a, F> {
             level = level.below();
             tables[level.number()] = descriptor.output();
         }
-        Around { tables, level, space: PhantomData }
+        (tables, level)
+    }
+
+    /// The space, to look at.
+    #[inline(always)]
+    pub(crate) fn space(&self) -> &AddressSpace<F, M> {
+        self.space
     }
 
     /// Level of the lowest of them.

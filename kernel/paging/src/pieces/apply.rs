@@ -17,9 +17,13 @@ pub(super) struct AtOnce<'a, T, B> {
     pub(super) before: B,
 }
 
-impl<F: Format, M: Memory, T: Tlb, B: FnOnce(&AddressSpace<F, M>, VirtRange)> Act<F, M> for AtOnce<'_, T, B> {
+impl<F: Format, M: Memory, T: Tlb, B: Fn(&AddressSpace<F, M>, VirtRange)> Act<F, M> for AtOnce<'_, T, B> {
     #[inline(always)]
     fn with(self, space: &mut AddressSpace<F, M>, edit: &impl Edit<F>) -> Result<Progress, Error> {
+        AddressSpace::<F, M>::check(self.range)?;
+        if space.edit_page(self.tlb, self.range, edit, |space| (self.before)(space, self.range))? {
+            return Ok(Progress::Done);
+        }
         let Planned { needed, cut } = space.plan_part(self.range, edit, self.budget, false)?;
         if cut.is_some() {
             return Ok(Progress::More);

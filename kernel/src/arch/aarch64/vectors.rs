@@ -26,15 +26,28 @@ pub(super) fn address() -> u64 {
     exception_vectors as *const () as u64
 }
 
-/// Makes the three functions that the vectors call out of the three that the kernel gives, in one piece with them.
+/// Makes the three functions that the vectors call out of the four that the kernel gives, in one piece with them.
 macro_rules! entries {
-    ($call:ident, $message:ident, $trap:ident) => {
+    ($call:ident, $message:ident, $more:ident, $trap:ident) => {
         #[unsafe(no_mangle)]
         unsafe extern "C" fn message_from_user(context: *mut $crate::arch::Context, core: usize) -> ! {
             // SAFETY: as below; the answer is the context to resume. The index is one of the array that it comes from.
             unsafe {
                 core::hint::assert_unchecked(core < $crate::arch::MAX_CORES);
-                $crate::arch::resume($message(context, core))
+                match $message(context, core) {
+                    Some(resumed) => $crate::arch::resume(resumed),
+                    None => more_from_user(context, core),
+                }
+            }
+        }
+
+        /// By itself, so that the way of words saves nothing for it; and as it does not return, it saves nothing either.
+        #[inline(never)]
+        unsafe extern "C" fn more_from_user(context: *mut $crate::arch::Context, core: usize) -> ! {
+            // SAFETY: as above.
+            unsafe {
+                core::hint::assert_unchecked(core < $crate::arch::MAX_CORES);
+                $crate::arch::resume($more(context, core))
             }
         }
 

@@ -142,12 +142,12 @@ impl Context {
     }
 }
 
-/// Makes the functions through which a core comes back out of the three that the kernel gives.
+/// Makes the functions through which a core comes back out of the four that the kernel gives.
 macro_rules! entries {
-    ($call:ident, $message:ident, $trap:ident) => {
+    ($call:ident, $message:ident, $more:ident, $trap:ident) => {
         /// What cores of the host come back through.
         pub const ENTRIES: $crate::arch::Entries =
-            $crate::arch::Entries { call: $call, message: $message, trap: $trap };
+            $crate::arch::Entries { call: $call, message: $message, more: $more, trap: $trap };
     };
 }
 pub(crate) use entries;
@@ -156,8 +156,10 @@ pub(crate) use entries;
 pub struct Entries {
     /// Answers a call.
     pub call: unsafe fn(*mut Context) -> *mut Context,
-    /// Answers a call that carries a message.
-    pub message: unsafe fn(*mut Context, usize) -> *mut Context,
+    /// Answers a call that carries a message, mostly.
+    pub message: unsafe fn(*mut Context, usize) -> Option<*mut Context>,
+    /// Answers one that the other does not.
+    pub more: unsafe fn(*mut Context, usize) -> *mut Context,
     /// Answers every other trap.
     pub trap: unsafe fn(*mut Context, Trap) -> *mut Context,
 }

@@ -138,7 +138,10 @@ pub unsafe fn resume(mut context: *mut Context) -> ! {
                     resumed if resumed.is_null() => context,
                     resumed => resumed,
                 },
-                Event::Message => (entries.message)(context, core_index()),
+                Event::Message => {
+                    let core = core_index();
+                    (entries.message)(context, core).unwrap_or_else(|| (entries.more)(context, core))
+                }
                 Event::Trap(trap) => (entries.trap)(context, trap),
             }
         };

@@ -1,7 +1,7 @@
 //! The depot: the free frames that all cores share, behind one lock.
 
 use super::blocks::Blocks;
-use super::{Pool, Use, references, used};
+use super::{Pool, Use, references, reserve, used};
 use crate::arch::{MAX_CORES, memory::direct};
 use crate::lock::Mutex;
 use buddy_system_allocator::Heap;
@@ -88,9 +88,10 @@ pub(super) struct Depot {
 }
 
 impl Depot {
-    /// Frames that are not committed.
+    /// Frames that are not committed, and that the calling core may take.
     pub(super) fn available(&self) -> u64 {
-        (self.stored as i64 - self.committed).max(0) as u64
+        let kept_back = if reserve::is_open() { 0 } else { reserve::size() };
+        (self.stored as i64 - self.committed - kept_back as i64).max(0) as u64
     }
 
     /// Frames that may still become tables, so that there are never more than [`TABLES_MAX`]: all committed frames

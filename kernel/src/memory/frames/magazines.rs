@@ -1,7 +1,7 @@
 //! Magazines: what one core has of free frames, for itself and without a lock.
 
 use super::depot::{DEPOT, MAGAZINE, Magazine};
-use super::{Pool, Use};
+use super::{Pool, Use, reserve};
 use crate::arch::MAX_CORES;
 use core::cell::UnsafeCell;
 use core::mem;
@@ -81,7 +81,9 @@ pub(super) fn refill(magazines: &mut Magazines, pool: Pool) -> Option<Frame> {
         Pool::Tables => depot.available().min(depot.tables_left()),
         Pool::Rest => depot.available(),
     };
-    depot.fill(&mut magazines.current, pool, portion(available));
+    // Of the reserve no more than is needed: what lies in a magazine is anybody's.
+    let most = if reserve::is_open() { available.min(1) } else { portion(available) };
+    depot.fill(&mut magazines.current, pool, most);
     drop(depot);
     magazines.current.pop()
 }

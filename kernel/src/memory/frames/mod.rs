@@ -30,8 +30,10 @@ pub mod blocks;
 mod depot;
 mod gather;
 mod magazines;
+mod reserve;
 
 pub use gather::{answer_from_here, bring_if_asked, gather};
+pub use reserve::with_reserve;
 
 use crate::arch::{
     self,
@@ -86,7 +88,7 @@ impl Pool {
 pub struct Figures {
     /// All that there are.
     pub total: u64,
-    /// Not in use.
+    /// Neither in use nor kept back.
     pub free: u64,
     /// Translation tables.
     pub tables: u64,
@@ -126,6 +128,7 @@ pub fn initialise(memory: &[PhysRange]) -> Option<()> {
         }
     }
     drop(depot);
+    reserve::set_aside(TOTAL.load(Ordering::Relaxed));
     let zero_page = allocate_block(PAGE_SIZE)?;
     // SAFETY: a whole frame, just allocated.
     unsafe {
@@ -230,7 +233,7 @@ pub fn committed() -> u64 {
     DEPOT.lock().committed.max(0) as u64
 }
 
-/// Frames that are free, here or on any core, and not committed.
+/// Frames that are free, here or on any core, and neither committed nor kept back.
 pub fn obtainable() -> u64 {
     figures().free.saturating_sub(committed())
 }
@@ -253,5 +256,5 @@ fn used(used_for: Use) -> u64 {
 pub fn figures() -> Figures {
     let (tables, pages, objects) = (used(Use::Table), used(Use::Page), used(Use::Object));
     let total = TOTAL.load(Ordering::Relaxed);
-    Figures { total, free: total.saturating_sub(tables + pages + objects), tables, pages, objects }
+    Figures { total, free: total.saturating_sub(tables + pages + objects + reserve::size()), tables, pages, objects }
 }

@@ -9,23 +9,38 @@ use crate::object::list::{List, Pointer};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-/// Every process that has started and is still referred to, in the order of identifiers. The list owns none of them:
-/// dropping the last reference takes the process out. A process in the making is not here, so nothing but the call that
-/// makes it can come to hold it.
-static ALL: Mutex<All> = Mutex::new(All { list: List::new(), last: 0, gone: 0, turn: None });
-static ALIVE: AtomicU64 = AtomicU64::new(0);
+static PROCESSES: Processes =
+    Processes { alive: AtomicU64::new(0), all: Mutex::new(All { list: List::new(), last: 0, gone: 0, turn: None }) };
 
+/// In one cache line what every birth and every end needs.
+#[repr(C, align(64))]
+struct Processes {
+    alive: AtomicU64,
+    all: Mutex<All>,
+}
+
+#[repr(C)]
 struct All {
+    /// Every process that has started and is still referred to, in the order of identifiers. The list owns none of them:
+    /// dropping the last reference takes the process out. A process in the making is not here, so nothing but the call
+    /// that makes it can come to hold it.
     list: List<Remembered, Process>,
     /// The last identifier given.
     last: u64,
     /// The processor time of those that have been taken out, in counts of the timer's.
     gone: u64,
-    /// The job through whose processes a thread goes, and what becomes of those that are born meanwhile.
-    turn: Option<(Lineage, Option<Order>)>,
+    /// What is done to a job.
+    turn: Option<Done>,
 }
 
-/// An uncounted reference in [`ALL`].
+/// What is done to a job, and becomes of those that are born into it meanwhile.
+#[repr(C)]
+struct Done {
+    order: Option<Order>,
+    job: Lineage,
+}
+
+/// An uncounted reference in the list.
 struct Remembered(NonNull<Process>);
 
 // SAFETY: used under the list's lock only.
@@ -50,8 +65,8 @@ unsafe impl Pointer for Remembered {
 /// marked its maker before.
 #[inline(always)]
 pub(super) fn add(process: &Process, maker: Option<&Process>, told: impl FnOnce(u64)) -> u64 {
-    ALIVE.fetch_add(1, Ordering::Relaxed);
-    let mut all = ALL.lock();
+    PROCESSES.alive.fetch_add(1, Ordering::Relaxed);
+    let mut all = PROCESSES.all.lock();
     all.last += 1;
     let identifier = all.last;
     told(identifier);
@@ -65,38 +80,38 @@ pub(super) fn add(process: &Process, maker: Option<&Process>, told: impl FnOnce(
 #[cold]
 #[inline(never)]
 fn inherit(all: &All, process: &Process, maker: Option<&Process>) {
-    let order = all.turn.and_then(|(job, order)| order.filter(|_| process.lineage.is_in(job)));
+    let order = all.turn.as_ref().and_then(|done| done.order.filter(|_| process.jobs.own().is_in(done.job)));
     process.inherit(maker, order);
 }
 
 /// Takes a process out that is referred to no longer.
 pub(super) fn remove(process: &Process) {
-    let mut all = ALL.lock();
+    let mut all = PROCESSES.all.lock();
     all.list.remove(process);
     all.gone = all.gone.wrapping_add(process.ended.times().sum());
 }
 
 /// Notes that a process has ended.
 pub(super) fn note_end() {
-    ALIVE.fetch_sub(1, Ordering::Relaxed);
+    PROCESSES.alive.fetch_sub(1, Ordering::Relaxed);
 }
 
-/// The turn of one thread, of all in the system, to go through the processes of a job.
+/// What is done to a job for as long as this is there: processes that are born into the job get the order. There is one
+/// at a time.
 pub struct Turn(());
 
-/// Takes the turn if no other thread has it. Processes that are born into the job meanwhile get the order.
-pub fn take_turn(job: Lineage, order: Option<Order>) -> Option<Turn> {
-    let mut all = ALL.lock();
-    if all.turn.is_some() {
-        return None;
+impl Turn {
+    /// Begins it.
+    pub fn take(job: Lineage, order: Option<Order>) -> Turn {
+        let before = PROCESSES.all.lock().turn.replace(Done { order, job });
+        debug_assert!(before.is_none(), "two at a time");
+        Turn(())
     }
-    all.turn = Some((job, order));
-    Some(Turn(()))
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        ALL.lock().turn = None;
+        PROCESSES.all.lock().turn = None;
     }
 }
 
@@ -115,11 +130,11 @@ const LOOKS: usize = 128;
 
 /// The next process of a job behind this one, or from the first on.
 pub fn next_of(job: Lineage, behind: Option<&Process>) -> Found {
-    let all = ALL.lock();
+    let all = PROCESSES.all.lock();
     let mut looks = 0;
     for process in all.list.iter_behind(behind) {
         looks += 1;
-        let is_member = process.lineage.is_in(job);
+        let is_member = process.jobs.own().is_in(job);
         if !is_member && looks < LOOKS {
             continue;
         }
@@ -134,7 +149,7 @@ pub fn next_of(job: Lineage, behind: Option<&Process>) -> Found {
 impl Process {
     /// The process with the smallest identifier above `identifier`.
     pub fn next_after(identifier: u64) -> Option<Ref<Process>> {
-        let all = ALL.lock();
+        let all = PROCESSES.all.lock();
         all.list.iter().filter(|process| process.identifier() > identifier).find_map(|process| {
             // SAFETY: it cannot leave the list, thus not lose its memory, while this holds the lock.
             unsafe { Ref::revive(process) }
@@ -143,11 +158,11 @@ impl Process {
 
     /// The processor time of those to which nothing refers any more, in counts of the timer's.
     pub fn gone_time() -> u64 {
-        ALL.lock().gone
+        PROCESSES.all.lock().gone
     }
 
     /// How many processes have not ended.
     pub fn alive() -> u64 {
-        ALIVE.load(Ordering::Relaxed)
+        PROCESSES.alive.load(Ordering::Relaxed)
     }
 }

@@ -155,7 +155,7 @@ impl Process {
                 return Progress::Done;
             }
             // A core that parks a thread has looked at the mark with this lock.
-            let Some(thread) = self.parked.lock().pop_front() else { return Progress::Done };
+            let Some(thread) = self.aside.lock().parked.pop_front() else { return Progress::Done };
             sched::end_wait(&thread, None);
             sched::make_ready(thread);
         }

@@ -19,6 +19,7 @@ use graft_rt::notification::Notification;
 use graft_rt::process::{duplicate, sleep, yield_now};
 use graft_rt::supervise::{Fault, answer};
 use graft_rt::test::{FreeFrames, Numbers, Report, Steps, claim_end, touch_stack_and_heap, wait_until};
+use graft_rt::thread::Cores;
 use graft_rt::{
     Arguments, Error, ExitStatus, Handle, Permissions, Process, Rights, Share, claim, claim_eq, process, thread, time,
 };
@@ -29,7 +30,9 @@ fn main(_arguments: Arguments) -> Result<i32, Error> {
     let report = Report::new();
     touch_stack_and_heap();
     let frames = FreeFrames::now();
-    for test in [refusals, still, all_of_it, bomb, dead, waits, calls, faults, nested, own, many_threads, storm] {
+    for test in
+        [refusals, still, all_of_it, bomb, dead, waits, calls, faults, nested, own, many_threads, starved, storm]
+    {
         test(&report)?;
     }
     frames.claim_same(&report, format_args!("after all of it"));
@@ -487,6 +490,55 @@ fn many_threads(report: &Report) -> Result<(), Error> {
     job.kill(1)?;
     claim_killed(report, &child, 1, "a process with many threads");
     report.done(format_args!("all threads of a process are suspended and resumed"));
+    Ok(())
+}
+
+/// On one core: what a thread is in the middle of doing to a job, while a more urgent one keeps it from running, holds
+/// up none that is more urgent than both.
+fn starved(report: &Report) -> Result<(), Error> {
+    const LOW: u8 = 5;
+    const MIDDLE: u8 = 6;
+    const HIGH: u8 = 7;
+    const CORE: Cores = Cores::Some(1);
+    const ROUNDS: usize = 20;
+    // So many processes that the less urgent one is nearly always in the middle.
+    let (sleepers, counters) = (Job::new()?, Counters::new()?);
+    let all = children(&sleepers, 60, |_| sleep(Duration::from_secs(1000)))?;
+    let victim = Process::fork_into(Share::default(), || {
+        let run = || -> Result<(), Error> {
+            let (urgent, begin) = (Job::new()?, Notification::new()?);
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    let _ = thread::schedule(LOW, CORE);
+                    while usize::from(counters.now(1)[0]) < ROUNDS {
+                        let _ = sleepers.resume();
+                    }
+                })?;
+                scope.spawn(|| {
+                    let _ = thread::schedule(HIGH, CORE);
+                    for _ in 0..ROUNDS {
+                        let _ = begin.wait();
+                        let _ = urgent.resume();
+                        counters.count(0);
+                    }
+                })?;
+                thread::schedule(MIDDLE, CORE)?;
+                for round in 0..ROUNDS {
+                    sleep(Duration::from_millis(1));
+                    begin.notify(1)?;
+                    while usize::from(counters.now(1)[0]) <= round {}
+                }
+                Ok(())
+            })
+        };
+        i32::from(run().is_err())
+    })?;
+    let is_done = wait_until(|| victim.info().is_ok_and(|info| info.state == ProcessState::Ended as u32));
+    claim!(report, is_done, "a job is not held up by one that does not run");
+    victim.kill(1)?;
+    sleepers.kill(1)?;
+    claim_killed(report, &all, 1, "those that sleep");
+    report.done(format_args!("nobody waits for a less urgent thread that is in the middle of a job"));
     Ok(())
 }
 

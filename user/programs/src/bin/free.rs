@@ -31,7 +31,7 @@ fn main(_arguments: Arguments) -> Result<(), Error> {
         ("translation tables", info.table_frames),
         ("  shared, or kept by an object", info.table_frames.saturating_sub(private_tables)),
         ("kernel objects", info.object_frames),
-        ("other", info.total_frames.saturating_sub(named)),
+        ("kept back for what is in no job", info.total_frames.saturating_sub(named)),
     ] {
         println!("{what:34} {frames:>10} {:>11}", Size(frames * PAGE_SIZE as u64));
     }

@@ -69,9 +69,9 @@ impl<A: Architecture + 'static> World<A> {
         let region = process.oracle.borrow().region(address);
         let allowed = region.is_some_and(|region| region.permissions.allow(access));
         let virtual_address = VirtAddr::new(address).expect("the universe is in the lower half");
-        let is_device = self.machine.look(|| process.with(|space| space.is_device(virtual_address)));
-        let expected = region.is_some_and(|region| region.kind == Kind::Device);
-        ensure!(is_device == expected, "{address:#x} leads to device registers: {is_device}");
+        let there = self.machine.look(|| process.with(|space| space.memory_at(virtual_address, access)));
+        let is_device = region.is_some_and(|region| region.kind == Kind::Device);
+        ensure!(there.is_none() || (allowed && !is_device), "the kernel finds memory at {address:#x}, and must not");
         let resolve = || process.with(|space| space.resolve(&tlb, virtual_address, access));
         let mut resolved = resolve();
         for _ in 0..PATIENCE {
@@ -85,6 +85,9 @@ impl<A: Architecture + 'static> World<A> {
             Ok(resolved) => {
                 ensure!(allowed, "the kernel may {access:?} {address:#x}, and must not");
                 let (frame, page) = (resolved.frame, address & !4095);
+                // What needs nothing to be done is found at once, and nothing else is.
+                let expected = (resolved.action == Action::Nothing && !is_device).then_some(frame);
+                ensure!(there == expected, "the kernel finds {there:?} at {address:#x} and not {expected:?}");
                 match access {
                     Access::Write => self.write(&process, frame, page, value),
                     _ => self.compare(&process, slot, frame, page)?,

@@ -22,6 +22,19 @@ const PROCESSES: usize = 4;
 const THREADS: u64 = 3;
 /// What one process makes of the calls at most, so that there are many beginnings.
 const CALLS_OF_ONE: u64 = 2_000;
+/// Calls that are made in the place of a stopped thread.
+const ON_BEHALF: [Call; 10] = [
+    Call::Map,
+    Call::MapObject,
+    Call::Unmap,
+    Call::Protect,
+    Call::Discard,
+    Call::Move,
+    Call::ThreadCreate,
+    Call::Fork,
+    Call::Snapshot,
+    Call::Restore,
+];
 /// How often a process is looked at that makes no call, before it is taken for stuck.
 const LOOKS: u32 = 40;
 
@@ -201,7 +214,9 @@ impl Source<'_> {
             let (bytes, pointer, bits) = (Some(bytes), Some(pointer), Some(self.numbers.next()));
             let permissions = Some(self.numbers.below(4) as u64);
             let mut typed = [None; 9];
+            let behalf = self.numbers.choose(&ON_BEHALF) as u64;
             let first: &[Option<u64>] = match call {
+                Call::OnBehalf => &[object, Some(behalf), page, bytes, permissions],
                 Call::Fork | Call::Snapshot => &[object, Some(share), Some(flags)],
                 Call::Restore => &[Some(Handle::SELF.0.into()), object, Some(1)],
                 Call::Map => &[Some(0), bytes, permissions, Some(flags)],

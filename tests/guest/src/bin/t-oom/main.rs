@@ -1,4 +1,5 @@
 //! Tests what happens when memory runs out: only the process that asks for it is ended, and all of it comes back.
+//! `t-oom --hoard objects` and `t-oom --hoard processes` take all of it, and keep it.
 
 #![no_std]
 #![no_main]
@@ -6,6 +7,7 @@
 
 extern crate alloc;
 
+mod hoard;
 mod squeeze;
 
 use alloc::vec::Vec;
@@ -24,7 +26,10 @@ graft_rt::program!(main);
 
 const STARVED: ExitStatus = ExitStatus::Faulted(FaultKind::OutOfMemory);
 
-fn main(_arguments: Arguments) -> Result<i32, FileError> {
+fn main(mut arguments: Arguments) -> Result<i32, FileError> {
+    if arguments.nth(1) == Some("--hoard") {
+        hoard::hoard(arguments.next().unwrap_or("objects"));
+    }
     let report = Report::new();
     let frames = FreeFrames::now();
     greedy(&report)?;

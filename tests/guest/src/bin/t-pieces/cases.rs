@@ -392,4 +392,38 @@ pub(crate) const CASES: &[Case] = cases! {
         tables::entries(Handle::SELF, BASE, BASE + bytes, 3)?;
         memory_sizes(Handle::SELF)?
     }
+    "protect, of a stopped process": |bytes, marked| {
+        with_stopped(bytes, marked, |stopped| stopped.protect(BASE, bytes, Permissions::ReadExecute))?
+    }
+    "unmap, of a stopped process": |bytes, marked| {
+        with_stopped(bytes, marked, |stopped| stopped.unmap(BASE + PAGE, bytes - PAGE))?
+    }
+    "move by a page, of a stopped process": |bytes, marked| {
+        with_stopped(bytes, marked, |stopped| stopped.relocate(BASE, bytes, ELSEWHERE + PAGE).map(drop))?
+    }
+    "fork copy, of a stopped process": |bytes, marked| {
+        with_stopped(bytes, marked, |stopped| stopped.fork(Share::Copy, None)?.kill(0))?
+    }
+    "snapshot copy and restore, of a stopped process": |bytes, marked| {
+        with_stopped(bytes, marked, |stopped| {
+            let snapshot = stopped.snapshot(Share::Copy)?;
+            stopped.unmap(BASE + PAGE, bytes - PAGE)?;
+            stopped.restore(&snapshot)
+        })?
+    }
+    "end of a supervisor in the middle of a change": |bytes, marked| {
+        let supervisor = Process::fork_into(Share::L3, || {
+            let act = |stopped: graft_rt::supervise::Stopped<'_>| {
+                Board::found().set(Board::READY, 1);
+                loop {
+                    stopped.protect(BASE, bytes, Permissions::ReadExecute)?;
+                }
+            };
+            i32::from(with_stopped(bytes, &|| {}, act).is_err())
+        })?;
+        Board::found().wait_until_ready();
+        marked();
+        supervisor.kill(1)?;
+        supervisor.wait()?
+    }
 };

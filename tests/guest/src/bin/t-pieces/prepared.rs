@@ -1,6 +1,8 @@
 //! What a case begins with: memory, and the tables that lead to it.
 
-use graft_rt::{Error, Permissions, memory};
+use graft_rt::message::Endpoint;
+use graft_rt::supervise::Stopped;
+use graft_rt::{Error, Permissions, Process, memory};
 
 use crate::{MIB, PAGE};
 
@@ -63,4 +65,25 @@ pub(crate) fn touched(bytes: usize) -> Result<(), Error> {
     memory::map(BASE, bytes, Permissions::ReadWrite)?;
     touch(BASE, bytes, PAGE);
     Ok(())
+}
+
+/// Has what is done to a process that has touched so much, and stands still, measured from `marked` on; and its end.
+pub(crate) fn with_stopped(
+    bytes: usize,
+    marked: &dyn Fn(),
+    act: impl FnOnce(Stopped<'_>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let endpoint = Endpoint::new()?;
+    let (connection, receiver) = (endpoint.connect(0)?, endpoint.receiver()?);
+    let process = Process::empty(&connection, "stopped")?;
+    receiver.receive()?;
+    let stopped = receiver.stopped();
+    stopped.map(BASE, bytes, Permissions::ReadWrite)?;
+    for offset in (0..bytes).step_by(PAGE) {
+        process.write_memory(BASE + offset, &[1])?;
+    }
+    marked();
+    act(stopped)?;
+    process.kill(0)?;
+    process.wait().map(drop)
 }

@@ -44,10 +44,21 @@ impl Terminal {
     }
 }
 
+/// A job of the kernel's. What the command has left of it when the shell has seen its processes end, ends too: nothing
+/// else could name it any more, and it may be all that there is room for.
+#[derive(Debug)]
+struct Whole(Job);
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        let _ = self.0.kill(INTERRUPTED);
+    }
+}
+
 /// What the processes of a command have in common; of a shell without [`Control`], nothing.
 #[derive(Clone, Default)]
 pub(crate) struct Group {
-    job: Option<Rc<Job>>,
+    job: Option<Rc<Whole>>,
     terminal: Option<Rc<Terminal>>,
 }
 
@@ -96,7 +107,7 @@ impl Control {
 
     /// A group for the processes that are started until [`graft_rt::job::leave`].
     pub(crate) fn group(&self) -> Group {
-        let job = Job::new().and_then(|job| job.enter().map(|()| Rc::new(job))).ok();
+        let job = Job::new().and_then(|job| job.enter().map(|()| Rc::new(Whole(job)))).ok();
         Group { job, terminal: self.terminal.clone() }
     }
 
@@ -107,20 +118,20 @@ impl Control {
 }
 
 impl Group {
-    /// Gives the session up, which is another shell's to end.
+    /// Gives the job and the session up, which are another shell's to end.
     pub(crate) fn leave_to_parent(self) {
-        core::mem::forget(self.terminal);
+        core::mem::forget(self);
     }
 
     /// Ends all of it, if that can be named. Returns whether it can.
     pub(crate) fn kill(&self, code: i32) -> bool {
-        self.job.as_ref().is_some_and(|job| job.kill(code).is_ok())
+        self.job.as_ref().is_some_and(|job| job.0.kill(code).is_ok())
     }
 
     /// Lets all of it go on.
     pub(crate) fn resume(&self) {
         if let Some(job) = &self.job {
-            let _ = job.resume();
+            let _ = job.0.resume();
         }
     }
 
@@ -165,7 +176,7 @@ impl Group {
                 && let Some(job) = &self.job
                 && !has_ended(process)
             {
-                return job.suspend().map(|()| true);
+                return job.0.suspend().map(|()| true);
             }
         }
         Ok(false)
