@@ -35,16 +35,21 @@ fn objects() -> Vec<Shared> {
     objects
 }
 
+/// By a child, which may be ended for want of memory: what it has made stays.
 fn processes() {
-    let mut refused = 0;
-    while refused < REFUSALS {
-        match Process::fork_into(Share::L1, || wait(())) {
-            Ok(_) => refused = 0,
-            Err(_) => refused += 1,
+    let breed = || {
+        let mut refused = 0;
+        while refused < REFUSALS {
+            match Process::fork_into(Share::L1, || wait(())) {
+                Ok(_) => refused = 0,
+                Err(_) => refused += 1,
+            }
         }
-        // Its own stack again, while there is memory: the child has it, too.
-        touch_stack_and_heap();
-    }
+        0
+    };
+    let Ok(child) = Process::fork_into(Share::L1, breed) else { return };
+    touch_stack_and_heap();
+    let _ = child.wait();
 }
 
 fn wait<T>(_kept: T) -> ! {
