@@ -277,11 +277,12 @@ impl Shell {
         }
     }
 
-    /// Ends the jobs that have been stopped: without the shell nothing lets them go on.
+    /// Ends the jobs that have been stopped: without the shell nothing lets them go on. The others go on by themselves.
     pub(crate) fn end_stopped(&mut self) {
         for job in self.jobs.jobs.iter().filter(|job| job.is_stopped) {
             job.group.kill(INTERRUPTED);
         }
+        self.jobs.forget();
     }
 }
 
