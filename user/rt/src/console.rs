@@ -182,8 +182,8 @@ pub fn handle() -> Handle {
 const TRIES: usize = 100;
 
 /// Makes a call until a server answers it.
-fn insist(mut call: impl FnMut() -> Result<Message, Error>) -> Result<Message, Error> {
-    let mut answers = core::iter::repeat_with(|| call()).take(TRIES);
+fn insist(call: impl FnMut() -> Result<Message, Error>) -> Result<Message, Error> {
+    let mut answers = core::iter::repeat_with(call).take(TRIES);
     answers.find(|answer| *answer != Err(Error::Gone)).unwrap_or(Err(Error::Gone))
 }
 

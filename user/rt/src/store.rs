@@ -88,9 +88,9 @@ impl Store {
             set_word(&region, DEATHS, 0);
         }
         let (number, room) = (word(&region, NUMBER), room(&region));
-        let mut state = Vec::with_capacity(room);
-        // Touched once, so that it takes no frame later.
-        state.resize(room, 0);
+        let mut state = alloc::vec![0; room];
+        // Touched once, so that it takes no frame later: zeroes alone might not do that.
+        state.fill(1);
         Store { region: Some(region), number, state }
     }
 

@@ -5,7 +5,7 @@ use super::list::List;
 use super::thread::{Queued, Thread};
 use super::wait::Queue;
 use super::{Kind, Object, Ref};
-use crate::lock::{Mutex, MutexGuard};
+use crate::lock::Mutex;
 use crate::sched;
 use crate::sched::crowd::Crowd;
 use crate::sync::{AtomicU32, Ordering};
@@ -13,33 +13,32 @@ use crate::sync::{AtomicU32, Ordering};
 pub struct Process {
     mark: AtomicU32,
     end: End,
-    pub parked: Parked,
+    pub aside: Mutex<Aside>,
 }
 
 const ENDING: u32 = 1;
 const SUSPENDED: u32 = 2;
 
-pub struct Parked(Mutex<List<Ref<Thread>, Queued>>);
-
-impl Parked {
-    pub fn lock(&self) -> MutexGuard<'_, List<Ref<Thread>, Queued>> {
-        self.0.lock()
-    }
+pub struct Aside {
+    pub parked: List<Ref<Thread>, Queued>,
 }
 
-impl Queue for Parked {
+impl Queue for Mutex<Aside> {
     fn cancel(&self, thread: &Thread) -> Option<Ref<Thread>> {
-        self.lock().remove(thread)
+        self.lock().parked.remove(thread)
     }
 }
 
 impl Process {
     pub fn new() -> Ref<Process> {
-        let process =
-            Ref::new(|_| Process { mark: AtomicU32::new(0), end: End::new(), parked: Parked(Mutex::new(List::new())) })
-                .expect("there is memory");
+        let process = Ref::new(|_| Process {
+            mark: AtomicU32::new(0),
+            end: End::new(),
+            aside: Mutex::new(Aside { parked: List::new() }),
+        })
+        .expect("there is memory");
         // No core but this one knows of it yet.
-        assert!(!process.is_marked() && process.parked.lock().is_empty() && process.end.answer().is_none());
+        assert!(!process.is_marked() && process.aside.lock().parked.is_empty() && process.end.answer().is_none());
         process.clone()
     }
 
@@ -63,7 +62,7 @@ impl Process {
     pub fn resume(&self) {
         self.mark.fetch_and(!SUSPENDED, Ordering::SeqCst);
         while !self.is_suspended() {
-            let Some(thread) = self.parked.lock().pop_front() else { return };
+            let Some(thread) = self.aside.lock().parked.pop_front() else { return };
             sched::end_wait(&thread, None);
             sched::make_ready(thread);
         }

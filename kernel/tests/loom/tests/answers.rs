@@ -23,7 +23,7 @@ fn answer(reply: &Ref<Reply>) -> bool {
 
 /// Takes a caller's wait over and gives it back, as a server does that copies what is lent.
 fn copy(reply: &Ref<Reply>, deadline: u64) {
-    let taken = reply.take_lent(&mut reply.lock());
+    let taken = reply.take_lent(&mut reply.lock(), false);
     let Ok(caller) = taken else { return };
     assert!(caller.deadline_core().is_none(), "no deadline comes meanwhile");
     sched::set_deadline(&caller, deadline);
